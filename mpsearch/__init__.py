@@ -1,0 +1,84 @@
+"""mpsearch: how many bits each layer of a PyTorch network gets under a budget, trained, exported and verified.
+
+`mpsearch.search(model, train, validation, budget="2MB")` is the whole pipeline, `mpsearch.load(path)` reads what it made.
+Nothing heavy is imported until a name is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpsearch.api import Result, load, search
+    from mpsearch.config import StudyConfig, load_space, load_study
+    from mpsearch.core.allocation import Allocation
+    from mpsearch.core.budget import Budget, parse_budget
+    from mpsearch.core.choice import Choice
+    from mpsearch.core.errors import MpsearchError, UsageError
+    from mpsearch.core.layer import Layer
+    from mpsearch.core.record import Record, Score, pareto_front
+    from mpsearch.core.space import ResolvedSpace, Space
+    from mpsearch.core.summary import Summary
+    from mpsearch.core.table import Table
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Allocation",
+    "Budget",
+    "Choice",
+    "Layer",
+    "MpsearchError",
+    "Record",
+    "ResolvedSpace",
+    "Result",
+    "Score",
+    "Space",
+    "StudyConfig",
+    "Summary",
+    "Table",
+    "UsageError",
+    "load",
+    "load_space",
+    "load_study",
+    "pareto_front",
+    "parse_budget",
+    "search",
+]
+
+_HOMES = {
+    "Allocation": "mpsearch.core.allocation",
+    "Budget": "mpsearch.core.budget",
+    "Choice": "mpsearch.core.choice",
+    "Layer": "mpsearch.core.layer",
+    "MpsearchError": "mpsearch.core.errors",
+    "Record": "mpsearch.core.record",
+    "ResolvedSpace": "mpsearch.core.space",
+    "Result": "mpsearch.api",
+    "Score": "mpsearch.core.record",
+    "Space": "mpsearch.core.space",
+    "StudyConfig": "mpsearch.config",
+    "Summary": "mpsearch.core.summary",
+    "Table": "mpsearch.core.table",
+    "UsageError": "mpsearch.core.errors",
+    "load": "mpsearch.api",
+    "load_space": "mpsearch.config",
+    "load_study": "mpsearch.config",
+    "pareto_front": "mpsearch.core.record",
+    "parse_budget": "mpsearch.core.budget",
+    "search": "mpsearch.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpsearch' has no attribute '{name}'")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,10 @@
+"""`python -m mpsearch`: the command line without its installed script."""
+
+from __future__ import annotations
+
+import sys
+
+from mpsearch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The Python interface: `search()` runs the whole pipeline on a model and data at hand, `load()` reads what it made."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mpsearch.config.study import StudyConfig, validate_study
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import ArtifactError, ConfigError
+from mpsearch.core.progress import Silent
+from mpsearch.core.summary import Summary
+from mpsearch.data.base import Splits, as_split, fingerprint_of
+from mpsearch.experiment import assemble
+from mpsearch.export.packed import read_artifact
+from mpsearch.models import build_model, is_registered
+from mpsearch.pipeline import ARTIFACT, claimed, run
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.task import Task
+
+__all__ = ["Result", "load", "search"]
+
+_EFFORTS: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"trials": 8, "rungs": [{"name": "ptq", "epochs": 0}], "epochs": 2},
+    "normal": {"trials": 16, "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}], "epochs": 6},
+    "thorough": {
+        "trials": 48,
+        "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}, {"name": "long", "epochs": 3, "keep": 0.34}],
+        "epochs": 15,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a search gives back.
+
+    Args:
+        summary: scores, costs, trials, curves.
+        model: the quantized network, as loaded from the artifact, on the CPU.
+        allocation: its bits.
+        path: the artifact.
+        run_dir: everything else, `front.html` above all.
+    """
+
+    summary: Summary
+    model: nn.Module
+    allocation: Allocation
+    path: Path
+    run_dir: Path
+
+
+def search(
+    model: nn.Module,
+    train: Any,
+    validation: Any,
+    *,
+    budget: str | Sequence[str],
+    test: Any = None,
+    task: Task | None = None,
+    space: str | Path | Mapping[str, Any] = "weights-only",
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("lsq",),
+    signals: Sequence[str] = ("fisher", "measured"),
+    images: int = 512,
+    recipe: Recipe | None = None,
+    effort: str = "normal",
+    trials: int | None = None,
+    epochs: int | None = None,
+    hardware: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Result:
+    """Find the bits of every layer under a budget, train the winner, export and verify it.
+
+    Args:
+        model: trained float network; never changed.
+        train: `Dataset` or `DataLoader` of (input, target); an input is a tensor, or a tuple or dict of the model's arguments.
+        validation: the same, for comparing trials; share nothing with `train`.
+        budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"5ms"`, or several that must all hold.
+        test: read once, for the final figures; without it there are none.
+        task: classification unless told; see `Task.regression` and `Task.custom`.
+        space: name in `spaces/`, YAML file, or its content.
+        methods: names, or name → hyperparameters.
+        signals: names.
+        images: training samples for signals and ranges.
+        recipe: of quantization-aware training; AdamW with distillation if not given.
+        effort: `quick`, `normal` or `thorough`; scales trials, rungs and epochs.
+        trials: instead of the effort's.
+        epochs: of the final retraining, instead of the effort's.
+        hardware: profile for latency budgets.
+        run_dir: where everything is kept and a killed search goes on; a temporary folder if not given.
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        progress: show bars on standard error.
+
+    Raises:
+        UsageError: anything asked wrongly: budget out of reach, unknown layer, data that do not fit.
+    """
+    if effort not in _EFFORTS:
+        raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
+    scale = _EFFORTS[effort]
+    recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
+    config = _config(
+        model,
+        budgets=[budget] if isinstance(budget, str) else list(budget),
+        space=dict(space) if isinstance(space, Mapping) else str(space),
+        methods={name: {} for name in methods}
+        if not isinstance(methods, Mapping)
+        else {name: dict(settings) for name, settings in methods.items()},
+        signals={"names": list(signals), "images": images},
+        recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
+        search={"trials": trials or scale["trials"], "rungs": scale["rungs"]},
+        retrain={"epochs": scale["epochs"] if epochs is None else epochs},
+        hardware=None if hardware is None else str(hardware),
+        seed=seed,
+        device=device,
+        effort=effort,
+    )
+    data = {
+        name: None if source is None else as_split(source)
+        for name, source in (("train", train), ("validation", validation), ("test", test))
+    }
+    assert data["train"] is not None
+    assert data["validation"] is not None
+    splits = Splits(
+        name="data at hand",
+        train=data["train"],
+        validation=data["validation"],
+        test=data["test"],
+        classes=(),
+        task=task or Task.classification(),
+        fingerprint=fingerprint_of(data["train"]),
+    )
+    directory = Path(run_dir) if run_dir is not None else Path(tempfile.mkdtemp(prefix="mpsearch-"))
+    reporter: Any = Silent()
+    if progress:
+        from rich.console import Console
+
+        from mpsearch.report.progress import RichProgress
+
+        reporter = RichProgress(Console(stderr=True))
+    with claimed(directory, config, "mpsearch.search(…)"):
+        summary = run(assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter)
+    allocation = summary.winning_allocation
+    assert allocation is not None
+    path = directory / ARTIFACT
+    return Result(summary=summary, model=load(path, model=model), allocation=allocation, path=path, run_dir=directory)
+
+
+def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
+    """The quantized network in an artifact: a plain, frozen module in evaluation mode on the CPU.
+
+    Its logits are bit-identical to those of the network that was scored. Nothing in the file is executed: a name of mpsearch's own models
+    is built from the registry, any other architecture must be given.
+
+    Args:
+        path: `model.safetensors` of a run.
+        model: the float architecture (its weights do not matter), or `"package.module:factory"`; not needed for a registered model.
+
+    Raises:
+        ArtifactError: missing, truncated, tampered with, or not fitting the model.
+        ModelError: the factory does not give a module.
+    """
+    artifact = read_artifact(Path(path))
+    if model is None:
+        if not is_registered(artifact.model):
+            named = f"'{artifact.model}'" if artifact.model else "a module that was handed in"
+            raise ArtifactError(
+                f"{path} was made from {named}, which mpsearch does not build by itself; call load(path, model=…) with that architecture"
+            )
+        model = build_model(artifact.model, **dict(artifact.options))
+    elif isinstance(model, str):
+        model = build_model(model, **dict(artifact.options))
+    return artifact.install(model.cpu())
+
+
+def _config(model: nn.Module, **fields: Any) -> StudyConfig:
+    kind = type(model)
+    return validate_study(
+        {"name": kind.__name__, "data": {"source": "memory"}, "model": {"factory": f"{kind.__module__}:{kind.__qualname__}"}, **fields},
+        label="search()",
+    )

@@ -1,0 +1,76 @@
+"""The command line: one file a command, bodies import what they need when they run, one handler turns errors into lines and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+import mpsearch
+from mpsearch.cli.allocate import allocate
+from mpsearch.cli.doctor import doctor
+from mpsearch.cli.evaluate import evaluate
+from mpsearch.cli.export import export
+from mpsearch.cli.listing import list_known
+from mpsearch.cli.plot import plot
+from mpsearch.cli.retrain import retrain
+from mpsearch.cli.signals import signals
+from mpsearch.cli.study import study
+from mpsearch.core.errors import MpsearchError, UsageError
+
+__all__ = ["group", "main"]
+
+INTERRUPTED = "interrupted; the same command goes on where it stopped"
+
+
+class _InOrder(click.Group):
+    """Commands in the order a person meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands]
+
+
+@click.group(cls=_InOrder, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(mpsearch.__version__, prog_name="mpsearch")
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Find how many bits each layer of a network gets under a budget, train it, export it, verify it.
+
+    Start with:  mpsearch study --budget 2MB
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (study, signals, allocate, retrain, export, evaluate, plot, doctor, list_known):
+    group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, 1 for what went wrong on the way, 2 for what was asked wrongly, 130 when interrupted.
+    """
+    try:
+        answer = group.main(args=None if arguments is None else list(arguments), prog_name="mpsearch", standalone_mode=False)
+    except click.ClickException as error:
+        hint = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""
+        return _complain(f"{error.format_message()}{hint}", 2)
+    except UsageError as error:
+        return _complain(str(error), 2)
+    except MpsearchError as error:
+        return _complain(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(INTERRUPTED, err=True)
+        return 130
+    return answer if isinstance(answer, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"mpsearch: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,41 @@
+"""`mpsearch allocate`: budget → bits in seconds, by the solver alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpsearch.cli.options import consoles, read_config, study_options
+
+__all__ = ["allocate"]
+
+
+@click.command(short_help="Budget → bits by the solver alone.")
+@study_options
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the bits, for `mpsearch retrain --bits`."
+)
+def allocate(out: Path | None, **flags: Any) -> None:
+    """Print the best bits under the budget by the signals; no trials, no training."""
+    config = read_config(flags)
+
+    from mpsearch.config import dump_bits
+    from mpsearch.core.budget import format_amount
+    from mpsearch.pipeline import allocate as solve
+    from mpsearch.report.progress import RichProgress
+    from mpsearch.report.terminal import allocation_table
+    from mpsearch.search.solve import reachable
+
+    results, progress = consoles()
+    space, costs, solution = solve(config, RichProgress(progress))
+    results.print(allocation_table(solution.allocation, space.layers, costs, config.limits))
+    for budget in config.limits:
+        low, high = (format_amount(budget.cost, amount) for amount in reachable(space, costs[budget.cost]))
+        used, unused = (format_amount(budget.cost, amounts[budget.cost]) for amounts in (solution.amounts, solution.slack))
+        results.print(f"{budget.cost}: {used} of {budget}, {unused} unused; this space reaches {low} to {high}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(dump_bits(solution.allocation), encoding="utf-8")
+        results.print(f"bits: {out}")

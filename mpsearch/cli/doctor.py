@@ -1,0 +1,30 @@
+"""`mpsearch doctor`: whether this machine is ready, and the cure if not."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["doctor"]
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@click.command(short_help="Is this machine ready, and the cure if not.")
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Check Python, torch and torchvision, device, compiler, disk and storage; name the cure of what fails."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mpsearch.doctor import examine
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("", "check", "found", "cure"):
+        table.add_column(column)
+    checks = examine()
+    for check in checks:
+        table.add_row(f"[{_STYLES[check.status]}]{check.status}[/]", check.name, escape(check.found), escape(check.cure))
+    Console().print(table)
+    context.exit(1 if any(check.status == "fail" for check in checks) else 0)

@@ -1,0 +1,35 @@
+"""`mpsearch evaluate`: the score of a file on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpsearch.cli.options import data_options, read_config
+from mpsearch.core.errors import ArtifactError, ConfigError
+
+__all__ = ["evaluate"]
+
+RESOLVED_STUDY = "study.yaml"
+
+
+@click.command(short_help="Score an artifact from disk.")
+@click.argument("artifact", type=click.Path(path_type=Path), metavar="ARTIFACT")
+@click.option("--study", metavar="STUDY", help=f"Whose data to use; left out, the {RESOLVED_STUDY} beside the artifact.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
+@data_options
+def evaluate(artifact: Path, study: str | None, split: str, **flags: Any) -> None:
+    """Load ARTIFACT from disk and score it."""
+    if not artifact.is_file():
+        raise ArtifactError(f"there is no artifact '{artifact}'; give the .safetensors file of a run")
+    beside = artifact.parent / RESOLVED_STUDY
+    if study is None and not beside.is_file():
+        raise ConfigError(f"{artifact}: there is no {RESOLVED_STUDY} beside it to name the data; add --study NAME or FILE")
+    config = read_config(flags, study if study is not None else beside)
+
+    from mpsearch.pipeline import evaluate_artifact
+
+    score = evaluate_artifact(artifact, config, split)
+    click.echo(f"{artifact}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {artifact.stat().st_size:,} B on disk")

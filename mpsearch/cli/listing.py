@@ -1,0 +1,77 @@
+"""`mpsearch list`: what there is to choose from, with the papers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["list_known"]
+
+REGISTRIES = {
+    "methods": ("mpsearch.methods", "METHODS"),
+    "signals": ("mpsearch.signals", "SIGNALS"),
+    "costs": ("mpsearch.costs", "COSTS"),
+    "models": ("mpsearch.models", "MODELS"),
+    "data": ("mpsearch.data", "DATA"),
+}
+FOLDERS = ("studies", "spaces", "hardware")
+
+
+@click.command("list", short_help="What there is to choose from, with papers.")
+@click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
+def list_known(kinds: tuple[str, ...]) -> None:
+    """Show methods, signals, costs, models, data, studies, spaces and hardware; KIND shows only some."""
+    from rich.console import Console
+
+    console = Console()
+    for kind in kinds or (*REGISTRIES, *FOLDERS):
+        console.print(_plugins(kind) if kind in REGISTRIES else _files(kind))
+
+
+def _plugins(kind: str) -> Table:
+    import importlib
+
+    from rich.markup import escape
+
+    module, attribute = REGISTRIES[kind]
+    table = _table(kind, "what it is", "paper")
+    for name, member in getattr(importlib.import_module(module), attribute).items():
+        table.add_row(escape(name), escape(_told(member, "description") or _first_line(member)), escape(_told(member, "paper")))
+    return table
+
+
+def _files(kind: str) -> Table:
+    from rich.markup import escape
+
+    from mpsearch.config.shipped import find_yaml, shipped_names
+    from mpsearch.config.yaml_file import read_yaml
+
+    table = _table(kind, "what it is", "file")
+    for name in shipped_names(kind):
+        path = find_yaml(kind, kind, name)
+        table.add_row(escape(name), escape(str(read_yaml(path).get("description", ""))), escape(str(path)))
+    return table
+
+
+def _table(kind: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=kind, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("name", style="bold", no_wrap=True)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _told(member: object, attribute: str) -> str:
+    value = getattr(member, attribute, "")
+    return value if isinstance(value, str) else ""
+
+
+def _first_line(member: object) -> str:
+    return (member.__doc__ or "").strip().partition("\n")[0]

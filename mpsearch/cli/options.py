@@ -1,0 +1,153 @@
+"""Options that commands share, and how they become changes to a study."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mpsearch.core.budget import parse_budget
+from mpsearch.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mpsearch.config import StudyConfig
+
+__all__ = ["DEFAULT_STUDY", "command_line", "consoles", "data_options", "overrides_from", "read_config", "run_options", "study_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_STUDY = "digits_resnet18"
+
+_STUDY = [
+    click.argument("study", default=DEFAULT_STUDY),
+    click.option(
+        "--budget", "budgets", multiple=True, metavar="AMOUNT", help="2MB, 70KB, 1.5MiB, 3.2bit, 1.2GBOPs, 5ms; give several and all hold."
+    ),
+    click.option("--effort", metavar="EFFORT", help="quick, normal or thorough: trials, rungs and epochs as the study states them."),
+    click.option("--space", metavar="SPACE", help="What may be chosen: a name in spaces/ or a YAML file."),
+    click.option("--hardware", metavar="PROFILE", help="Hardware profile for latency budgets: a name or a YAML file."),
+    click.option("--signals", metavar="A,B", help="Sensitivity signals, separated by commas."),
+    click.option("--methods", metavar="A,B", help="Quantization methods, separated by commas."),
+    click.option("--images", type=int, metavar="N", help="Training images the signals and ranges are measured on."),
+    click.option("--trials", type=int, metavar="N", help="Trials of the search."),
+    click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
+    click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
+]
+_DATA = [
+    click.option("--model", metavar="MODEL", help="A name of `mpsearch list models`, or package.module:factory."),
+    click.option("--weights", metavar="FILE", help="Float weights: safetensors, or a state_dict."),
+    click.option("--data", metavar="SOURCE", help="digits, or imagefolder:DIR with folders train/<class> and test/<class>."),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
+    click.option("--seed", type=int, metavar="N", help="Of splits, training and search."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key of the study, such as recipe.lr=0.01."),
+]
+_RUN = [
+    click.option(
+        "--run-dir", "--out", "run_dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: runs/<name>."
+    ),
+    click.option("--quiet", "-q", is_flag=True, help="No progress, only the closing summary."),
+]
+_KEYS = {
+    "effort": "effort",
+    "space": "space",
+    "hardware": "hardware",
+    "images": "signals.images",
+    "trials": "search.trials",
+    "epochs": "retrain.epochs",
+    "compile": "compile",
+    "weights": "model.weights",
+    "device": "device",
+    "seed": "seed",
+}
+
+
+def _decorated(command: F, options: list[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def study_options(command: F) -> F:
+    """The study and all that changes it; they arrive as keyword arguments for `read_config`."""
+    return _decorated(command, [*_STUDY, *_DATA])
+
+
+def data_options(command: F) -> F:
+    """Model, data, device and `--set` alone."""
+    return _decorated(command, list(_DATA))
+
+
+def run_options(command: F) -> F:
+    """`--run-dir` and `--quiet`."""
+    return _decorated(command, list(_RUN))
+
+
+def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes to a study, by dotted path.
+
+    Raises:
+        BudgetError: a budget that cannot be read.
+        ConfigError: a `--set` without a value.
+    """
+    changes: dict[str, Any] = {_KEYS[flag]: value for flag, value in flags.items() if flag in _KEYS and value is not None}
+    if flags.get("budgets"):
+        changes["budgets"] = [parse_budget(text).text for text in flags["budgets"]]
+    if flags.get("data") is not None:
+        source, _, folder = flags["data"].partition(":")
+        changes["data.source"] = source
+        changes["data.path"] = folder or None
+    if flags.get("model") is not None:
+        changes["model.factory"] = flags["model"]
+        changes["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", flags["model"].rpartition(":")[2]).strip("-._") or "model"
+    for flag, key in (("signals", "signals.names"), ("methods", "methods")):
+        if flags.get(flag) is not None:
+            changes[key] = [name.strip() for name in flags[flag].split(",") if name.strip()]
+    return {**changes, **dict(_setting(text) for text in flags.get("settings", ()))}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    from mpsearch.config.yaml_file import parse_yaml
+
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {text}: write it as key.path=value, such as recipe.lr=0.01")
+    return key.strip(), parse_yaml(value, label=f"--set {key.strip()}")
+
+
+def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> StudyConfig:
+    """The study the command line asks for.
+
+    Args:
+        flags: keyword arguments of a command with `study_options` or `data_options`.
+        study: instead of the one in `flags`.
+
+    Raises:
+        UsageError: anything that was asked wrongly.
+    """
+    changes = overrides_from(flags)
+    # an installed script, unlike `python -m`, does not look for package.module:factory in the working directory
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+    from mpsearch.config import load_study
+
+    return load_study(study if study is not None else flags.get("study", DEFAULT_STUDY), changes)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the report."""
+    return shlex.join(["mpsearch", *sys.argv[1:]])
+
+
+def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
+    """(for results, on standard output; for progress, on standard error and silent if `quiet`)."""
+    from rich.console import Console
+
+    return Console(), Console(stderr=True, quiet=quiet)

@@ -1,0 +1,31 @@
+"""`mpsearch retrain`: full quantization-aware training of bits that somebody chose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpsearch.cli.options import command_line, consoles, read_config, run_options, study_options
+
+__all__ = ["retrain"]
+
+
+@click.command(short_help="Train the bits of a file.")
+@study_options
+@click.option("--bits", required=True, type=click.Path(path_type=Path), metavar="FILE", help="bits.yaml of a run, or one edited by hand.")
+@run_options
+def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None:
+    """Train the network at the bits of a file, export and report; no search."""
+    config = read_config(flags)
+
+    from mpsearch.config import load_bits
+
+    allocation = load_bits(bits)
+
+    from mpsearch.pipeline import retrain as train
+    from mpsearch.report.terminal import print_summary
+
+    results, progress = consoles(quiet=quiet)
+    print_summary(train(config, allocation, run_dir, command_line(), progress), results)

@@ -1,0 +1,29 @@
+"""`mpsearch study`: everything, from data to a verified file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpsearch.cli.options import command_line, consoles, read_config, run_options, study_options
+
+__all__ = ["study"]
+
+
+@click.command(short_help="Everything: search, retrain, export, report.")
+@study_options
+@run_options
+def study(run_dir: Path | None, quiet: bool, **flags: Any) -> None:
+    """Search, retrain, export and report; the whole pipeline.
+
+    STUDY is a name of `mpsearch list studies` or a YAML file; digits_resnet18 if left out. Interrupted, the same command goes on.
+    """
+    config = read_config(flags)
+
+    from mpsearch.pipeline import run_study
+    from mpsearch.report.terminal import print_summary
+
+    results, progress = consoles(quiet=quiet)
+    print_summary(run_study(config, run_dir, command_line(), progress), results)

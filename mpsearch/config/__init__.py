@@ -1,0 +1,36 @@
+"""Study and space files: YAML → validated, frozen objects; every error names the file and the dotted path of the key."""
+
+from __future__ import annotations
+
+from mpsearch.config.bits import dump_bits, load_bits
+from mpsearch.config.hyperparameters import Hyperparameters, Range
+from mpsearch.config.load import load_study
+from mpsearch.config.shipped import shipped_names
+from mpsearch.config.space import SpaceConfig, load_space
+from mpsearch.config.study import (
+    DataConfig,
+    ModelConfig,
+    RetrainConfig,
+    Rung,
+    SearchConfig,
+    SignalsConfig,
+    StudyConfig,
+)
+
+__all__ = [
+    "DataConfig",
+    "Hyperparameters",
+    "ModelConfig",
+    "Range",
+    "RetrainConfig",
+    "Rung",
+    "SearchConfig",
+    "SignalsConfig",
+    "SpaceConfig",
+    "StudyConfig",
+    "dump_bits",
+    "load_bits",
+    "load_space",
+    "load_study",
+    "shipped_names",
+]

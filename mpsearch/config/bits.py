@@ -1,0 +1,31 @@
+"""`bits.yaml`: an allocation as a person reads and edits it, one line a layer (`layer1.0.conv1: w2a8`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpsearch.config.yaml_file import dump_yaml, read_yaml
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import ConfigError
+
+__all__ = ["dump_bits", "load_bits"]
+
+
+def load_bits(path: Path) -> Allocation:
+    """Read a `bits.yaml`; an integer alone means weight bits.
+
+    Raises:
+        ConfigError: unreadable, empty, or a value that is not a choice, naming its layer.
+    """
+    content = read_yaml(path)
+    if not content:
+        raise ConfigError(f"{path}: names no layer; write one 'layer: w4a8' a line")
+    try:
+        return Allocation.from_dict(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}", path=error.path) from error
+
+
+def dump_bits(allocation: Allocation) -> str:
+    """The text of a `bits.yaml`; `load_bits` gives the same allocation back."""
+    return dump_yaml(allocation.to_dict())

@@ -1,0 +1,154 @@
+"""Hyperparameters as a file states them: a value, a range `{low, high, log}`, or a list of choices the study picks from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, Discriminator, Field, Tag, create_model, model_validator
+
+from mpsearch.config.strict import Strict
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["Hyperparameters", "Range", "Scalar", "Setting", "hyperparameter_model", "split_settings"]
+
+T = TypeVar("T")
+Scalar = bool | int | float | str | None
+
+
+class Range(Strict):
+    """Numbers from `low` to `high`, both included; whole numbers if both are. `log` spreads them evenly over magnitudes."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low above zero, got {self.low}")
+        return self
+
+    @property
+    def integer(self) -> bool:
+        """Whether only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def middle(self) -> int | float:
+        """`√(low·high)` on a log range, else `(low + high)/2`; what runs where nothing is searched."""
+        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        return round(middle) if self.integer else middle
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The settings of one method or recipe, those to search apart from those that stand.
+
+    Args:
+        fixed: name → value.
+        ranges: name → `Range`, or the tuple of choices.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, Range | tuple[Any, ...]] = field(default_factory=dict)
+
+    def build(self, factory: type[T], chosen: Mapping[str, Any] | None = None) -> T:
+        """`factory(**fixed, **chosen)`; a searched setting that is not in `chosen` takes its middle or first choice."""
+        middles = {name: spread.middle if isinstance(spread, Range) else spread[0] for name, spread in self.ranges.items()}
+        return factory(**{**self.fixed, **middles, **(chosen or {})})
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, Range) or (isinstance(value, Mapping) and ("low" in value or "high" in value)):
+        return "range"
+    return "choices" if isinstance(value, list | tuple) else "value"
+
+
+_Choices = Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("[choices]")]
+Setting = Annotated[
+    Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices,
+    Discriminator(lambda value: f"[{_kind_of(value)}]"),
+]
+"""Any setting, where the names and types are not known yet."""
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _setting_of(annotation: Any) -> Any:
+    """`annotation`, or choices of it, or, if it is a number, a range."""
+    members = _members(annotation)
+    sequence = any(get_origin(member) in (list, tuple) for member in members)
+    numeric = float in members or int in members
+    kinds: Any = Annotated[annotation, Tag("[value]")]
+    if not sequence:
+        kinds |= Annotated[tuple[annotation, ...], Field(min_length=1), Tag("[choices]")]
+    if numeric:
+        kinds |= Annotated[Range, Tag("[range]")]
+
+    def tag(value: Any) -> str:
+        kind = _kind_of(value)
+        usable = kind == "value" or (kind == "range" and numeric) or (kind == "choices" and not sequence)
+        return f"[{kind}]" if usable else "[value]"
+
+    return annotation if kinds == Annotated[annotation, Tag("[value]")] else Annotated[kinds, Discriminator(tag)]
+
+
+def hyperparameter_model(
+    definition: type[DataclassInstance], name: str, *, base: type[BaseModel] = Strict, without: tuple[str, ...] = ()
+) -> type[BaseModel]:
+    """A model with the fields of a dataclass, each of which may be a value, a range or choices.
+
+    The dataclass stays the one definition of names, types and defaults; a field without a default must be given.
+
+    Args:
+        definition: dataclass, such as `Recipe` or a method.
+        name: of the model, for its JSON schema.
+        base: model to derive from.
+        without: fields that something else decides.
+    """
+    hints = typing.get_type_hints(definition, include_extras=True)
+    fields: dict[str, Any] = {}
+    for entry in dataclasses.fields(definition):
+        if not entry.init or entry.name in without:
+            continue
+        if entry.default is not dataclasses.MISSING:
+            default = Field(default=entry.default)
+        elif entry.default_factory is not dataclasses.MISSING:
+            default = Field(default_factory=entry.default_factory)
+        else:
+            default = Field()
+        fields[entry.name] = (_setting_of(hints[entry.name]), default)
+    return create_model(
+        name, __base__=base, __doc__=f"{definition.__name__}; every number may also be a range or a list of choices.", **fields
+    )
+
+
+def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance] | None = None) -> Hyperparameters:
+    """Sort validated settings into fixed ones and searched ones.
+
+    Args:
+        settings: name → value, `Range` or tuple of choices.
+        definition: the dataclass they belong to; a tuple in a field of tuples is a value, not choices.
+    """
+    hints = typing.get_type_hints(definition) if definition else {}
+    fixed: dict[str, Any] = {}
+    ranges: dict[str, Range | tuple[Any, ...]] = {}
+    for name, value in settings.items():
+        sequence = any(get_origin(member) in (list, tuple) for member in _members(hints.get(name)))
+        if isinstance(value, Range) or (isinstance(value, tuple) and not sequence):
+            ranges[name] = value
+        else:
+            fixed[name] = value
+    return Hyperparameters(fixed, ranges)

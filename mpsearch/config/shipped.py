@@ -1,0 +1,56 @@
+"""Where named YAML files lie: in `spaces` or `studies` of the working directory, inside the wheel, or beside the package in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpsearch.core.errors import ConfigError, UnknownNameError
+
+__all__ = ["find_yaml", "shipped_folder", "shipped_names"]
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_folder(folder: str) -> Path:
+    """The folder `spaces` or `studies` that came with mpsearch.
+
+    A wheel is always unpacked into files, so a path is enough.
+    """
+    package = Path(__file__).resolve().parents[1]
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def shipped_names(folder: str) -> tuple[str, ...]:
+    """Names that can be asked for without a path, sorted: those shipped and those in the working directory's own folder."""
+    places = (Path(folder), shipped_folder(folder))
+    return tuple(sorted({file.stem for place in places if place.is_dir() for file in place.iterdir() if file.suffix in _SUFFIXES}))
+
+
+def find_yaml(kind: str, folder: str, reference: str) -> Path:
+    """The file a name or path means.
+
+    Args:
+        kind: what messages call it: `study`, `space`.
+        folder: folder of named files: `studies`, `spaces`.
+        reference: a name such as `weights-only`, or a path that ends with `.yaml` or `.yml`.
+
+    Raises:
+        ConfigError: a path without a file.
+        UnknownNameError: a name without a file.
+    """
+    if reference.endswith(_SUFFIXES) or "/" in reference or "\\" in reference:
+        path = Path(reference).expanduser()
+        if path.is_file():
+            return path
+        known = shipped_names(folder)
+        advice = (
+            f"the shipped {kind} is asked for as '{path.stem}'" if path.stem in known else f"give a YAML file or one of {', '.join(known)}"
+        )
+        raise ConfigError(f"there is no {kind} file '{reference}'; {advice}")
+    for place in (Path(folder), shipped_folder(folder)):
+        for suffix in _SUFFIXES:
+            path = place / f"{reference}{suffix}"
+            if path.is_file():
+                return path
+    raise UnknownNameError(kind, reference, shipped_names(folder))

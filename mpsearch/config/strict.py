@@ -1,0 +1,94 @@
+"""What all config models share: frozen, no unknown keys, and pydantic's errors as one line with the path of the key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mpsearch.core.errors import ConfigError
+
+__all__ = ["Strict", "config_error"]
+
+
+class Strict(BaseModel):
+    """Frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def config_error(error: ValidationError, model: type[BaseModel], *, label: str) -> ConfigError:
+    """The first problem as one line: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
+
+    Args:
+        error: what pydantic raised.
+        model: the model that was validated, to know which keys exist at a path.
+        label: what the message opens with, such as the file's path; may be empty.
+    """
+    # an unknown key explains a missing one, so it goes first
+    first = min(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+    origin = first.get("ctx", {}).get("error")
+    if isinstance(origin, ConfigError):
+        return origin
+    # a tag in brackets says which member of a union was tried; it is no key of the file
+    location = [part for part in first["loc"] if not str(part).startswith("[")]
+    path = ".".join(str(part) for part in location)
+    prefix = ": ".join(part for part in (label, path) if part)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        advice = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+        text = f"unknown key; {advice}"
+    elif first["type"] == "missing":
+        text = "this key is missing; add it"
+    elif origin is not None:
+        text = str(origin)
+    else:
+        message = first["msg"].replace("Input should be", "should be")
+        text = f"{message}, not {_short(first['input'])}"
+    return ConfigError(f"{prefix}: {text}", path=path)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
+    found: Any = model
+    for part in location:
+        found = _step_into(found, part)
+    return _fields(found)
+
+
+def _fields(annotation: Any) -> list[str]:
+    for candidate in _alternatives(annotation):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return list(candidate.model_fields)
+        fields = getattr(candidate, "__dataclass_fields__", None)
+        if fields is not None:
+            return list(fields)
+    return []
+
+
+def _step_into(annotation: Any, part: int | str) -> Any:
+    for candidate in _alternatives(annotation):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel) and part in candidate.model_fields:
+            return candidate.model_fields[str(part)].annotation
+        origin, arguments = get_origin(candidate), get_args(candidate)
+        if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
+            return arguments[1]
+        if origin in (list, tuple) and arguments:
+            return arguments[0]
+    return None
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [alternative for member in get_args(annotation) for alternative in _alternatives(member)]
+    return [annotation]

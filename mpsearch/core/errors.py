@@ -1,0 +1,98 @@
+"""Everything mpsearch raises on purpose, in one tree.
+
+```
+MpsearchError
+├── UsageError            what the user asked for cannot be done; the command line answers with exit code 2
+│   ├── BudgetError          (ValueError)   unreadable, out of reach or pointless budget
+│   ├── SpaceError           (ValueError)   unknown layer, pin outside its menu, tie of different menus
+│   ├── ConfigError          (ValueError)   wrong key or type in a YAML file, with the path of the key
+│   ├── ModelError           (ValueError)   factory or weights that do not give a usable model
+│   ├── DataError            (ValueError)   empty folder, one class, broken image, labels out of range
+│   ├── RunDirectoryError    (ValueError)   a run directory that belongs to another study
+│   ├── ArtifactError        (ValueError)   truncated, tampered or foreign artifact
+│   └── UnknownNameError     (KeyError)     a method, signal, cost, model or data set nobody registered
+└── TrainingDiverged         (ArithmeticError)   the loss became NaN or infinite
+```
+
+A message says the rule, the value and the next step, on one line.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactError",
+    "BudgetError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "MpsearchError",
+    "RunDirectoryError",
+    "SpaceError",
+    "TrainingDiverged",
+    "UnknownNameError",
+    "UsageError",
+]
+
+
+class MpsearchError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class UsageError(MpsearchError):
+    """The request cannot be met; the message is one line a user can act on."""
+
+
+class BudgetError(UsageError, ValueError):
+    """A budget that cannot be read, cannot be reached, or leaves nothing to search.
+
+    `smallest` and `largest` carry the reachable range (in the unit of the cost) when it is known.
+    """
+
+    def __init__(self, message: str, *, smallest: float | None = None, largest: float | None = None) -> None:
+        super().__init__(message)
+        self.smallest = smallest
+        self.largest = largest
+
+
+class SpaceError(UsageError, ValueError):
+    """A search space that contradicts itself or the model."""
+
+
+class ConfigError(UsageError, ValueError):
+    """A configuration file with a wrong key, type or value. `path` is the key's path, such as `recipe.epochs`."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ModelError(UsageError, ValueError):
+    """A model factory or a weight file that does not give a usable network."""
+
+
+class DataError(UsageError, ValueError):
+    """Data that cannot be read or does not fit the model."""
+
+
+class RunDirectoryError(UsageError, ValueError):
+    """A run directory that holds the work of another study."""
+
+
+class ArtifactError(UsageError, ValueError):
+    """An artifact that is truncated, tampered with, or not one of ours."""
+
+
+class UnknownNameError(UsageError, KeyError):
+    """A name that is in no registry. `name` is what was asked, `known` what exists."""
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TrainingDiverged(MpsearchError, ArithmeticError):
+    """The training loss is NaN or infinite; the trial failed, the study goes on."""

@@ -1,0 +1,94 @@
+"""`Record`: what is known of one evaluated allocation, and `Front`: the records nothing else beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mpsearch.core.allocation import Allocation
+
+__all__ = ["Record", "Score", "pareto_front"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a network does on one split. Lower `loss` and `error` are better; `metric` is what a person reads (accuracy in [0, 1], R², …).
+
+    For classification `error = 1 − accuracy`.
+    """
+
+    loss: float
+    error: float
+    metric: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One trial, or one reference such as the best uniform allocation.
+
+    Args:
+        number: trial number in the study; −1 for references.
+        origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
+        allocation: its bits.
+        rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
+        scores: validation score at each rung reached, in order.
+        costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
+        params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
+        feasible: whether every budget holds.
+        status: `complete` or `failed`.
+        seconds: wall time.
+        note: why it failed or stopped, for people.
+        curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
+    """
+
+    number: int
+    origin: str
+    allocation: Allocation
+    rung: str
+    scores: Mapping[str, Score]
+    costs: Mapping[str, float]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    feasible: bool = True
+    status: str = "complete"
+    seconds: float = 0.0
+    note: str = ""
+    curve: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def score(self) -> Score:
+        """The score at the deepest rung."""
+        return self.scores[self.rung]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = {name: getattr(self, name) for name in ("number", "origin", "rung", "feasible", "status", "seconds", "note")}
+        plain["allocation"] = self.allocation.to_dict()
+        plain["scores"] = {rung: asdict(score) for rung, score in self.scores.items()}
+        plain["costs"] = dict(self.costs)
+        plain["params"] = dict(self.params)
+        plain["curve"] = [dict(point) for point in self.curve]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Record:
+        """Inverse of `to_dict`."""
+        fields = dict(plain)
+        fields["allocation"] = Allocation.from_dict(fields["allocation"])
+        fields["scores"] = {rung: Score(**score) for rung, score in fields["scores"].items()}
+        fields["curve"] = tuple(fields["curve"])
+        return cls(**fields)
+
+
+def pareto_front(records: Iterable[Record], *, cost: str = "size") -> list[Record]:
+    """Completed records that no other completed record beats in both `cost` and validation error, cheapest first.
+
+    Equal points appear once (the lowest trial number); a point that costs more must be strictly better.
+    """
+    completed = [record for record in records if record.status == "complete"]
+    completed.sort(key=lambda record: (record.costs[cost], record.score.error, record.score.loss, record.number))
+    front: list[Record] = []
+    for record in completed:
+        if not front or (record.score.error, record.score.loss) < (front[-1].score.error, front[-1].score.loss):
+            front.append(record)
+    return front

@@ -1,0 +1,182 @@
+"""`Space`: what may be chosen (menus, pins, ties by glob on layer names), and `ResolvedSpace`: the same for one model's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError, SpaceError
+from mpsearch.core.layer import Layer
+
+__all__ = ["LayerMenu", "ResolvedSpace", "Space"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMenu:
+    """Narrower menus for the layers a glob matches; `None` keeps the space's own."""
+
+    weights: tuple[int, ...] | None = None
+    activations: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What may be chosen.
+
+    Args:
+        name: for reports.
+        weights: menu of weight bits, from 1 to 8 or 32 (float).
+        activations: menu of activation bits, from 2 to 8 or 32 (float).
+        layers: glob → narrower menus; of several globs that match a layer the last one wins.
+        pins: glob → the one choice its layers take; it must be on their menu.
+        ties: each a list of globs; all layers they match take the same choice.
+    """
+
+    name: str
+    weights: tuple[int, ...]
+    activations: tuple[int, ...] = (FLOAT_BITS,)
+    layers: Mapping[str, LayerMenu] = field(default_factory=dict)
+    pins: Mapping[str, Choice] = field(default_factory=dict)
+    ties: tuple[tuple[str, ...], ...] = ()
+
+    def resolve(self, layers: Sequence[Layer], *, file_overhead: int = 0) -> ResolvedSpace:
+        """Apply the globs to a model's layers.
+
+        A layer whose input cannot be quantized has float activations only, whatever the menu says.
+
+        Args:
+            layers: in forward order.
+            file_overhead: bytes of the artifact that no choice changes: its header and whatever stays float.
+
+        Raises:
+            ModelError: no layers.
+            SpaceError: a glob that matches nothing, a pin outside its menu, a tie of layers with different menus, an empty menu.
+        """
+        if not layers:
+            raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
+        names = [layer.name for layer in layers]
+        menus: list[tuple[Choice, ...]] = []
+        for layer in layers:
+            weights, activations = self.weights, self.activations
+            for pattern, menu in self.layers.items():
+                if fnmatchcase(layer.name, pattern):
+                    weights = self.weights if menu.weights is None else menu.weights
+                    activations = self.activations if menu.activations is None else menu.activations
+            if not layer.act_quantizable:
+                activations = (FLOAT_BITS,)
+            if not weights or not activations:
+                raise SpaceError(f"space '{self.name}': the menu of layer '{layer.name}' is empty; give at least one choice")
+            menus.append(tuple(sorted({Choice(w, a) for w in weights for a in activations})))
+        for pattern in self.layers:
+            _matching(pattern, names, self.name)
+        for pattern, pinned in self.pins.items():
+            for index in _matching(pattern, names, self.name):
+                pin = pinned if layers[index].act_quantizable else Choice(pinned.weight_bits)
+                if pin not in menus[index]:
+                    raise SpaceError(
+                        f"space '{self.name}': layer '{names[index]}' is pinned to {pin}, which is not on its menu "
+                        f"({', '.join(map(str, menus[index]))}); change the pin or the menu"
+                    )
+                menus[index] = (pin,)
+        return ResolvedSpace(layers=tuple(layers), menus=tuple(menus), groups=self._groups(names, menus), file_overhead=file_overhead)
+
+    def _groups(self, names: Sequence[str], menus: Sequence[tuple[Choice, ...]]) -> tuple[tuple[int, ...], ...]:
+        group_of = list(range(len(names)))
+        for tie in self.ties:
+            members = sorted({index for pattern in tie for index in _matching(pattern, names, self.name)})
+            for index in members[1:]:
+                if menus[index] != menus[members[0]]:
+                    raise SpaceError(
+                        f"space '{self.name}': '{names[members[0]]}' and '{names[index]}' are tied but have different menus "
+                        f"({', '.join(map(str, menus[members[0]]))} and {', '.join(map(str, menus[index]))}); give them the same menu"
+                    )
+            merged = {group_of[index] for index in members}
+            group_of = [min(merged) if group in merged else group for group in group_of]
+        return tuple(tuple(i for i, g in enumerate(group_of) if g == group) for group in sorted(set(group_of)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSpace:
+    """A space applied to one model.
+
+    Args:
+        layers: L layers in forward order.
+        menus: L menus, each sorted.
+        groups: indices of layers that share their choice; every layer is in exactly one group.
+        file_overhead: bytes of the artifact that no choice changes.
+    """
+
+    layers: tuple[Layer, ...]
+    menus: tuple[tuple[Choice, ...], ...]
+    groups: tuple[tuple[int, ...], ...]
+    file_overhead: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """L layer names."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """C choices: the sorted union of all menus, the columns of every table."""
+        return tuple(sorted({choice for menu in self.menus for choice in menu}))
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Bool `[L, C]`: which column is on which layer's menu."""
+        return np.array([[choice in menu for choice in self.choices] for menu in self.menus], dtype=np.bool_)
+
+    @property
+    def quantizes_activations(self) -> bool:
+        """Whether any layer may quantize its input."""
+        return any(choice.act_bits != FLOAT_BITS for menu in self.menus for choice in menu)
+
+    def check(self, allocation: Allocation) -> Allocation:
+        """The allocation in layer order.
+
+        Raises:
+            SpaceError: a layer missing or unknown, a choice outside its menu, tied layers that differ.
+        """
+        known = set(self.names)
+        for name in allocation:
+            if name not in known:
+                raise SpaceError(f"the allocation names the unknown layer '{name}'; layers: {', '.join(self.names)}")
+        for name, menu in zip(self.names, self.menus, strict=True):
+            if name not in allocation:
+                raise SpaceError(f"the allocation has no choice for layer '{name}'; add one of {', '.join(map(str, menu))}")
+            if allocation[name] not in menu:
+                raise SpaceError(
+                    f"the allocation gives layer '{name}' {allocation[name]}, which is not on its menu ({', '.join(map(str, menu))})"
+                )
+        for group in self.groups:
+            for index in group[1:]:
+                first, other = self.names[group[0]], self.names[index]
+                if allocation[first] != allocation[other]:
+                    raise SpaceError(
+                        f"'{first}' and '{other}' are tied but the allocation gives them {allocation[first]} and {allocation[other]}"
+                    )
+        return Allocation({name: allocation[name] for name in self.names})
+
+    def uniform(self, choice: Choice) -> Allocation:
+        """The same choice everywhere it is on the menu; elsewhere the nearest: bits at or above it if there are any, else the largest."""
+        picked: dict[str, Choice] = {}
+        for name, menu in zip(self.names, self.menus, strict=True):
+            weights = sorted({c.weight_bits for c in menu})
+            weight_bits = next((b for b in weights if b >= choice.weight_bits), weights[-1])
+            acts = sorted({c.act_bits for c in menu if c.weight_bits == weight_bits})
+            act_bits = next((b for b in acts if b >= choice.act_bits), acts[-1])
+            picked[name] = Choice(weight_bits, act_bits)
+        return Allocation(picked)
+
+
+def _matching(pattern: str, names: Sequence[str], space: str) -> list[int]:
+    found = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
+    if not found:
+        raise SpaceError(f"space '{space}': no layer matches '{pattern}'; layers: {', '.join(names)}")
+    return found

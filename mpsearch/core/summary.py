@@ -1,0 +1,154 @@
+"""`Summary`: everything a finished (or interrupted) run has to say; what the report draws and `summary.json` holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import Choice
+from mpsearch.core.layer import Layer
+from mpsearch.core.record import Record, Score
+from mpsearch.core.table import Table
+
+__all__ = ["Reference", "Summary", "table_from_dict", "table_to_dict"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The float network: its scores by split (`validation`, `test`) and its cost by cost name (`size`: bytes of float32)."""
+
+    scores: Mapping[str, Score]
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One run.
+
+    Args:
+        name: study name.
+        model: how the model was named.
+        data: how the data were named.
+        metric: name of what `Score.metric` is, such as `accuracy`.
+        seed: of the run.
+        effort: `quick`, `normal` or `thorough`.
+        command: the command line that made it.
+        budgets: what was asked.
+        layers: in forward order.
+        tables: the signals, one unit each.
+        reachable: cost name → (smallest, largest) the space can reach.
+        reference: the float network.
+        trials: all records of the study.
+        winner: the retrained winner; `rung` is `full` and `origin` that of its trial.
+        uniform: the best uniform allocation that fits, retrained alike; `None` if none fits.
+        control: the float network trained as many epochs more with the same recipe, if asked for.
+        test: split `test`, read once: scores by `float`, `winner`, `uniform`, `control`.
+        artifact: path of the exported file, relative to the run directory.
+        artifact_bytes: its size on disk.
+        seconds: wall seconds by phase.
+        skipped: what a smaller run left out, one sentence each.
+    """
+
+    name: str
+    model: str
+    data: str
+    metric: str
+    seed: int
+    effort: str
+    command: str
+    budgets: tuple[Budget, ...]
+    layers: tuple[Layer, ...]
+    tables: tuple[Table, ...] = ()
+    reachable: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reference: Reference
+    trials: tuple[Record, ...] = ()
+    winner: Record | None = None
+    uniform: Record | None = None
+    control: Record | None = None
+    test: Mapping[str, Score] = field(default_factory=dict)
+    artifact: str = ""
+    artifact_bytes: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON (NaN in tables becomes null)."""
+        plain: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes")
+        }
+        plain["budgets"] = [asdict(budget) for budget in self.budgets]
+        plain["layers"] = [asdict(layer) for layer in self.layers]
+        plain["tables"] = [table_to_dict(table) for table in self.tables]
+        plain["reachable"] = {cost: list(bounds) for cost, bounds in self.reachable.items()}
+        plain["reference"] = {"scores": _scores(self.reference.scores), "costs": dict(self.reference.costs)}
+        plain["trials"] = [record.to_dict() for record in self.trials]
+        for name in ("winner", "uniform", "control"):
+            record = getattr(self, name)
+            plain[name] = None if record is None else record.to_dict()
+        plain["test"] = _scores(self.test)
+        plain["seconds"] = dict(self.seconds)
+        plain["skipped"] = list(self.skipped)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Summary:
+        """Inverse of `to_dict`."""
+        fields = dict(plain)
+        fields["budgets"] = tuple(Budget(**budget) for budget in fields["budgets"])
+        fields["layers"] = tuple(
+            Layer(**{**layer, "weight_shape": tuple(layer["weight_shape"]), "aliases": tuple(layer["aliases"])})
+            for layer in fields["layers"]
+        )
+        fields["tables"] = tuple(table_from_dict(table) for table in fields["tables"])
+        fields["reachable"] = {cost: (bounds[0], bounds[1]) for cost, bounds in fields["reachable"].items()}
+        reference = fields["reference"]
+        fields["reference"] = Reference(scores={k: Score(**v) for k, v in reference["scores"].items()}, costs=reference["costs"])
+        fields["trials"] = tuple(Record.from_dict(record) for record in fields["trials"])
+        for name in ("winner", "uniform", "control"):
+            fields[name] = None if fields[name] is None else Record.from_dict(fields[name])
+        fields["test"] = {split: Score(**score) for split, score in fields["test"].items()}
+        fields["skipped"] = tuple(fields["skipped"])
+        return cls(**fields)
+
+    @property
+    def winning_allocation(self) -> Allocation | None:
+        """The winner's bits, if there is a winner."""
+        return None if self.winner is None else self.winner.allocation
+
+
+def _scores(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
+    return {name: asdict(score) for name, score in scores.items()}
+
+
+def table_to_dict(table: Table) -> dict[str, Any]:
+    """A table as plain data; NaN becomes null."""
+    return {
+        "name": table.name,
+        "unit": table.unit,
+        "layers": list(table.layers),
+        "choices": [str(choice) for choice in table.choices],
+        "values": [[None if math.isnan(value) else value for value in row] for row in table.values.tolist()],
+        "base": table.base,
+        "cost": dict(table.cost),
+    }
+
+
+def table_from_dict(plain: Mapping[str, Any]) -> Table:
+    """Inverse of `table_to_dict`."""
+    values = np.array([[math.nan if value is None else value for value in row] for row in plain["values"]], dtype=np.float64)
+    return Table(
+        name=plain["name"],
+        unit=plain["unit"],
+        layers=tuple(plain["layers"]),
+        choices=tuple(Choice.parse(choice) for choice in plain["choices"]),
+        values=values.reshape(len(plain["layers"]), len(plain["choices"])),
+        base=plain["base"],
+        cost=plain["cost"],
+    )

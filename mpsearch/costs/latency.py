@@ -1,0 +1,56 @@
+"""`latency`: seconds of one sample on a device, layer after layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mpsearch.core.choice import Choice
+from mpsearch.core.layer import Layer
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.costs import register_hardware_cost
+from mpsearch.costs.hardware import Hardware
+
+__all__ = ["latency"]
+
+
+@register_hardware_cost(
+    "latency",
+    unit="s",
+    description="seconds of one sample by the roofline of a hardware profile; layers run one after another",
+    paper="Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009",
+)
+def latency(space: ResolvedSpace, hardware: Hardware) -> Table:
+    """Roofline time of each layer on the fastest kernel that is wide enough for its choice.
+
+    `values[l, k] = overhead + min over wide enough kernels of max(MAC_l / rate, (N_l b_w + (in_l + out_l) b_a) / (8 · bandwidth))`,
+    with the kernel's own widths `b_w`, `b_a`: 3 bits on a device with 4-bit and 8-bit kernels take the time of 4.
+
+    Args:
+        space: L layers and their menus.
+        hardware: the device.
+
+    Returns:
+        `[L, C]`, seconds of one sample; NaN off the menus.
+
+    Source:
+        Williams, Waterman, Patterson, "Roofline: an insightful visual performance model for multicore architectures",
+        Communications of the ACM 52(4), 2009.
+    """
+    choices = space.choices
+    values = [
+        [_seconds(layer, choice, hardware) if choice in menu else math.nan for choice in choices]
+        for layer, menu in zip(space.layers, space.menus, strict=True)
+    ]
+    return Table(name="latency", unit="s", layers=space.names, choices=choices, values=np.array(values))
+
+
+def _seconds(layer: Layer, choice: Choice, hardware: Hardware) -> float:
+    times = []
+    for kernel in hardware.kernels:
+        if kernel.weight_bits >= choice.weight_bits and kernel.act_bits >= choice.act_bits:
+            moved = (layer.weights * kernel.weight_bits + (layer.input_elements + layer.output_elements) * kernel.act_bits) / 8
+            times.append(max(layer.macs / kernel.macs_per_second, moved / hardware.memory_bytes_per_second))
+    return hardware.seconds_per_layer + min(times)

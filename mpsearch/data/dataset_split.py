@@ -1,0 +1,130 @@
+"""`DatasetSplit`: any torch `Dataset` of (input, target), batched by a seeded `DataLoader`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mpsearch.core.errors import DataError
+from mpsearch.data.random_stream import RandomStream
+from mpsearch.data.split import Batch, count_steps, pair, sample_rows
+
+__all__ = ["DatasetSplit", "checked_batch", "one_line"]
+
+
+class DatasetSplit:
+    """Rows of a map-style dataset.
+
+    Args:
+        dataset: `dataset[i]` is (input, target).
+        rows: which of its items are in this split; all if not given.
+        augmented: the same items as training sees them; `dataset` itself if not given.
+        workers: processes that load; the batches do not depend on how many.
+        collate: list of items → batch; torch's own if not given.
+
+    Raises:
+        DataError: no samples, or a dataset without a length.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        rows: Sequence[int] | Tensor | None = None,
+        augmented: Dataset[Any] | None = None,
+        workers: int = 0,
+        collate: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
+        if rows is None:
+            if not hasattr(dataset, "__len__"):
+                raise DataError(f"the data set {type(dataset).__name__} has no length; give it one (__len__), or pass a DataLoader over it")
+            rows = range(len(dataset))
+        self.dataset = dataset
+        self.augmented = dataset if augmented is None else augmented
+        self.rows = torch.as_tensor(rows, dtype=torch.int64)
+        self.workers = workers
+        self.collate = collate
+        if len(self.rows) == 0:
+            raise DataError(f"the data set {type(dataset).__name__} holds no samples; give it at least one")
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Positions in the dataset."""
+        return tuple(self.rows.tolist())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """Number of batches."""
+        return count_steps(len(self), batch_size, drop_last)
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
+    ) -> Iterator[Batch]:
+        """One pass; see `Split`.
+
+        Raises:
+            DataError: an item that cannot be loaded, or is not (input, target).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        rows = self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows
+        loader: DataLoader[Any] = DataLoader(
+            _Seeded(self.augmented if augment else self.dataset, seed),
+            batch_size=batch_size,
+            sampler=rows.tolist(),
+            num_workers=self.workers,
+            collate_fn=self.collate,
+            drop_last=drop_last,
+            generator=generator,
+        )
+        try:
+            for batch in loader:
+                yield checked_batch(batch)
+        except DataError as error:
+            raise DataError(one_line(error)) from error
+
+    def take(self, n: int, seed: int) -> DatasetSplit:
+        """A fixed subset."""
+        return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
+
+    def with_rows(self, rows: Tensor) -> DatasetSplit:
+        """The same dataset, other rows."""
+        return DatasetSplit(self.dataset, rows=rows, augmented=self.augmented, workers=self.workers, collate=self.collate)
+
+
+class _Seeded(Dataset[Any]):
+    """Each item under random state of its own, so that neither the number of workers nor what else draws changes it."""
+
+    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
+        self._dataset = dataset
+        self._seed = seed
+
+    def __getitem__(self, index: int) -> Any:
+        with RandomStream(self._seed * 1_000_003 + index).active():
+            item = self._dataset[index]
+        pair(item)
+        return item
+
+
+def checked_batch(batch: object) -> Batch:
+    """The batch as (inputs, targets).
+
+    Raises:
+        DataError: it is something else, or its targets are no tensor.
+    """
+    inputs, targets = pair(batch)
+    if not isinstance(targets, Tensor):
+        raise DataError(
+            f"targets must come out of the loader as a tensor, not {type(targets).__name__}; let each target be a number or a tensor"
+        )
+    return inputs, targets
+
+
+def one_line(error: DataError) -> str:
+    """The message alone; a worker process sends its whole traceback along."""
+    return str(error).strip().rpartition("\n")[2].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")

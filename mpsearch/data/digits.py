@@ -1,0 +1,75 @@
+"""`digits`: the 1,797 handwritten digits of 8×8 pixels that come with scikit-learn; nothing to download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from mpsearch.core.errors import ConfigError, DataError
+from mpsearch.core.progress import Progress
+from mpsearch.data import DATA
+from mpsearch.data.augment import CropFlip, Normalize
+from mpsearch.data.base import Splits, digest
+from mpsearch.data.source import DataSource, require_fraction, require_one_of
+from mpsearch.data.stratify import stratified_split
+from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.training.task import Task
+
+__all__ = ["Digits"]
+
+# Pixels count ink from 0 to 16. Mean and standard deviation of pixel/16 over all images, as fixed constants: the cut does not move them.
+_INK = 16.0
+_MEAN, _STD = 0.3053, 0.3760
+
+
+@DATA.register("digits")
+@dataclass(frozen=True, kw_only=True)
+class Digits(DataSource):
+    """Float32 `[N, 1, 8, 8]`, `(pixel/16 − 0.3053)/0.3760`; cut by the seed, stratified.
+
+    Args:
+        validation: share of all images held out for trials.
+        test: share of all images held out for the final figures.
+        augment: `shift` moves training images by up to one pixel each way; `none` leaves them.
+    """
+
+    description: ClassVar[str] = "1,797 grey digits of 8x8 pixels in 10 classes, embedded"
+    paper: ClassVar[str] = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998"
+
+    validation: float = 0.15
+    test: float = 0.25
+    augment: str = "shift"
+
+    def __post_init__(self) -> None:
+        require_fraction("validation", self.validation)
+        require_fraction("test", self.test)
+        require_one_of("augment", self.augment, ("shift", "none"))
+        if self.validation + self.test >= 1:
+            raise ConfigError(
+                f"data.options: validation and test take {self.validation + self.test:g} of the images; leave some for training",
+                path="data.options",
+            )
+
+    def load(self, path: str | None, *, seed: int, progress: Progress) -> Splits:
+        """Cut the digits; see `DataSource`."""
+        from sklearn.datasets import load_digits
+
+        if path is not None:
+            raise DataError(f"digits are embedded and take no folder, got '{path}'; write 'digits', or 'imagefolder:{path}'")
+        bunch = load_digits()
+        x = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)
+        y = torch.from_numpy(bunch.target).to(torch.int64)
+        test, validation, train = stratified_split(y.numpy(), (self.test, self.validation), seed)
+        whole = TensorSplit(
+            x, y, augment=CropFlip(1, flip=False) if self.augment == "shift" else None, transform=Normalize((_MEAN,), (_STD,), scale=_INK)
+        )
+        parts = {name: torch.from_numpy(rows) for name, rows in (("train", train), ("validation", validation), ("test", test))}
+        return Splits(
+            name="digits",
+            classes=tuple(str(label) for label in bunch.target_names),
+            task=Task.classification(),
+            fingerprint=digest([x, y, self, *parts.values()]),
+            **{name: whole.with_rows(rows) for name, rows in parts.items()},
+        )

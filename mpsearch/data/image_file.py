@@ -1,0 +1,47 @@
+"""One image file, decoded; the only door to Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mpsearch.core.errors import DataError
+
+__all__ = ["image_size", "read_image"]
+
+# What Pillow raises on files that are no images, are cut short or lie about their size.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """RGB, uint8 `[H, W, 3]`.
+
+    Raises:
+        DataError: the file is not a whole image.
+    """
+    try:
+        with Image.open(file) as image:
+            return np.array(image.convert("RGB"))
+    except _BROKEN as error:
+        raise _broken(file, error) from error
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """(height, width) in pixels, from the header alone.
+
+    Raises:
+        DataError: the file is not an image.
+    """
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except _BROKEN as error:
+        raise _broken(file, error) from error
+
+
+def _broken(file: Path, error: BaseException) -> DataError:
+    reason = " ".join(str(error).split()).replace(f" '{file}'", "") or type(error).__name__
+    return DataError(f"the image '{file}' cannot be read ({reason}); replace or remove it")

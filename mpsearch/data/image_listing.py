@@ -1,0 +1,117 @@
+"""`ImageListing`: which images a class folder tree holds, found without opening one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.errors import DataError
+
+__all__ = ["ImageListing", "list_images"]
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+_LAYOUT = "DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg, or DIR/<class>/*.jpg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageListing:
+    """Images of all parts, one after the other; positions in it are what splits are made of.
+
+    Args:
+        root: the folder.
+        classes: folder names in alphabetical order.
+        files: paths relative to `root`, N of them.
+        targets: int64 `[N]` class of each.
+        parts: name (`train`, `validation`, `test`) → positions; only those that have a folder of their own.
+        content: digest of paths and sizes; a copy of the folder has the same.
+        state: digest of paths, sizes and times of change.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    targets: NDArray[np.int64]
+    parts: dict[str, NDArray[np.int64]]
+    content: str
+    state: str
+
+
+def list_images(root: Path) -> ImageListing:
+    """Find the images under `train/` and `test/` (or `val/`; where both exist, `val/` is the validation split), or in `DIR/<class>/`.
+
+    Raises:
+        DataError: no folder, no images, fewer than two classes, a class without images, or parts of different classes.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder '{root}'; give one laid out as {_LAYOUT}")
+    folders = _part_folders(root)
+    classes = _class_names(folders["train"])
+    content, state = hashlib.sha256(), hashlib.sha256()
+    files: list[str] = []
+    targets: list[int] = []
+    parts: dict[str, NDArray[np.int64]] = {}
+    for part, folder in folders.items():
+        found = classes if part == "train" else _class_names(folder)
+        if found != classes:
+            odd = sorted(set(found) ^ set(classes))
+            named = ", ".join(odd[:5]) + (", …" if len(odd) > 5 else "")
+            raise DataError(f"'{folders['train']}' and '{folder}' must hold the same classes; in one only: {named}")
+        first = len(files)
+        for index, name in enumerate(classes):
+            before = len(files)
+            for file in _images(folder / name):
+                status = file.stat()
+                relative = file.relative_to(root).as_posix()
+                content.update(f"{relative}\0{status.st_size}\n".encode())
+                state.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                files.append(relative)
+                targets.append(index)
+            if len(files) == before:
+                raise DataError(
+                    f"the class folder '{folder / name}' holds no images; add some ({', '.join(_SUFFIXES)}) or remove the folder"
+                )
+        parts[part] = np.arange(first, len(files))
+    return ImageListing(
+        root=root,
+        classes=classes,
+        files=tuple(files),
+        targets=np.array(targets, dtype=np.int64),
+        parts=parts,
+        content=content.hexdigest()[:16],
+        state=state.hexdigest()[:16],
+    )
+
+
+def _part_folders(root: Path) -> dict[str, Path]:
+    train, test, val = root / "train", root / "test", root / "val"
+    if not train.is_dir():
+        if test.is_dir() or val.is_dir():
+            raise DataError(f"'{root}' has no folder 'train'; lay it out as {_LAYOUT}")
+        return {"train": root}
+    if test.is_dir() and val.is_dir():
+        return {"train": train, "validation": val, "test": test}
+    held_out = test if test.is_dir() else val
+    return {"train": train, "test": held_out} if held_out.is_dir() else {"train": train}
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")))
+    if not names:
+        raise DataError(f"'{folder}' holds no class folders; lay the images out as {_LAYOUT}")
+    if len(names) == 1:
+        raise DataError(f"'{folder}' holds one class only, '{names[0]}'; classification needs at least two class folders")
+    return names
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)

@@ -1,0 +1,128 @@
+"""`LoaderSplit`: a `DataLoader` as its owner made it, with its own batch size, sampler, workers and augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mpsearch.core.errors import DataError
+from mpsearch.data.dataset_split import DatasetSplit, checked_batch, one_line
+from mpsearch.data.random_stream import RandomStream
+from mpsearch.data.split import Batch, Split, sample_rows
+
+__all__ = ["LoaderSplit"]
+
+
+class LoaderSplit:
+    """A loader that can be iterated again; it ignores `batch_size`, `shuffle`, `augment` and `drop_last`, all of which are its own.
+
+    The seed still counts: the loader's sampler and transforms draw from random state made from it.
+
+    Args:
+        loader: gives (inputs, targets).
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.loader = loader
+
+    @property
+    def indices(self) -> None:
+        """Unknown: the loader's sampler decides."""
+
+    @cached_property
+    def _rows(self) -> tuple[int, ...] | None:
+        """Which items the sampler draws in a pass; `None` if the loader does not say (an iterable dataset, batches made by the dataset)."""
+        sampler = self.loader.batch_sampler
+        if sampler is None or not hasattr(self.loader.dataset, "__getitem__"):
+            return None
+        with RandomStream(0).active():
+            return tuple(index for batch in sampler for index in batch)
+
+    @cached_property
+    def _batch_lengths(self) -> tuple[int, ...]:
+        return tuple(len(targets) for _, targets in self.batches(0))
+
+    def __len__(self) -> int:
+        """Samples in one pass; counted in one where the loader cannot say."""
+        return sum(self._batch_lengths) if self._rows is None else len(self._rows)
+
+    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """Number of batches the loader gives, whatever size is asked for."""
+        return len(self._batch_lengths) if self._rows is None else len(self.loader)
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
+    ) -> Iterator[Batch]:
+        """One pass; only `seed` counts.
+
+        Raises:
+            DataError: a batch that is not (inputs, targets).
+        """
+        stream = RandomStream(seed)
+        if self.loader.generator is not None:
+            self.loader.generator.manual_seed(seed)
+        try:
+            with stream.active():
+                batches = iter(self.loader)
+            while True:
+                with stream.active():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield checked_batch(batch)
+        except DataError as error:
+            raise DataError(one_line(error)) from error
+
+    def take(self, n: int, seed: int) -> Split:
+        """A fixed subset; of a loader that does not say which items it draws, the first `n`, kept in memory."""
+        if self._rows is None:
+            return self._first(n)
+        population = torch.tensor(sorted(set(self._rows)))
+        return self.as_dataset().with_rows(population[sample_rows(len(population), n, seed)])
+
+    def as_dataset(self) -> DatasetSplit:
+        """The items the loader draws, each once, without its sampler.
+
+        Raises:
+            DataError: the loader does not say which items it draws.
+        """
+        if self._rows is None:
+            raise DataError(
+                "a DataLoader over an iterable data set cannot be joined with another; pass a Dataset with __getitem__ and __len__"
+            )
+        return DatasetSplit(
+            self.loader.dataset, rows=sorted(set(self._rows)), workers=self.loader.num_workers, collate=self.loader.collate_fn
+        )
+
+    def _first(self, n: int) -> Split:
+        kept: list[Any] = []
+        for inputs, targets in self.batches(0):
+            kept += [(_row(inputs, row), targets[row]) for row in range(min(len(targets), n - len(kept)))]
+            if len(kept) == n:
+                break
+        return DatasetSplit(_Kept(kept))
+
+
+class _Kept(Dataset[Any]):
+    """Samples already loaded."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items
+
+    def __getitem__(self, index: int) -> Any:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def _row(inputs: Any, row: int) -> Any:
+    if isinstance(inputs, dict):
+        return {name: _row(value, row) for name, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return type(inputs)(_row(value, row) for value in inputs)
+    return inputs[row]

@@ -1,0 +1,49 @@
+"""`RandomStream`: the global random state of torch, NumPy and Python, swapped in for as long as somebody else's code draws from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["RandomStream"]
+
+
+class RandomStream:
+    """Random state of its own, which goes on from one `with` to the next and leaves the outer state as it was.
+
+    Args:
+        seed: any whole number.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._state: tuple[Any, ...] = (
+            torch.Generator().manual_seed(seed % 2**63).get_state(),
+            np.random.RandomState(seed % 2**32).get_state(),
+            random.Random(seed).getstate(),
+        )
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Inside, `torch.rand`, `np.random.rand` and `random.random` draw from this stream (CPU generator only)."""
+        outer = _current()
+        _install(self._state)
+        try:
+            yield
+        finally:
+            self._state = _current()
+            _install(outer)
+
+
+def _current() -> tuple[Any, ...]:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def _install(state: tuple[Any, ...]) -> None:
+    torch.set_rng_state(state[0])
+    np.random.set_state(state[1])
+    random.setstate(state[2])

@@ -1,0 +1,209 @@
+"""`Experiment`: a study with everything found and built: model, data, space, costs; what the pipeline runs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from mpsearch.config.hyperparameters import Hyperparameters as Settings
+from mpsearch.config.hyperparameters import Range
+from mpsearch.core.errors import ConfigError, ModelError
+from mpsearch.core.progress import Progress
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.costs import COSTS, compute_costs
+from mpsearch.data import cache_directory, load_data
+from mpsearch.data.base import Splits
+from mpsearch.export.packed import Blueprint, file_overhead
+from mpsearch.methods import METHODS
+from mpsearch.models import build_model
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import to_device
+from mpsearch.network.trace import trace
+from mpsearch.search.problem import Problem
+from mpsearch.search.study import Hyperparameters, Rung, SearchSettings
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import Hooks, train
+from mpsearch.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+    from mpsearch.config import StudyConfig
+
+__all__ = ["Experiment", "build_experiment", "pick_device", "search_settings"]
+
+_TRACE_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A study made concrete.
+
+    Args:
+        config: as resolved.
+        splits: data.
+        blueprint: what the artifact names.
+        problem: what is searched.
+    """
+
+    config: StudyConfig
+    splits: Splits
+    blueprint: Blueprint
+    problem: Problem
+
+
+def pick_device(asked: str) -> torch.device:
+    """`auto` is CUDA where there is one.
+
+    Raises:
+        ConfigError: CUDA was asked for and there is none.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: '{asked}' was asked for but torch sees no CUDA; say --device cpu, or run 'mpsearch doctor'", path="device"
+        )
+    return torch.device(asked)
+
+
+def build_experiment(config: StudyConfig, progress: Progress) -> Experiment:
+    """Load the data, build the model, train or read its float weights, trace it, resolve the space, compute costs, calibrate ranges."""
+    splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
+    model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
+    return assemble(config, splits, model, progress)
+
+
+def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress) -> Experiment:
+    """The same for data and a model that are at hand; the model is copied to the device and left as it is."""
+    device = pick_device(config.device)
+    torch.manual_seed(config.seed)
+    if config.model.weights_path is None and config.float_recipe is not None:
+        model = _float_baseline(config, splits, device, progress)
+    model = model.to(device).eval()
+    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
+    layers = trace(model, to_device(batch, device))
+    blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
+    space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
+    problem = Problem(
+        model=model,
+        train=splits.train,
+        validation=splits.validation,
+        task=splits.task,
+        space=space,
+        costs=_costs(config, space),
+        budgets=config.limits,
+        calibration=_calibration(config, model, space, splits, device),
+        device=device,
+        seed=config.seed,
+    )
+    return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem)
+
+
+def search_settings(config: StudyConfig) -> SearchSettings:
+    """Rungs, and how a trial's hyperparameters come about."""
+    rungs = tuple(Rung(name=rung.name, epochs=rung.epochs, keep=rung.keep) for rung in config.search.rungs)
+    names = tuple(config.methods)
+    first = config.hyperparameters(names[0]).build(METHODS[names[0]])
+    default = Hyperparameters(method=first, recipe=config.recipe.build(), params={"method": names[0]})
+    return SearchSettings(trials=config.search.trials, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
+
+
+def hyperparameters_of(config: StudyConfig, params: Mapping[str, Any]) -> Hyperparameters:
+    """The hyperparameters a record's params describe."""
+    name = params.get("method", next(iter(config.methods)))
+    prefix = f"{name}."
+    method = config.hyperparameters(name).build(
+        METHODS[name], {key.removeprefix(prefix): v for key, v in params.items() if key.startswith(prefix)}
+    )
+    recipe = config.recipe.build({key.removeprefix("recipe."): value for key, value in params.items() if key.startswith("recipe.")})
+    return Hyperparameters(method=method, recipe=recipe, params=dict(params))
+
+
+def _suggest(config: StudyConfig, trial: optuna.trial.BaseTrial) -> Hyperparameters:
+    names = list(config.methods)
+    name = trial.suggest_categorical("method", names) if len(names) > 1 else names[0]
+    params: dict[str, Any] = {"method": name}
+    for prefix, settings in ((name, config.hyperparameters(name)), ("recipe", config.recipe.hyperparameters)):
+        params |= _suggest_settings(trial, prefix, settings)
+    return hyperparameters_of(config, params)
+
+
+def _suggest_settings(trial: optuna.trial.BaseTrial, prefix: str, settings: Settings) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for name, spread in settings.ranges.items():
+        key = f"{prefix}.{name}"
+        if not isinstance(spread, Range):
+            chosen[key] = trial.suggest_categorical(key, list(spread))
+        elif spread.integer:
+            chosen[key] = trial.suggest_int(key, int(spread.low), int(spread.high), log=spread.log)
+        else:
+            chosen[key] = trial.suggest_float(key, spread.low, spread.high, log=spread.log)
+    return chosen
+
+
+def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Any]:
+    wanted = {"size", "bits", "bops", *(budget.cost for budget in config.limits)}
+    if config.hardware is not None:
+        wanted.add("latency")
+    return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware)
+
+
+def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
+    images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
+    batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
+    style = config.hyperparameters(next(iter(config.methods))).build(METHODS[next(iter(config.methods))]).grid
+    return Calibration.fit(model, space, batches, style)
+
+
+def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, progress: Progress) -> nn.Module:
+    """Train the float network once; the cache keeps it for every later run of the same data, model, recipe and seed."""
+    from safetensors.torch import load_file, save_file
+
+    assert config.float_recipe is not None
+    recipe: Recipe = config.float_recipe.build()
+    torch.manual_seed(config.seed)
+    model = build_model(config.model.factory, **config.model.options).to(device)
+    identity = repr((splits.fingerprint, config.model.factory, sorted(config.model.options.items()), recipe, config.seed))
+    folder = cache_directory() / "float"
+    folder.mkdir(parents=True, exist_ok=True)
+    file: Path = (
+        folder
+        / f"{config.model.factory.replace(':', '.').replace('/', '.')}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    )
+    if file.exists():
+        model.load_state_dict(load_file(file, device=str(device)))
+        progress.say(f"float network: read from the cache ({file})")
+        return model
+    checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
+    with progress.phase("float network", 1) as bar:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        train(
+            model,
+            [],
+            splits.train,
+            splits.task,
+            recipe,
+            device=device,
+            seed=config.seed,
+            hooks=Hooks(on_step=lambda done, total: bar.update(done, total)),
+            checkpoint=checkpoint,
+        )
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    score = evaluate(model, splits.validation, splits.task, device=device)
+    if not math.isfinite(score.loss):
+        raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")
+    temporary = file.with_suffix(".tmp")
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+    temporary.replace(file)
+    checkpoint.delete()
+    progress.say(f"float network: trained, validation {splits.task.metric_name} {score.metric:.4f}")
+    return model

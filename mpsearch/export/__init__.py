@@ -1,0 +1,1 @@
+"""Out of the house: the packed artifact, written and read back."""

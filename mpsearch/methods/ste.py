@@ -1,0 +1,55 @@
+"""`ste`: fixed quantizers and the straight-through estimator; the baseline every other method must beat.
+
+Bengio, Léonard, Courville: Estimating or Propagating Gradients Through Stochastic Neurons, arXiv 1308.3432; scales as in XNOR-Net
+(Rastegari et al., arXiv 1603.05279): the weight's step follows the weights, `step = r · mean|w|` by output channel, with r fixed at
+calibration. Activation steps stay as calibrated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import Method
+from mpsearch.network.baked import FixedActQuantizer
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.channels import Rows
+
+__all__ = ["Ste"]
+
+
+class _SteWeight(WeightQuantizer):
+    ratio: Tensor
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self.register_buffer("ratio", torch.ones(rows.channels))
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        mean = weight.abs().mean(1)
+        self.ratio.copy_(torch.where(mean > 0, steps / mean.clamp_min(torch.finfo(torch.float32).tiny), torch.ones_like(mean)))
+
+    def steps(self, weight: Tensor) -> Tensor:
+        mean = weight.detach().abs().mean(1)
+        return torch.where(mean > 0, self.ratio * mean, torch.ones_like(mean))
+
+
+@METHODS.register("ste")
+@dataclass(frozen=True, kw_only=True)
+class Ste(Method):
+    """Straight-through estimator with fixed quantizers (arXiv 1308.3432, 1603.05279)."""
+
+    paper: ClassVar[str] = "Bengio et al., arXiv 1308.3432; scales as XNOR-Net, Rastegari et al., arXiv 1603.05279"
+    description: ClassVar[str] = "calibrated quantizers, gradients passed straight through; the baseline"
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """Step proportional to the mean magnitude of the row."""
+        return _SteWeight(rows)
+
+    def act_quantizer(self) -> ActQuantizer:
+        """Step as calibrated."""
+        return FixedActQuantizer()

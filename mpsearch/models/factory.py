@@ -1,0 +1,96 @@
+"""`ModelFactory`, what a registered model is; and users' own factories: found, called, their failures told in one line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from mpsearch.core.errors import ModelError, UsageError
+
+__all__ = ["ModelFactory", "call_factory", "find_factory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFactory:
+    """A registered model.
+
+    Args:
+        build: makes the network, untrained; its keyword arguments are the model's options and have defaults.
+        example_shape: of one input at the default options, without the batch.
+        description: one line.
+        paper: where it is from.
+    """
+
+    build: Callable[..., nn.Module]
+    example_shape: tuple[int, ...]
+    description: str
+    paper: str
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the keyword arguments of `build`."""
+        return tuple(inspect.signature(self.build).parameters)
+
+
+def find_factory(reference: str) -> Callable[..., Any]:
+    """The callable behind `package.module:factory`; the current directory counts as importable.
+
+    Raises:
+        ModelError: no such module, an import that fails, no such name in it, or nothing that can be called.
+    """
+    module_name, _, path = reference.partition(":")
+    if not module_name or not path:
+        raise ModelError(f"'{reference}' names no factory; write package.module:factory")
+    found: Any = _import(module_name, reference)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ModelError(f"there is no '{path}' in module '{module_name}'; give the name of a function there that returns the network")
+        found = getattr(found, part)
+    if isinstance(found, nn.Module):
+        raise ModelError(f"'{reference}' is a network, not a factory; write a function that returns it")
+    if not callable(found):
+        raise ModelError(f"'{reference}' is a {type(found).__name__} and cannot be called; give a function that returns the network")
+    return found  # type: ignore[no-any-return]
+
+
+def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> nn.Module:
+    """`factory(**options)`, checked.
+
+    Raises:
+        ModelError: it raises, or returns no `nn.Module`.
+    """
+    try:
+        model = factory(**options)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the factory '{reference}' fails with {_told(error)}; correct it or its options") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the factory '{reference}' returns a {type(model).__name__}; let it return a torch.nn.Module")
+    return model
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        # A module that is there but imports one that is not raises the same type.
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and (name == missing or name.startswith(f"{missing}.")):
+            raise ModelError(f"there is no module '{name}' for '{reference}'; install it, or run where '{missing}' lies") from error
+        raise ModelError(f"importing '{name}' for '{reference}' fails with {_told(error)}; correct it") from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

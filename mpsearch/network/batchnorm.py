@@ -1,0 +1,84 @@
+"""BatchNorm: what folding it into the layer before means, and re-estimating its statistics under quantization.
+
+Folding: `γ (Wx + b − μ)/√(σ² + ε) + β = (g W) x + (β + g (b − μ))` with `g = γ/√(σ² + ε)` by output channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.layer import Layer
+from mpsearch.network.inputs import call
+from mpsearch.quant.channels import Rows
+
+__all__ = ["fold", "folded_gain_and_bias", "reestimate"]
+
+_Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor | None]:
+    """`g` and the folded bias, each `[channels]` float32; without a BatchNorm `g` is 1 and the bias the layer's own (or None)."""
+    module = model.get_submodule(layer.module)
+    device = next(module.parameters()).device
+    bias = getattr(module, "bias", None) if layer.parameter == "weight" else None
+    if not layer.norm:
+        return torch.ones(layer.channels, device=device), None if bias is None else bias.detach().float()
+    norm: Any = model.get_submodule(layer.norm)
+    gain = torch.rsqrt(norm.running_var.float() + norm.eps)
+    shift = -norm.running_mean.float() if bias is None else bias.detach().float() - norm.running_mean.float()
+    if norm.affine:
+        gain = gain * norm.weight.detach().float()
+        return gain, norm.bias.detach().float() + gain * shift
+    return gain, gain * shift
+
+
+def fold(model: nn.Module, layer: Layer) -> None:
+    """Fold the layer's BatchNorm into its float weight, in place; the BatchNorm becomes an identity."""
+    module: Any = model.get_submodule(layer.module)
+    gain, bias = folded_gain_and_bias(model, layer)
+    rows = Rows.of(module, module.weight)
+    weight = rows.join((rows.split(module.weight.detach().float()) * gain.unsqueeze(1)).contiguous())
+    replace_weight(module, layer.parameter, weight)
+    if bias is not None:
+        module.bias = nn.Parameter(bias, requires_grad=False)
+    if layer.norm:
+        remove_norm(model, layer.norm)
+
+
+def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
+    """Put a frozen tensor in the place of a parameter."""
+    setattr(module, parameter, nn.Parameter(weight, requires_grad=False))
+
+
+def remove_norm(model: nn.Module, path: str) -> None:
+    """Replace a module by an identity."""
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, nn.Identity())
+
+
+@torch.no_grad()
+def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
+    """Replace BatchNorm's running statistics by the average over `batches` of inputs, everything else in evaluation mode.
+
+    Quantization shifts the statistics that a float network collected; a few hundred images repair most of it. Modes are restored.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _Norm) and module.track_running_stats]
+    if not norms:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for inputs in batches:
+        call(model, inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode

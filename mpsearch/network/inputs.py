@@ -1,0 +1,39 @@
+"""Inputs as data loaders give them: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["batch_size", "call", "to_device"]
+
+
+def call(model: nn.Module, inputs: Any) -> Tensor:
+    """`model(x)`, `model(*x)` or `model(**x)`."""
+    if isinstance(inputs, dict):
+        outputs = model(**inputs)
+    elif isinstance(inputs, tuple | list):
+        outputs = model(*inputs)
+    else:
+        outputs = model(inputs)
+    return outputs  # type: ignore[no-any-return]
+
+
+def batch_size(inputs: Any) -> int:
+    """Length of the first tensor's first axis."""
+    while not isinstance(inputs, Tensor):
+        inputs = next(iter(inputs.values() if isinstance(inputs, dict) else inputs))
+    return inputs.shape[0] if inputs.dim() else 1
+
+
+def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
+    """The same structure on `device`; images in channels-last memory if asked for (the same values, faster convolutions)."""
+    if isinstance(inputs, dict):
+        return {key: to_device(value, device, channels_last=channels_last) for key, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return type(inputs)(to_device(value, device, channels_last=channels_last) for value in inputs)
+    if channels_last and inputs.dim() == 4:
+        return inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
+    return inputs.to(device, non_blocking=True)

@@ -1,0 +1,136 @@
+"""`Network`: one model with quantizers attached, set to any allocation of its space in milliseconds."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.layer import Layer
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.grid import GridStyle, act_grid, weight_grid
+
+__all__ = ["Network", "QuantizerFactory", "keep_slow_attention"]
+
+
+class QuantizerFactory(Protocol):
+    """What a method must offer to be attached."""
+
+    @property
+    def grid(self) -> GridStyle:
+        """Weight grid."""
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """A fresh quantizer for one weight."""
+
+    def act_quantizer(self) -> ActQuantizer:
+        """A fresh quantizer for one input."""
+
+
+class Network:
+    """A copy of a float model under one method; `begin` starts it at an allocation.
+
+    Weights go through `torch.nn.utils.parametrize`, inputs through forward-pre-hooks: every module keeps its forward and its place.
+
+    Args:
+        model: float network; copied, never changed.
+        space: its layers and what may be chosen.
+        calibration: ranges.
+        method: makes the quantizers.
+    """
+
+    def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, method: QuantizerFactory) -> None:
+        self.architecture = model
+        self.model = copy.deepcopy(model)
+        self.space = space
+        self.method = method
+        self.allocation: Allocation | None = None
+        self._calibration = calibration
+        self._float = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        device = next(model.parameters()).device
+        for layer, menu in zip(space.layers, space.menus, strict=True):
+            module = self.model.get_submodule(layer.module)
+            quantizer = method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter))).to(device)
+            parametrize.register_parametrization(module, layer.parameter, quantizer)
+            for alias in layer.aliases:
+                owner, _, parameter = alias.rpartition(".")
+                parametrize.register_parametrization(self.model.get_submodule(owner), parameter, quantizer)
+            if any(choice.act_bits != FLOAT_BITS for choice in menu):
+                attach_act_quantizer(module, method.act_quantizer().to(device))
+        keep_slow_attention(self.model)
+
+    def weight_quantizer(self, layer: Layer) -> WeightQuantizer:
+        """The layer's weight quantizer."""
+        return cast(WeightQuantizer, self._parametrization(layer)[0])
+
+    def act_quantizer(self, layer: Layer) -> ActQuantizer | None:
+        """The layer's input quantizer, if its menu has one."""
+        return getattr(self.model.get_submodule(layer.module), "input_quantizer", None)
+
+    def latent_weight(self, layer: Layer) -> Tensor:
+        """The float weight behind the quantizer."""
+        return self._parametrization(layer).original
+
+    def quantizer_parameters(self) -> list[nn.Parameter]:
+        """Learnable parameters of the quantizers, such as LSQ's steps."""
+        return [p for m in self.model.modules() if isinstance(m, WeightQuantizer | ActQuantizer) for p in m.parameters(recurse=False)]
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """The model's own parameters."""
+        own = {id(parameter) for parameter in self.quantizer_parameters()}
+        return [parameter for parameter in self.model.parameters() if id(parameter) not in own]
+
+    @torch.no_grad()
+    def begin(self, allocation: Allocation) -> None:
+        """Restore the float weights and statistics, set the bits, take calibrated steps. In place: compiled code stays valid."""
+        self.allocation = self.space.check(allocation)
+        for name, tensor in self._float.items():
+            self.tensor(name).copy_(tensor)
+        for layer in self.space.layers:
+            choice = self.allocation[layer.name]
+            quantizer = self.weight_quantizer(layer)
+            if choice.weight_bits == FLOAT_BITS:
+                quantizer.set_grid(FLOAT_BITS, None)
+            else:
+                quantizer.set_grid(choice.weight_bits, weight_grid(choice.weight_bits, self.method.grid))
+                steps = self._calibration.weight_steps(layer.name, choice.weight_bits, self.method.grid)
+                quantizer.begin(quantizer.rows.split(self.latent_weight(layer).detach()), steps)
+            act = self.act_quantizer(layer)
+            if act is None:
+                continue
+            if choice.act_bits == FLOAT_BITS:
+                act.set_grid(FLOAT_BITS, None)
+            else:
+                act.set_grid(choice.act_bits, act_grid(choice.act_bits, self._calibration.signed(layer.name)))
+                act.begin(self._calibration.act_step(layer.name, choice.act_bits))
+
+    def _parametrization(self, layer: Layer) -> parametrize.ParametrizationList:
+        module = self.model.get_submodule(layer.module)
+        return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[layer.parameter])
+
+    def tensor(self, name: str) -> Tensor:
+        """A parameter or buffer by its name in the float model's `state_dict`."""
+        owner, _, leaf = name.rpartition(".")
+        module = self.model.get_submodule(owner)
+        if parametrize.is_parametrized(module, leaf):
+            return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[leaf]).original
+        return cast(Tensor, getattr(module, leaf))
+
+
+def keep_slow_attention(model: nn.Module) -> None:
+    """Transformer layers take a fused path in evaluation that bypasses hooks and rounds otherwise; any hook keeps them off it."""
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.TransformerEncoder):
+            module.register_forward_pre_hook(_nothing)
+
+
+def _nothing(module: nn.Module, args: object) -> None:
+    return None

@@ -1,0 +1,134 @@
+"""The two small modules a method makes: one for a weight (a parametrization), one for a layer's input (in a forward-pre-hook).
+
+Bits are buffers (`lo`, `hi`, `offset`, `is_float`), so `torch.compile` traces the network once and every allocation runs in the same code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.quant.affine import codes, fake_quantize, fake_quantize_rows
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.grid import Grid
+
+__all__ = ["ActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
+
+
+class _Quantizer(nn.Module):
+    lo: Tensor
+    hi: Tensor
+    offset: Tensor
+    is_float: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bits = FLOAT_BITS
+        self.grid = Grid(-1, 0)
+        for name, value in (("lo", -1.0), ("hi", 0.0), ("offset", 0.0)):
+            self.register_buffer(name, torch.tensor(value))
+        self.register_buffer("is_float", torch.tensor(True))
+
+    def set_grid(self, bits: int, grid: Grid | None) -> None:
+        """Fill the buffers in place; `grid=None` with 32 bits lets the tensor through."""
+        self.bits = bits
+        self.grid = grid or Grid(-1, 0)
+        self.lo.fill_(self.grid.lo)
+        self.hi.fill_(self.grid.hi)
+        self.offset.fill_(self.grid.offset)
+        self.is_float.fill_(bits == FLOAT_BITS)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Bits travel with the `state_dict`: a checkpoint knows its allocation."""
+        return {"bits": self.bits, "lo": self.grid.lo, "hi": self.grid.hi}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Inverse of `get_extra_state`; the offset comes from its buffer."""
+        self.bits = state["bits"]
+        self.grid = Grid(state["lo"], state["hi"], float(self.offset))
+
+
+class WeightQuantizer(_Quantizer, ABC):
+    """Fake-quantizes one weight by output channel.
+
+    A method subclasses it, owns the state behind `steps`, and fills it in `begin`.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self.rows = rows
+
+    @abstractmethod
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """Take calibrated `[C]` steps for the grid that was just set; `weight` is `[C, n]`."""
+
+    @abstractmethod
+    def steps(self, weight: Tensor) -> Tensor:
+        """The `[C]` steps in force for `weight` `[C, n]`."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Weight in its own shape → the same, quantized."""
+        compiling = torch.compiler.is_compiling()
+        if not compiling and self.bits == FLOAT_BITS:
+            return weight
+        rows = self.rows.split(weight)
+        quantized = self.rows.join(fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.offset))
+        return torch.where(self.is_float, weight, quantized) if compiling else quantized
+
+    @torch.no_grad()
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes int16 `[C, n]` and steps `[C]` of what `forward` computes."""
+        rows = self.rows.split(weight)
+        steps = self.steps(rows).detach()
+        return codes(rows, steps.unsqueeze(1), self.grid), steps
+
+
+class ActQuantizer(_Quantizer, ABC):
+    """Fake-quantizes one layer's input with one step."""
+
+    @abstractmethod
+    def begin(self, step: Tensor) -> None:
+        """Take the calibrated step, shape `[]`."""
+
+    @abstractmethod
+    def step_value(self) -> Tensor:
+        """The step in force, shape `[]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation of any shape → the same, quantized."""
+        compiling = torch.compiler.is_compiling()
+        if not compiling and self.bits == FLOAT_BITS:
+            return x
+        quantized = fake_quantize(x, self.step_value(), self.lo, self.hi)
+        return torch.where(self.is_float, x, quantized) if compiling else quantized
+
+
+def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
+    """Quantize every float tensor among the module's positional and keyword inputs with the one quantizer.
+
+    Attention receives query, key and value: the same tensor is quantized once.
+    """
+    module.input_quantizer = quantizer
+    module.register_forward_pre_hook(_quantize_inputs, with_kwargs=True)
+
+
+def _quantize_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    quantizer: Any = module.input_quantizer
+    if not isinstance(module, nn.MultiheadAttention):
+        if args:
+            return (quantizer(args[0]), *args[1:]), kwargs
+        name = next(iter(kwargs))
+        return args, {**kwargs, name: quantizer(kwargs[name])}
+    done: dict[int, Tensor] = {}
+
+    def once(value: Any) -> Any:
+        if id(value) not in done:
+            done[id(value)] = quantizer(value)
+        return done[id(value)]
+
+    quantized = {name: once(value) if name in ("query", "key", "value") else value for name, value in kwargs.items()}
+    return (*(once(value) for value in args[:3]), *args[3:]), quantized

@@ -1,0 +1,232 @@
+"""`trace`: one forward pass under observation gives the layers the search sees.
+
+No graph is captured, so control flow in `forward` does no harm. A BatchNorm belongs to a convolution or linear layer when it was seen to
+receive that layer's output tensor itself, both were called once, and folding it leaves the network's outputs as they were.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.errors import ModelError
+from mpsearch.core.layer import Layer
+from mpsearch.network.batchnorm import fold
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.quant.channels import Rows
+
+__all__ = ["QUANTIZABLE", "trace"]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.MultiheadAttention)
+"""Modules whose weights are quantized; subclasses too."""
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass
+class _Seen:
+    """What hooks saw of one module."""
+
+    calls: int = 0
+    inputs: int = 0
+    outputs: int = 0
+    query: int = 0
+    keys: int = 0
+    order: int = 10**9
+    negative: bool = False
+    floating: bool = False
+    output: Tensor | None = None
+    inputs_kept: list[Tensor] = field(default_factory=list)
+
+
+def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
+    """Layers in forward order; modules that were not called come last.
+
+    Args:
+        model: any module; its parameters, buffers, mode and random state are left as they are.
+        inputs: one batch as a data loader gives it; the larger, the surer the sign of each activation.
+
+    Returns:
+        One `Layer` a weight. A tensor used by several modules is one layer (`aliases`).
+
+    Raises:
+        ModelError: the forward pass fails, or nothing can be quantized.
+    """
+    modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, QUANTIZABLE + _NORMS)}
+    if not any(isinstance(module, QUANTIZABLE) for module in modules.values()):
+        raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
+    seen = {name: _Seen() for name in modules}
+    samples = batch_size(inputs)
+    with _observed(modules, seen), torch.no_grad():
+        _forward(model, inputs)
+    layers: dict[int, Layer] = {}
+    for name, module in modules.items():
+        for parameter, weight in _weights(module):
+            path = f"{name}.{parameter}" if name else parameter
+            if id(weight) in layers:
+                known = layers[id(weight)]
+                layers[id(weight)] = replace(
+                    known,
+                    aliases=(*known.aliases, path),
+                    macs=known.macs + _macs(module, parameter, weight, seen[name], samples),
+                    act_quantizable=False,
+                )
+            else:
+                layers[id(weight)] = _layer(name, module, parameter, weight, seen, modules, samples)
+    ordered = sorted(layers.values(), key=lambda layer: seen[layer.module].order)
+    return _confirmed(model, inputs, tuple(ordered), seen)
+
+
+def _forward(model: nn.Module, inputs: Any) -> Tensor:
+    was_training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        return call(model, inputs)
+    except Exception as error:
+        raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+
+
+class _observed:
+    """Hooks on while inside the `with`."""
+
+    def __init__(self, modules: dict[str, nn.Module], seen: dict[str, _Seen]) -> None:
+        self._modules, self._seen, self._handles, self._clock = modules, seen, [], 0  # type: ignore[var-annotated]
+
+    def __enter__(self) -> None:
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(self._hook(name), with_kwargs=True))
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            seen = self._seen[name]
+            first = args[0] if args else next(iter(kwargs.values()))
+            produced = output[0] if isinstance(output, tuple) else output
+            seen.order = min(seen.order, self._clock)
+            self._clock += 1
+            seen.calls += 1
+            seen.floating = first.is_floating_point()
+            seen.inputs += first.numel()
+            seen.outputs += produced.numel()
+            seen.negative |= bool(seen.floating and (first < 0).any())
+            seen.output = produced
+            if isinstance(module, nn.MultiheadAttention):
+                key = args[1] if len(args) > 1 else kwargs.get("key", first)
+                seen.query += first.numel() // module.embed_dim
+                seen.keys += key.numel() // (module.kdim or module.embed_dim)
+            if isinstance(module, _NORMS):
+                seen.inputs_kept.append(first)
+
+        return record
+
+
+def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    names = (
+        ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight") if isinstance(module, nn.MultiheadAttention) else ("weight",)
+    )
+    if isinstance(module, QUANTIZABLE):
+        for name in names:
+            weight = getattr(module, name, None)
+            if isinstance(weight, Tensor):
+                yield name, weight
+
+
+def _layer(
+    name: str, module: nn.Module, parameter: str, weight: Tensor, seen: dict[str, _Seen], modules: dict[str, nn.Module], samples: int
+) -> Layer:
+    mine = seen[name]
+    rows = Rows.of(module, weight)
+    norm = ""
+    if mine.calls == 1 and isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)):
+        norm = next(
+            (
+                other
+                for other, candidate in modules.items()
+                if isinstance(candidate, _NORMS)
+                and candidate.track_running_stats
+                and candidate.num_features == rows.channels
+                and seen[other].calls == 1
+                and seen[other].inputs_kept[0] is mine.output
+            ),
+            "",
+        )
+    has_bias = parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor)
+    return Layer(
+        name=name if parameter == "weight" and name else (f"{name}.{parameter}" if name else parameter),
+        module=name,
+        parameter=parameter,
+        kind=type(module).__name__,
+        weight_shape=tuple(weight.shape),
+        channels=rows.channels,
+        macs=_macs(module, parameter, weight, _owner(name, seen, modules), samples),
+        input_elements=mine.inputs // samples,
+        output_elements=mine.outputs // samples,
+        act_quantizable=mine.calls > 0 and mine.floating and parameter in ("weight", "in_proj_weight"),
+        signed_input=mine.negative,
+        bias_elements=rows.channels if has_bias or norm else 0,
+        norm=norm,
+    )
+
+
+def _owner(name: str, seen: dict[str, _Seen], modules: dict[str, nn.Module]) -> _Seen:
+    """What was seen of the module that runs the layer: attention applies its `out_proj` without calling it."""
+    parent = name.rpartition(".")[0]
+    return seen[parent] if parent in modules and isinstance(modules[parent], nn.MultiheadAttention) else seen[name]
+
+
+def _macs(module: nn.Module, parameter: str, weight: Tensor, seen: _Seen, samples: int) -> int:
+    per_position = weight[0].numel()
+    if isinstance(module, _EMBEDDINGS):
+        return 0
+    if isinstance(module, _TRANSPOSED):
+        return seen.inputs * per_position // samples
+    if isinstance(module, nn.MultiheadAttention):
+        if parameter == "in_proj_weight":
+            return (seen.query + 2 * seen.keys) * weight.numel() // 3 // samples
+        return (seen.query if parameter == "q_proj_weight" else seen.keys) * weight.numel() // samples
+    if seen.query:  # the out_proj of an attention
+        return seen.query * weight.numel() // samples
+    return seen.outputs * per_position // samples
+
+
+def _confirmed(model: nn.Module, inputs: Any, layers: tuple[Layer, ...], seen: dict[str, _Seen]) -> tuple[Layer, ...]:
+    """Keep only the BatchNorm pairs whose folding leaves the outputs unchanged."""
+    paired = [layer for layer in layers if layer.norm]
+    if not paired or _folding_is_exact(model, inputs, paired):
+        return layers
+    wrong = {layer.name for layer in paired if not _folding_is_exact(model, inputs, [layer])}
+    return tuple(
+        replace(layer, norm="", bias_elements=layer.channels if _has_bias(model, layer) else 0) if layer.name in wrong else layer
+        for layer in layers
+    )
+
+
+def _has_bias(model: nn.Module, layer: Layer) -> bool:
+    return isinstance(getattr(model.get_submodule(layer.module), "bias", None), Tensor)
+
+
+def _folding_is_exact(model: nn.Module, inputs: Any, layers: list[Layer]) -> bool:
+    with torch.no_grad():
+        before = _forward(model, inputs)
+        folded = copy.deepcopy(model)
+        for layer in layers:
+            fold(folded, layer)
+        after = _forward(folded, inputs)
+    if not isinstance(before, Tensor):
+        return True
+    spread = float(before.float().std()) if before.numel() > 1 else 1.0
+    return bool((before - after).abs().max() <= 1e-3 * max(spread, 1e-6))

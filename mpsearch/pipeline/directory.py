@@ -1,0 +1,71 @@
+"""The run directory: whose it is, atomic writes, seconds by phase."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpsearch.core.errors import RunDirectoryError
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["ARTIFACT", "BITS", "Clock", "claimed", "write_text"]
+
+ARTIFACT = "model.safetensors"
+BITS = "bits.yaml"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+class Clock:
+    """Wall seconds by phase, summed over interruptions and kept in `seconds.json`."""
+
+    """Wall seconds by phase, summed over interruptions."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "seconds.json"
+        self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+            write_text(self._file, json.dumps(self.seconds))
+
+
+@contextmanager
+def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "") -> Iterator[None]:
+    """The run directory, made or checked to hold the same study.
+
+    Raises:
+        RunDirectoryError: it holds another study, or something else altogether.
+    """
+    identity = f"{config.fingerprint()}{extra}"
+    file = directory / "run.json"
+    if file.exists():
+        held = json.loads(file.read_text())
+        if held["fingerprint"] != identity:
+            raise RunDirectoryError(
+                f"{directory} holds another study ('{held['command']}'); give another --run-dir, or delete that folder to start afresh"
+            )
+    elif directory.exists() and any(directory.iterdir()):
+        raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_text(directory / "study.yaml", config.to_yaml())
+        write_text(file, json.dumps({"fingerprint": identity, "command": command}))
+    yield

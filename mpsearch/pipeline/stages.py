@@ -1,0 +1,208 @@
+"""The pipeline, top to bottom; each stage leaves its result in the run directory before the next begins."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import ArtifactError, BudgetError, MpsearchError, RunDirectoryError
+from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.record import Record, Score
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
+from mpsearch.core.table import Table
+from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
+from mpsearch.export.packed import read_artifact
+from mpsearch.network.inputs import to_device
+from mpsearch.pipeline.delivery import export, read_test_split, summarise
+from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
+from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
+from mpsearch.search.problem import Evaluator
+from mpsearch.search.propose import Proposer
+from mpsearch.search.solve import Solution, check_budgets, solve
+from mpsearch.search.study import best_record, run_trials
+from mpsearch.signals import compute_signal
+from mpsearch.signals.base import SignalInputs
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mpsearch.config import StudyConfig
+
+__all__ = ["allocate", "evaluate_artifact", "export_run", "retrain", "run", "run_study", "sensitivities"]
+
+
+def run_study(config: StudyConfig, run_dir: Path | None, command: str, console: Console) -> Summary:
+    """What `mpsearch study` does."""
+    progress = _rich(console)
+    directory = run_dir or Path("runs") / config.run_name
+    with claimed(directory, config, command):
+        return run(build_experiment(config, progress), directory, command, progress)
+
+
+def retrain(config: StudyConfig, allocation: Allocation, run_dir: Path | None, command: str, console: Console) -> Summary:
+    """Train, export and report one given allocation; no search."""
+    progress = _rich(console)
+    directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
+    with claimed(directory, config, command, extra=allocation.key()):
+        return run(build_experiment(config, progress), directory, command, progress, allocation=allocation)
+
+
+def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
+    """The signals alone."""
+    experiment = build_experiment(config, progress or Silent())
+    return experiment.problem.space, _signals(experiment, None, progress or Silent())
+
+
+def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, dict[str, Table], Solution]:
+    """The first signal's optimal bits under the budgets; no training of allocations."""
+    experiment = build_experiment(config, progress or Silent())
+    problem = experiment.problem
+    check_budgets(problem.space, problem.costs, problem.budgets)
+    table = _signals(experiment, None, progress or Silent(), only_first=True)[0]
+    return problem.space, dict(problem.costs), solve(problem.space, table, problem.costs, problem.budgets)
+
+
+def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
+    """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+    problem, config = experiment.problem, experiment.config
+    clock = Clock(directory)
+    check_budgets(problem.space, problem.costs, problem.budgets)
+    settings = search_settings(config)
+    evaluator = Evaluator(problem, Compiler(config.compile, problem.device, _steps_to_come(experiment)))
+    tables: tuple[Table, ...] = ()
+    trials: list[Record] = []
+    if allocation is None:
+        with clock("signals"):
+            tables = _signals(experiment, directory / "tables.json", progress)
+        with clock("study"):
+            trials = run_trials(
+                problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
+            )
+        best = best_record(trials)
+        if best is None:
+            raise MpsearchError(
+                f"no trial gave a network within the budget ({_why(trials)}); widen the space, raise the budget or lower the learning rate"
+            )
+    else:
+        chosen = problem.space.check(allocation)
+        best = Record(
+            number=-1, origin="given", allocation=chosen, rung="", scores={}, costs=problem.amounts(chosen), feasible=problem.fits(chosen)
+        )
+        if not best.feasible:
+            raise BudgetError(
+                f"the allocation takes {best.costs['size']:,.0f} B, which breaks the budget {', '.join(map(str, problem.budgets))}; take bits away"
+            )
+    hyper = hyperparameters_of(config, best.params)
+    with clock("retraining"):
+        winner, parts = retrained(experiment, evaluator, best, hyper, directory, "winner", progress)
+        uniform, uniform_parts = retrain_uniform(experiment, evaluator, hyper, directory, progress)
+        control, control_model = retrain_control(experiment, evaluator, hyper, directory, progress)
+    size = export(experiment, parts, directory)
+    with clock("test"):
+        test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
+    summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, clock.seconds)
+    write_text(directory / "summary.json", json.dumps(summary.to_dict()))
+    from mpsearch.report.page import write_page
+
+    write_page(summary, directory / "front.html")
+    for leftover in directory.glob("*.checkpoint"):
+        leftover.unlink()
+    return summary
+
+
+def export_run(run_dir: Path, out: Path) -> Path:
+    """Copy the artifact of a finished run, checked.
+
+    Raises:
+        RunDirectoryError: the folder holds no finished run.
+    """
+    if not (run_dir / ARTIFACT).is_file():
+        raise RunDirectoryError(
+            f"{run_dir} holds no finished run (there is no {ARTIFACT}); run 'mpsearch study' with --run-dir {run_dir} first"
+        )
+    read_artifact(run_dir / ARTIFACT)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_bytes((run_dir / ARTIFACT).read_bytes())
+    temporary.replace(out)
+    return out
+
+
+def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
+    """Score of a file on a split of the study's data.
+
+    Raises:
+        ArtifactError: the file cannot be read or does not fit.
+    """
+    from mpsearch.data import load_data
+    from mpsearch.experiment import pick_device
+    from mpsearch.models import build_model, is_registered
+
+    artifact = read_artifact(path)
+    device = pick_device(config.device)
+    # Only a registered name is built as the file says; a factory of somebody's own must come from the study, never from the file.
+    reference, options = (
+        (artifact.model, artifact.options) if is_registered(artifact.model) else (config.model.factory, config.model.options)
+    )
+    model = artifact.install(build_model(reference, **dict(options)).to(device))
+    splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
+    data = getattr(splits, split)
+    if data is None:
+        raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
+    return evaluate(model, data, splits.task, device=device)
+
+
+def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, only_first: bool = False) -> tuple[Table, ...]:
+    """Compute the signals, or read those an earlier run left."""
+    stored = {} if file is None or not file.exists() else json.loads(file.read_text())
+    config, problem = experiment.config, experiment.problem
+    tables: list[Table] = []
+    images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
+    for name in config.signals.names[: 1 if only_first else None]:
+        if name not in stored:
+            batches = [
+                (to_device(inputs, problem.device), targets.to(problem.device))
+                for inputs, targets in images.batches(config.signals.batch_size)
+            ]
+            with progress.phase(f"signal {name}", 1) as bar:
+                table = compute_signal(
+                    name,
+                    SignalInputs(
+                        model=problem.model,
+                        space=problem.space,
+                        calibration=problem.calibration,
+                        batches=batches,
+                        task=problem.task,
+                        seed=config.seed,
+                        progress=lambda done, total: bar.update(done, total),
+                    ),
+                )
+            stored[name] = table_to_dict(table)
+            if file is not None:
+                write_text(file, json.dumps(stored))
+        tables.append(table_from_dict(stored[name]))
+    return tuple(tables)
+
+
+def _steps_to_come(experiment: Experiment) -> int:
+    """Training steps of the whole run, by estimate: half the trials enter the first training rung."""
+    config = experiment.config
+    trained = sum(rung.epochs for rung in config.search.rungs)
+    epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
+    return int(epochs * len(experiment.splits.train) / config.recipe.build().batch_size)
+
+
+def _why(trials: list[Record]) -> str:
+    return next((record.note for record in trials if record.note), "none was feasible")
+
+
+def _rich(console: Console) -> Progress:
+    from mpsearch.report.progress import RichProgress
+
+    return RichProgress(console)

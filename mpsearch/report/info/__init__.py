@@ -1,0 +1,31 @@
+"""The numbers of every picture, computed before anything is drawn; tests look here."""
+
+from mpsearch.report.info.bits import BitsInfo, LayerBits, bits_info
+from mpsearch.report.info.curves import Curve, CurvesInfo, curves_info
+from mpsearch.report.info.facts import BudgetCheck, Facts, Verdict, facts
+from mpsearch.report.info.front import FrontInfo, front_costs, front_info
+from mpsearch.report.info.history import HistoryInfo, history_info
+from mpsearch.report.info.points import Point
+from mpsearch.report.info.signals import SignalInfo, signal_infos, spearman
+
+__all__ = [
+    "BitsInfo",
+    "BudgetCheck",
+    "Curve",
+    "CurvesInfo",
+    "Facts",
+    "FrontInfo",
+    "HistoryInfo",
+    "LayerBits",
+    "Point",
+    "SignalInfo",
+    "Verdict",
+    "bits_info",
+    "curves_info",
+    "facts",
+    "front_costs",
+    "front_info",
+    "history_info",
+    "signal_infos",
+    "spearman",
+]

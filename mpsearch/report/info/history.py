@@ -1,0 +1,67 @@
+"""Numbers of the study's history: every trial in order, and the best feasible one so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpsearch.core.summary import Summary
+from mpsearch.report.info.points import Point, final_score, higher_is_better, point, rung_order
+from mpsearch.report.wording import metric_text
+
+__all__ = ["HistoryInfo", "history_info"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryInfo:
+    """The study, trial by trial.
+
+    Args:
+        metric: name of the metric.
+        higher_is_better: its direction.
+        rungs: that occur, shallowest first.
+        points: all scored trials, by number.
+        best: the feasible trial of least error so far, one entry each time it improves.
+        failed: (number, note) of trials that failed.
+        finding: one sentence that says what is seen.
+        empty: why there is nothing to draw, or "".
+    """
+
+    metric: str
+    higher_is_better: bool
+    rungs: tuple[str, ...]
+    points: tuple[Point, ...]
+    best: tuple[Point, ...]
+    failed: tuple[tuple[int, str], ...]
+    finding: str
+    empty: str
+
+
+def history_info(summary: Summary) -> HistoryInfo:
+    """Numbers of the study's history."""
+    trials = sorted(summary.trials, key=lambda record: record.number)
+    points = tuple(p for record in trials if (p := point(record)) is not None)
+    best: list[Point] = []
+    for p in points:
+        if p.feasible and (not best or (p.error, p.loss) < (best[-1].error, best[-1].loss)):
+            best.append(p)
+    failed = tuple((record.number, record.note) for record in trials if record.status != "complete")
+    return HistoryInfo(
+        metric=summary.metric,
+        higher_is_better=higher_is_better([score for record in trials if (score := final_score(record)) is not None]),
+        rungs=rung_order(p.rung for p in points),
+        points=points,
+        best=tuple(best),
+        failed=failed,
+        finding=_finding(summary.metric, points, best, len(failed)),
+        empty="" if points else ("All trials failed." if failed else "No trial was run."),
+    )
+
+
+def _finding(metric: str, points: tuple[Point, ...], best: list[Point], failed: int) -> str:
+    if not points:
+        return ""
+    ending = f" {failed} failed." if failed else ""
+    if not best:
+        return f"None of the {len(points)} trials meets every budget.{ending}"
+    top = best[-1]
+    return f"Best of {len(points)} trials within the budget: {metric_text(metric, top.metric)}, trial {top.number}, proposed by {top.origin}.{ending}"

@@ -1,0 +1,107 @@
+"""`Point`: one record as a picture needs it, and the questions asked of many records alike."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.record import Record, Score
+
+__all__ = ["Point", "bits_lines", "final_score", "higher_is_better", "point", "rung_order", "uniform_text"]
+
+_KNOWN_RUNGS = ("ptq", "short", "long", "full")
+_LINE_WIDTH = 64
+_MOST_LINES = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One record in a picture.
+
+    Args:
+        number: trial number, −1 for references.
+        origin: who proposed it.
+        rung: the deepest rung it reached.
+        amount: of the picture's cost, in the cost's unit; NaN where the picture has no cost.
+        metric: validation metric at that rung.
+        error: validation error at that rung.
+        loss: validation loss at that rung.
+        feasible: whether every budget holds.
+        bits: the bits of the layers, layers of equal choice together, a few lines of plain text.
+    """
+
+    number: int
+    origin: str
+    rung: str
+    amount: float
+    metric: float
+    error: float
+    loss: float
+    feasible: bool
+    bits: tuple[str, ...]
+
+
+def final_score(record: Record | None) -> Score | None:
+    """The validation score at the deepest rung; `None` for a failed record or one that was never scored."""
+    if record is None or record.status != "complete":
+        return None
+    return record.scores.get(record.rung)
+
+
+def point(record: Record | None, cost: str | None = None) -> Point | None:
+    """A record as a point; `None` if it has no score, or no amount of the cost."""
+    score = final_score(record)
+    if record is None or score is None or (cost is not None and cost not in record.costs):
+        return None
+    return Point(
+        number=record.number,
+        origin=record.origin,
+        rung=record.rung,
+        amount=float("nan") if cost is None else float(record.costs[cost]),
+        metric=score.metric,
+        error=score.error,
+        loss=score.loss,
+        feasible=record.feasible,
+        bits=bits_lines(record.allocation),
+    )
+
+
+def rung_order(rungs: Iterable[str]) -> tuple[str, ...]:
+    """Rungs that occur, shallowest first; unknown names come last, in order of appearance."""
+    seen = tuple(dict.fromkeys(rungs))
+    return tuple(rung for rung in _KNOWN_RUNGS if rung in seen) + tuple(rung for rung in seen if rung not in _KNOWN_RUNGS)
+
+
+def higher_is_better(scores: Sequence[Score]) -> bool:
+    """Whether the metric rises where the error falls: `Σ (error − mean)(metric − mean) ≤ 0`."""
+    errors, metrics = (np.array([getattr(score, name) for score in scores], dtype=np.float64) for name in ("error", "metric"))
+    return len(scores) == 0 or bool(((errors - errors.mean()) * (metrics - metrics.mean())).sum() <= 0)
+
+
+def bits_lines(allocation: Allocation) -> tuple[str, ...]:
+    """Layers of equal choice together, lowest bits first, wrapped: `w2a4 (12): layer1.0.conv1, …`."""
+    layers_of: dict[Choice, list[str]] = {}
+    for name, choice in allocation.items():
+        layers_of.setdefault(choice, []).append(name)
+    lines: list[str] = []
+    for choice in sorted(layers_of):
+        names = layers_of[choice]
+        lines += textwrap.wrap(f"{choice} ({len(names)}): {', '.join(names)}", _LINE_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], f"… {len(lines) - _MOST_LINES + 1} more lines"]
+    return tuple(lines)
+
+
+def uniform_text(allocation: Allocation) -> str:
+    """The choice most layers have: `w2af`, or `w2af, 2 layers apart` where pins make some differ."""
+    counts: dict[Choice, int] = {}
+    for choice in allocation.values():
+        counts[choice] = counts.get(choice, 0) + 1
+    common = max(counts, key=lambda choice: counts[choice])
+    others = len(allocation) - counts[common]
+    return str(common) if not others else f"{common}, {others} layer{'s' if others > 1 else ''} apart"

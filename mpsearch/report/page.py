@@ -1,0 +1,153 @@
+"""`front.html`: one self-contained page a browser opens without a network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from html import escape
+from pathlib import Path
+
+from mpsearch.core.summary import Summary
+from mpsearch.report import figures
+from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, signal_infos
+from mpsearch.report.sections import Section, front_table, header, layer_table, run_notes
+from mpsearch.report.style import STYLE
+from mpsearch.report.wording import is_fraction
+
+__all__ = ["page_html", "write_page"]
+
+_COST_NAMES = {"size": "size", "bits": "mean weight bits", "bops": "bit operations", "latency": "latency"}
+# Nothing may be fetched, whatever a name in the data says; plotly.js needs inline scripts and styles, and data: URLs to save pictures.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+_PRINTING = """
+const resizeAll = () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
+window.matchMedia("print").addEventListener("change", resizeAll);
+window.addEventListener("beforeprint", resizeAll);
+window.addEventListener("afterprint", resizeAll);
+"""
+
+
+def write_page(summary: Summary, path: Path) -> Path:
+    """Write the page in one step: a reader sees the old file or the new one, never half of one.
+
+    Args:
+        summary: of the run.
+        path: of the HTML file; its directory is made if missing.
+
+    Returns:
+        The path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = page_html(summary)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(scratch).chmod(0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def page_html(summary: Summary) -> str:
+    """The whole page as text."""
+    sections = _sections(summary)
+    links = "".join(f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in sections)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(summary.name)} · mpsearch</title>
+<style>{STYLE}</style>
+<script>{figures.plotly_script()}</script>
+</head>
+<body>
+<div class="wrap">
+{header(summary, facts(summary))}
+<nav aria-label="Sections"><ul>{links}</ul></nav>
+<main>
+{"".join(section.html() for section in sections)}
+</main>
+<footer>Written by mpsearch. Scores are of the validation split unless the page says test; the test split is read once, at the end.</footer>
+</div>
+<script>{_PRINTING}</script>
+</body>
+</html>
+"""
+
+
+def _sections(summary: Summary) -> list[Section]:
+    fronts = [_front(summary, cost) for cost in front_costs(summary)]
+    return [*fronts, _bits(summary), _signals(summary), _history(summary), _curves(summary), run_notes(summary, facts(summary))]
+
+
+def _front(summary: Summary, cost: str) -> Section:
+    info = front_info(summary, cost=cost)
+    return Section(
+        anchor=f"front-{cost}",
+        title=f"{summary.metric.capitalize() if is_fraction(summary.metric) else summary.metric} against {_COST_NAMES.get(cost, cost)}",
+        finding=info.finding,
+        reading="Every mark is one trial, shaped by how far it was trained; pale marks exceed a budget. The line is the front: no trial is both "
+        "smaller and better. Hover for the bits of the layers.",
+        figure="" if info.empty else figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
+        empty=info.empty,
+        extra=front_table(info),
+    )
+
+
+def _bits(summary: Summary) -> Section:
+    info = bits_info(summary)
+    activations = " Diamonds are the bits of the layer's input." if info.mean_act_bits is not None else " Activations stay in float."
+    return Section(
+        anchor="bits",
+        title="Bits of the winner, layer by layer",
+        finding=info.finding,
+        reading=f"Layers in forward order, first and last included; a bar is the bits of a weight.{activations}",
+        figure="" if info.empty else figures.figure_html(figures.bits_figure(info), "plot-bits"),
+        empty=info.empty,
+        extra=layer_table(info),
+    )
+
+
+def _signals(summary: Summary) -> Section:
+    infos = signal_infos(summary)
+    empty = "No signal was measured in this run." if not infos else " ".join(info.empty for info in infos) if all(info.empty for info in infos) else ""
+    return Section(
+        anchor="signals",
+        title="What the signals predicted",
+        finding=" ".join(info.finding for info in infos if info.pairs),
+        reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them before any training. "
+        "The closer to one rising line, the better the signal ranks.",
+        figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
+        empty=empty,
+        extra="" if empty else "".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty),
+    )
+
+
+def _history(summary: Summary) -> Section:
+    info = history_info(summary)
+    return Section(
+        anchor="history",
+        title="History of the study",
+        finding=info.finding,
+        reading="Trials in the order they were proposed, each at the deepest rung it reached; the line is the best so far that meets every budget.",
+        figure="" if info.empty else figures.figure_html(figures.history_figure(info), "plot-history"),
+        empty=info.empty,
+    )
+
+
+def _curves(summary: Summary) -> Section:
+    info = curves_info(summary)
+    return Section(
+        anchor="retraining",
+        title="Retraining",
+        finding=info.finding,
+        reading="The winner, the best uniform allocation and the float control, all under the same recipe.",
+        figure="" if info.empty else figures.figure_html(figures.curves_figure(info), "plot-retraining"),
+        empty=info.empty,
+        extra="" if info.empty or not info.missing else f'<p class="empty">{escape(" ".join(info.missing))}</p>',
+    )

@@ -1,0 +1,52 @@
+"""One palette and one set of marks for every picture: what a colour means never changes from figure to figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["ACCENT", "BUDGET", "FLOAT", "FONT", "GRID", "INK", "MUTED", "PAPER", "RUNGS", "SERIES", "UNIFORM", "rung_colour", "rung_mark", "rung_title"]
+
+INK = "#1d2733"
+MUTED = "#5d6b7a"
+GRID = "#e7ebf0"
+PAPER = "#ffffff"
+ACCENT = "#d9640f"
+FLOAT = "#2c7a5b"
+UNIFORM = "#6b4f9a"
+BUDGET = "#b3263c"
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif'
+
+RUNGS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        # rung → (colour, Plotly symbol, what it is called in a legend)
+        "ptq": ("#a3b1c2", "circle", "no training (PTQ)"),
+        "short": ("#5b93c9", "square", "short QAT"),
+        "long": ("#1b4f8f", "triangle-up", "longer QAT"),
+        "full": (ACCENT, "star", "full QAT"),
+    }
+)
+SERIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        # what was retrained → (colour, dash, legend)
+        "winner": (ACCENT, "solid", "winner"),
+        "uniform": (UNIFORM, "dash", "best uniform"),
+        "control": (FLOAT, "dot", "float control"),
+    }
+)
+_OTHER = ("#3d7f8c", "diamond-open")
+
+
+def rung_colour(rung: str) -> str:
+    """Colour of a rung; one shade for all rungs nobody named."""
+    return RUNGS[rung][0] if rung in RUNGS else _OTHER[0]
+
+
+def rung_mark(rung: str) -> str:
+    """Plotly symbol of a rung."""
+    return RUNGS[rung][1] if rung in RUNGS else _OTHER[1]
+
+
+def rung_title(rung: str) -> str:
+    """What a legend calls a rung."""
+    return RUNGS[rung][2] if rung in RUNGS else rung

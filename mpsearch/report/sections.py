@@ -1,0 +1,161 @@
+"""Pieces of the page as HTML text; every word that comes from outside is escaped here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from mpsearch.core.summary import Summary
+from mpsearch.report import palette
+from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, Point
+from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
+
+__all__ = ["Section", "front_table", "header", "layer_table", "run_notes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section: `figure` and `extra` are HTML already, everything else is text; `empty` says why there is no figure."""
+
+    anchor: str
+    title: str
+    finding: str = ""
+    reading: str = ""
+    figure: str = ""
+    empty: str = ""
+    extra: str = ""
+
+    def html(self) -> str:
+        """The section with its heading, finding, figure and tables."""
+        anchor = escape(self.anchor)
+        finding = f"<p>{escape(self.finding)}</p>" if self.finding else ""
+        if self.figure:
+            label = escape(f"{self.title}. {self.finding}")
+            body = f'<figure role="group" aria-label="{label}">{self.figure}<figcaption>{escape(self.reading)}</figcaption></figure>'
+        else:
+            body = f'<p class="empty">{escape(self.empty)}</p>' if self.empty else ""
+        return f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{escape(self.title)}</h2>{finding}{body}{self.extra}</section>\n'
+
+
+def header(summary: Summary, known: Facts) -> str:
+    """Name, headline, facts and the command."""
+    tiles = "".join(f'<div class="tile"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in _tiles(summary, known))
+    words = [summary.model, summary.data, f"effort {summary.effort}", f"seed {summary.seed}", *(f"budget {budget.text}" for budget in summary.budgets)]
+    return f"""<header>
+<h1>{escape(summary.name)}</h1>
+<p class="sub">{escape(" · ".join(words))}</p>
+<p class="headline">{escape(_headline(summary, known))}</p>
+<dl class="tiles">{tiles}</dl>
+<pre class="command"><code>{escape(summary.command)}</code></pre>
+</header>"""
+
+
+def _headline(summary: Summary, known: Facts) -> str:
+    if known.final_score is None:
+        return "No winner was retrained in this run; what follows is what the study has found so far."
+    size = "" if known.size_bytes is None else f" in {amount_text('size', known.size_bytes)}{' on disk' if known.on_disk else ''}"
+    times = "" if known.compression is None else f", {known.compression:.1f}{TIMES} smaller than float"
+    verdict = known.verdict.sentence
+    return f"{metric_text(summary.metric, known.final_score.metric)} on the {known.split} split{size}{times}. {verdict[:1].upper()}{verdict[1:]}."
+
+
+def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
+    tiles: list[tuple[str, str]] = []
+    metric = summary.metric
+    if known.final_score is not None:
+        drop = "" if known.drop is None else _small(f"{gain_text(metric, known.drop)} against float")
+        tiles.append((f"Final {metric}, {known.split} split", escape(metric_text(metric, known.final_score.metric)) + drop))
+    if known.float_score is not None:
+        more = "" if known.control_score is None else _small(f"{metric_text(metric, known.control_score.metric)} when trained on alike")
+        tiles.append((f"Float {metric}, {known.split} split", escape(metric_text(metric, known.float_score.metric)) + more))
+    if known.final_score is not None:
+        tiles.append(("Mixed against best uniform", _verdict(metric, known)))
+    tiles += [(f"{'File' if check.cost == 'size' and known.on_disk else check.cost.capitalize()} against budget", _budget(check)) for check in known.budgets]
+    if known.compression is not None and known.size_bytes is not None and known.float_bytes is not None:
+        more = _small(f"{short_amount('size', known.float_bytes)} in float32")
+        tiles.append(("Compression", f"{known.compression:.1f}{TIMES}{more}"))
+    if known.mean_weight_bits is not None:
+        act = "activations in float" if known.mean_act_bits is None else f"activations {known.mean_act_bits:.2f} bit"
+        alone = "" if known.weight_bytes is None else f"; packed weights only: {amount_text('size', known.weight_bytes)}"
+        tiles.append(("Mean weight bits", f"{known.mean_weight_bits:.2f}{_small(act + alone)}"))
+    return tiles
+
+
+def _verdict(metric: str, known: Facts) -> str:
+    verdict = known.verdict
+    if verdict.gain is None:
+        return f"&ndash;{_small(verdict.sentence)}"
+    word = {True: "won", False: "did not win", None: "a draw"}[verdict.won]
+    tone = {True: "good", False: "bad", None: ""}[verdict.won]
+    uniform = "" if known.uniform_score is None else f"uniform: {metric_text(metric, known.uniform_score.metric)}"
+    return f'<span class="{tone}">{escape(gain_text(metric, verdict.gain))}</span>{_small(f"{word}; {uniform}")}'
+
+
+def _budget(check: BudgetCheck) -> str:
+    if check.amount is None:
+        return f"&ndash;{_small(f'of {check.text}; no amount is known')}"
+    left = check.limit - check.amount
+    word = f"{amount_text(check.cost, abs(left))} {'unused' if check.ok else 'too much'}"
+    tone = "good" if check.ok else "bad"
+    return f'<span class="{tone}">{escape(amount_text(check.cost, check.amount))}</span>{_small(f"of {check.text}; {word}")}'
+
+
+def _small(text: str) -> str:
+    return f"<small>{escape(text)}</small>"
+
+
+def front_table(info: FrontInfo) -> str:
+    """The front, cheapest first, with the retrained references below."""
+    rows = [("", f"trial {p.number}", p) for p in info.front]
+    rows += [("", "best uniform", info.uniform)] if info.uniform is not None else []
+    rows += [("winner", "winner", info.winner)] if info.winner is not None else []
+    if not rows:
+        return ""
+    head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
+    body = "".join(_front_row(info, css, name, p) for css, name, p in rows)
+    caption = "The front, cheapest first; the best uniform allocation and the winner were retrained in full."
+    return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _front_row(info: FrontInfo, css: str, name: str, p: Point) -> str:
+    star = ' <span class="star" aria-hidden="true">&#9733;</span>' if css else ""
+    fits = "yes" if p.feasible else '<span class="bad">no</span>'
+    return (
+        f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th><td class="num">{escape(amount_text(info.cost, p.amount))}</td>'
+        f'<td class="num">{escape(metric_text(info.metric, p.metric))}</td><td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td></tr>'
+    )
+
+
+def layer_table(info: BitsInfo) -> str:
+    """The layers of the winner: shape, bits, bytes in the file."""
+    if not info.layers:
+        return ""
+    head = _head(["layer", "kind", "weight shape", ("num", "weights"), ("num", "weight bits"), ("num", "input bits"), ("num", "bytes"), ("num", "share")])
+    body = "".join(
+        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td><td class="num">{row.weights:,}</td>'
+        f'<td class="num">{bits_text(row.weight_bits)}</td><td class="num">{bits_text(row.act_bits)}</td>'
+        f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
+        for row in info.layers
+    )
+    rest = "" if info.overhead_bytes is None else f" The file holds {info.overhead_bytes:,} B besides: its header and what is not quantized."
+    caption = f"Bytes are those in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
+    table = f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
+    return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
+
+
+def run_notes(summary: Summary, known: Facts) -> Section:
+    """What was skipped, what the space could reach, and where the time went."""
+    skipped = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.skipped) or "<li>Nothing was skipped.</li>"
+    reach = "".join(
+        f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>" for cost, (low, high) in summary.reachable.items()
+    )
+    rows = "".join(f'<tr><th scope="row">{escape(phase)}</th><td class="num">{escape(duration_text(s))}</td></tr>' for phase, s in summary.seconds.items())
+    total = f'<tr><th scope="row">together</th><td class="num">{duration_text(known.seconds)}</td></tr>'
+    times = f'<div class="scroll"><table><caption>Wall time by phase</caption>{_head(["phase", ("num", "time")])}<tbody>{rows}{total}</tbody></table></div>' if rows else ""
+    reached = f"<p>What the space can reach:</p><ul>{reach}</ul>" if reach else ""
+    return Section(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
+
+
+def _head(columns: list[str | tuple[str, str]]) -> str:
+    cells = [("", column) if isinstance(column, str) else column for column in columns]
+    return "<thead><tr>" + "".join(f'<th scope="col" class="{css}">{escape(text)}</th>' if text else "<td></td>" for css, text in cells) + "</tr></thead>"

@@ -1,0 +1,66 @@
+"""How numbers read: accuracies in percent, sizes in decimal units, bits, durations."""
+
+from __future__ import annotations
+
+from mpsearch.core.budget import format_amount
+from mpsearch.core.choice import FLOAT_BITS
+
+__all__ = ["MINUS", "TIMES", "amount_text", "bits_text", "duration_text", "gain_text", "is_fraction", "metric_text", "shape_text", "short_amount"]
+
+MINUS = "\u2212"
+TIMES = "\u00d7"
+_FRACTIONS = ("accuracy", "top", "precision", "recall", "f1", "iou", "miou", "auc")
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric of this name lies in [0, 1] and reads best in percent."""
+    return metric.lower().startswith(_FRACTIONS)
+
+
+def metric_text(metric: str, value: float) -> str:
+    """A metric as a person reads it: `89.30 %`, or four digits where it is no fraction."""
+    return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}".replace("-", MINUS)
+
+
+def gain_text(metric: str, difference: float) -> str:
+    """A difference of two metrics, with its sign: `+1.20 points`, `+0.013`."""
+    text = f"{100 * difference:+.2f} points" if is_fraction(metric) else f"{difference:+.3g}"
+    return text.replace("-", MINUS)
+
+
+def amount_text(cost: str, amount: float) -> str:
+    """An exact amount in a cost's unit: `79,872 B`, `2.200 bit`."""
+    return format_amount(cost, amount)
+
+
+def short_amount(cost: str, amount: float) -> str:
+    """An amount in three or four digits: `79.9 KB`, `2.20 bit`."""
+    if cost != "size":
+        return format_amount(cost, amount)
+    for factor, unit in _SIZES:
+        if amount >= factor:
+            return f"{amount / factor:.4g} {unit}" if amount < 1000 * factor else f"{amount / factor:,.0f} {unit}"
+    return f"{amount:.0f} B"
+
+
+def bits_text(bits: int) -> str:
+    """`4`, or `float`."""
+    return "float" if bits == FLOAT_BITS else str(bits)
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """`64 x 3 x 3 x 3`, with the multiplication sign."""
+    return f" {TIMES} ".join(map(str, shape))
+
+
+def duration_text(seconds: float) -> str:
+    """`0.4 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,1 @@
+"""From tables to trained candidates: exact allocation under budgets, proposals, and the study."""

@@ -1,0 +1,189 @@
+"""`Problem`: everything a search needs to know, built once; and `Evaluator`: what an allocation scores, at any rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.record import Score
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.methods.base import Method
+from mpsearch.network.baked import Parts, bake, install
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.network import Network
+from mpsearch.search.solve import meets
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import Hooks, settle, train
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.task import Task
+
+if TYPE_CHECKING:
+    from mpsearch.data.base import Split
+
+__all__ = ["Evaluator", "Problem"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is searched.
+
+    Args:
+        model: float network, on `device`, in evaluation mode; never changed.
+        train: data of calibration, signals and training.
+        validation: data trials are scored on.
+        task: loss and metric.
+        space: layers and menus.
+        costs: tables by name; at least those the budgets limit, and `size`.
+        budgets: all hold.
+        calibration: ranges.
+        device: where everything runs.
+        seed: of everything random.
+    """
+
+    model: nn.Module
+    train: Split
+    validation: Split
+    task: Task
+    space: ResolvedSpace
+    costs: Mapping[str, Table]
+    budgets: Sequence[Budget]
+    calibration: Calibration
+    device: torch.device
+    seed: int
+
+    def amounts(self, allocation: Allocation) -> dict[str, float]:
+        """Every cost of an allocation."""
+        return {name: table.total(allocation) for name, table in self.costs.items()}
+
+    def fits(self, allocation: Allocation) -> bool:
+        """Whether every budget holds."""
+        return meets(allocation, self.costs, self.budgets)
+
+
+class Evaluator:
+    """Trains and scores allocations; one attached network a method serves all trials.
+
+    Args:
+        problem: what is searched.
+        compiler: decides whether training steps are compiled.
+    """
+
+    def __init__(self, problem: Problem, compiler: Compiler) -> None:
+        self.problem = problem
+        self._compiler = compiler
+        self._networks: dict[str, Network] = {}
+        self._teacher: nn.Module | None = None
+
+    def begin(self, allocation: Allocation, method: Method) -> Network:
+        """The float network with calibrated quantizers at `allocation`."""
+        key = repr(method)
+        if key not in self._networks:
+            problem = self.problem
+            network = Network(problem.model, problem.space, problem.calibration, method)
+            network.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._networks = {key: network}
+        network = self._networks[key]
+        network.begin(allocation)
+        return network
+
+    def ptq(self, network: Network, recipe: Recipe) -> Score:
+        """Re-estimate BatchNorm and score."""
+        settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
+        return self.score(network)
+
+    def train(
+        self,
+        network: Network,
+        method: Method,
+        recipe: Recipe,
+        *,
+        seed: int,
+        split: Split | None = None,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+        on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
+        checkpoint: Checkpoint | None = None,
+    ) -> list[dict[str, float]]:
+        """Train the network from where it is; returns the curve.
+
+        Raises:
+            TrainingDiverged: the loss is NaN or infinite.
+        """
+        hooks = Hooks(
+            penalty=lambda progress: method.penalty(network, progress),
+            after_step=lambda progress: method.after_step(network, progress),
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        split = self.problem.train if split is None else split
+        return train(
+            network.model,
+            network.quantizer_parameters(),
+            split,
+            self.problem.task,
+            recipe,
+            device=self.problem.device,
+            seed=seed,
+            teacher=self.teacher(),
+            hooks=hooks,
+            checkpoint=checkpoint,
+            compiled=self._compiler.compiled(network.model, steps=recipe.epochs * -(-len(split) // recipe.batch_size)),
+        )
+
+    def control(
+        self,
+        recipe: Recipe,
+        *,
+        seed: int,
+        split: Split | None = None,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+        checkpoint: Checkpoint | None = None,
+    ) -> tuple[nn.Module, list[dict[str, float]]]:
+        """The float network trained with the same recipe, distilled from itself as it was; returns (network, curve)."""
+        import copy
+
+        model = copy.deepcopy(self.problem.model).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        curve = train(
+            model,
+            [],
+            self.problem.train if split is None else split,
+            self.problem.task,
+            recipe,
+            device=self.problem.device,
+            seed=seed,
+            teacher=self.teacher(),
+            hooks=Hooks(on_step=on_step),
+            checkpoint=checkpoint,
+        )
+        return model.to(memory_format=torch.contiguous_format), curve
+
+    def score(self, network: Network, split: Split | None = None) -> Score:
+        """Score of the baked network, the very one an artifact would hold; on the validation split unless told."""
+        return self.score_parts(bake(network), split)
+
+    def score_parts(self, parts: Parts, split: Split | None = None) -> Score:
+        """Score of baked numbers."""
+        problem = self.problem
+        baked = install(problem.model, problem.space.layers, parts)
+        return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
+
+    def teacher(self) -> nn.Module:
+        """The float network in the memory layout of training."""
+        if self._teacher is None:
+            import copy
+
+            self._teacher = copy.deepcopy(self.problem.model).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._teacher
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The same recipe for another length."""
+    return replace(recipe, epochs=epochs)

@@ -1,0 +1,249 @@
+"""The study: Optuna trials of (bits, method, hyperparameters) in rungs. The only door to optuna.
+
+A trial is asked for, climbs the rungs as long as it is among the best, and is told (validation error, first budget's cost). Optuna cannot
+prune with two objectives, so the rungs are ours: asynchronous successive halving (Li et al., arXiv 1810.05934) in which a trial competes
+with those that cost as much or less. All bits and hyperparameters are ordinary Optuna params.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import BudgetError, ModelError, TrainingDiverged
+from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.record import Record, Score
+from mpsearch.methods.base import Method
+from mpsearch.search.problem import Evaluator, Problem, with_epochs
+from mpsearch.search.propose import Proposer
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "run_trials"]
+
+_STUDY = "mpsearch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One stage of a trial.
+
+    Args:
+        name: such as `ptq`, `short`, `long`.
+        epochs: of training in this rung, going on from the rung before; 0 is calibration with BatchNorm re-estimated.
+        keep: share of the trials of the rung before that may enter.
+    """
+
+    name: str
+    epochs: int
+    keep: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What a trial trains with.
+
+    Args:
+        method: quantization method.
+        recipe: its epochs are those of the rung.
+        params: as shown to people.
+    """
+
+    method: Method
+    recipe: Recipe
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How a study searches.
+
+    Args:
+        trials: number of trials.
+        rungs: from cheap to dear; the first one every trial takes.
+        default: hyperparameters of rungs without training, and of references.
+        suggest: Optuna trial → hyperparameters; asked when a trial first trains.
+    """
+
+    trials: int
+    rungs: tuple[Rung, ...]
+    default: Hyperparameters
+    suggest: Callable[[optuna.trial.BaseTrial], Hyperparameters]
+
+
+def run_trials(
+    problem: Problem, evaluator: Evaluator, proposer: Proposer, settings: SearchSettings, storage: Path, progress: Progress | None = None
+) -> list[Record]:
+    """Run, or go on with, the study in the SQLite file `storage`; returns all records.
+
+    A trial that was in flight when a run was killed is marked failed and proposed again.
+    """
+    progress = progress or Silent()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=_STUDY,
+        storage=f"sqlite:///{storage}",
+        directions=["minimize", "minimize"],
+        load_if_exists=True,
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    study.set_metric_names(["error", problem.budgets[0].cost])
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    records = [
+        Record.from_dict(json.loads(t.user_attrs["record"]))
+        for t in study.get_trials(deepcopy=False)
+        if "record" in t.user_attrs and t.state.is_finished()
+    ]
+    with progress.phase("study", settings.trials) as bar:
+        bar.update(len(records))
+        while len(records) < settings.trials:
+            try:
+                origin, allocation = proposer.next(records)
+            except BudgetError as error:
+                progress.say(str(error))
+                break
+            record = _run_trial(
+                study, problem, evaluator, settings, records, origin, allocation, lambda text: bar.update(len(records), text=text)
+            )
+            records.append(record)
+            best = best_record(records)
+            bar.update(len(records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
+    return records
+
+
+def best_record(records: Sequence[Record]) -> Record | None:
+    """The feasible record with the least error among those that reached the deepest rung any feasible one reached."""
+    feasible = [record for record in records if record.feasible and record.status == "complete"]
+    deepest = max((len(record.scores) for record in feasible), default=0)
+    return min((r for r in feasible if len(r.scores) == deepest), key=lambda r: (r.score.error, r.score.loss, r.number), default=None)
+
+
+def _run_trial(
+    study: optuna.Study,
+    problem: Problem,
+    evaluator: Evaluator,
+    settings: SearchSettings,
+    records: Sequence[Record],
+    origin: str,
+    allocation: Allocation,
+    tell: Callable[[str], None],
+) -> Record:
+    bits = {f"bits/{problem.space.names[group[0]]}": allocation[problem.space.names[group[0]]] for group in problem.space.groups}
+    number = len(records)
+    # A fresh sampler by trial number: a resumed study draws what an uninterrupted one would have drawn.
+    tpe = optuna.samplers.TPESampler(seed=problem.seed * 1_000_003 + number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.sampler = optuna.samplers.PartialFixedSampler({name: str(choice) for name, choice in bits.items()}, tpe)
+    trial = study.ask()
+    for group in problem.space.groups:
+        trial.suggest_categorical(f"bits/{problem.space.names[group[0]]}", [str(choice) for choice in problem.space.menus[group[0]]])
+    trial.set_user_attr("origin", origin)
+    amounts = problem.amounts(allocation)
+    for budget in problem.budgets:
+        trial.set_constraint(budget.cost, amounts[budget.cost] / budget.limit - 1)
+    record = climb(
+        problem,
+        evaluator,
+        settings,
+        records,
+        Record(number=number, origin=origin, allocation=allocation, rung="", scores={}, costs=amounts, feasible=problem.fits(allocation)),
+        lambda: settings.suggest(trial),
+        tell,
+    )
+    trial.set_user_attr("record", json.dumps(record.to_dict()))
+    if record.status == "complete":
+        study.tell(trial, [record.score.error, amounts[problem.budgets[0].cost]])
+    else:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return record
+
+
+def climb(
+    problem: Problem,
+    evaluator: Evaluator,
+    settings: SearchSettings,
+    records: Sequence[Record],
+    record: Record,
+    choose: Callable[[], Hyperparameters],
+    tell: Callable[[str], None] = lambda text: None,
+    *,
+    to_the_top: bool = False,
+) -> Record:
+    """Take an allocation up the rungs; returns its record, failed if the loss or the weights stopped being finite.
+
+    Args:
+        problem: what is searched.
+        evaluator: trains and scores.
+        settings: rungs.
+        records: those it competes with.
+        record: without scores.
+        choose: gives the hyperparameters when the first training rung is reached.
+        tell: words for a progress bar.
+        to_the_top: skip the competition.
+    """
+    started = time.monotonic()
+    scores: dict[str, Score] = {}
+    curve: list[dict[str, float]] = []
+    chosen = settings.default
+    network = evaluator.begin(record.allocation, chosen.method)
+    try:
+        for rung in settings.rungs:
+            if scores and not to_the_top and not _promoted(rung, record, scores, records):
+                break
+            if rung.epochs == 0:
+                score = evaluator.ptq(network, chosen.recipe)
+            else:
+                if not any(r.epochs for r in settings.rungs if r.name in scores):
+                    chosen = choose()
+                    network = evaluator.begin(record.allocation, chosen.method)
+                recipe = with_epochs(chosen.recipe, rung.epochs)
+                seed = problem.seed * 7919 + record.number + 1
+                curve += evaluator.train(
+                    network,
+                    chosen.method,
+                    recipe,
+                    seed=seed,
+                    on_step=lambda done, total, name=rung.name: tell(f"trial {record.number} {name} {done}/{total}"),
+                )
+                score = evaluator.score(network)
+            if not math.isfinite(score.loss):
+                raise TrainingDiverged(f"the validation loss is {score.loss} at rung '{rung.name}'")
+            scores[rung.name] = score
+    except (TrainingDiverged, ModelError) as error:
+        return replace(
+            record,
+            rung=next(reversed(scores), ""),
+            scores=scores,
+            params=chosen.params,
+            status="failed",
+            note=str(error),
+            seconds=time.monotonic() - started,
+        )
+    return replace(
+        record,
+        rung=next(reversed(scores)),
+        scores=scores,
+        params=chosen.params if curve else {},
+        curve=tuple(curve),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _promoted(rung: Rung, record: Record, scores: dict[str, Score], records: Sequence[Record]) -> bool:
+    """Among the trials that were scored at the rung before and cost as much or less, is this one in the best `keep`?"""
+    before = next(reversed(scores))
+    cost = next(iter(record.costs)) if "size" not in record.costs else "size"
+    rivals = [r for r in records if before in r.scores and r.costs[cost] <= record.costs[cost] * 1.02]
+    better = sum(r.scores[before].loss < scores[before].loss for r in rivals)
+    return better < math.ceil(rung.keep * (len(rivals) + 1))

@@ -1,0 +1,40 @@
+"""Sensitivity signals: how much the loss is expected to rise when one layer takes one choice. One file each; see `mpsearch list`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpsearch.core.errors import DataError, ModelError
+from mpsearch.core.registry import Registry
+from mpsearch.core.table import Table
+from mpsearch.signals.base import Signal, SignalInputs
+
+__all__ = ["SIGNALS", "Signal", "SignalInputs", "compute_signal"]
+
+SIGNALS: Registry[Signal] = Registry("signal", "mpsearch.signals")
+
+
+def compute_signal(name: str, inputs: SignalInputs) -> Table:
+    """Table of a signal, `[L, C]` nats; NaN exactly where the space does not allow a choice.
+
+    Args:
+        name: as registered, such as `fisher`.
+        inputs: model, space, calibrated ranges and data.
+
+    Raises:
+        UnknownNameError: no such signal.
+        DataError: no calibration batches.
+        ModelError: the signal is not finite somewhere.
+    """
+    signal = SIGNALS[name]
+    if not inputs.batches:
+        raise DataError(f"signal '{name}' needs at least one batch of training data; the training split gave none")
+    table = signal.function(inputs)
+    bad = ~np.isfinite(table.values) & inputs.space.allowed
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ModelError(
+            f"signal '{name}' is not finite for layer '{table.layers[row]}' at {table.choices[column]}; "
+            "check that the float network gives finite outputs on the training data"
+        )
+    return table

@@ -1,0 +1,79 @@
+"""`SignalInputs` and `Signal`: what every signal gets, and how it is listed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.network import keep_slow_attention
+from mpsearch.training.task import Task
+
+__all__ = ["Signal", "SignalInputs", "private_copy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalInputs:
+    """All a signal may look at.
+
+    Args:
+        model: float network; signals work on a copy and leave it as it is.
+        space: its layers and what may be chosen.
+        calibration: fixed ranges of every layer and bit width.
+        batches: (inputs, targets) of training data, already on the model's device.
+        task: loss, divergence and the model's own predictive distribution.
+        seed: of whatever a signal draws.
+        progress: called with (steps done, steps in all), or None.
+    """
+
+    model: nn.Module
+    space: ResolvedSpace
+    calibration: Calibration
+    batches: Sequence[tuple[Any, Any]]
+    task: Task
+    seed: int = 0
+    progress: Callable[[int, int], None] | None = None
+
+    def report(self, done: int, total: int) -> None:
+        """Tell `progress`, if there is one."""
+        if self.progress is not None:
+            self.progress(done, total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """One entry of the registry.
+
+    Args:
+        name: as in `mpsearch signals --signal`.
+        paper: authors, title, venue or arXiv number.
+        description: one line for `mpsearch list`.
+        function: computes the table, unit nats; its `cost` counts seconds, images, and forwards and backwards in passes over those images.
+    """
+
+    name: str
+    paper: str
+    description: str
+    function: Callable[[SignalInputs], Table]
+
+
+@contextmanager
+def private_copy(model: nn.Module) -> Iterator[nn.Module]:
+    """A frozen copy of the model in evaluation mode to hook and change at will; the global random state is put back at the end.
+
+    Attention takes its slow path, as in every network that is trained or scored.
+    """
+    parameter = next(model.parameters(), None)
+    devices = [parameter.device] if parameter is not None and parameter.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        copied = copy.deepcopy(model).eval().requires_grad_(False)
+        keep_slow_attention(copied)
+        yield copied

@@ -1,0 +1,115 @@
+"""Where the samples of a batch sit in each module's output: found by running two and then three samples.
+
+The axis whose length goes from 2m to 3m holds them; the values of the first two must not change, which rules out other orders and
+networks whose samples see each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.errors import ModelError
+from mpsearch.network.inputs import batch_size, call
+
+__all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take"]
+
+FEW, MORE = 2, 3
+"""Samples of the two probing passes."""
+
+
+def take(inputs: Any, start: int, stop: int) -> Any:
+    """Samples `start … stop−1` of a batch, whatever its structure."""
+    count = batch_size(inputs)
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cut(item) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(cut(item) for item in value)
+        return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == count else value
+
+    return cut(inputs)
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The tensor itself, or the first one of a tuple, list or dict."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, dict):
+        output = tuple(output.values())
+    if isinstance(output, tuple | list):
+        return next((tensor for item in output if (tensor := first_tensor(item)) is not None), None)
+    return None
+
+
+def by_sample(values: Tensor, axis: int, samples: int) -> Tensor:
+    """`[samples, n]`: everything that belongs to a sample in one row."""
+    return values.movedim(axis, 0).reshape(samples, -1)
+
+
+@torch.no_grad()
+def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
+    """Outputs of every module at every call, by path; modules that were not called are missing.
+
+    Raises:
+        ModelError: the forward pass fails.
+    """
+    seen: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            # Cloned: an in-place operation after the call would change what is compared.
+            seen.setdefault(name, []).append(torch.empty(0) if tensor is None else tensor.clone())
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules()]
+    try:
+        call(model, inputs)
+    except Exception as error:
+        raise ModelError(
+            f"the model's forward pass failed on {batch_size(inputs)} samples of the data: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def sample_axes(few: Mapping[str, list[Tensor]], more: Mapping[str, list[Tensor]], names: Iterable[str]) -> dict[str, int] | None:
+    """The sample axis of the named modules' outputs, or None where one has none: then samples must go through the network one by one.
+
+    Args:
+        few: `calls_of` two samples.
+        more: `calls_of` three samples, the first two the same.
+        names: paths of modules.
+    """
+    axes: dict[str, int] = {}
+    for name in names:
+        if len(few[name]) != len(more.get(name, ())):
+            return None
+        found = {_axis(a, b) for a, b in zip(few[name], more[name], strict=True)}
+        axis = found.pop()
+        if axis is None or found:
+            return None
+        axes[name] = axis
+    return axes
+
+
+def _axis(few: Tensor, more: Tensor) -> int | None:
+    if few.dim() != more.dim():
+        return None
+    differing = [axis for axis, (a, b) in enumerate(zip(few.shape, more.shape, strict=True)) if a != b]
+    if len(differing) != 1:
+        return None
+    axis = differing[0]
+    if few.shape[axis] * MORE != more.shape[axis] * FEW:
+        return None
+    start = more.narrow(axis, 0, few.shape[axis])
+    tolerance = 1e-3 * float(few.abs().amax()) if few.numel() else 0.0
+    return axis if bool(((start - few).abs() <= tolerance).all()) else None

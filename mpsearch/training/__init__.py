@@ -1,0 +1,1 @@
+"""Training under quantization: the recipe, the one loop, evaluation, distillation, checkpoints."""

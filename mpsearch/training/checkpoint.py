@@ -1,0 +1,53 @@
+"""`Checkpoint`: one file that a training goes on from, written atomically and read back without executing code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint:
+    """State of one training in one file.
+
+    Args:
+        path: the file; its folder exists.
+        every: seconds between saves within an epoch.
+    """
+
+    def __init__(self, path: Path, every: float = 60.0) -> None:
+        self.path = path
+        self.every = every
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], step: int, summed: float) -> None:
+        """Write model, optimizer, curve, position and random state."""
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "curve": curve,
+            "step": step,
+            "summed": summed,
+            "random": torch.get_rng_state(),
+        }
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        torch.save(state, temporary)
+        temporary.replace(self.path)
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
+        """Load what is there, in place; returns (steps done, loss summed in the current epoch), zeros for a fresh start."""
+        if not self.path.exists():
+            return 0, 0.0
+        state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        curve[:] = state["curve"]
+        torch.set_rng_state(state["random"].cpu())
+        return int(state["step"]), float(state["summed"])
+
+    def delete(self) -> None:
+        """Remove the file; a finished training needs none."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""`evaluate`: a network's score on a split, in float32 and plain memory layout, so that a loaded artifact repeats it bit for bit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mpsearch.core.record import Score
+from mpsearch.network.inputs import batch_size, call, to_device
+from mpsearch.training.task import Task
+
+if TYPE_CHECKING:
+    from mpsearch.data.base import Split
+
+__all__ = ["evaluate"]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, task: Task, *, device: torch.device, batch: int = 256) -> Score:
+    """Mean loss, metric and error over the split; the model is put into evaluation mode and back."""
+    was_training = model.training
+    model.eval()
+    samples, loss, metric = 0, 0.0, 0.0
+    try:
+        for inputs, targets in split.batches(batch):
+            outputs = call(model, to_device(inputs, device))
+            targets = targets.to(device)
+            count = batch_size(outputs)
+            loss += float(task.loss(outputs, targets)) * count
+            metric += float(task.per_sample(outputs, targets).double().sum())
+            samples += count
+    finally:
+        model.train(was_training)
+    mean = metric / samples
+    return Score(loss=loss / samples, error=task.error(mean), metric=mean)

@@ -1,0 +1,178 @@
+"""The one training loop, top to bottom: float baselines, trials and the final retraining all run here. It knows no method by name."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.errors import TrainingDiverged
+from mpsearch.network.batchnorm import reestimate
+from mpsearch.network.inputs import call, to_device
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.precision import autocast
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.task import Task
+
+if TYPE_CHECKING:
+    from mpsearch.data.base import Split
+
+__all__ = ["Hooks", "train"]
+
+Forward = Callable[[Any], Tensor]
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What the caller wants done along the way; every default does nothing.
+
+    Args:
+        penalty: progress in [0, 1] → regularizer added to the loss, or None.
+        after_step: progress → projections after each optimizer step.
+        on_step: (steps done, steps in all) → progress bars.
+        on_epoch: epoch → numbers for the curve, such as a validation score; called in evaluation mode.
+    """
+
+    penalty: Callable[[float], Tensor | None] = lambda progress: None
+    after_step: Callable[[float], None] = lambda progress: None
+    on_step: Callable[[int, int], None] = lambda done, total: None
+    on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {}
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    model: nn.Module,
+    quantizer_parameters: list[nn.Parameter],
+    split: Split,
+    task: Task,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    seed: int,
+    teacher: nn.Module | None = None,
+    hooks: Hooks | None = None,
+    checkpoint: Checkpoint | None = None,
+    compiled: Forward | None = None,
+) -> list[dict[str, float]]:
+    """Train in place; returns the curve, one entry an epoch (`epoch`, `loss`, and what `on_epoch` adds).
+
+    Args:
+        model: trained; its BatchNorm statistics are re-estimated at the end.
+        quantizer_parameters: get `lr · scale_lr` and no weight decay.
+        split: training data.
+        task: loss and divergence.
+        recipe: hyperparameters.
+        device: where the model is.
+        seed: of data order, augmentation and dropout.
+        teacher: float network to distil from, in evaluation mode; used if `recipe.distill > 0`.
+        hooks: see `Hooks`.
+        checkpoint: where to resume from and save to, at each epoch's end and now and then within.
+        compiled: the model's forward under `torch.compile`, if any.
+
+    Raises:
+        TrainingDiverged: the loss is NaN or infinite.
+    """
+    hooks = hooks or Hooks()
+    if recipe.epochs == 0:
+        return hooks.curve
+    forward = compiled or (lambda inputs: call(model, inputs))
+    optimizer = _optimizer(model, quantizer_parameters, recipe)
+    steps_per_epoch = -(-len(split) // recipe.batch_size)
+    total = recipe.epochs * steps_per_epoch
+    torch.manual_seed(seed)
+    step = 0
+    summed = 0.0
+    if checkpoint is not None:
+        step, summed = checkpoint.restore(model, optimizer, hooks.curve)
+    model.train()
+    started = time.monotonic()
+    for epoch in range(step // steps_per_epoch, recipe.epochs):
+        batches = split.batches(recipe.batch_size, shuffle=True, seed=seed * 100_003 + epoch, augment=recipe.augment)
+        for inputs, targets in _skip(batches, step - epoch * steps_per_epoch):
+            progress = step / total
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * _schedule(progress, recipe)
+            inputs, targets = to_device(inputs, device, channels_last=True), targets.to(device)
+            with autocast(recipe.precision, device):
+                outputs = forward(inputs)
+                loss = _loss(task, outputs, targets, teacher, inputs, recipe)
+            extra = hooks.penalty(progress)
+            if extra is not None:
+                loss = loss + extra
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimizer.step()
+            with torch.no_grad():
+                hooks.after_step(progress)
+            step += 1
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"the training loss became {value} at step {step} of {total}; lower the learning rate")
+            summed += value
+            hooks.on_step(step, total)
+            if checkpoint is not None and time.monotonic() - started > checkpoint.every:
+                checkpoint.save(model, optimizer, hooks.curve, step, summed)
+                started = time.monotonic()
+        last = epoch == recipe.epochs - 1
+        if last:
+            settle(model, split, recipe, device=device, seed=seed)
+        model.eval()
+        hooks.curve.append({"epoch": epoch + 1, "loss": summed / steps_per_epoch, **hooks.on_epoch(epoch + 1)})
+        model.train()
+        summed = 0.0
+        if checkpoint is not None:
+            checkpoint.save(model, optimizer, hooks.curve, step, summed)
+            started = time.monotonic()
+    model.eval()
+    return hooks.curve
+
+
+def settle(model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int) -> None:
+    """Re-estimate BatchNorm over `recipe.reestimate` training images, unaugmented, in float32."""
+    if recipe.reestimate:
+        images = split.take(min(recipe.reestimate, len(split)), seed)
+        reestimate(model, (to_device(inputs, device) for inputs, _ in images.batches(256)))
+
+
+def _optimizer(model: nn.Module, quantizer_parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    special = {id(parameter) for parameter in quantizer_parameters}
+    own = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in special]
+    groups = [
+        {"params": [p for p in own if p.dim() > 1], "weight_decay": recipe.weight_decay, "peak": recipe.lr},
+        {"params": [p for p in own if p.dim() <= 1], "weight_decay": 0.0, "peak": recipe.lr},
+        {"params": quantizer_parameters, "weight_decay": 0.0, "peak": recipe.lr * recipe.scale_lr},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _schedule(progress: float, recipe: Recipe) -> float:
+    if progress < recipe.warmup:
+        return progress / recipe.warmup
+    cosine = (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup))) / 2
+    return recipe.final_lr + (1 - recipe.final_lr) * cosine
+
+
+def _loss(task: Task, outputs: Tensor, targets: Tensor, teacher: nn.Module | None, inputs: Any, recipe: Recipe) -> Tensor:
+    if teacher is None or recipe.distill == 0:
+        return task.loss(outputs, targets)
+    with torch.no_grad():
+        reference = call(teacher, inputs)
+    t = recipe.temperature
+    distilled = t * t * task.divergence(reference.float() / t, outputs.float() / t).mean()
+    return distilled if recipe.distill == 1 else (1 - recipe.distill) * task.loss(outputs, targets) + recipe.distill * distilled
+
+
+def _skip(batches: Iterable[Any], count: int) -> Iterator[Any]:
+    for index, batch in enumerate(batches):
+        if index >= count:
+            yield batch

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpsearch.cli.options import overrides_from, read_config
+from mpsearch.core.errors import BudgetError, ConfigError
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        ({}, {}),
+        ({"trials": None, "seed": 0}, {"seed": 0}),
+        ({"trials": 3, "epochs": 0, "images": 64}, {"search.trials": 3, "retrain.epochs": 0, "signals.images": 64}),
+        ({"budgets": ("2MB", "5ms")}, {"budgets": ["2MB", "5ms"]}),
+        ({"budgets": ()}, {}),
+        ({"methods": "lsq, ste", "signals": "fisher"}, {"methods": ["lsq", "ste"], "signals.names": ["fisher"]}),
+        ({"data": "imagefolder:C:/my images"}, {"data.source": "imagefolder", "data.path": "C:/my images"}),
+        ({"data": "digits"}, {"data.source": "digits", "data.path": None}),
+        ({"model": "pkg.mod:my_net"}, {"model.factory": "pkg.mod:my_net", "name": "my_net"}),
+        ({"model": "torchvision/resnet18"}, {"model.factory": "torchvision/resnet18", "name": "torchvision-resnet18"}),
+        ({"settings": ("recipe.lr=1e-3", "recipe.augment=false")}, {"recipe.lr": 0.001, "recipe.augment": False}),
+        ({"settings": ("recipe.lr={low: 0.1, high: 1}",)}, {"recipe.lr": {"low": 0.1, "high": 1}}),
+        ({"trials": 3, "settings": ("search.trials=4",)}, {"search.trials": 4}),
+    ],
+)
+def test_flags_become_changes(flags: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert overrides_from(flags) == changes
+
+
+def test_bad_flags() -> None:
+    with pytest.raises(BudgetError):
+        overrides_from({"budgets": ("2MB", "3")})
+    with pytest.raises(ConfigError):
+        overrides_from({"settings": ("=1",)})
+
+
+def test_factories_are_found_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    before = list(sys.path)
+    read_config({})
+    assert sys.path == [*before, str(tmp_path)], "last, so that nothing installed is shadowed"
+
+
+def test_anyones_model_on_anyones_images() -> None:
+    study = read_config({"model": "pkg.mod:my_net", "weights": "w.safetensors", "data": "imagefolder:/images", "budgets": ("80KB",)})
+    assert study.name == "my_net"
+    assert (study.model.factory, study.model.weights) == ("pkg.mod:my_net", "w.safetensors")
+    assert study.data.reference == "imagefolder:/images"
+    assert study.run_name == "my_net-80KB"

@@ -1,0 +1,152 @@
+"""One contract for every registered method."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.space import Space
+from mpsearch.data.base import TensorSplit
+from mpsearch.methods import METHODS
+from mpsearch.network.baked import bake, install
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call
+from mpsearch.network.network import Network
+from mpsearch.network.trace import trace
+from mpsearch.quant.grid import GRID_STYLES
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import Hooks, settle, train
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.task import Task
+from tests.networks import Depthwise, trained_statistics
+
+CPU = torch.device("cpu")
+TASK = Task.classification()
+SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+CHOICES = [Choice(1), Choice(2), Choice(3, 4), Choice(8, 8), Choice(FLOAT_BITS, 2)]
+
+
+def data() -> TensorSplit:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(96, 1, 8, 8, generator=generator)
+    return TensorSplit(x, (x.mean((1, 2, 3)) > 0).long())
+
+
+def attached(method: str, grid: str = "twos") -> Network:
+    torch.manual_seed(0)
+    model, x = trained_statistics(Depthwise()), data().x
+    space = SPACE.resolve(trace(model, x))
+    return Network(model, space, Calibration.fit(model, space, [x]), METHODS[method](grid=grid))
+
+
+def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> None:
+    network.begin(network.space.uniform(choice))
+    method = network.method
+    train(
+        network.model,
+        network.quantizer_parameters(),
+        data(),
+        TASK,
+        Recipe(epochs=epochs, batch_size=32, lr=0.01, precision="float32", reestimate=96),
+        device=CPU,
+        seed=seed,
+        hooks=Hooks(
+            penalty=lambda progress: method.penalty(network, progress), after_step=lambda progress: method.after_step(network, progress)
+        ),
+    )
+
+
+
+@pytest.fixture(params=METHODS.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_cites_its_paper(name: str) -> None:
+    method = METHODS[name]
+    assert "arXiv" in method.paper
+    assert method.description
+    assert "arXiv" in (method.__doc__ or "")
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_trained_network_is_its_baked_network(name: str, choice: Choice) -> None:
+    network = attached(name, GRID_STYLES[choice.weight_bits % 3])
+    fitted(network, choice)
+    parts = bake(network)
+    for layer in network.space.layers:
+        codes = parts.layers[layer.name].codes
+        assert codes is None or all(len(row.unique()) <= 2**choice.weight_bits for row in codes)
+    baked = install(network.architecture, network.space.layers, parts)
+    network.model.eval()
+    with torch.no_grad():
+        plain, live = call(baked, data().x), call(network.model, data().x)
+    if choice.act_bits == FLOAT_BITS:
+        torch.testing.assert_close(plain, live, atol=1e-2 * float(live.abs().max()), rtol=0)
+    assert torch.equal(call(install(network.architecture, network.space.layers, bake(network)), data().x), plain)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_gradients_are_finite_and_reach_the_weights(name: str, choice: Choice) -> None:
+    network = attached(name)
+    network.begin(network.space.uniform(choice))
+    network.model.train()
+    TASK.loss(call(network.model, data().x), data().y).backward()
+    gradients = [p.grad for p in network.model.parameters() if p.grad is not None]
+    assert all(bool(torch.isfinite(g).all()) for g in gradients)
+    for layer in network.space.layers:
+        gradient = network.latent_weight(layer).grad
+        assert gradient is not None
+        assert bool(gradient.abs().sum() > 0)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_short_training_does_not_raise_the_loss(name: str, choice: Choice) -> None:
+    network = attached(name)
+    network.begin(network.space.uniform(choice))
+    settle(network.model, data(), Recipe(reestimate=96), device=CPU, seed=0)
+    before = evaluate(network.model, data(), TASK, device=CPU).loss
+    fitted(network, choice, epochs=6)
+    assert evaluate(network.model, data(), TASK, device=CPU).loss < before
+
+
+def test_same_seed_same_codes(name: str) -> None:
+    results = []
+    for _ in range(2):
+        network = attached(name)
+        fitted(network, Choice(2, 4))
+        results.append(bake(network))
+    for layer in results[0].layers:
+        assert torch.equal(results[0].layers[layer].codes, results[1].layers[layer].codes)
+        assert torch.equal(results[0].layers[layer].scales, results[1].layers[layer].scales)
+
+
+def test_state_dict_and_deepcopy_round_trips(name: str) -> None:
+    network = attached(name)
+    fitted(network, Choice(3, 4))
+    network.model.eval()
+    with torch.no_grad():
+        before = call(network.model, data().x)
+        assert torch.equal(call(copy.deepcopy(network.model), data().x), before)
+        other = attached(name)
+        other.begin(other.space.uniform(Choice(8, 2)))
+        other.model.load_state_dict(network.model.state_dict())
+        other.model.eval()
+        assert torch.equal(call(other.model, data().x), before)
+
+
+def test_beginning_again_forgets_the_training(name: str) -> None:
+    network = attached(name)
+    allocation = network.space.uniform(Choice(2, 4))
+    network.begin(allocation)
+    first = bake(network)
+    fitted(network, Choice(4, 8))
+    network.begin(allocation)
+    second = bake(network)
+    for layer, baked in first.layers.items():
+        assert torch.equal(baked.codes, second.layers[layer].codes)
+        assert torch.equal(baked.scales, second.layers[layer].scales)
+    assert all(torch.equal(tensor, second.rest[key]) for key, tensor in first.rest.items())

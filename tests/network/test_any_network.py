@@ -1,0 +1,182 @@
+"""Every kind of network: traced, quantized, baked, written, read back: bit for bit the same, and exactly as large as promised."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError
+from mpsearch.core.space import ResolvedSpace, Space
+from mpsearch.costs.size import size
+from mpsearch.export.packed import Blueprint, file_overhead, read_artifact, write_artifact
+from mpsearch.methods import METHODS
+from mpsearch.network.baked import bake, install
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call
+from mpsearch.network.network import Network
+from mpsearch.network.trace import trace
+from tests.networks import NETWORKS, trained_statistics
+
+SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+
+
+def prepared(name: str, method: str = "lsq", grid: str = "twos") -> tuple[torch.nn.Module, object, ResolvedSpace, Network, Blueprint]:
+    torch.manual_seed(0)
+    factory, inputs = NETWORKS[name]
+    model, x = trained_statistics(factory()), inputs()
+    layers = trace(model, x)
+    blueprint = Blueprint(model="", options={}, layers=layers)
+    space = SPACE.resolve(layers, file_overhead=file_overhead(blueprint, model))
+    calibration = Calibration.fit(model, space, [x])
+    return model, x, space, Network(model, space, calibration, METHODS[method](grid=grid)), blueprint
+
+
+def random_allocation(space: ResolvedSpace, seed: int) -> Allocation:
+    random = np.random.default_rng(seed)
+    return Allocation({name: menu[int(random.integers(len(menu)))] for name, menu in zip(space.names, space.menus, strict=True)})
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize("name", NETWORKS)
+def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) -> None:
+    model, x, space, network, blueprint = prepared(name, method, "half" if len(name) % 2 else "narrow")
+    for seed in range(4):
+        allocation = random_allocation(space, seed)
+        network.begin(allocation)
+        parts = bake(network)
+        scored = install(model, space.layers, parts)
+        path = tmp_path / "model.safetensors"
+        written = write_artifact(path, blueprint, parts)
+        assert written == path.stat().st_size == size(space).total(allocation)
+        artifact = read_artifact(path)
+        assert artifact.allocation == allocation
+        loaded = artifact.install(NETWORKS[name][0]())
+        with torch.no_grad():
+            assert torch.equal(call(loaded, x), call(scored, x))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_baked_network_computes_what_training_saw(name: str) -> None:
+    """Weights only, so that no activation sits on a rounding border: baking only folds and rounds scales to half precision."""
+    model, x, space, network, _ = prepared(name)
+    network.begin(space.uniform(Choice(4)))
+    baked = install(model, space.layers, bake(network))
+    network.model.eval()
+    with torch.no_grad():
+        attached, plain = call(network.model, x), call(baked, x)
+    torch.testing.assert_close(plain, attached, atol=2e-2 * float(attached.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float_allocation_is_the_float_network(name: str) -> None:
+    model, x, space, network, _ = prepared(name)
+    network.begin(space.uniform(Choice(FLOAT_BITS)))
+    baked = install(model, space.layers, bake(network))
+    with torch.no_grad():
+        torch.testing.assert_close(call(baked, x), call(model, x), atol=5e-3, rtol=5e-3)
+        network.model.eval()
+        assert torch.equal(call(network.model, x), call(model, x)) or name in ("transformer", "cross_attention")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_take_at_most_two_to_the_bits_values(name: str) -> None:
+    model, _, space, network, _ = prepared(name)
+    for bits in (1, 2, 3):
+        network.begin(space.uniform(Choice(bits)))
+        parts = bake(network)
+        install(model, space.layers, parts)
+        for layer in space.layers:
+            codes = parts.layers[layer.name].codes
+            assert codes is not None
+            assert all(len(row.unique()) <= 2**bits for row in codes)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tracing_leaves_the_model_as_it_was(name: str) -> None:
+    factory, inputs = NETWORKS[name]
+    model, x = trained_statistics(factory()).train(), inputs()
+    before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    trace(model, x)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_tied_tensor_is_one_layer_and_stays_tied() -> None:
+    model, _x, space, network, _ = prepared("tied")
+    assert [layer.name for layer in space.layers] == ["embedding", "mix"]
+    assert space.layers[0].aliases == ("head.weight",)
+    network.begin(space.uniform(Choice(2)))
+    assert torch.equal(network.model.embedding.weight, network.model.head.weight)
+    baked = install(model, space.layers, bake(network))
+    assert baked.embedding.weight is baked.head.weight
+
+
+def test_norm_is_folded_only_where_that_is_exact() -> None:
+    assert [layer.norm for layer in prepared("norm_used_twice")[2].layers] == ["", ""]
+    assert [layer.norm for layer in prepared("depthwise")[2].layers] == ["bn1", "bn2", "", ""]
+    assert [layer.norm for layer in prepared("mlp")[2].layers] == ["1", "", ""]
+    assert prepared("one_and_three_d")[2].layers[0].norm == "norm"
+    assert {layer.name: layer.norm for layer in prepared("transposed")[2].layers}["up"] == "norm"
+
+
+def test_multiply_accumulates_by_hand() -> None:
+    macs = {layer.name: layer.macs for layer in prepared("depthwise")[2].layers}
+    assert macs == {"stem": 8 * 9 * 64, "depth": 8 * 9 * 64, "grouped": 16 * 4 * 9 * 16, "head": 160}
+    assert {layer.name: layer.macs for layer in prepared("shared")[2].layers}["shared"] == 2 * 4 * 4 * 9 * 64
+    attention = {layer.name: layer.macs for layer in prepared("transformer")[2].layers}
+    assert attention["encoder.layers.0.self_attn.in_proj_weight"] == 12 * 3 * 16 * 16
+    assert attention["encoder.layers.0.self_attn.out_proj"] == 12 * 16 * 16
+    assert attention["embedding"] == 0
+
+
+def test_attention_layers_by_name() -> None:
+    names = {layer.name: layer for layer in prepared("cross_attention")[2].layers}
+    assert {"attention.q_proj_weight", "attention.k_proj_weight", "attention.v_proj_weight", "attention.out_proj", "head"} == set(names)
+    assert not names["attention.out_proj"].act_quantizable
+    transformer = {layer.name: layer for layer in prepared("transformer")[2].layers}
+    assert transformer["encoder.layers.0.self_attn.in_proj_weight"].act_quantizable
+    assert not transformer["embedding"].act_quantizable
+
+
+def test_activation_quantization_reaches_attention() -> None:
+    _, x, space, network, _ = prepared("transformer")
+    fine = Allocation({layer.name: Choice(FLOAT_BITS) for layer in space.layers})
+    name = "encoder.layers.0.self_attn.in_proj_weight"
+    network.begin(fine)
+    network.model.eval()
+    with torch.no_grad():
+        before = call(network.model, x)
+        network.begin(Allocation({**fine, name: Choice(FLOAT_BITS, 2)}))
+        assert not torch.equal(call(network.model, x), before)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_size_cost_is_the_file_size(seed: int) -> None:
+    import tempfile
+
+    _, _, space, network, blueprint = prepared("depthwise")
+    allocation = random_allocation(space, seed)
+    network.begin(allocation)
+    with tempfile.TemporaryDirectory() as folder:
+        assert write_artifact(Path(folder) / "a.safetensors", blueprint, bake(network)) == size(space).total(allocation)
+
+
+def test_nothing_to_quantize_is_said() -> None:
+    with pytest.raises(ModelError, match="nothing to quantize"):
+        trace(torch.nn.ReLU(), torch.randn(2, 3))
+
+
+def test_failing_forward_is_said() -> None:
+    with pytest.raises(ModelError, match="forward pass failed on a batch"):
+        trace(torch.nn.Linear(3, 2), torch.randn(2, 5))

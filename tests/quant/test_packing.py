@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mpsearch.quant.packing import pack, packed_bytes, unpack
+
+
+@given(bits=st.integers(1, 8), data=st.data())
+def test_unpack_inverts_pack(bits: int, data: st.DataObject) -> None:
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    codes = data.draw(arrays(np.int16, st.integers(0, 67), elements=st.integers(low, high)))
+    packed = pack(codes, bits)
+    assert packed.dtype == np.uint8
+    assert packed.size == packed_bytes(codes.size, bits) == -(-codes.size * bits // 8)
+    assert np.array_equal(unpack(packed, bits, codes.size), codes)
+
+
+def test_layout_is_that_of_onnx() -> None:
+    assert pack(np.array([-8, 7]), 4).tolist() == [0x78]
+    assert pack(np.array([-2, -1, 0, 1]), 2).tolist() == [0x4E]
+    assert pack(np.array([-1, 0, 0, -1, 0, 0, 0, 0, -1]), 1).tolist() == [0b1001, 1]
+    assert pack(np.array([-128, 127]), 8).tolist() == [0x80, 0x7F]
+
+
+def test_three_bits_run_across_bytes() -> None:
+    assert pack(np.array([1, 2, 3]), 3).tolist() == [0b11_010_001, 0]
+
+
+def test_code_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="do not fit into 2 bits"):
+        pack(np.array([0, 2]), 2)
+
+
+def test_wrong_number_of_bytes() -> None:
+    with pytest.raises(ValueError, match="9 codes of 3 bits take 4 bytes, got 3"):
+        unpack(np.zeros(3, np.uint8), 3, 9)
