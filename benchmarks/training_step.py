@@ -85,7 +85,7 @@ def main() -> None:
             step()
             times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    table = Table(title=f"training step, ResNet-20 32×32, batch {BATCH}, {arguments.threads} threads, median of {arguments.repeats}")
+    table = Table(title=f"training step, ResNet-20 32x32, batch {BATCH}, {arguments.threads} threads, median of {arguments.repeats}")
     for column in ("step", "ms", "over eager plain float", "over float of the same kind"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for name, median in medians.items():

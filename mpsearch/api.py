@@ -19,7 +19,7 @@ from mpsearch.data.base import Splits, as_split, fingerprint_of
 from mpsearch.experiment import assemble
 from mpsearch.export.packed import read_artifact
 from mpsearch.models import build_model, is_registered
-from mpsearch.pipeline import ARTIFACT, claimed, run
+from mpsearch.pipeline import ARTIFACT, claimed, finished, run
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
 
@@ -147,7 +147,7 @@ def search(
 
         reporter = RichProgress(Console(stderr=True))
     with claimed(directory, config, "mpsearch.search(…)"):
-        summary = run(assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter)
+        summary = finished(directory) or run(assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter)
     allocation = summary.winning_allocation
     assert allocation is not None
     path = directory / ARTIFACT

@@ -19,12 +19,12 @@ from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
-from mpsearch.data.base import Splits
+from mpsearch.data.base import Splits, check_split
 from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import to_device
+from mpsearch.network.inputs import call, to_device
 from mpsearch.network.trace import trace
 from mpsearch.search.problem import Problem
 from mpsearch.search.study import Hyperparameters, Rung, SearchSettings
@@ -91,6 +91,12 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
     model = model.to(device).eval()
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     layers = trace(model, to_device(batch, device))
+    if splits.task.name == "classification":
+        with torch.no_grad():
+            classes = call(model, to_device(batch, device)).shape[-1]
+        for split in (splits.train, splits.validation, splits.test):
+            if split is not None:
+                check_split(split, classes)
     blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
     space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
     problem = Problem(
@@ -185,7 +191,7 @@ def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, p
         return model
     checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
         train(
             model,
             [],
@@ -197,7 +203,7 @@ def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, p
             hooks=Hooks(on_step=lambda done, total: bar.update(done, total)),
             checkpoint=checkpoint,
         )
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.to(memory_format=torch.contiguous_format)
     score = evaluate(model, splits.validation, splits.task, device=device)
     if not math.isfinite(score.loss):
         raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")

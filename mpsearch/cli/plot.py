@@ -15,7 +15,12 @@ SUMMARY = "summary.json"
 
 @click.command(short_help="Draw the report page of a run again.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: front.html in RUN.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Default: front.html in RUN; with the ending .svg the picture of the front alone.",
+)
 def plot(run: Path, out: Path | None) -> None:
     """Draw the report page of the run directory RUN."""
     file = run / SUMMARY
@@ -34,7 +39,8 @@ def plot(run: Path, out: Path | None) -> None:
         ) from error
 
     from mpsearch.report.page import write_page
+    from mpsearch.report.picture import write_front_svg
 
     target = out or run / "front.html"
-    write_page(summary, target)
+    (write_front_svg if target.suffix == ".svg" else write_page)(summary, target)
     click.echo(str(target))

@@ -5,31 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from mpsearch.core.errors import BudgetError
 
 __all__ = ["Budget", "format_amount", "parse_budget", "parse_budgets"]
 
-_UNITS: dict[str, tuple[str, float]] = {
+_UNITS: dict[str, tuple[str, str]] = {
     # spelling, lower case → (cost it limits, factor to that cost's own unit)
-    "b": ("size", 1.0),
-    "kb": ("size", 1e3),
-    "mb": ("size", 1e6),
-    "gb": ("size", 1e9),
-    "kib": ("size", 2.0**10),
-    "mib": ("size", 2.0**20),
-    "gib": ("size", 2.0**30),
-    "bit": ("bits", 1.0),
-    "bits": ("bits", 1.0),
-    "bops": ("bops", 1.0),
-    "kbops": ("bops", 1e3),
-    "mbops": ("bops", 1e6),
-    "gbops": ("bops", 1e9),
-    "tbops": ("bops", 1e12),
-    "s": ("latency", 1.0),
-    "ms": ("latency", 1e-3),
-    "us": ("latency", 1e-6),
-    "µs": ("latency", 1e-6),
+    "b": ("size", "1"),
+    "kb": ("size", "1e3"),
+    "mb": ("size", "1e6"),
+    "gb": ("size", "1e9"),
+    "kib": ("size", "1024"),
+    "mib": ("size", "1048576"),
+    "gib": ("size", "1073741824"),
+    "bit": ("bits", "1"),
+    "bits": ("bits", "1"),
+    "bops": ("bops", "1"),
+    "kbops": ("bops", "1e3"),
+    "mbops": ("bops", "1e6"),
+    "gbops": ("bops", "1e9"),
+    "tbops": ("bops", "1e12"),
+    "s": ("latency", "1"),
+    "ms": ("latency", "1e-3"),
+    "us": ("latency", "1e-6"),
+    "µs": ("latency", "1e-6"),
 }
 _AMOUNT = re.compile(r"\s*(?P<number>[-+]?(?:\d+(?:[_,]\d{3})*(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(?P<unit>[A-Za-zµ]*)\s*", re.IGNORECASE)
 _EXAMPLES = "2MB, 70KB, 1.5MiB, 3.2bit, 1.2GBOPs or 5ms"
@@ -68,11 +69,12 @@ def parse_budget(text: object) -> Budget:
         raise BudgetError(f"budget '{spelled}' has no unit; write {spelled}KB, {spelled}MB, {spelled}bit, {spelled}GBOPs or {spelled}ms")
     if unit.lower() not in _UNITS:
         raise BudgetError(f"budget '{spelled}' has the unknown unit '{unit}'; write {_EXAMPLES}")
-    number = float(re.sub("[_,]", "", match["number"]))
+    # Decimal: 1.005MB is 1,005,000 bytes, which binary floating point would miss by a fraction.
+    number = Decimal(re.sub("[_,]", "", match["number"]))
     if not number > 0:
         raise BudgetError(f"budget '{spelled}' must be above zero; write {_EXAMPLES}")
     cost, factor = _UNITS[unit.lower()]
-    return Budget(cost, number * factor, spelled)
+    return Budget(cost, float(number * Decimal(factor)), spelled)
 
 
 def parse_budgets(texts: Iterable[object]) -> tuple[Budget, ...]:

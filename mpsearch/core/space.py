@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,15 +123,17 @@ class ResolvedSpace:
         """L layer names."""
         return tuple(layer.name for layer in self.layers)
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """C choices: the sorted union of all menus, the columns of every table."""
         return tuple(sorted({choice for menu in self.menus for choice in menu}))
 
-    @property
+    @cached_property
     def allowed(self) -> NDArray[np.bool_]:
-        """Bool `[L, C]`: which column is on which layer's menu."""
-        return np.array([[choice in menu for choice in self.choices] for menu in self.menus], dtype=np.bool_)
+        """Bool `[L, C]`: which column is on which layer's menu; read-only."""
+        allowed = np.array([[choice in menu for choice in self.choices] for menu in map(frozenset, self.menus)], dtype=np.bool_)
+        allowed.setflags(write=False)
+        return allowed
 
     @property
     def quantizes_activations(self) -> bool:

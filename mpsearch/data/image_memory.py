@@ -89,5 +89,6 @@ def _write(file: Path, pixels: NDArray[np.uint8]) -> None:
             np.save(stream, pixels)
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
         warnings.warn(f"decoded images are not kept for the next time: {error}; set MPSEARCH_CACHE to a folder with room", stacklevel=2)

@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit, checked_batch, one_line
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import Batch, Split, sample_rows
+from mpsearch.data.split import Batch, Split, require_some, sample_rows
 
 __all__ = ["LoaderSplit"]
 
@@ -23,7 +23,7 @@ class LoaderSplit:
     The seed still counts: the loader's sampler and transforms draw from random state made from it.
 
     Args:
-        loader: gives (inputs, targets).
+        loader: gives (inputs, targets); a pass must end.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -37,7 +37,7 @@ class LoaderSplit:
     def _rows(self) -> tuple[int, ...] | None:
         """Which items the sampler draws in a pass; `None` if the loader does not say (an iterable dataset, batches made by the dataset)."""
         sampler = self.loader.batch_sampler
-        if sampler is None or not hasattr(self.loader.dataset, "__getitem__"):
+        if sampler is None or isinstance(self.loader.dataset, IterableDataset):
             return None
         with RandomStream(0).active():
             return tuple(index for batch in sampler for index in batch)
@@ -99,6 +99,7 @@ class LoaderSplit:
         )
 
     def _first(self, n: int) -> Split:
+        require_some(n)
         kept: list[Any] = []
         for inputs, targets in self.batches(0):
             kept += [(_row(inputs, row), targets[row]) for row in range(min(len(targets), n - len(kept)))]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpsearch.core.errors import DataError
 
-__all__ = ["Batch", "Split", "check_targets", "count_steps", "pair", "sample_rows"]
+__all__ = ["Batch", "Split", "check_targets", "count_steps", "pair", "require_some", "sample_rows"]
 
 Batch = tuple[Any, Tensor]
 
@@ -79,12 +79,21 @@ def count_steps(samples: int, batch_size: int, drop_last: bool) -> int:
     return samples // batch_size if drop_last else -(-samples // batch_size)
 
 
+def require_some(n: int) -> None:
+    """At least one sample.
+
+    Raises:
+        DataError: fewer are asked for.
+    """
+    if n < 1:
+        raise DataError(f"a subset needs at least 1 sample, {n} were asked for; ask for more")
+
+
 def sample_rows(samples: int, n: int, seed: int) -> Tensor:
     """`n` distinct rows out of `samples`, int64 `[min(n, samples)]`, in random order.
 
     Raises:
         DataError: fewer than one is asked for.
     """
-    if n < 1:
-        raise DataError(f"a subset needs at least 1 sample, {n} were asked for; ask for more")
+    require_some(n)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:n]

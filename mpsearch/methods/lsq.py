@@ -1,8 +1,8 @@
 """`lsq`: learned step size quantization; steps are trained with the weights.
 
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3
-(see `mpsearch.quant.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2). Differences: one step an output channel instead of one
-a layer, steps start at the least squared error instead of `2⟨|v|⟩/√hi`.
+(see `mpsearch.quant.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2). Differences: one step an output channel
+instead of one a layer; steps start at the least squared error instead of `2⟨|v|⟩/√hi`.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     # Files older than BatchNorm's counter of batches lack it, and nothing but training from scratch reads it.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in own]
+    unexpected = sorted(name for name in state if name not in own)
     shapes = [
         f"{name} ({_shape(state[name])} in the file, {_shape(value)} in the model)"
         for name, value in own.items()

@@ -14,6 +14,6 @@ Each stage leaves its result in the run directory before the next begins; the sa
 """
 
 from mpsearch.pipeline.directory import ARTIFACT, claimed
-from mpsearch.pipeline.stages import allocate, evaluate_artifact, export_run, retrain, run, run_study, sensitivities
+from mpsearch.pipeline.stages import allocate, evaluate_artifact, export_run, finished, retrain, run, run_study, sensitivities
 
-__all__ = ["ARTIFACT", "allocate", "claimed", "evaluate_artifact", "export_run", "retrain", "run", "run_study", "sensitivities"]
+__all__ = ["ARTIFACT", "allocate", "claimed", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import yaml
 
+from mpsearch.config import dump_bits
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
@@ -50,16 +50,8 @@ def export(experiment: Experiment, parts: Parts, directory: Path) -> int:
         inputs = to_device(batch, problem.device)
         if not torch.equal(call(loaded, inputs), call(scored, inputs)):
             raise ArtifactError(f"{path}, read back, gives other logits than the network that was scored; this is a bug of mpsearch")
-    bits = {
-        "model": experiment.blueprint.model,
-        "size_bytes": size,
-        "mean_weight_bits": round(parts.allocation.mean_weight_bits(layers), 4),
-        "bits": parts.allocation.to_dict(),
-    }
-    write_text(
-        directory / BITS,
-        "# Bits by layer; edit and train with: mpsearch retrain --bits bits.yaml\n" + yaml.safe_dump(bits, sort_keys=False),
-    )
+    head = f"# {size} bytes, {parts.allocation.mean_weight_bits(layers):.3f} mean weight bits; edit, then: mpsearch retrain --bits {BITS}\n"
+    write_text(directory / BITS, head + dump_bits(parts.allocation))
     return size
 
 
@@ -94,6 +86,7 @@ def summarise(
     size: int,
     seconds: Mapping[str, float],
 ) -> Summary:
+    """Everything the report draws."""
     problem, config = experiment.problem, experiment.config
     validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
     return Summary(

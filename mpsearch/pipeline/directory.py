@@ -39,6 +39,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Count the seconds of the `with` for `phase`."""
         started = time.monotonic()
         try:
             yield

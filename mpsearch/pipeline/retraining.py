@@ -29,13 +29,19 @@ __all__ = ["float_bytes", "retrain_control", "retrain_uniform", "retrained"]
 def retrained(
     experiment: Experiment, evaluator: Evaluator, start: Record, hyper: Hyperparameters, directory: Path, name: str, progress: Progress
 ) -> tuple[Record, Parts]:
-    """Full training of one allocation from the float weights: its record and its numbers (kept in a checkpoint until the run is done)."""
-    config, _problem = experiment.config, experiment.problem
+    """Full training of one allocation from the float weights: its record and its numbers.
+
+    Training that ends with a larger validation error than calibration alone is not delivered: the calibrated network is, and says so.
+    """
+    config = experiment.config
     recipe = with_epochs(hyper.recipe, config.retrain.epochs)
     network = evaluator.begin(start.allocation, hyper.method)
     started = time.monotonic()
-    file = directory / f"{name}.json"
-    done = _load_record(file)
+    calibrated = evaluator.ptq(network, recipe)
+    calibrated_parts = bake(network)
+    if recipe.epochs == 0:
+        return _kept(replace(start, rung="full", scores={**start.scores, "full": calibrated}), directory, name), calibrated_parts
+    network.begin(start.allocation)
 
     def score(epoch: int) -> dict[str, float]:
         found = evaluator.score(network)
@@ -43,8 +49,6 @@ def retrained(
 
     with progress.phase(f"retraining {name}", 1) as bar:
         try:
-            if recipe.epochs == 0:
-                evaluator.ptq(network, recipe)
             curve = evaluator.train(
                 network,
                 hyper.method,
@@ -57,20 +61,20 @@ def retrained(
             )
         except TrainingDiverged as error:
             raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
-    parts = bake(network)
-    if done is not None:
-        return done, parts
-    found = evaluator.score_parts(parts)
+    parts, found, note = bake(network), evaluator.score(network), ""
+    if (found.error, found.loss) > (calibrated.error, calibrated.loss):
+        note = "Training ended above the validation error of calibration alone, so the calibrated network is delivered; try a lower lr."
+        parts, found = calibrated_parts, calibrated
     record = replace(
         start,
         rung="full",
         scores={**start.scores, "full": found},
         params=hyper.params,
         curve=tuple(curve),
+        note=note,
         seconds=time.monotonic() - started,
     )
-    write_text(file, json.dumps(record.to_dict()))
-    return record, parts
+    return _kept(record, directory, name), parts
 
 
 def retrain_uniform(
@@ -135,8 +139,9 @@ def _retraining_split(experiment: Experiment) -> Split:
     return splits.train_and_validation() if experiment.config.retrain.include_validation else splits.train
 
 
-def _load_record(file: Path) -> Record | None:
-    return Record.from_dict(json.loads(file.read_text())) if file.exists() else None
+def _kept(record: Record, directory: Path, name: str) -> Record:
+    write_text(directory / f"{name}.json", json.dumps(record.to_dict()))
+    return record
 
 
 def float_bytes(model: torch.nn.Module) -> int:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["allocate", "evaluate_artifact", "export_run", "retrain", "run", "run_study", "sensitivities"]
+__all__ = ["allocate", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]
 
 
 def run_study(config: StudyConfig, run_dir: Path | None, command: str, console: Console) -> Summary:
@@ -42,7 +42,7 @@ def run_study(config: StudyConfig, run_dir: Path | None, command: str, console: 
     progress = _rich(console)
     directory = run_dir or Path("runs") / config.run_name
     with claimed(directory, config, command):
-        return run(build_experiment(config, progress), directory, command, progress)
+        return finished(directory) or run(build_experiment(config, progress), directory, command, progress)
 
 
 def retrain(config: StudyConfig, allocation: Allocation, run_dir: Path | None, command: str, console: Console) -> Summary:
@@ -50,7 +50,7 @@ def retrain(config: StudyConfig, allocation: Allocation, run_dir: Path | None, c
     progress = _rich(console)
     directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
     with claimed(directory, config, command, extra=allocation.key()):
-        return run(build_experiment(config, progress), directory, command, progress, allocation=allocation)
+        return finished(directory) or run(build_experiment(config, progress), directory, command, progress, allocation=allocation)
 
 
 def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
@@ -86,9 +86,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
             )
         best = best_record(trials)
         if best is None:
-            raise MpsearchError(
-                f"no trial gave a network within the budget ({_why(trials)}); widen the space, raise the budget or lower the learning rate"
-            )
+            raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
     else:
         chosen = problem.space.check(allocation)
         best = Record(
@@ -96,7 +94,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
         )
         if not best.feasible:
             raise BudgetError(
-                f"the allocation takes {best.costs['size']:,.0f} B, which breaks the budget {', '.join(map(str, problem.budgets))}; take bits away"
+                f"the allocation takes {best.costs['size']:,.0f} B, above the budget {', '.join(map(str, problem.budgets))}; take bits away"
             )
     hyper = hyperparameters_of(config, best.params)
     with clock("retraining"):
@@ -113,6 +111,18 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     write_page(summary, directory / "front.html")
     for leftover in directory.glob("*.checkpoint"):
         leftover.unlink()
+    return summary
+
+
+def finished(directory: Path) -> Summary | None:
+    """The summary of a run that is done; its page is drawn again."""
+    file = directory / "summary.json"
+    if not file.exists():
+        return None
+    from mpsearch.report.page import write_page
+
+    summary = Summary.from_dict(json.loads(file.read_text()))
+    write_page(summary, directory / "front.html")
     return summary
 
 

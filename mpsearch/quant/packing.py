@@ -33,9 +33,11 @@ def pack(codes: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
         padded = np.zeros(packed_bytes(flat.size, bits) * per_byte, dtype=np.uint8)
         padded[: flat.size] = unsigned
         shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
-        return np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+        together: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+        return together
     planes = (unsigned[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    return np.packbits(planes.reshape(-1), bitorder="little")
+    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1), bitorder="little")
+    return packed
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from html import escape
 from pathlib import Path
 
 from mpsearch.core.summary import Summary
 from mpsearch.report import figures
+from mpsearch.report.atomic import write_whole
 from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, signal_infos
 from mpsearch.report.sections import Section, front_table, header, layer_table, run_notes
 from mpsearch.report.style import STYLE
@@ -28,7 +27,7 @@ window.addEventListener("afterprint", resizeAll);
 
 
 def write_page(summary: Summary, path: Path) -> Path:
-    """Write the page in one step: a reader sees the old file or the new one, never half of one.
+    """Write the page, whole or not at all.
 
     Args:
         summary: of the run.
@@ -37,18 +36,7 @@ def write_page(summary: Summary, path: Path) -> Path:
     Returns:
         The path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = page_html(summary)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(scratch).chmod(0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
-    return path
+    return write_whole(path, page_html(summary))
 
 
 def page_html(summary: Summary) -> str:
@@ -91,7 +79,8 @@ def _front(summary: Summary, cost: str) -> Section:
         anchor=f"front-{cost}",
         title=f"{summary.metric.capitalize() if is_fraction(summary.metric) else summary.metric} against {_COST_NAMES.get(cost, cost)}",
         finding=info.finding,
-        reading="Every mark is one trial, shaped by how far it was trained; pale marks exceed a budget. The line is the front: no trial is both "
+        reading="Every mark is one trial, shaped by how far it was trained; pale marks exceed a budget. "
+        "The line is the front: no trial is both "
         "smaller and better. Hover for the bits of the layers.",
         figure="" if info.empty else figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
         empty=info.empty,
@@ -115,12 +104,19 @@ def _bits(summary: Summary) -> Section:
 
 def _signals(summary: Summary) -> Section:
     infos = signal_infos(summary)
-    empty = "No signal was measured in this run." if not infos else " ".join(info.empty for info in infos) if all(info.empty for info in infos) else ""
+    empty = (
+        "No signal was measured in this run."
+        if not infos
+        else " ".join(info.empty for info in infos)
+        if all(info.empty for info in infos)
+        else ""
+    )
     return Section(
         anchor="signals",
         title="What the signals predicted",
         finding=" ".join(info.finding for info in infos if info.pairs),
-        reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them before any training. "
+        reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them "
+        "before any training. "
         "The closer to one rising line, the better the signal ranks.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
@@ -134,7 +130,8 @@ def _history(summary: Summary) -> Section:
         anchor="history",
         title="History of the study",
         finding=info.finding,
-        reading="Trials in the order they were proposed, each at the deepest rung it reached; the line is the best so far that meets every budget.",
+        reading="Trials in the order they were proposed, each at the deepest rung it reached; "
+        "the line is the best so far that meets every budget.",
         figure="" if info.empty else figures.figure_html(figures.history_figure(info), "plot-history"),
         empty=info.empty,
     )

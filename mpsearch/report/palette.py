@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ACCENT", "BUDGET", "FLOAT", "FONT", "GRID", "INK", "MUTED", "PAPER", "RUNGS", "SERIES", "UNIFORM", "rung_colour", "rung_mark", "rung_title"]
+__all__ = [
+    "ACCENT",
+    "BUDGET",
+    "FLOAT",
+    "FONT",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "RUNGS",
+    "SERIES",
+    "UNIFORM",
+    "rung_colour",
+    "rung_mark",
+    "rung_title",
+]
 
 INK = "#1d2733"
 MUTED = "#5d6b7a"

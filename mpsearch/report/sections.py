@@ -34,13 +34,20 @@ class Section:
             body = f'<figure role="group" aria-label="{label}">{self.figure}<figcaption>{escape(self.reading)}</figcaption></figure>'
         else:
             body = f'<p class="empty">{escape(self.empty)}</p>' if self.empty else ""
-        return f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{escape(self.title)}</h2>{finding}{body}{self.extra}</section>\n'
+        head = f'<h2 id="{anchor}-title">{escape(self.title)}</h2>'
+        return f'<section id="{anchor}" aria-labelledby="{anchor}-title">{head}{finding}{body}{self.extra}</section>\n'
 
 
 def header(summary: Summary, known: Facts) -> str:
     """Name, headline, facts and the command."""
     tiles = "".join(f'<div class="tile"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in _tiles(summary, known))
-    words = [summary.model, summary.data, f"effort {summary.effort}", f"seed {summary.seed}", *(f"budget {budget.text}" for budget in summary.budgets)]
+    words = [
+        summary.model,
+        summary.data,
+        f"effort {summary.effort}",
+        f"seed {summary.seed}",
+        *(f"budget {budget.text}" for budget in summary.budgets),
+    ]
     return f"""<header>
 <h1>{escape(summary.name)}</h1>
 <p class="sub">{escape(" · ".join(words))}</p>
@@ -56,7 +63,8 @@ def _headline(summary: Summary, known: Facts) -> str:
     size = "" if known.size_bytes is None else f" in {amount_text('size', known.size_bytes)}{' on disk' if known.on_disk else ''}"
     times = "" if known.compression is None else f", {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
-    return f"{metric_text(summary.metric, known.final_score.metric)} on the {known.split} split{size}{times}. {verdict[:1].upper()}{verdict[1:]}."
+    score = metric_text(summary.metric, known.final_score.metric)
+    return f"{score} on the {known.split} split{size}{times}. {verdict[:1].upper()}{verdict[1:]}."
 
 
 def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
@@ -70,7 +78,10 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
         tiles.append((f"Float {metric}, {known.split} split", escape(metric_text(metric, known.float_score.metric)) + more))
     if known.final_score is not None:
         tiles.append(("Mixed against best uniform", _verdict(metric, known)))
-    tiles += [(f"{'File' if check.cost == 'size' and known.on_disk else check.cost.capitalize()} against budget", _budget(check)) for check in known.budgets]
+    tiles += [
+        (f"{'File' if check.cost == 'size' and known.on_disk else check.cost.capitalize()} against budget", _budget(check))
+        for check in known.budgets
+    ]
     if known.compression is not None and known.size_bytes is not None and known.float_bytes is not None:
         more = _small(f"{short_amount('size', known.float_bytes)} in float32")
         tiles.append(("Compression", f"{known.compression:.1f}{TIMES}{more}"))
@@ -113,31 +124,45 @@ def front_table(info: FrontInfo) -> str:
         return ""
     head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
     body = "".join(_front_row(info, css, name, p) for css, name, p in rows)
-    caption = "The front, cheapest first; the best uniform allocation and the winner were retrained in full."
+    caption = "The front of the trials, cheapest first, and below it what was retrained."
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _front_row(info: FrontInfo, css: str, name: str, p: Point) -> str:
     star = ' <span class="star" aria-hidden="true">&#9733;</span>' if css else ""
     fits = "yes" if p.feasible else '<span class="bad">no</span>'
-    return (
-        f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th><td class="num">{escape(amount_text(info.cost, p.amount))}</td>'
-        f'<td class="num">{escape(metric_text(info.metric, p.metric))}</td><td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td></tr>'
-    )
+    amount, score = escape(amount_text(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
+    numbers = f'<td class="num">{amount}</td><td class="num">{score}</td>'
+    words = f"<td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td>"
+    return f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th>{numbers}{words}</tr>'
 
 
 def layer_table(info: BitsInfo) -> str:
     """The layers of the winner: shape, bits, bytes in the file."""
     if not info.layers:
         return ""
-    head = _head(["layer", "kind", "weight shape", ("num", "weights"), ("num", "weight bits"), ("num", "input bits"), ("num", "bytes"), ("num", "share")])
+    head = _head(
+        [
+            "layer",
+            "kind",
+            "weight shape",
+            ("num", "weights"),
+            ("num", "weight bits"),
+            ("num", "input bits"),
+            ("num", "bytes"),
+            ("num", "share"),
+        ]
+    )
     body = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td><td class="num">{row.weights:,}</td>'
+        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td>'
+        f'<td class="num">{row.weights:,}</td>'
         f'<td class="num">{bits_text(row.weight_bits)}</td><td class="num">{bits_text(row.act_bits)}</td>'
         f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
         for row in info.layers
     )
-    rest = "" if info.overhead_bytes is None else f" The file holds {info.overhead_bytes:,} B besides: its header and what is not quantized."
+    rest = (
+        "" if info.overhead_bytes is None else f" The file holds {info.overhead_bytes:,} B besides: its header and what is not quantized."
+    )
     caption = f"Bytes are those in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
     table = f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
@@ -147,15 +172,24 @@ def run_notes(summary: Summary, known: Facts) -> Section:
     """What was skipped, what the space could reach, and where the time went."""
     skipped = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.skipped) or "<li>Nothing was skipped.</li>"
     reach = "".join(
-        f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>" for cost, (low, high) in summary.reachable.items()
+        f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>"
+        for cost, (low, high) in summary.reachable.items()
     )
-    rows = "".join(f'<tr><th scope="row">{escape(phase)}</th><td class="num">{escape(duration_text(s))}</td></tr>' for phase, s in summary.seconds.items())
+    rows = "".join(
+        f'<tr><th scope="row">{escape(phase)}</th><td class="num">{escape(duration_text(s))}</td></tr>'
+        for phase, s in summary.seconds.items()
+    )
     total = f'<tr><th scope="row">together</th><td class="num">{duration_text(known.seconds)}</td></tr>'
-    times = f'<div class="scroll"><table><caption>Wall time by phase</caption>{_head(["phase", ("num", "time")])}<tbody>{rows}{total}</tbody></table></div>' if rows else ""
+    body = f"{_head(['phase', ('num', 'time')])}<tbody>{rows}{total}</tbody>"
+    times = f'<div class="scroll"><table><caption>Wall time by phase</caption>{body}</table></div>' if rows else ""
     reached = f"<p>What the space can reach:</p><ul>{reach}</ul>" if reach else ""
     return Section(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
 
 
 def _head(columns: list[str | tuple[str, str]]) -> str:
     cells = [("", column) if isinstance(column, str) else column for column in columns]
-    return "<thead><tr>" + "".join(f'<th scope="col" class="{css}">{escape(text)}</th>' if text else "<td></td>" for css, text in cells) + "</tr></thead>"
+    return (
+        "<thead><tr>"
+        + "".join(f'<th scope="col" class="{css}">{escape(text)}</th>' if text else "<td></td>" for css, text in cells)
+        + "</tr></thead>"
+    )

@@ -7,7 +7,8 @@ from mpsearch.report import palette
 __all__ = ["STYLE"]
 
 STYLE = f"""
-:root {{ color-scheme: light; --ink: {palette.INK}; --muted: {palette.MUTED}; --line: #dde3ea; --accent: {palette.ACCENT}; --good: {palette.FLOAT}; --bad: {palette.BUDGET}; }}
+:root {{ color-scheme: light; --ink: {palette.INK}; --muted: {palette.MUTED}; --line: #dde3ea;
+  --accent: {palette.ACCENT}; --good: {palette.FLOAT}; --bad: {palette.BUDGET}; }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: #f4f6f8; color: var(--ink); font: 16px/1.55 {palette.FONT}; }}
 .wrap {{ max-width: 1120px; margin: 0 auto; padding: 0 24px 64px; }}
@@ -18,7 +19,7 @@ p {{ margin: 0 0 10px; max-width: 82ch; }}
 .sub, .reading, figcaption, caption {{ color: var(--muted); }}
 .sub {{ overflow-wrap: anywhere; }}
 .headline {{ font-size: 1.15rem; margin: 18px 0 20px; max-width: 70ch; }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 0 0 16px; }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); gap: 12px; margin: 0 0 16px; }}
 .tile {{ background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }}
 .tile dt {{ color: var(--muted); font-size: 0.86rem; }}
 .tile dd {{ margin: 2px 0 0; font-size: 1.5rem; font-weight: 620; line-height: 1.25; font-variant-numeric: tabular-nums; }}
@@ -34,15 +35,16 @@ figure {{ margin: 8px 0 0; }}
 .scroll {{ overflow-x: auto; }}
 details {{ margin-top: 14px; }} summary {{ cursor: pointer; font-weight: 600; }}
 table {{ border-collapse: collapse; width: 100%; margin-top: 10px; font-size: 0.92rem; font-variant-numeric: tabular-nums; }}
-caption {{ text-align: left; padding-bottom: 6px; }}
+caption {{ text-align: left; padding-bottom: 6px; max-width: min(82ch, calc(100vw - 56px)); }}
 th, td {{ padding: 6px 12px 6px 0; border-bottom: 1px solid #edf0f3; text-align: left; white-space: nowrap; }}
 thead th {{ color: var(--muted); font-weight: 500; border-bottom-color: var(--line); }}
 tbody th {{ font-weight: 500; }}
-.num {{ text-align: right; }}
+th.num, td.num {{ text-align: right; padding-right: 22px; }}
 tr.winner > * {{ font-weight: 650; }}
 .star {{ color: var(--accent); }}
 footer {{ color: var(--muted); font-size: 0.88rem; margin-top: 26px; }}
 @media (max-width: 640px) {{ .wrap {{ padding: 0 12px 40px; }} section {{ padding: 18px 14px; }} h1 {{ font-size: 1.6rem; }} }}
-@media print {{ body {{ background: #fff; }} .wrap {{ max-width: none; padding: 0; }} nav, .modebar-container {{ display: none !important; }}
+@media print {{ body {{ background: #fff; }} .wrap {{ max-width: none; padding: 0; }}
+  nav, .modebar-container {{ display: none !important; }}
   section {{ border: 0; padding: 12px 0; }} figure, .tile, tr {{ break-inside: avoid; }} .scroll {{ overflow: visible; }} }}
 """

@@ -5,7 +5,18 @@ from __future__ import annotations
 from mpsearch.core.budget import format_amount
 from mpsearch.core.choice import FLOAT_BITS
 
-__all__ = ["MINUS", "TIMES", "amount_text", "bits_text", "duration_text", "gain_text", "is_fraction", "metric_text", "shape_text", "short_amount"]
+__all__ = [
+    "MINUS",
+    "TIMES",
+    "amount_text",
+    "bits_text",
+    "duration_text",
+    "gain_text",
+    "is_fraction",
+    "metric_text",
+    "shape_text",
+    "short_amount",
+]
 
 MINUS = "\u2212"
 TIMES = "\u00d7"

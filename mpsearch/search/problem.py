@@ -89,7 +89,7 @@ class Evaluator:
         if key not in self._networks:
             problem = self.problem
             network = Network(problem.model, problem.space, problem.calibration, method)
-            network.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.model.to(memory_format=torch.channels_last)
             self._networks = {key: network}
         network = self._networks[key]
         network.begin(allocation)
@@ -150,7 +150,7 @@ class Evaluator:
         """The float network trained with the same recipe, distilled from itself as it was; returns (network, curve)."""
         import copy
 
-        model = copy.deepcopy(self.problem.model).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = copy.deepcopy(self.problem.model).requires_grad_(True).to(memory_format=torch.channels_last)
         curve = train(
             model,
             [],
@@ -180,7 +180,7 @@ class Evaluator:
         if self._teacher is None:
             import copy
 
-            self._teacher = copy.deepcopy(self.problem.model).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._teacher = copy.deepcopy(self.problem.model).eval().requires_grad_(False).to(memory_format=torch.channels_last)
         return self._teacher
 
 

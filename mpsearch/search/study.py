@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,6 @@ def run_trials(
         load_if_exists=True,
         sampler=optuna.samplers.RandomSampler(seed=0),
     )
-    study.set_metric_names(["error", problem.budgets[0].cost])
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     records = [
@@ -214,7 +214,7 @@ def climb(
                     chosen.method,
                     recipe,
                     seed=seed,
-                    on_step=lambda done, total, name=rung.name: tell(f"trial {record.number} {name} {done}/{total}"),
+                    on_step=partial(_tell_step, tell, f"trial {record.number} {rung.name}"),
                 )
                 score = evaluator.score(network)
             if not math.isfinite(score.loss):
@@ -238,6 +238,10 @@ def climb(
         curve=tuple(curve),
         seconds=time.monotonic() - started,
     )
+
+
+def _tell_step(tell: Callable[[str], None], what: str, done: int, total: int) -> None:
+    tell(f"{what} {done}/{total}")
 
 
 def _promoted(rung: Rung, record: Record, scores: dict[str, Score], records: Sequence[Record]) -> bool:

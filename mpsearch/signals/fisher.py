@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, private_copy
 from mpsearch.signals.batch_axis import FEW, MORE, calls_of, sample_axes, take
+from mpsearch.signals.owners import check_called
 from mpsearch.signals.taps import Taps
 
 __all__ = ["FISHER", "fisher"]
@@ -44,7 +46,7 @@ def fisher(inputs: SignalInputs) -> Table:
         Table; `cost` counts one forward and one backward pass over the images.
 
     Raises:
-        ModelError: the forward pass fails, or the network changes a layer's input in place.
+        ModelError: the forward pass fails or gives no finite numbers, or the network changes a layer's input in place.
     """
     began = time.perf_counter()
     choices, sums, images = inputs.space.choices, np.zeros(inputs.space.allowed.shape), 0
@@ -69,6 +71,7 @@ def _tap(model: nn.Module, inputs: SignalInputs) -> tuple[Taps, Mapping[str, int
     count = batch_size(first)
     few = calls_of(model, take(first, 0, min(FEW, count)))
     more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
+    check_called(inputs.space.layers, few)
     taps = Taps(model, inputs.space, inputs.calibration, few)
     return taps, sample_axes(few, more, taps.paths)
 
@@ -90,6 +93,8 @@ def _pass(
         outputs = call(model, part)
     if not outputs.requires_grad:
         return
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError("the float network's outputs are not finite on the training data; check its weights and the inputs' scale")
     generator = generators.setdefault(outputs.device, torch.Generator(outputs.device).manual_seed(inputs.seed))
     with torch.enable_grad():
         losses: Tensor = inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator))

@@ -28,7 +28,7 @@ from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.quant.grid import act_grid
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, private_copy
-from mpsearch.signals.owners import calling_owners
+from mpsearch.signals.owners import calling_owners, check_called
 from mpsearch.signals.prefix import PrefixCache
 
 __all__ = ["MEASURED", "measured"]
@@ -62,6 +62,7 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
                     return call(model, batch)
 
                 reference = cache.record(run)
+                check_called(space.layers, cache.called)
                 for row, (layer, switch) in enumerate(zip(space.layers, switches, strict=True)):
                     start = min(cache.first_call(path) for path, _ in calling_owners(layer, cache.called)) if cached else 0
                     for choice in wanted[row]:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
+from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 
-__all__ = ["calling_owners"]
+__all__ = ["calling_owners", "check_called"]
 
 
 def calling_owners(layer: Layer, called: Container[str]) -> tuple[tuple[str, str], ...]:
@@ -28,3 +29,17 @@ def calling_owners(layer: Layer, called: Container[str]) -> tuple[tuple[str, str
             parameter = f"{step}.{parameter}"
         found[owner, parameter] = None
     return tuple(found)
+
+
+def check_called(layers: Sequence[Layer], called: Container[str]) -> None:
+    """A copy of the model must run its own layers, not those of the original.
+
+    Raises:
+        ModelError: layers were called when the model was traced, and none is in the copy.
+    """
+    seen = [layer for layer in layers if layer.input_elements]
+    if seen and not any(layer.module in called for layer in seen):
+        raise ModelError(
+            f"a copy of the model does not call its own layers ('{seen[0].name}' and all others); "
+            "define forward in the class instead of assigning a function to model.forward"
+        )

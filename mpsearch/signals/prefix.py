@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpsearch.network.quantizers import ActQuantizer
+
 __all__ = ["PrefixCache"]
 
 
@@ -29,7 +31,7 @@ class _Call:
 
 
 class PrefixCache:
-    """Wraps the `forward` of every submodule while inside the `with`.
+    """Wraps the `forward` of every submodule, input quantizers apart, while inside `attached`.
 
     Args:
         model: frozen and in evaluation mode; control flow up to the changed layer must not depend on chance.
@@ -57,7 +59,8 @@ class PrefixCache:
         wrapped: list[tuple[nn.Module, Any]] = []
         try:
             for path, module in self._model.named_modules():
-                if path and not isinstance(module, torch.jit.ScriptModule):
+                # An input quantizer runs before the forward of the layer it belongs to, and is what a replay changes.
+                if path and not isinstance(module, torch.jit.ScriptModule | ActQuantizer):
                     wrapped.append((module, module.__dict__.get("forward")))
                     module.forward = self._wrap(path, module.forward)
             yield self

@@ -6,15 +6,16 @@ the same numbers, and the cheaper one is taken layer by layer:
     gradient   build `G_n` for a few samples at a time (one matrix product), then multiply by all δW_k at once
     replay     run the operation with δW_k in place of W, K times
 
+A convolution is a linear layer on windows of its input.
+
 Everything else (attention, transposed convolutions, embeddings, subclasses with a forward of their own) is replayed with `W + δW_k` and
 the output with `W` is subtracted, which is what δy means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,24 @@ from torch.func import functional_call
 
 from mpsearch.signals.batch_axis import by_sample, first_tensor
 
-__all__ = ["conv_by_gradient", "conv_by_replay", "linear_by_gradient", "linear_by_replay", "replay_difference", "weight_products"]
+__all__ = [
+    "Unpadded",
+    "conv_products",
+    "linear_by_gradient",
+    "linear_by_replay",
+    "linear_products",
+    "replay_difference",
+    "unpadded",
+    "weight_products",
+]
 
 _CHUNK = 2**20
 """Floats of a temporary: small enough to stay near the cores."""
 
-_TRAFFIC = 8.0
+_SAMPLES = 16
+"""Samples whose gradients are built together, so that the δW_k are read once for all of them."""
+
+_TRAFFIC = 32.0
 """Multiply-accumulates that moving one float through memory costs; only the order of magnitude matters."""
 
 
@@ -51,11 +64,11 @@ def weight_products(
     if parameter == "weight" and isinstance(x, Tensor):
         x = x.detach()
         if isinstance(module, nn.Linear) and _is_stock(module, nn.Linear, "forward"):
-            return _linear(x, g, deltas, axis, samples)
+            return linear_products(_by_sample_axis(x, axis, samples), _by_sample_axis(g, axis, samples), deltas)
         if isinstance(module, nn.Conv1d | nn.Conv2d) and axis == 0 and x.dim() == g.dim() == deltas.dim() - 1:
             stock = nn.Conv1d if isinstance(module, nn.Conv1d) else nn.Conv2d
             if _is_stock(module, stock, "forward", "_conv_forward"):
-                return _conv(module, x, g, deltas).view(samples, -1, len(deltas)).sum(1)
+                return conv_products(module, x, g, deltas).view(samples, -1, len(deltas)).sum(1)
     return replay_difference(module, parameter, args, kwargs, g, deltas, axis, samples)
 
 
@@ -81,80 +94,104 @@ def _is_stock(module: nn.Module, base: type[nn.Module], *methods: str) -> bool:
     return all(getattr(type(module), method) is getattr(base, method) for method in methods)
 
 
-def _gradient_is_cheaper(macs: float, moved: float, weights: float, outputs: float, choices: int) -> bool:
-    """Per sample: one set of products, moving its operands and `G_n`; against K sets of products and moving their outputs."""
-    return macs + _TRAFFIC * (moved + weights) + choices * weights < choices * (macs + _TRAFFIC * outputs)
+def _by_sample_axis(x: Tensor, axis: int, samples: int) -> Tensor:
+    return x.movedim(axis, 0).reshape(samples, -1, x.shape[-1])
 
 
-def _linear(x: Tensor, g: Tensor, deltas: Tensor, axis: int, samples: int) -> Tensor:
-    choices, outputs, inputs = deltas.shape
-    x, g = x.movedim(axis, 0).reshape(samples, -1, inputs), g.movedim(axis, 0).reshape(samples, -1, outputs)
-    positions = x.shape[1]
-    weights = outputs * inputs
-    by_gradient = _gradient_is_cheaper(positions * weights, 0, weights, positions * outputs, choices)
-    return linear_by_gradient(x, g, deltas) if by_gradient else linear_by_replay(x, g, deltas)
+def linear_products(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
+    """`[N, K]` from x `[N, T, I]`, g `[N, T, O]`, deltas `[K, O, I]`, the cheaper way."""
+    positions, choices, weights = x.shape[1], len(deltas), deltas[0].numel()
+    by_gradient = (positions + _TRAFFIC + choices) * weights
+    by_replay = choices * positions * (weights + _TRAFFIC * deltas.shape[1])
+    return linear_by_gradient(x, g, deltas) if by_gradient < by_replay else linear_by_replay(x, g, deltas)
 
 
 def linear_by_gradient(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    """`[N, K]` from x `[N, T, I]`, g `[N, T, O]`, deltas `[K, O, I]` through `G_n = Σ_t g_nt x_ntᵀ`."""
-    columns = deltas.flatten(1).t()
-    return _chunked(len(x), deltas[0].numel(), lambda part: torch.bmm(g[part].transpose(1, 2), x[part]).flatten(1) @ columns)
+    """As `linear_products` through `G_n = Σ_t g_nt x_ntᵀ`, a few samples and a few output channels at a time."""
+    samples, inputs = len(x), x.shape[2]
+    group = min(samples, _SAMPLES)
+    block = max(_CHUNK // (group * inputs), 1)
+    result = x.new_zeros(samples, len(deltas))
+    for part in _parts(samples, group):
+        slopes = g[part].transpose(1, 2)
+        for rows in _parts(deltas.shape[1], block):
+            result[part] += torch.bmm(slopes[:, rows], x[part]).flatten(1) @ deltas[:, rows].flatten(1).t()
+    return result
 
 
 def linear_by_replay(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    """As `linear_by_gradient` through `δW_k x`."""
+    """As `linear_products` through `δW_k x`."""
     return torch.stack([(F.linear(x, delta) * g).flatten(1).sum(1) for delta in deltas], 1)
 
 
-def _conv(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    weights, positions = deltas[0].numel(), g[0, 0].numel()
-    kernel = deltas[0, 0, 0].numel()
-    window = x.shape[1] * kernel * positions if kernel > 1 else 0
-    by_gradient = _gradient_is_cheaper(positions * weights, window, weights, g[0].numel(), len(deltas))
-    return conv_by_gradient(module, x, g, deltas) if by_gradient else conv_by_replay(module, x, g, deltas)
+def conv_products(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
+    """`[N, K]` from x `[N, I, …]`, g `[N, O, …]`, deltas `[K, O, I/groups, …]`: a linear layer on windows of the input, any groups."""
+    plain = unpadded(module, x, g, deltas)
+    channels = x.shape[1] * plain.deltas.shape[3] * plain.deltas.shape[4]
+    size = max(_CHUNK // (channels * g[0, 0].numel()), 1)
+    return torch.cat([_window_products(plain, part, module.groups) for part in _parts(len(x), size)])
 
 
-def _padded(module: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+def _window_products(plain: Unpadded, part: slice, groups: int) -> Tensor:
+    x, g, deltas = plain.x[part], plain.g[part], plain.deltas
+    kernel, (height, width) = deltas.shape[3:], g.shape[2:]
+    by_sample_, by_channel, by_row, by_column = x.stride()
+    windows = x.as_strided(
+        (len(x), x.shape[1], *kernel, height, width),
+        (
+            by_sample_,
+            by_channel,
+            by_row * plain.dilation[0],
+            by_column * plain.dilation[1],
+            by_row * plain.stride[0],
+            by_column * plain.stride[1],
+        ),
+    )
+    if groups == 1:
+        rows = windows.reshape(len(x), -1, height * width).transpose(1, 2)
+        return linear_products(rows, g.reshape(len(x), -1, height * width).transpose(1, 2), deltas.flatten(2))
+    grouped = windows.reshape(len(x) * groups, -1, height * width)
+    gradients = torch.bmm(g.reshape(len(x) * groups, -1, height * width), grouped.transpose(1, 2))
+    return gradients.view(len(x), -1) @ deltas.flatten(1).t()
+
+
+class Unpadded(NamedTuple):
+    """A convolution in two dimensions that needs no padding: `x` is padded already and cut to what the kernel reads."""
+
+    x: Tensor
+    g: Tensor
+    deltas: Tensor
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+def unpadded(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Unpadded:
+    """The same products without padding, and without the parts of the kernel that only ever see zeros.
+
+    On a single pixel a padded 3×3 kernel has one live weight in nine: that is where deep layers on small images keep most of theirs.
+    """
     amounts = module._reversed_padding_repeated_twice
-    if not any(amounts):
-        return x
-    return F.pad(x, amounts, mode="constant" if module.padding_mode == "zeros" else module.padding_mode)
+    stride, dilation = tuple(module.stride), tuple(module.dilation)
+    sizes = tuple(x.shape[2:])
+    if any(amounts):
+        x = F.pad(x, amounts, mode="constant" if module.padding_mode == "zeros" else module.padding_mode)
+    for axis, size in enumerate(sizes):
+        before = amounts[2 * (len(sizes) - 1 - axis)]
+        first, last = 0, deltas.shape[3 + axis] - 1
+        if module.padding_mode == "zeros":
+            reads = [
+                tap
+                for tap in range(last + 1)
+                if any(0 <= place * stride[axis] + tap * dilation[axis] - before < size for place in range(g.shape[2 + axis]))
+            ]
+            first, last = (reads[0], reads[-1]) if reads else (0, 0)
+        length = (g.shape[2 + axis] - 1) * stride[axis] + (last - first) * dilation[axis] + 1
+        x = x.narrow(2 + axis, first * dilation[axis], length)
+        deltas = deltas.narrow(3 + axis, first, last - first + 1)
+    if len(sizes) == 1:
+        return Unpadded(x.unsqueeze(2), g.unsqueeze(2), deltas.unsqueeze(3), (1, stride[0]), (1, dilation[0]))
+    return Unpadded(x, g, deltas, (stride[0], stride[1]), (dilation[0], dilation[1]))
 
 
-def conv_by_gradient(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    """`[N, K]` from x `[N, I, …]`, g `[N, O, …]`, deltas `[K, O, I/groups, …]` through `G_n = g_n · windows(x_n)ᵀ`, any groups."""
-    groups, flat = module.groups, isinstance(module, nn.Conv1d)
-    stride, dilation = ((1, *module.stride), (1, *module.dilation)) if flat else (module.stride, module.dilation)
-    kernel = (1, *deltas.shape[3:]) if flat else tuple(deltas.shape[3:])
-    padded = _padded(module, x)
-    if flat:
-        padded, g = padded.unsqueeze(2), g.unsqueeze(2)
-    columns = deltas.flatten(1).t()
-    channels, (height, width) = padded.shape[1], g.shape[2:]
-    per_group = channels // groups * kernel[0] * kernel[1]
-
-    def products(part: slice) -> Tensor:
-        piece = padded[part]
-        by_sample_, by_channel, by_row, by_column = piece.stride()
-        windows = piece.as_strided(
-            (len(piece), channels, *kernel, height, width),
-            (by_sample_, by_channel, by_row * dilation[0], by_column * dilation[1], by_row * stride[0], by_column * stride[1]),
-        )
-        windows = windows.reshape(len(piece) * groups, per_group, height * width)
-        slopes = g[part].reshape(len(piece) * groups, -1, height * width)
-        return torch.bmm(slopes, windows.transpose(1, 2)).view(len(piece), -1) @ columns
-
-    return _chunked(len(x), max(channels * kernel[0] * kernel[1] * height * width, len(columns)), products)
-
-
-def conv_by_replay(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    """As `conv_by_gradient` through `δW_k * x`."""
-    convolve: Any = F.conv1d if isinstance(module, nn.Conv1d) else F.conv2d
-    padded = _padded(module, x)
-    columns = [(convolve(padded, delta, None, module.stride, 0, module.dilation, module.groups) * g).flatten(1).sum(1) for delta in deltas]
-    return torch.stack(columns, 1)
-
-
-def _chunked(samples: int, floats: int, products: Callable[[slice], Tensor]) -> Tensor:
-    size = max(_CHUNK // max(floats, 1), 1)
-    return torch.cat([products(slice(start, min(start + size, samples))) for start in range(0, samples, size)])
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -56,9 +56,21 @@ def make_table(layers: tuple[Layer, ...], name: str = "fisher", *, noise: float 
     rng = np.random.default_rng(seed)
     choices = tuple(sorted(Choice(w, a) for w in (1, 2, 3, 4, 8) for a in ((4, 8) if acts else (32,))))
     weight = np.array([2.5 if layer.name in ("conv1", "fc") else 1.0 for layer in layers]) * rng.uniform(0.6, 1.6, len(layers))
-    values = np.array([[s * (0.35 * 4.0 ** -(c.weight_bits - 1) + (0.02 * 4.0 ** -(c.act_bits - 4) if c.act_bits < 32 else 0)) for c in choices] for s in weight])
+    values = np.array(
+        [
+            [s * (0.35 * 4.0 ** -(c.weight_bits - 1) + (0.02 * 4.0 ** -(c.act_bits - 4) if c.act_bits < 32 else 0)) for c in choices]
+            for s in weight
+        ]
+    )
     values = values * np.exp(noise * rng.standard_normal(values.shape))
-    return Table(name=name, unit="nats", layers=tuple(layer.name for layer in layers), choices=choices, values=values, cost={"seconds": 11.3, "passes": 3})
+    return Table(
+        name=name,
+        unit="nats",
+        layers=tuple(layer.name for layer in layers),
+        choices=choices,
+        values=values,
+        cost={"seconds": 11.3, "passes": 3},
+    )
 
 
 def make_summary(*, seed: int = 0, acts: bool = False) -> Summary:
@@ -123,9 +135,16 @@ def make_summary(*, seed: int = 0, acts: bool = False) -> Summary:
         reference=Reference(scores={"validation": FLOAT}, costs={"size": 1_091_418.0}),
         trials=tuple(trials),
         winner=_retrained(best, 0.8912, 0.012),
-        uniform=_retrained(Record(number=-1, origin="uniform", allocation=uniform, rung="ptq", scores={}, costs=costs(uniform)), 0.8794, 0.02),
+        uniform=_retrained(
+            Record(number=-1, origin="uniform", allocation=uniform, rung="ptq", scores={}, costs=costs(uniform)), 0.8794, 0.02
+        ),
         control=replace(_retrained(best, 0.8951, -0.002), number=-1, origin="control"),
-        test={"float": _score(0.8930, 0.37), "winner": _score(0.8901, 0.38), "uniform": _score(0.8781, 0.41), "control": _score(0.8943, 0.366)},
+        test={
+            "float": _score(0.8930, 0.37),
+            "winner": _score(0.8901, 0.38),
+            "uniform": _score(0.8781, 0.41),
+            "control": _score(0.8943, 0.366),
+        },
         artifact="model.safetensors",
         artifact_bytes=int(best.costs["size"]),
         seconds={"float": 3.1, "signals": 14.2, "trials": 432.0, "retrain": 611.4, "export": 1.2},
@@ -138,6 +157,21 @@ def _score(metric: float, loss: float) -> Score:
 
 
 def _retrained(record: Record, metric: float, slope: float) -> Record:
-    curve = tuple({"epoch": float(e), "metric": metric - slope * np.exp(-e / 3) - 0.001 * (e % 2), "loss": 0.2 + 0.3 * np.exp(-e / 4) + slope} for e in range(1, 11))
+    curve = tuple(
+        {"epoch": float(e), "metric": metric - slope * np.exp(-e / 3) - 0.001 * (e % 2), "loss": 0.2 + 0.3 * np.exp(-e / 4) + slope}
+        for e in range(1, 11)
+    )
     last = _score(float(curve[-1]["metric"]), 0.37)
     return replace(record, rung="full", scores={**record.scores, "full": last}, curve=curve)
+
+
+def make_trial(number: int, *, size: float, metric: float, rung: str = "ptq") -> Record:
+    allocation = Allocation({layer.name: Choice(2) for layer in make_layers()})
+    return Record(
+        number=number,
+        origin="milp:fisher",
+        allocation=allocation,
+        rung=rung,
+        scores={rung: _score(metric, 1 - metric)},
+        costs={"size": size},
+    )

@@ -97,14 +97,20 @@ def _images(*layers: nn.Module, features: int) -> nn.Module:
 
 
 ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
-    "conv2d": (lambda: _images(nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.ReLU(inplace=True), features=64), lambda: torch.randn(5, 2, 8, 8)),
+    "conv2d": (
+        lambda: _images(nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.ReLU(inplace=True), features=64),
+        lambda: torch.randn(5, 2, 8, 8),
+    ),
     "conv2d dilated, circular": (
         lambda: _images(nn.Conv2d(2, 3, (3, 2), padding=(2, 1), dilation=(2, 1), padding_mode="circular", bias=False), features=162),
         lambda: torch.randn(5, 2, 6, 8),
     ),
     "conv2d same": (lambda: _images(nn.Conv2d(2, 3, 4, padding="same"), features=108), lambda: torch.randn(5, 2, 6, 6)),
     "grouped": (lambda: _images(nn.Conv2d(4, 6, 3, groups=2), nn.Tanh(), features=96), lambda: torch.randn(5, 4, 6, 6)),
-    "depthwise": (lambda: _images(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.BatchNorm2d(6), features=96), lambda: torch.randn(5, 3, 4, 4)),
+    "depthwise": (
+        lambda: _images(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.BatchNorm2d(6), features=96),
+        lambda: torch.randn(5, 3, 4, 4),
+    ),
     "transposed": (
         lambda: _images(nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2), nn.Tanh(), features=384),
         lambda: torch.randn(5, 4, 4, 4),

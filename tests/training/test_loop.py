@@ -86,7 +86,17 @@ def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
     train(model, [], data(), TASK, RECIPE, device=CPU, seed=0, checkpoint=checkpoint)
     steps: list[int] = []
     again = network()
-    train(again, [], data(), TASK, RECIPE, device=CPU, seed=0, checkpoint=checkpoint, hooks=Hooks(on_step=lambda done, total: steps.append(done)))
+    train(
+        again,
+        [],
+        data(),
+        TASK,
+        RECIPE,
+        device=CPU,
+        seed=0,
+        checkpoint=checkpoint,
+        hooks=Hooks(on_step=lambda done, total: steps.append(done)),
+    )
     assert steps == []
     assert all(torch.equal(tensor, state(model)[name]) for name, tensor in state(again).items())
 

@@ -32,7 +32,12 @@ def test_metric_and_error() -> None:
     assert task.per_sample(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])).tolist() == [1.0, 0.0]
     assert task.error(0.75) == 0.25
     assert Task.regression().error(0.4) == 0.4
-    higher = Task.custom(loss=torch.nn.functional.mse_loss, metric=lambda o, t: -(o - t).abs().flatten(1).mean(1), metric_name="−MAE", higher_is_better=True)
+    higher = Task.custom(
+        loss=torch.nn.functional.mse_loss,
+        metric=lambda o, t: -(o - t).abs().flatten(1).mean(1),
+        metric_name="negative MAE",
+        higher_is_better=True,
+    )
     assert higher.error(-2.0) == 2.0
 
 
@@ -43,7 +48,16 @@ def test_metric_of_a_whole_batch_counts_for_each_sample() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", -1), ("batch_size", 0), ("lr", 0.0), ("momentum", 1.0), ("distill", 1.5), ("temperature", 0.0), ("warmup", 1.0), ("reestimate", -1)],
+    [
+        ("epochs", -1),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("momentum", 1.0),
+        ("distill", 1.5),
+        ("temperature", 0.0),
+        ("warmup", 1.0),
+        ("reestimate", -1),
+    ],
 )
 def test_recipe_refuses_what_cannot_train(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"recipe.{name} must be") as caught:

@@ -66,7 +66,13 @@ def bits_info(summary: Summary) -> BitsInfo:
     allocation = summary.winning_allocation
     if allocation is None:
         return BitsInfo(
-            layers=(), mean_weight_bits=None, mean_act_bits=None, layer_bytes=0, overhead_bytes=None, finding="", empty="No winner was chosen in this run."
+            layers=(),
+            mean_weight_bits=None,
+            mean_act_bits=None,
+            layer_bytes=0,
+            overhead_bytes=None,
+            finding="",
+            empty="No winner was chosen in this run.",
         )
     sizes = {layer.name: layer_bytes(layer, allocation[layer.name]) for layer in summary.layers}
     total = sum(sizes.values())

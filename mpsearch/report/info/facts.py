@@ -28,7 +28,7 @@ class BudgetCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether mixed precision beat the best uniform allocation; `None` where it is a draw or cannot be said. `gain` is in the metric's unit."""
+    """Whether mixed precision beat the best uniform allocation; `None` where it is a draw or cannot be said. `gain`: the metric's."""
 
     won: bool | None
     gain: float | None
@@ -41,7 +41,7 @@ class Facts:
     """The header of the page.
 
     Args:
-        split: the split `float_score`, `final_score`, `uniform_score` and `control_score` are of: `test`, or `validation` if the test split was not read.
+        split: the split `float_score`, `final_score`, `uniform_score` and `control_score` are of: `test`, else `validation`.
         float_score: of the float network.
         final_score: of the retrained winner.
         uniform_score: of the best uniform allocation, retrained alike.
@@ -138,9 +138,16 @@ def _verdict(summary: Summary, final: Score | None, uniform: Score | None, split
     if final is None:
         return Verdict(won=None, gain=None, split=split, sentence="there is no winner to compare with a uniform allocation")
     if summary.uniform is None:
-        return Verdict(won=None, gain=None, split=split, sentence="not compared: no uniform allocation fits the budget, or none was trained in this run")
+        return Verdict(
+            won=None,
+            gain=None,
+            split=split,
+            sentence="not compared: no uniform allocation fits the budget, or none was trained in this run",
+        )
     if uniform is None:
-        return Verdict(won=None, gain=None, split=split, sentence=f"not compared: the best uniform allocation has no score on the {split} split")
+        return Verdict(
+            won=None, gain=None, split=split, sentence=f"not compared: the best uniform allocation has no score on the {split} split"
+        )
     gain = final.metric - uniform.metric
     against = (
         f"{metric_text(summary.metric, final.metric)} against {metric_text(summary.metric, uniform.metric)} "
@@ -149,5 +156,9 @@ def _verdict(summary: Summary, final: Score | None, uniform: Score | None, split
     if final.error == uniform.error:
         return Verdict(won=None, gain=gain, split=split, sentence=f"a draw: {against}")
     won = final.error < uniform.error
-    opening = f"mixed precision won by {gain_text(summary.metric, gain)}" if won else f"mixed precision did not win ({gain_text(summary.metric, gain)})"
+    opening = (
+        f"mixed precision won by {gain_text(summary.metric, gain)}"
+        if won
+        else f"mixed precision did not win ({gain_text(summary.metric, gain)})"
+    )
     return Verdict(won=won, gain=gain, split=split, sentence=f"{opening}: {against}")

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from mpsearch.core.record import pareto_front
 from mpsearch.core.summary import Summary
-from mpsearch.report.info.points import Point, final_score, higher_is_better, point, rung_order
-from mpsearch.report.wording import metric_text, short_amount
+from mpsearch.report.info.points import Point, close_up, final_score, higher_is_better, point, rung_order
+from mpsearch.report.wording import amount_text, metric_text
 
 __all__ = ["FrontInfo", "front_costs", "front_info"]
 
 _LOG_FROM = 8.0
-_ZOOM_FROM = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,7 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
     float_metric = None if reference is None else reference.metric
     rungs = rung_order(p.rung for p in points)
     anchors = [p.metric for p in (winner, uniform) if p is not None] + ([] if float_metric is None else [float_metric])
-    view, hidden = _view(points, rungs, anchors, up)
+    view, hidden = close_up(points, rungs, anchors, up)
     return FrontInfo(
         cost=cost,
         metric=summary.metric,
@@ -96,30 +95,16 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
         log_axis=bool(amounts) and min(amounts) > 0 and max(amounts) / min(amounts) >= _LOG_FROM,
         view=view,
         hidden=hidden,
-        finding=_finding(summary, cost, points, front, winner),
+        finding=_finding(summary, cost, points, front, winner) if drawn else "",
         empty="" if drawn else _reason(summary, cost),
     )
-
-
-def _view(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[float], up: bool) -> tuple[tuple[float, float], int]:
-    everything = [p.metric for p in points] + list(anchors)
-    if not everything:
-        return (0.0, 1.0), 0
-    closest = [p.metric for p in points if p.rung == rungs[-1]] + list(anchors)
-    low, high = min(everything), max(everything)
-    near_low, near_high = min(closest), max(closest)
-    if near_high > near_low and high - low > _ZOOM_FROM * (near_high - near_low):
-        low, high = (near_low, high) if up else (low, near_high)
-    margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
-    view = (low - margin, high + margin)
-    return view, sum(not view[0] <= p.metric <= view[1] for p in points)
 
 
 def _finding(summary: Summary, cost: str, points: Sequence[Point], front: Sequence[Point], winner: Point | None) -> str:
     trials = f"{len(points)} trial{'s' if len(points) != 1 else ''}, {len(front)} on the front"
     if winner is None:
         return f"{trials}."
-    return f"The retrained winner: {metric_text(summary.metric, winner.metric)} at {short_amount(cost, winner.amount)}. {trials}."
+    return f"The retrained winner: {metric_text(summary.metric, winner.metric)} at {amount_text(cost, winner.amount)}. {trials}."
 
 
 def _reason(summary: Summary, cost: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpsearch.core.summary import Summary
-from mpsearch.report.info.points import Point, final_score, higher_is_better, point, rung_order
+from mpsearch.report.info.points import Point, close_up, final_score, higher_is_better, point, rung_order
 from mpsearch.report.wording import metric_text
 
 __all__ = ["HistoryInfo", "history_info"]
@@ -22,6 +22,8 @@ class HistoryInfo:
         points: all scored trials, by number.
         best: the feasible trial of least error so far, one entry each time it improves.
         failed: (number, note) of trials that failed.
+        view: (low, high) of the metric worth looking at first.
+        hidden: how many trials lie outside that view.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
     """
@@ -32,6 +34,8 @@ class HistoryInfo:
     points: tuple[Point, ...]
     best: tuple[Point, ...]
     failed: tuple[tuple[int, str], ...]
+    view: tuple[float, float]
+    hidden: int
     finding: str
     empty: str
 
@@ -45,13 +49,18 @@ def history_info(summary: Summary) -> HistoryInfo:
         if p.feasible and (not best or (p.error, p.loss) < (best[-1].error, best[-1].loss)):
             best.append(p)
     failed = tuple((record.number, record.note) for record in trials if record.status != "complete")
+    rungs = rung_order(p.rung for p in points)
+    up = higher_is_better([score for record in trials if (score := final_score(record)) is not None])
+    view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], up)
     return HistoryInfo(
         metric=summary.metric,
-        higher_is_better=higher_is_better([score for record in trials if (score := final_score(record)) is not None]),
-        rungs=rung_order(p.rung for p in points),
+        higher_is_better=up,
+        rungs=rungs,
         points=points,
         best=tuple(best),
         failed=failed,
+        view=view,
+        hidden=hidden,
         finding=_finding(summary.metric, points, best, len(failed)),
         empty="" if points else ("All trials failed." if failed else "No trial was run."),
     )
@@ -64,4 +73,5 @@ def _finding(metric: str, points: tuple[Point, ...], best: list[Point], failed: 
     if not best:
         return f"None of the {len(points)} trials meets every budget.{ending}"
     top = best[-1]
-    return f"Best of {len(points)} trials within the budget: {metric_text(metric, top.metric)}, trial {top.number}, proposed by {top.origin}.{ending}"
+    score = metric_text(metric, top.metric)
+    return f"Best of {len(points)} trials within the budget: {score}, trial {top.number}, proposed by {top.origin}.{ending}"

@@ -12,9 +12,10 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record, Score
 
-__all__ = ["Point", "bits_lines", "final_score", "higher_is_better", "point", "rung_order", "uniform_text"]
+__all__ = ["Point", "bits_lines", "close_up", "final_score", "higher_is_better", "point", "rung_order", "uniform_text"]
 
 _KNOWN_RUNGS = ("ptq", "short", "long", "full")
+_ZOOM_FROM = 2.5
 _LINE_WIDTH = 64
 _MOST_LINES = 14
 
@@ -83,6 +84,33 @@ def higher_is_better(scores: Sequence[Score]) -> bool:
     return len(scores) == 0 or bool(((errors - errors.mean()) * (metrics - metrics.mean())).sum() <= 0)
 
 
+def close_up(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[float], up: bool) -> tuple[tuple[float, float], int]:
+    """The range of the metric worth looking at first, and how many points lie outside.
+
+    Everything, unless the trials of the deepest rung and the anchors fill only a small part of it: then those.
+
+    Args:
+        points: N points.
+        rungs: that occur, shallowest first.
+        anchors: metrics of references that must be seen.
+        up: whether a higher metric is better.
+
+    Returns:
+        (low, high) with a margin, and a count.
+    """
+    everything = [p.metric for p in points] + list(anchors)
+    if not everything:
+        return (0.0, 1.0), 0
+    closest = [p.metric for p in points if p.rung == rungs[-1]] + list(anchors)
+    low, high = min(everything), max(everything)
+    near_low, near_high = min(closest), max(closest)
+    if near_high > near_low and high - low > _ZOOM_FROM * (near_high - near_low):
+        low, high = (near_low, high) if up else (low, near_high)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
+    view = (low - margin, high + margin)
+    return view, sum(not view[0] <= p.metric <= view[1] for p in points)
+
+
 def bits_lines(allocation: Allocation) -> tuple[str, ...]:
     """Layers of equal choice together, lowest bits first, wrapped: `w2a4 (12): layer1.0.conv1, …`."""
     layers_of: dict[Choice, list[str]] = {}
@@ -91,7 +119,9 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
     lines: list[str] = []
     for choice in sorted(layers_of):
         names = layers_of[choice]
-        lines += textwrap.wrap(f"{choice} ({len(names)}): {', '.join(names)}", _LINE_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        lines += textwrap.wrap(
+            f"{choice} ({len(names)}): {', '.join(names)}", _LINE_WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        )
     if len(lines) > _MOST_LINES:
         lines = [*lines[: _MOST_LINES - 1], f"… {len(lines) - _MOST_LINES + 1} more lines"]
     return tuple(lines)

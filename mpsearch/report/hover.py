@@ -1,0 +1,53 @@
+"""Words inside Plotly figures: Plotly reads a little HTML in them, so whatever comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import html
+
+from mpsearch.report import palette
+from mpsearch.report.info import LayerBits, Point
+from mpsearch.report.info.signals import SignalPair
+from mpsearch.report.wording import amount_text, bits_text, metric_text, shape_text
+
+__all__ = ["layer_hover", "pair_hover", "plain", "point_hover", "short_name"]
+
+_END = "<extra></extra>"
+_LONGEST_NAME = 28
+
+
+def plain(text: str) -> str:
+    """Text that Plotly shows as it is."""
+    return html.escape(text, quote=False)
+
+
+def short_name(name: str) -> str:
+    """A layer's name that fits an axis: its end says more than its beginning."""
+    return plain(name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}")
+
+
+def point_hover(p: Point, title: str, cost: str | None, metric: str) -> str:
+    """Who proposed a point, what it scores and costs, and the bits of its layers."""
+    amount = "" if cost is None else f" at {amount_text(cost, p.amount)}"
+    rows = [
+        f"<b>{title}</b> · {plain(p.origin)} · {plain(palette.rung_title(p.rung))}",
+        f"{plain(metric)} {metric_text(metric, p.metric)}{amount}{'' if p.feasible else ' · over the budget'}",
+        *(plain(line).replace("    ", "&nbsp;&nbsp;&nbsp;") for line in p.bits),
+    ]
+    return "<br>".join(rows) + _END
+
+
+def layer_hover(layer: LayerBits) -> str:
+    """A layer's shape, bits, bytes and share."""
+    rows = [
+        f"<b>{plain(layer.name)}</b>",
+        f"{plain(layer.kind)} {shape_text(layer.shape)}",
+        f"weights {bits_text(layer.weight_bits)} bit, activations {bits_text(layer.act_bits)} bit",
+        f"{layer.bytes:,} B in the file, {100 * layer.share:.1f} % of the layers",
+    ]
+    return "<br>".join(rows) + _END
+
+
+def pair_hover(pair: SignalPair) -> str:
+    """A trial's predicted and measured harm."""
+    rows = [f"<b>trial {pair.number}</b> · {plain(pair.origin)}", f"predicted {pair.predicted:.4g}", f"measured {pair.measured:.4g}"]
+    return "<br>".join(rows) + _END

@@ -1,0 +1,219 @@
+"""Tables and the closing summary in the terminal, by rich; names from outside are `Text`, never markup."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.layer import Layer
+from mpsearch.core.summary import Summary
+from mpsearch.core.table import Table
+from mpsearch.quant.container import layer_bytes
+from mpsearch.report import palette
+from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
+from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
+
+__all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_table"]
+
+
+def front_table(summary: Summary, *, cost: str = "size") -> Grid:
+    """The front of the trials, cheapest first, and what was retrained below."""
+    info = front_info(summary, cost=cost)
+    grid = _grid(
+        f"Front: {summary.metric} against {cost}", ["trial"], [cost, "mean bits", f"val. {summary.metric}"], ["trained", "origin", "budget"]
+    )
+    allocations = {record.number: record.allocation for record in summary.trials}
+    rows = [(str(p.number), p, allocations.get(p.number), "") for p in info.front]
+    if info.uniform is not None and summary.uniform is not None:
+        rows.append(("uniform", info.uniform, summary.uniform.allocation, ""))
+    if info.winner is not None:
+        rows.append(("winner", info.winner, summary.winning_allocation, "bold"))
+    for name, p, allocation, style in rows:
+        mean = "" if allocation is None else f"{allocation.mean_weight_bits(summary.layers):.2f}"
+        fits = Text("ok", style="green") if p.feasible else Text("over", style="red")
+        cells = [name, amount_text(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
+        grid.add_row(*map(Text, cells), fits, style=style)
+    if info.empty:
+        grid.caption = Text(info.empty)
+    return grid
+
+
+def print_summary(summary: Summary, console: Console, run: Path | None = None) -> None:
+    """The front and what the run comes down to.
+
+    Args:
+        summary: of the run.
+        console: where to print.
+        run: the run directory, to say where everything lies.
+    """
+    known = facts(summary)
+    console.print(front_table(summary))
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for name, value in [*_scores(summary, known), *_sizes(known), *_places(summary, run)]:
+        grid.add_row(name, value)
+    console.print()
+    console.print(grid)
+    for sentence in summary.skipped:
+        console.print(Text(f"left out: {sentence}", style="dim"))
+    commands = _next_commands(summary, run)
+    if commands:
+        console.print()
+        console.print(Text("Next:"))
+        for command, purpose in commands:
+            console.print(Text.assemble("  ", (command, "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
+
+
+def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
+    """One signal: a row a layer, a column a choice; the layer that suffers most from a choice stands out."""
+    grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer", "shape"], ["weights", *map(str, table.choices)], [])
+    known = {layer.name: layer for layer in layers}
+    worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
+    for name, row in zip(table.layers, table.values.tolist(), strict=True):
+        cells = [
+            Text("-") if math.isnan(v) else Text(f"{v:.3g}", style="bold red" if v == top and v > 0 else "")
+            for v, top in zip(row, worst, strict=True)
+        ]
+        layer = known.get(name)
+        shape, weights = ("", "") if layer is None else (shape_text(layer.weight_shape), f"{layer.weights:,}")
+        grid.add_row(Text(name), Text(shape), Text(weights), *cells)
+    if table.cost:
+        grid.caption = Text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
+    return grid
+
+
+def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Mapping[str, Table], budgets: Sequence[Budget] = ()) -> Grid:
+    """An allocation, layer by layer, and what it costs.
+
+    Args:
+        allocation: L choices.
+        layers: L layers in forward order.
+        costs: a table by cost name, each in the cost's own unit.
+        budgets: to hold the amounts against; the unused rest is shown.
+
+    Returns:
+        A table; the amounts stand below it.
+    """
+    sizes = {layer.name: layer_bytes(layer, allocation[layer.name]) for layer in layers}
+    total = sum(sizes.values())
+    grid = _grid("Allocation", ["layer", "shape"], ["weights", "weight bits", "input bits", "bytes", "share"], [])
+    for layer in layers:
+        choice, size = allocation[layer.name], sizes[layer.name]
+        bits = (bits_text(choice.weight_bits), bits_text(choice.act_bits))
+        grid.add_row(
+            *map(
+                Text, (layer.name, shape_text(layer.weight_shape), f"{layer.weights:,}", *bits, f"{size:,}", f"{100 * size / total:.1f} %")
+            )
+        )
+    lines = [f"mean weight bits {allocation.mean_weight_bits(layers):.3f}"]
+    if any(choice.act_bits != FLOAT_BITS for choice in allocation.values()):
+        lines[0] += f", mean input bits {allocation.mean_act_bits(layers):.3f}"
+    limits = {budget.cost: budget for budget in budgets}
+    for cost, table in costs.items():
+        amount, budget = table.total(allocation), limits.get(cost)
+        lines.append(f"{cost} {amount_text(cost, amount)}" + ("" if budget is None else _against(cost, amount, budget.text, budget.limit)))
+    grid.caption = Text("\n".join(lines))
+    grid.caption_justify = "left"
+    return grid
+
+
+def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
+    metric = summary.metric
+    rows: list[tuple[str, Text]] = []
+    if known.float_score is not None:
+        rows.append((f"float {metric}, {known.split}", Text(metric_text(metric, known.float_score.metric))))
+    if known.control_score is not None:
+        rows.append((f"float trained on, {known.split}", Text(metric_text(metric, known.control_score.metric))))
+    if known.final_score is not None:
+        drop = "" if known.drop is None else f"  ({gain_text(metric, known.drop)} against float)"
+        rows.append((f"final {metric}, {known.split}", Text.assemble((metric_text(metric, known.final_score.metric), "bold"), drop)))
+    tone = {True: "green", False: "red", None: ""}[known.verdict.won]
+    rows.append(("against uniform", Text(known.verdict.sentence, style=tone)))
+    return rows
+
+
+def _sizes(known: Facts) -> list[tuple[str, Text]]:
+    rows = [(_check_name(check, known), _check(check)) for check in known.budgets]
+    if known.size_bytes is not None and not any(check.cost == "size" for check in known.budgets):
+        rows.append(("size on disk" if known.on_disk else "size", Text(amount_text("size", known.size_bytes))))
+    if known.compression is not None and known.float_bytes is not None:
+        rows.append(
+            ("compression", Text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32"))
+        )
+    if known.mean_weight_bits is not None:
+        acts = "float" if known.mean_act_bits is None else f"{known.mean_act_bits:.2f}"
+        rows.append(("mean bits", Text(f"weights {known.mean_weight_bits:.2f}, activations {acts}")))
+    if known.weight_bytes is not None:
+        rows.append(("packed weights only", Text(amount_text("size", known.weight_bytes))))
+    if known.seconds:
+        rows.append(("time", Text(duration_text(known.seconds))))
+    return rows
+
+
+def _places(summary: Summary, run: Path | None) -> list[tuple[str, Text]]:
+    rows: list[tuple[str, Text]] = []
+    if run is not None:
+        rows += [("run", Text(str(run))), ("report", Text(str(run / "front.html")))]
+    if summary.artifact:
+        rows.append(("artifact", Text(str(_artifact(summary, run)))))
+    return rows
+
+
+def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
+    commands: list[tuple[str, str]] = []
+    if summary.artifact:
+        commands.append((shlex.join(["mpsearch", "evaluate", str(_artifact(summary, run))]), "score the file from disk"))
+    if run is not None:
+        commands.append((shlex.join(["mpsearch", "plot", str(run)]), "draw the report again"))
+    deeper = {"quick": "normal", "normal": "thorough"}.get(summary.effort)
+    if deeper is not None and summary.command.startswith("mpsearch study"):
+        words = summary.command.split(" --effort ")
+        rest = "" if len(words) == 1 else "".join(f" {word}" for word in words[1].split()[1:])
+        commands.append((f"{words[0]}{rest} --effort {deeper}", "search longer"))
+    return commands
+
+
+def _artifact(summary: Summary, run: Path | None) -> Path:
+    return Path(summary.artifact) if run is None else run / summary.artifact
+
+
+def _check_name(check: BudgetCheck, known: Facts) -> str:
+    return "size on disk" if check.cost == "size" and known.on_disk else check.cost
+
+
+def _check(check: BudgetCheck) -> Text:
+    if check.amount is None:
+        return Text(f"unknown; budget {check.text}")
+    amount = amount_text(check.cost, check.amount)
+    reach = (
+        ""
+        if check.reachable is None
+        else f"; reachable {amount_text(check.cost, check.reachable[0])} to {amount_text(check.cost, check.reachable[1])}"
+    )
+    return Text.assemble((amount, "green" if check.ok else "bold red"), _against(check.cost, check.amount, check.text, check.limit), reach)
+
+
+def _against(cost: str, amount: float, text: str, limit: float) -> str:
+    rest = limit - amount
+    return f" of {text}, {amount_text(cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
+
+
+def _grid(title: str, left: Sequence[str], right: Sequence[str], tail: Sequence[str]) -> Grid:
+    grid = Grid(title=Text(title, style="bold"), title_justify="left", header_style="dim", box=None, pad_edge=False)
+    for name in left:
+        grid.add_column(Text(name), overflow="fold")
+    for name in right:
+        grid.add_column(Text(name), justify="right", no_wrap=True)
+    for name in tail:
+        grid.add_column(Text(name))
+    return grid

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mpsearch.core.errors import ModelError, UnknownNameError
+from mpsearch.models import build_model
+
+SOURCE = """
+import torch
+from torch import nn
+
+constant = 3
+network = nn.Linear(2, 2)
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.fc = nn.Linear(width, 2)
+
+def factory(width=4):
+    return Net(width)
+
+def angry(**options):
+    raise RuntimeError("no such thing\\n  on two lines")
+
+def forgetful():
+    Net()
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A module in the current directory, under a name no other test has imported."""
+    name = "mine_" + "".join(c if c.isalnum() else "_" for c in request.node.name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / f"{name}.py").write_text(SOURCE)
+    return name
+
+
+def refused(reference: str, **options: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        build_model(reference, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_factory_or_a_class_in_the_current_directory(here: str) -> None:
+    assert isinstance(build_model(f"{here}:factory"), nn.Module)
+    assert build_model(f"{here}:Net", width=7).state_dict()["fc.weight"].shape == (2, 7)
+    assert build_model("torchvision.models:resnet18", num_classes=3).state_dict()["fc.bias"].shape == (3,)
+
+
+def test_weights_are_loaded(here: str, tmp_path: Path) -> None:
+    source = build_model(f"{here}:factory")
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    model = build_model(f"{here}:factory", weights=tmp_path / "w.pt")
+    assert torch.equal(model.state_dict()["fc.weight"], source.state_dict()["fc.weight"])
+
+
+def test_factories_that_do_not_work(here: str) -> None:
+    assert refused(f"{here}:factroy").startswith(f"there is no 'factroy' in module '{here}'; give the name of a function")
+    assert refused(f"{here}:constant") == f"'{here}:constant' is a int and cannot be called; give a function that returns the network"
+    assert refused(f"{here}:network") == f"'{here}:network' is a network, not a factory; write a function that returns it"
+    assert "returns a NoneType; let it return a torch.nn.Module" in refused(f"{here}:forgetful")
+    assert "fails with RuntimeError: no such thing on two lines; correct it" in refused(f"{here}:angry")
+    assert "fails with TypeError" in refused(f"{here}:factory", depth=3)
+
+
+def test_modules_that_do_not_work(here: str, tmp_path: Path) -> None:
+    assert refused("nowhere_to_be_found:factory").startswith("there is no module 'nowhere_to_be_found' for")
+    assert refused("torch.nowhere_to_be_found:factory").startswith("there is no module 'torch.nowhere_to_be_found' for")
+    (tmp_path / f"{here}_needs.py").write_text("import nowhere_to_be_found")
+    assert "fails with ModuleNotFoundError: No module named 'nowhere_to_be_found'; correct it" in refused(f"{here}_needs:factory")
+    (tmp_path / f"{here}_typo.py").write_text("def factory(:\n")
+    assert "fails with SyntaxError" in refused(f"{here}_typo:factory")
+    assert refused(":factory") == "':factory' names no factory; write package.module:factory"
+    assert refused("module:") == "'module:' names no factory; write package.module:factory"
+
+
+def test_registered_names() -> None:
+    with pytest.raises(UnknownNameError, match="unknown model 'resnet19'; known: resnet18_small, resnet20_cifar"):
+        build_model("resnet19")
+    assert refused("resnet20_cifar", width=3) == "model 'resnet20_cifar' has no option 'width'; it has depth, classes, in_channels"
+    assert refused("resnet20_cifar", depth=21) == "depth 21 is not 6n + 2; take 20, 32, 44, 56 or 110"
+    assert "fails with RuntimeError" in refused("resnet20_cifar", classes=-1)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mpsearch.core.errors import ModelError
+from mpsearch.models import load_weights
+
+
+def network(seed: int = 0, outputs: int = 2) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, outputs))
+
+
+def refused(file: Path, model: nn.Module | None = None) -> str:
+    model = model or network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ModelError) as caught:
+        load_weights(model, file)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "safetensors without suffix", "plain", "legacy", "wrapped", "parallel", "half"])
+def test_every_form_loads(tmp_path: Path, form: str) -> None:
+    source = network(1)
+    state: dict[str, Any] = source.state_dict()
+    file = tmp_path / "weights.pth"
+    if form == "safetensors":
+        file = tmp_path / "weights.safetensors"
+    if form.startswith("safetensors"):
+        save_file(state, file)
+    elif form == "legacy":
+        torch.save(state, file, _use_new_zipfile_serialization=False)
+    elif form == "half":
+        torch.save({name: value.half() if value.is_floating_point() else value for name, value in state.items()}, file)
+    else:
+        named = {f"module.{name}": value for name, value in state.items()}
+        torch.save({"plain": state, "wrapped": {"epoch": 3, "state_dict": state}, "parallel": named}[form], file)
+    model = network(2)
+    load_weights(model, file)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, state[name], atol=1e-3 if form == "half" else 0, rtol=0)
+        assert value.dtype == state[name].dtype
+
+
+def test_an_old_file_without_batch_counters(tmp_path: Path) -> None:
+    state = {name: value for name, value in network(1).state_dict().items() if "num_batches" not in name}
+    save_file(state, tmp_path / "w.safetensors")
+    load_weights(network(2), tmp_path / "w.safetensors")
+
+
+def test_keys_that_do_not_match(tmp_path: Path) -> None:
+    state = dict(network().state_dict())
+    state["3.weight"] = torch.zeros(5, 16)
+    state["head.weight"] = state.pop("0.weight")
+    save_file(state, tmp_path / "w.safetensors")
+    assert refused(tmp_path / "w.safetensors") == (
+        f"the weights in '{tmp_path / 'w.safetensors'}' do not match the model; missing: 0.weight; unexpected: head.weight; "
+        "of another shape: 3.weight (5x16 in the file, 2x16 in the model); give the file of this architecture"
+    )
+
+
+def test_at_most_five_of_each_are_named(tmp_path: Path) -> None:
+    save_file({f"x{number}": torch.zeros(1) for number in range(9)}, tmp_path / "w.safetensors")
+    message = refused(tmp_path / "w.safetensors")
+    assert "unexpected: x0, x1, x2, x3, x4 and 4 more" in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert (
+        refused(tmp_path / "gone.pt") == f"there is no weight file '{tmp_path / 'gone.pt'}'; give a safetensors file or a saved state dict"
+    )
+    assert "there is no weight file" in refused(tmp_path)
+    for name, save in (("w.safetensors", save_file), ("w.pt", torch.save)):
+        save(dict(network().state_dict()), tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        for length in (0, 5, 40, len(whole) // 2, len(whole) - 1):
+            (tmp_path / name).write_bytes(whole[:length])
+            assert str(tmp_path / name) in refused(tmp_path / name)
+
+
+def test_no_code_runs(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    for legacy in (False, True):
+        torch.save({"0.weight": Evil()}, tmp_path / "evil.pt", _use_new_zipfile_serialization=not legacy)
+        assert "is damaged or holds more than tensors" in refused(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [3, [torch.zeros(1)], {}, {"epoch": 3}, torch.zeros(2)])
+def test_files_that_hold_something_else(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    assert "holds no state dict; save it with torch.save(model.state_dict(), FILE)" in refused(tmp_path / "w.pt")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mpsearch.quant.container import layer_bytes
+from mpsearch.report.info import bits_info
+from tests.report.summaries import OVERHEAD, make_summary
+
+
+def test_bytes_add_up_to_the_file() -> None:
+    summary = make_summary()
+    info = bits_info(summary)
+    assert len(info.layers) == 22
+    assert info.overhead_bytes == OVERHEAD
+    assert info.layer_bytes + OVERHEAD == summary.artifact_bytes
+    assert sum(layer.share for layer in info.layers) == pytest.approx(1)
+    assert summary.winner is not None
+    first = summary.layers[0]
+    assert info.layers[0].bytes == layer_bytes(first, summary.winner.allocation[first.name])
+
+
+def test_activation_bits_only_where_some_are_quantized() -> None:
+    assert bits_info(make_summary()).mean_act_bits is None
+    mean = bits_info(make_summary(acts=True)).mean_act_bits
+    assert mean is not None
+    assert 4 <= mean <= 8
+
+
+def test_uniform_bits_stand_beside_if_there_is_a_uniform_allocation() -> None:
+    summary = make_summary()
+    assert {layer.uniform_weight_bits for layer in bits_info(summary).layers} == {2}
+    assert {layer.uniform_weight_bits for layer in bits_info(replace(summary, uniform=None)).layers} == {None}
+
+
+def test_without_a_winner_it_says_so() -> None:
+    info = bits_info(replace(make_summary(), winner=None))
+    assert info.layers == ()
+    assert "No winner" in info.empty

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mpsearch.core.budget import parse_budget
+from mpsearch.core.record import Record, Score
+from mpsearch.core.summary import Summary
+from mpsearch.report.info import front_costs, front_info
+from mpsearch.report.info.points import bits_lines, close_up, higher_is_better, rung_order, uniform_text
+from tests.report.summaries import make_summary, make_trial
+
+
+def _with_trials(*trials: Record) -> Summary:
+    return replace(make_summary(), trials=trials, winner=None, uniform=None)
+
+
+def test_front_is_what_no_trial_beats_in_size_and_error() -> None:
+    summary = _with_trials(
+        make_trial(0, size=100, metric=0.5),
+        make_trial(1, size=200, metric=0.7),
+        make_trial(2, size=250, metric=0.6),
+        make_trial(3, size=300, metric=0.9),
+    )
+    info = front_info(summary)
+    assert [p.number for p in info.front] == [0, 1, 3]
+    assert [p.number for p in info.points] == [0, 1, 2, 3]
+    assert [(p.amount, p.metric) for p in info.front] == [(100, 0.5), (200, 0.7), (300, 0.9)]
+
+
+def test_failed_and_unscored_trials_and_those_without_the_cost_are_left_out() -> None:
+    failed = replace(make_trial(0, size=10, metric=0.99), status="failed")
+    unscored = replace(make_trial(1, size=10, metric=0.99), scores={})
+    costless = replace(make_trial(2, size=10, metric=0.99), costs={"bops": 1.0})
+    info = front_info(_with_trials(failed, unscored, costless, make_trial(3, size=20, metric=0.5)))
+    assert [p.number for p in info.points] == [3]
+
+
+def test_references_and_budget_of_a_real_looking_run() -> None:
+    summary = make_summary()
+    info = front_info(summary)
+    assert info.float_metric == 0.8934
+    assert info.limit == 80_000
+    assert info.limit_text == "80KB"
+    assert info.rungs == ("ptq", "short", "long")
+    assert len(info.points) == 19
+    assert info.winner is not None
+    assert summary.winner is not None
+    assert info.winner.amount == summary.winner.costs["size"]
+    assert not info.log_axis
+    assert info.higher_is_better
+
+
+def test_one_picture_for_size_and_one_for_every_other_budgeted_cost() -> None:
+    summary = replace(make_summary(), budgets=(parse_budget("2.2bit"), parse_budget("80KB")))
+    assert front_costs(summary) == ("size", "bits")
+    info = front_info(summary, cost="bits")
+    assert info.limit == 2.2
+    assert all(1 <= p.amount <= 8 for p in info.points)
+
+
+def test_axis_is_logarithmic_from_a_factor_of_eight() -> None:
+    assert not front_info(
+        replace(_with_trials(make_trial(0, size=100, metric=0.5), make_trial(1, size=790, metric=0.6)), budgets=())
+    ).log_axis
+    assert front_info(replace(_with_trials(make_trial(0, size=100, metric=0.5), make_trial(1, size=801, metric=0.6)), budgets=())).log_axis
+
+
+@pytest.mark.parametrize(
+    ("trials", "reason"),
+    [((), "No trial was run"), ((replace(make_trial(0, size=1, metric=0.5), status="failed", note="out of luck"),), "out of luck")],
+)
+def test_an_empty_front_says_why(trials: tuple[Record, ...], reason: str) -> None:
+    info = front_info(_with_trials(*trials))
+    assert info.points == info.front == ()
+    assert reason in info.empty
+
+
+def test_close_up_leaves_out_what_would_squeeze_the_deepest_rung() -> None:
+    untrained = make_trial(0, size=100, metric=0.10, rung="ptq")
+    trained = [make_trial(number, size=100 * number, metric=0.86 + 0.01 * number, rung="short") for number in (1, 2, 3)]
+    info = front_info(_with_trials(untrained, *trained))
+    assert info.hidden == 1
+    assert 0.8 < info.view[0] < 0.87
+    assert info.view[1] > 0.8934
+    everything = front_info(_with_trials(*trained))
+    assert everything.hidden == 0
+
+
+def test_close_up_of_equal_or_no_points_has_a_width() -> None:
+    (low, high), hidden = close_up((), (), (0.5,), True)
+    assert low < 0.5 < high
+    assert hidden == 0
+    assert close_up((), (), (), True) == ((0.0, 1.0), 0)
+
+
+def test_direction_of_the_metric_is_read_off_the_scores() -> None:
+    errors = [Score(loss=1, error=error, metric=error) for error in (0.1, 0.2)]
+    assert not higher_is_better(errors)
+    assert higher_is_better([replace(score, metric=-score.error) for score in errors])
+    assert higher_is_better([])
+
+
+def test_rungs_come_shallowest_first_and_unknown_ones_last() -> None:
+    assert rung_order(["long", "odd", "ptq", "long"]) == ("ptq", "long", "odd")
+
+
+def test_bits_in_hover_group_layers_and_stay_short() -> None:
+    summary = make_summary()
+    lines = bits_lines(summary.trials[0].allocation)
+    assert len(lines) <= 14
+    assert all(len(line) <= 64 for line in lines)
+    named = " ".join(lines).replace(",", "").split()
+    assert {layer.name for layer in summary.layers} <= set(named)
+
+
+def test_uniform_is_named_by_its_commonest_choice() -> None:
+    uniform = make_summary().uniform
+    assert uniform is not None
+    assert uniform_text(uniform.allocation) == "w2af"
+    pinned = type(uniform.allocation).from_dict({**uniform.allocation.to_dict(), "conv1": "w8af"})
+    assert uniform_text(pinned) == "w2af, 1 layer apart"

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import parse_budget
+from mpsearch.core.summary import Summary
+from mpsearch.report.page import page_html, write_page
+from tests.report.summaries import make_summary
+
+HOSTILE = '</script><script>window.stolen=1</script><img src=x onerror="window.stolen=1">'
+VOID = {"meta", "img", "br", "input", "hr", "link"}
+
+
+class Outline(HTMLParser):
+    """Headings and elements, and whether every element is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[tuple[str, str]] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        given = dict(attrs)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        self.sources += [str(given[key]) for key in ("src", "href") if given.get(key)]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.headings.append((self.open[-1], data))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return page_html(make_summary(acts=True))
+
+
+def test_structure(page: str) -> None:
+    outline = Outline(page)
+    assert outline.open == []
+    assert [title for level, title in outline.headings if level == "h1"] == ["cifar10_resnet20"]
+    assert [title for level, title in outline.headings if level == "h2"] == [
+        "Accuracy against size",
+        "Bits of the winner, layer by layer",
+        "What the signals predicted",
+        "History of the study",
+        "Retraining",
+        "The run itself",
+    ]
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.tags.count("figure") == 5
+
+
+def test_self_contained(page: str) -> None:
+    assert page.count("plotly.js v") == 1
+    assert all(source.startswith("#") for source in Outline(page).sources)
+    assert "default-src 'none'" in page
+
+
+def test_header_says_what_came_out(page: str) -> None:
+    for words in (
+        "89.01 %",
+        "89.30 %",
+        "+1.20 points",
+        "79,848 B",
+        "of 80KB",
+        "13.7\u00d7",
+        "2.20",
+        "seed 0",
+        "mpsearch study studies/cifar10",
+    ):
+        assert words in page
+
+
+def test_a_picture_for_every_budgeted_cost() -> None:
+    page = page_html(replace(make_summary(), budgets=(parse_budget("80KB"), parse_budget("2.5bit"))))
+    assert "Accuracy against mean weight bits" in page
+    assert 'id="plot-front-bits"' in page
+
+
+def _renamed(summary: Summary, name: str) -> Summary:
+    old = summary.layers[0].name
+
+    def rename(allocation: Allocation) -> Allocation:
+        return Allocation({name if key == old else key: choice for key, choice in allocation.items()})
+
+    assert summary.winner is not None
+    assert summary.uniform is not None
+    return replace(
+        summary,
+        layers=(replace(summary.layers[0], name=name, kind=name), *summary.layers[1:]),
+        tables=tuple(replace(table, name=name, unit=name, layers=(name, *table.layers[1:])) for table in summary.tables),
+        trials=tuple(replace(trial, allocation=rename(trial.allocation), origin=name, note=name) for trial in summary.trials),
+        winner=replace(summary.winner, allocation=rename(summary.winner.allocation)),
+        uniform=replace(summary.uniform, allocation=rename(summary.uniform.allocation)),
+    )
+
+
+def hostile_summary() -> Summary:
+    return replace(
+        _renamed(make_summary(), HOSTILE),
+        name=HOSTILE,
+        model=HOSTILE,
+        data=HOSTILE,
+        command=HOSTILE,
+        skipped=(HOSTILE,),
+        metric="accuracy" + HOSTILE,
+    )
+
+
+def test_hostile_names_stay_text(page: str) -> None:
+    hostile = page_html(hostile_summary())
+    assert HOSTILE not in hostile
+    assert "<script>window" not in hostile
+    assert "<img" not in re.sub(r"<script>/\*\*.*?</script>", "", hostile, flags=re.DOTALL)
+    assert Outline(hostile).tags.count("script") == Outline(page).tags.count("script")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"winner": None, "test": {}, "artifact_bytes": 0}, ["No winner was chosen"]),
+        ({"uniform": None}, ["no uniform allocation fits", "No uniform allocation was retrained"]),
+        ({"trials": ()}, ["No trial was run", "nothing to hold against fisher"]),
+        ({"tables": ()}, ["No signal was measured"]),
+        (
+            {"winner": None, "uniform": None, "control": None, "trials": (), "test": {}},
+            ["Nothing was retrained", "so there is no front yet"],
+        ),
+        ({"layers": (), "winner": None}, ["No winner was chosen"]),
+        ({"seconds": {}, "skipped": (), "reachable": {}, "budgets": ()}, ["Nothing was skipped"]),
+    ],
+)
+def test_missing_parts_say_why(changes: dict[str, object], reasons: list[str]) -> None:
+    page = page_html(replace(make_summary(), **changes))  # type: ignore[arg-type]
+    outline = Outline(page)
+    assert len(outline.headings) == 7
+    assert all(reason in page for reason in reasons)
+
+
+def test_written_whole_and_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "front.html"
+    assert write_page(make_summary(), path) == path
+    first = path.read_text(encoding="utf-8")
+    write_page(replace(make_summary(), name="another"), path)
+    assert "another" in path.read_text(encoding="utf-8")
+    assert first.endswith("</html>\n")
+    assert [file.name for file in path.parent.iterdir()] == ["front.html"]
+
+
+def test_a_page_that_cannot_be_moved_into_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "front.html").mkdir()
+    with pytest.raises(OSError, match=r"front\.html"):
+        write_page(make_summary(), tmp_path / "front.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["front.html"]

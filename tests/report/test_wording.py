@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from mpsearch.report.wording import bits_text, duration_text, gain_text, is_fraction, metric_text, short_amount
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(12, "12 B"), (999, "999 B"), (79_872, "79.87 KB"), (1_999_782, "2 MB"), (44_730_000, "44.73 MB"), (3_210_000_000, "3.21 GB")],
+)
+def test_sizes_in_four_digits(amount: float, text: str) -> None:
+    assert short_amount("size", amount) == text
+
+
+def test_other_costs_keep_their_units() -> None:
+    assert short_amount("latency", 0.005) == "5 ms"
+    assert short_amount("bits", 2.2) == "2.200 bit"
+
+
+def test_fractions_in_percent_and_points() -> None:
+    assert metric_text("accuracy", 0.893) == "89.30 %"
+    assert gain_text("accuracy", 0.012) == "+1.20 points"
+    assert gain_text("accuracy", -0.012) == "\u22121.20 points"
+    assert metric_text("MSE", 0.01234) == "0.01234"
+    assert metric_text("R2", -0.5) == "\u22120.5"
+    assert not is_fraction("MSE")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.42, "0.4 s"), (41.6, "42 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (7_800, "2 h 10 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_bits() -> None:
+    assert bits_text(32) == "float"
+    assert bits_text(3) == "3"
