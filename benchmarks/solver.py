@@ -13,7 +13,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
-from mpsearch.search.solve import reachable, solve
+from mpsearch.engine.solve import reachable, solve
 
 BITS = (2, 3, 4, 8)
 DEPTHS = (20, 60, 200, 2000)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mpsearch.config.hyperparameters import Hyperparameters as Settings
@@ -26,8 +27,8 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, to_device
 from mpsearch.network.trace import trace
-from mpsearch.search.problem import Problem
-from mpsearch.search.study import Hyperparameters, Rung, SearchSettings
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
@@ -172,8 +173,6 @@ def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, sp
 
 def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, progress: Progress) -> nn.Module:
     """Train the float network once; the cache keeps it for every later run of the same data, model, recipe and seed."""
-    from safetensors.torch import load_file, save_file
-
     assert config.float_recipe is not None
     recipe: Recipe = config.float_recipe.build()
     torch.manual_seed(config.seed)
@@ -185,31 +184,33 @@ def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, p
         folder
         / f"{config.model.factory.replace(':', '.').replace('/', '.')}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
     )
-    if file.exists():
-        model.load_state_dict(load_file(file, device=str(device)))
-        progress.say(f"float network: read from the cache ({file})")
-        return model
+    if not file.exists():
+        _train_float(config, model, splits, recipe, file, device, progress)
+        # From the file again: what a later run will read, memory layout included.
+        model = build_model(config.model.factory, **config.model.options).to(device)
+    model.load_state_dict(load_file(file, device=str(device)))
+    progress.say(f"float network: {file}")
+    return model
+
+
+def _train_float(
+    config: StudyConfig, model: nn.Module, splits: Splits, recipe: Recipe, file: Path, device: torch.device, progress: Progress
+) -> None:
+    """Train the float network into `file`.
+
+    Raises:
+        ModelError: its validation loss is not finite.
+    """
     checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
+        hooks = Hooks(on_step=lambda done, total: bar.update(done, total))
         model.to(memory_format=torch.channels_last)
-        train(
-            model,
-            [],
-            splits.train,
-            splits.task,
-            recipe,
-            device=device,
-            seed=config.seed,
-            hooks=Hooks(on_step=lambda done, total: bar.update(done, total)),
-            checkpoint=checkpoint,
-        )
-        model.to(memory_format=torch.contiguous_format)
-    score = evaluate(model, splits.validation, splits.task, device=device)
+        train(model, [], splits.train, splits.task, recipe, device=device, seed=config.seed, hooks=hooks, checkpoint=checkpoint)
+        score = evaluate(model, splits.validation, splits.task, device=device)
+        bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")
     if not math.isfinite(score.loss):
         raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")
     temporary = file.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
     temporary.replace(file)
     checkpoint.delete()
-    progress.say(f"float network: trained, validation {splits.task.metric_name} {score.metric:.4f}")
-    return model

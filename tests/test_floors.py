@@ -17,7 +17,7 @@ FLOORS = (
     {"costs", "methods"},
     {"training"},
     {"signals"},
-    {"search"},
+    {"engine"},
     {"export"},
     {"report"},
     {"config"},
@@ -32,7 +32,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("data", "mpsearch.training.task"), ("cli", "mpsearch")}
 DOORS = {
     "click": {"cli"},
-    "optuna": {"search", "experiment", "doctor"},
+    "optuna": {"engine", "experiment", "doctor"},
     "plotly": {"report"},
     "pydantic": {"config"},
     "safetensors": {"export", "experiment", "models", "training", "quant"},

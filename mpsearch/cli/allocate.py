@@ -26,7 +26,7 @@ def allocate(out: Path | None, **flags: Any) -> None:
     from mpsearch.pipeline import allocate as solve
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import allocation_table
-    from mpsearch.search.solve import reachable
+    from mpsearch.engine.solve import reachable
 
     results, progress = consoles()
     space, costs, solution = solve(config, RichProgress(progress))

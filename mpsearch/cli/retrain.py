@@ -28,4 +28,5 @@ def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None
     from mpsearch.report.terminal import print_summary
 
     results, progress = consoles(quiet=quiet)
-    print_summary(train(config, allocation, run_dir, command_line(), progress), results)
+    directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
+    print_summary(train(config, allocation, directory, command_line(), progress), results, directory)

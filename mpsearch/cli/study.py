@@ -26,4 +26,5 @@ def study(run_dir: Path | None, quiet: bool, **flags: Any) -> None:
     from mpsearch.report.terminal import print_summary
 
     results, progress = consoles(quiet=quiet)
-    print_summary(run_study(config, run_dir, command_line(), progress), results)
+    directory = run_dir or Path("runs") / config.run_name
+    print_summary(run_study(config, directory, command_line(), progress), results, directory)

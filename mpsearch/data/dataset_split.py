@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.random_stream import RandomStream
+from mpsearch.data.loading import load_batches
+from mpsearch.data.random_stream import reseed
 from mpsearch.data.split import Batch, count_steps, pair, sample_rows
 
-__all__ = ["DatasetSplit", "checked_batch", "one_line"]
+__all__ = ["DatasetSplit"]
 
 
 class DatasetSplit:
@@ -82,11 +83,7 @@ class DatasetSplit:
             drop_last=drop_last,
             generator=generator,
         )
-        try:
-            for batch in loader:
-                yield checked_batch(batch)
-        except DataError as error:
-            raise DataError(one_line(error)) from error
+        return load_batches(loader, seed)
 
     def take(self, n: int, seed: int) -> DatasetSplit:
         """A fixed subset."""
@@ -98,33 +95,14 @@ class DatasetSplit:
 
 
 class _Seeded(Dataset[Any]):
-    """Each item under random state of its own, so that neither the number of workers nor what else draws changes it."""
+    """Each item drawn after seeding, so that neither the number of workers nor other draws change it; the reader restores the state."""
 
     def __init__(self, dataset: Dataset[Any], seed: int) -> None:
         self._dataset = dataset
         self._seed = seed
 
     def __getitem__(self, index: int) -> Any:
-        with RandomStream(self._seed * 1_000_003 + index).active():
-            item = self._dataset[index]
+        reseed(self._seed * 1_000_003 + index)
+        item = self._dataset[index]
         pair(item)
         return item
-
-
-def checked_batch(batch: object) -> Batch:
-    """The batch as (inputs, targets).
-
-    Raises:
-        DataError: it is something else, or its targets are no tensor.
-    """
-    inputs, targets = pair(batch)
-    if not isinstance(targets, Tensor):
-        raise DataError(
-            f"targets must come out of the loader as a tensor, not {type(targets).__name__}; let each target be a number or a tensor"
-        )
-    return inputs, targets
-
-
-def one_line(error: DataError) -> str:
-    """The message alone; a worker process sends its whole traceback along."""
-    return str(error).strip().rpartition("\n")[2].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")

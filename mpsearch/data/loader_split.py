@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.dataset_split import DatasetSplit, checked_batch, one_line
+from mpsearch.data.dataset_split import DatasetSplit
+from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import RandomStream
 from mpsearch.data.split import Batch, Split, require_some, sample_rows
 
@@ -62,20 +63,9 @@ class LoaderSplit:
         Raises:
             DataError: a batch that is not (inputs, targets).
         """
-        stream = RandomStream(seed)
         if self.loader.generator is not None:
             self.loader.generator.manual_seed(seed)
-        try:
-            with stream.active():
-                batches = iter(self.loader)
-            while True:
-                with stream.active():
-                    batch = next(batches, None)
-                if batch is None:
-                    return
-                yield checked_batch(batch)
-        except DataError as error:
-            raise DataError(one_line(error)) from error
+        return load_batches(self.loader, seed)
 
     def take(self, n: int, seed: int) -> Split:
         """A fixed subset; of a loader that does not say which items it draws, the first `n`, kept in memory."""

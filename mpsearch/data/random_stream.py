@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["RandomStream"]
+__all__ = ["RandomStream", "reseed"]
 
 
 class RandomStream:
@@ -37,6 +37,13 @@ class RandomStream:
         finally:
             self._state = _current()
             _install(outer)
+
+
+def reseed(seed: int) -> None:
+    """Start the global random state of torch (CPU), NumPy and Python anew; microseconds, where swapping it takes a few hundred."""
+    torch.default_generator.manual_seed(seed % 2**63)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def _current() -> tuple[Any, ...]:

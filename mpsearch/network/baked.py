@@ -133,12 +133,12 @@ def bake(network: Network) -> Parts:
             scales, scale_exponent = to_half((steps * gain).cpu())
             codes = codes.cpu()
         if bias is not None:
-            bias = bias.cpu()
+            bias = bias.cpu().clone()  # the network goes on to other allocations
             if layer.norm:
                 bias, bias_exponent = to_half(bias)
         act = network.act_quantizer(layer)
         if act is not None and choice.act_bits != FLOAT_BITS:
-            act_step = act.step_value().detach().float().cpu()
+            act_step = act.step_value().detach().float().cpu().clone()
         for value in (stored_weight, scales, bias, act_step):
             if value is not None and not bool(torch.isfinite(value).all()):
                 raise ModelError(f"layer '{layer.name}' has values that are not finite; lower the learning rate or choose more bits")

@@ -21,8 +21,8 @@ from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.directory import ARTIFACT, BITS, write_text
 from mpsearch.pipeline.retraining import float_bytes
-from mpsearch.search.problem import Evaluator
-from mpsearch.search.solve import reachable
+from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.solve import reachable
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
-from mpsearch.search.problem import Evaluator
-from mpsearch.search.propose import Proposer
-from mpsearch.search.solve import Solution, check_budgets, solve
-from mpsearch.search.study import best_record, run_trials
+from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.propose import Proposer
+from mpsearch.engine.solve import Solution, check_budgets, solve
+from mpsearch.engine.study import best_record, run_trials
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
 from mpsearch.training.compiled import Compiler
@@ -37,18 +37,16 @@ if TYPE_CHECKING:
 __all__ = ["allocate", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]
 
 
-def run_study(config: StudyConfig, run_dir: Path | None, command: str, console: Console) -> Summary:
+def run_study(config: StudyConfig, directory: Path, command: str, console: Console) -> Summary:
     """What `mpsearch study` does."""
     progress = _rich(console)
-    directory = run_dir or Path("runs") / config.run_name
     with claimed(directory, config, command):
         return finished(directory) or run(build_experiment(config, progress), directory, command, progress)
 
 
-def retrain(config: StudyConfig, allocation: Allocation, run_dir: Path | None, command: str, console: Console) -> Summary:
+def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, console: Console) -> Summary:
     """Train, export and report one given allocation; no search."""
     progress = _rich(console)
-    directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
     with claimed(directory, config, command, extra=allocation.key()):
         return finished(directory) or run(build_experiment(config, progress), directory, command, progress, allocation=allocation)
 
@@ -205,7 +203,7 @@ def _steps_to_come(experiment: Experiment) -> int:
     config = experiment.config
     trained = sum(rung.epochs for rung in config.search.rungs)
     epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
-    return int(epochs * len(experiment.splits.train) / config.recipe.build().batch_size)
+    return int(epochs * experiment.splits.train.steps(config.recipe.build().batch_size))
 
 
 def _why(trials: list[Record]) -> str:

@@ -46,5 +46,6 @@ footer {{ color: var(--muted); font-size: 0.88rem; margin-top: 26px; }}
 @media (max-width: 640px) {{ .wrap {{ padding: 0 12px 40px; }} section {{ padding: 18px 14px; }} h1 {{ font-size: 1.6rem; }} }}
 @media print {{ body {{ background: #fff; }} .wrap {{ max-width: none; padding: 0; }}
   nav, .modebar-container {{ display: none !important; }}
-  section {{ border: 0; padding: 12px 0; }} figure, .tile, tr {{ break-inside: avoid; }} .scroll {{ overflow: visible; }} }}
+  section {{ border: 0; padding: 12px 0; }} figure, .tile, tr {{ break-inside: avoid; }}
+  h2, h2 + p {{ break-after: avoid; }} .scroll {{ overflow: visible; }} }}
 """

@@ -121,7 +121,9 @@ def linear_by_gradient(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
 
 def linear_by_replay(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
     """As `linear_products` through `δW_k x`."""
-    return torch.stack([(F.linear(x, delta) * g).flatten(1).sum(1) for delta in deltas], 1)
+    rows, slopes = x.reshape(-1, x.shape[2]), g.reshape(len(g), -1)
+    # One plain matrix product each: a batched one on transposed windows is many times slower.
+    return torch.stack([(F.linear(rows, delta).view_as(slopes) * slopes).sum(1) for delta in deltas], 1)
 
 
 def conv_products(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:

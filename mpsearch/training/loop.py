@@ -82,7 +82,7 @@ def train(
         return hooks.curve
     forward = compiled or (lambda inputs: call(model, inputs))
     optimizer = _optimizer(model, quantizer_parameters, recipe)
-    steps_per_epoch = -(-len(split) // recipe.batch_size)
+    steps_per_epoch = split.steps(recipe.batch_size)
     total = recipe.epochs * steps_per_epoch
     torch.manual_seed(seed)
     step = 0

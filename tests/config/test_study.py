@@ -201,7 +201,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
             r"mine\.yaml: efforts\.quick: retrain\.epocs: unknown key; did you mean 'epochs'\?",
         ),
         ("retrain: {epochs: 2}", "data: {source: x}", r"mine\.yaml: efforts\.quick\.data: unknown key"),
-        ("  lsq: {}", "  lsq: {gird: twos}", r"mine\.yaml: methods\.lsq\.gird: unknown key; did you mean 'grid'\?"),
+        ("  ste: {grid: half}", "  ste: {gird: twos}", r"mine\.yaml: methods\.ste\.gird: unknown key; did you mean 'grid'\?"),
     ],
 )
 def test_errors_in_a_file_name_the_file(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ every_signal = pytest.mark.parametrize("name", SIGNALS.names())
 FLOAT = 32
 
 
-def _inputs(model: nn.Module | None = None, **more: object) -> SignalInputs:
+def _inputs(model: nn.Module | None = None, **more: Any) -> SignalInputs:
     torch.manual_seed(0)
     model = trained_statistics(Depthwise()) if model is None else model
     x, y = torch.randn(12, 1, 8, 8), torch.randint(10, (12,))

@@ -33,7 +33,7 @@ class FrontInfo:
         limit: budget on this cost, in its unit; `None` if there is none.
         limit_text: the budget as it was asked for.
         log_axis: whether the amounts span enough for a logarithmic axis.
-        view: (low, high) of the metric worth looking at first: the references and the trials of the deepest rung.
+        view: (low, high) of the metric worth looking at first: the references and the trials beyond the first rung.
         hidden: how many trials lie outside that view.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".

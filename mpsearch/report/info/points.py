@@ -87,7 +87,7 @@ def higher_is_better(scores: Sequence[Score]) -> bool:
 def close_up(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[float], up: bool) -> tuple[tuple[float, float], int]:
     """The range of the metric worth looking at first, and how many points lie outside.
 
-    Everything, unless the trials of the deepest rung and the anchors fill only a small part of it: then those.
+    Everything, unless the trials beyond the first rung and the anchors fill only a small part of it: then those.
 
     Args:
         points: N points.
@@ -101,7 +101,8 @@ def close_up(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[fl
     everything = [p.metric for p in points] + list(anchors)
     if not everything:
         return (0.0, 1.0), 0
-    closest = [p.metric for p in points if p.rung == rungs[-1]] + list(anchors)
+    trained = rungs[1:] or rungs
+    closest = [p.metric for p in points if p.rung in trained] + list(anchors)
     low, high = min(everything), max(everything)
     near_low, near_high = min(closest), max(closest)
     if near_high > near_low and high - low > _ZOOM_FROM * (near_high - near_low):

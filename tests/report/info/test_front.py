@@ -77,7 +77,7 @@ def test_an_empty_front_says_why(trials: tuple[Record, ...], reason: str) -> Non
     assert reason in info.empty
 
 
-def test_close_up_leaves_out_what_would_squeeze_the_deepest_rung() -> None:
+def test_close_up_leaves_out_what_would_squeeze_the_trained_trials() -> None:
     untrained = make_trial(0, size=100, metric=0.10, rung="ptq")
     trained = [make_trial(number, size=100 * number, metric=0.86 + 0.01 * number, rung="short") for number in (1, 2, 3)]
     info = front_info(_with_trials(untrained, *trained))

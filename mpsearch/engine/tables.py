@@ -14,7 +14,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.search.knapsack import Knapsack
+from mpsearch.engine.knapsack import Knapsack
 
 __all__ = ["admitted", "aligned", "allocation_of", "cost_of", "grouped", "knapsack", "reachable", "total"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.search.enumeration import TooWide, enumerate_core
-from mpsearch.search.highs import branch, prices
-from mpsearch.search.knapsack import Core, Knapsack
+from mpsearch.engine.enumeration import TooWide, enumerate_core
+from mpsearch.engine.highs import branch, prices
+from mpsearch.engine.knapsack import Core, Knapsack
 
 __all__ = ["Packing", "pack"]
 

@@ -19,8 +19,8 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.search.enumeration import TooWide
-from mpsearch.search.solve import check_budgets, meets, monotone, reachable, solve
+from mpsearch.engine.enumeration import TooWide
+from mpsearch.engine.solve import check_budgets, meets, monotone, reachable, solve
 
 CHOICES = tuple(Choice(bits) for bits in (2, 4, 6, 8))
 
@@ -143,7 +143,7 @@ def test_branch_and_bound_equals_brute_force(unit: int, monkeypatch: pytest.Monk
     def too_wide(*_: object) -> None:
         raise TooWide
 
-    monkeypatch.setattr("mpsearch.search.packing.enumerate_core", too_wide)
+    monkeypatch.setattr("mpsearch.engine.packing.enumerate_core", too_wide)
 
     @settings(deadline=None, max_examples=100)
     @given(problems(unit=unit))
@@ -157,7 +157,7 @@ def test_branch_and_bound_writes_nothing_to_standard_output(monkeypatch: pytest.
     def too_wide(*_: object) -> None:
         raise TooWide
 
-    monkeypatch.setattr("mpsearch.search.packing.enumerate_core", too_wide)
+    monkeypatch.setattr("mpsearch.engine.packing.enumerate_core", too_wide)
     for seed in range(5):
         solve(*random_problem(seed, length=40))
     assert capfd.readouterr().out == ""
@@ -392,8 +392,8 @@ def test_an_unproven_answer_says_how_far_it_may_be_off(seed: int, monkeypatch: p
 
     problem = random_problem(seed, length=60)
     best = solve(*problem)
-    monkeypatch.setattr("mpsearch.search.packing.enumerate_core", too_wide)
-    monkeypatch.setattr("mpsearch.search.highs._MOST_NODES", 1)
+    monkeypatch.setattr("mpsearch.engine.packing.enumerate_core", too_wide)
+    monkeypatch.setattr("mpsearch.engine.highs._MOST_NODES", 1)
     hasty = solve(*problem)
     assert best.optimal
     assert hasty.optimal == (hasty.gap == 0.0)

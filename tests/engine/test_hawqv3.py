@@ -15,7 +15,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import Space
 from mpsearch.core.table import Table
-from mpsearch.search.solve import solve
+from mpsearch.engine.solve import solve
 
 # Trace of the weight Hessian over the number of weights.
 TRACE = [

@@ -9,8 +9,8 @@ from mpsearch.core.budget import Budget, format_amount
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.search.packing import pack
-from mpsearch.search.tables import admitted, allocation_of, cost_of, knapsack, reachable, total
+from mpsearch.engine.packing import pack
+from mpsearch.engine.tables import admitted, allocation_of, cost_of, knapsack, reachable, total
 
 __all__ = ["out_of_reach", "refusal"]
 

@@ -18,7 +18,7 @@ from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
-from mpsearch.search.solve import meets
+from mpsearch.engine.solve import meets
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
@@ -135,7 +135,7 @@ class Evaluator:
             teacher=self.teacher(),
             hooks=hooks,
             checkpoint=checkpoint,
-            compiled=self._compiler.compiled(network.model, steps=recipe.epochs * -(-len(split) // recipe.batch_size)),
+            compiled=self._compiler.compiled(network.model, steps=recipe.epochs * split.steps(recipe.batch_size)),
         )
 
     def control(

@@ -20,8 +20,8 @@ from mpsearch.core.table import Table
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
 from mpsearch.network.calibrate import Calibration
-from mpsearch.search.problem import Problem
-from mpsearch.search.propose import Proposer, uniform_candidates
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.propose import Proposer, uniform_candidates
 from mpsearch.training.task import Task
 
 

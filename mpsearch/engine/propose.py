@@ -17,8 +17,8 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.record import Record
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.search.problem import Problem
-from mpsearch.search.solve import solve
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.solve import solve
 
 __all__ = ["Proposer", "uniform_candidates"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.search.knapsack import Core, Found, Knapsack
+from mpsearch.engine.knapsack import Core, Found, Knapsack
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -12,9 +12,9 @@ from mpsearch.core.budget import Budget, format_amount
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.search.packing import pack
-from mpsearch.search.refusal import out_of_reach, refusal
-from mpsearch.search.tables import admitted, aligned, allocation_of, cost_of, knapsack, reachable, total
+from mpsearch.engine.packing import pack
+from mpsearch.engine.refusal import out_of_reach, refusal
+from mpsearch.engine.tables import admitted, aligned, allocation_of, cost_of, knapsack, reachable, total
 
 __all__ = ["Solution", "check_budgets", "meets", "monotone", "reachable", "solve"]
 

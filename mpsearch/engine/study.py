@@ -25,8 +25,8 @@ from mpsearch.core.errors import BudgetError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
 from mpsearch.methods.base import Method
-from mpsearch.search.problem import Evaluator, Problem, with_epochs
-from mpsearch.search.propose import Proposer
+from mpsearch.engine.problem import Evaluator, Problem, with_epochs
+from mpsearch.engine.propose import Proposer
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "run_trials"]

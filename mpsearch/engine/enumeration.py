@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.search.knapsack import Core, Found, Knapsack
+from mpsearch.engine.knapsack import Core, Found, Knapsack
 
 __all__ = ["TooWide", "enumerate_core"]
 
