@@ -21,14 +21,14 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, to_device
 from mpsearch.network.trace import trace
-from mpsearch.engine.problem import Problem
-from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train

@@ -23,10 +23,10 @@ def allocate(out: Path | None, **flags: Any) -> None:
 
     from mpsearch.config import dump_bits
     from mpsearch.core.budget import format_amount
+    from mpsearch.engine.solve import reachable
     from mpsearch.pipeline import allocate as solve
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import allocation_table
-    from mpsearch.engine.solve import reachable
 
     results, progress = consoles()
     space, costs, solution = solve(config, RichProgress(progress))

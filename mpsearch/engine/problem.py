@@ -14,11 +14,11 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.engine.solve import meets
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
-from mpsearch.engine.solve import meets
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate

@@ -24,9 +24,9 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
-from mpsearch.methods.base import Method
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.propose import Proposer
+from mpsearch.methods.base import Method
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "run_trials"]

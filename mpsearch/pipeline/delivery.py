@@ -15,14 +15,14 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.table import Table
+from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.solve import reachable
 from mpsearch.experiment import Experiment
 from mpsearch.export.packed import read_artifact, write_artifact
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.directory import ARTIFACT, BITS, write_text
 from mpsearch.pipeline.retraining import float_bytes
-from mpsearch.engine.problem import Evaluator
-from mpsearch.engine.solve import reachable
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record
 from mpsearch.data.base import Split
-from mpsearch.experiment import Experiment, search_settings
-from mpsearch.network.baked import Parts, bake
-from mpsearch.pipeline.directory import write_text
 from mpsearch.engine.problem import Evaluator, with_epochs
 from mpsearch.engine.propose import uniform_candidates
 from mpsearch.engine.study import Hyperparameters, best_record, climb
+from mpsearch.experiment import Experiment, search_settings
+from mpsearch.network.baked import Parts, bake
+from mpsearch.pipeline.directory import write_text
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 

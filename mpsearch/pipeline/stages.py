@@ -14,16 +14,16 @@ from mpsearch.core.record import Record, Score
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
+from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.propose import Proposer
+from mpsearch.engine.solve import Solution, check_budgets, solve
+from mpsearch.engine.study import best_record, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
 from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
-from mpsearch.engine.problem import Evaluator
-from mpsearch.engine.propose import Proposer
-from mpsearch.engine.solve import Solution, check_budgets, solve
-from mpsearch.engine.study import best_record, run_trials
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
 from mpsearch.training.compiled import Compiler

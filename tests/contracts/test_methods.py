@@ -59,7 +59,6 @@ def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> 
     )
 
 
-
 @pytest.fixture(params=METHODS.names())
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -19,9 +19,9 @@ from mpsearch.core.space import Space
 from mpsearch.core.table import Table
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
-from mpsearch.network.calibrate import Calibration
 from mpsearch.engine.problem import Problem
 from mpsearch.engine.propose import Proposer, uniform_candidates
+from mpsearch.network.calibrate import Calibration
 from mpsearch.training.task import Task
 
 
