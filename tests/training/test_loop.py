@@ -13,7 +13,7 @@ from mpsearch.core.errors import TrainingDiverged
 from mpsearch.data.base import TensorSplit
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import Hooks, train
+from mpsearch.training.loop import Hooks, settle, train
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
 
@@ -129,3 +129,13 @@ def test_zero_epochs_train_nothing() -> None:
     before = state(model)
     assert train(model, [], data(), TASK, Recipe(epochs=0), device=CPU, seed=0) == []
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
+
+
+def test_batchnorm_is_reestimated_on_images_as_training_saw_them() -> None:
+    """An augmentation that moves the mean moves the statistics with it; without augmentation they are those of the plain data."""
+    x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    split = TensorSplit(x, torch.zeros(64, dtype=torch.long), augment=lambda images, generator: images + 7.0)
+    for augment, mean in ((True, x.mean(0) + 7.0), (False, x.mean(0))):
+        model = nn.Sequential(nn.BatchNorm1d(5))
+        settle(model, split, Recipe(reestimate=64, augment=augment), device=CPU, seed=0)
+        torch.testing.assert_close(model[0].running_mean, mean)
