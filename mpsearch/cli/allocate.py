@@ -33,8 +33,7 @@ def allocate(out: Path | None, **flags: Any) -> None:
     results.print(allocation_table(solution.allocation, space.layers, costs, config.limits))
     for budget in config.limits:
         low, high = (format_amount(budget.cost, amount) for amount in reachable(space, costs[budget.cost]))
-        used, unused = (format_amount(budget.cost, amounts[budget.cost]) for amounts in (solution.amounts, solution.slack))
-        results.print(f"{budget.cost}: {used} of {budget}, {unused} unused; this space reaches {low} to {high}")
+        results.print(f"{budget.cost}: this space reaches {low} to {high}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(dump_bits(solution.allocation), encoding="utf-8")
