@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mpsearch.core.space import ResolvedSpace, Space
     from mpsearch.core.summary import Summary
     from mpsearch.core.table import Table
+    from mpsearch.training.recipe import Recipe
+    from mpsearch.training.task import Task
 
 __version__ = "0.1.0"
 
@@ -30,6 +32,7 @@ __all__ = [
     "Choice",
     "Layer",
     "MpsearchError",
+    "Recipe",
     "Record",
     "ResolvedSpace",
     "Result",
@@ -38,6 +41,7 @@ __all__ = [
     "StudyConfig",
     "Summary",
     "Table",
+    "Task",
     "UsageError",
     "load",
     "load_space",
@@ -53,6 +57,7 @@ _HOMES = {
     "Choice": "mpsearch.core.choice",
     "Layer": "mpsearch.core.layer",
     "MpsearchError": "mpsearch.core.errors",
+    "Recipe": "mpsearch.training.recipe",
     "Record": "mpsearch.core.record",
     "ResolvedSpace": "mpsearch.core.space",
     "Result": "mpsearch.api",
@@ -61,6 +66,7 @@ _HOMES = {
     "StudyConfig": "mpsearch.config",
     "Summary": "mpsearch.core.summary",
     "Table": "mpsearch.core.table",
+    "Task": "mpsearch.training.task",
     "UsageError": "mpsearch.core.errors",
     "load": "mpsearch.api",
     "load_space": "mpsearch.config",

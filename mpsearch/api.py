@@ -178,7 +178,7 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
         model = build_model(artifact.model, **dict(artifact.options))
     elif isinstance(model, str):
         model = build_model(model, **dict(artifact.options))
-    return artifact.install(model.cpu())
+    return artifact.install(model).cpu()
 
 
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:

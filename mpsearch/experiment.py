@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
     torch.manual_seed(config.seed)
     if config.model.weights_path is None and config.float_recipe is not None:
         model = _float_baseline(config, splits, device, progress)
-    model = model.to(device).eval()
+    model = copy.deepcopy(model).to(device).eval()  # the user's own stays where and as it is
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     layers = trace(model, to_device(batch, device))
     if splits.task.name == "classification":

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpsearch.core.errors import RunDirectoryError
+from mpsearch.core.errors import RunDirectoryError, UsageError
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
@@ -50,7 +50,7 @@ class Clock:
 
 @contextmanager
 def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "") -> Iterator[None]:
-    """The run directory, made or checked to hold the same study.
+    """The run directory, made or checked to hold the same study; a request that cannot be met leaves no fresh one behind.
 
     Raises:
         RunDirectoryError: it holds another study, or something else altogether.
@@ -63,10 +63,20 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
             raise RunDirectoryError(
                 f"{directory} holds another study ('{held['command']}'); give another --run-dir, or delete that folder to start afresh"
             )
-    elif directory.exists() and any(directory.iterdir()):
+    elif directory.exists() and any(not entry.name.startswith(".run.json.") for entry in directory.iterdir()):
         raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
-    else:
+    fresh = not file.exists()
+    if fresh:
         directory.mkdir(parents=True, exist_ok=True)
-        write_text(directory / "study.yaml", config.to_yaml())
         write_text(file, json.dumps({"fingerprint": identity, "command": command}))
-    yield
+    study = directory / "study.yaml"
+    if not study.exists():  # a run killed right after its claim has none
+        write_text(study, config.to_yaml())
+    try:
+        yield
+    except UsageError:
+        if fresh and {entry.name for entry in directory.iterdir()} == {file.name, study.name}:
+            file.unlink()
+            study.unlink()
+            directory.rmdir()
+        raise

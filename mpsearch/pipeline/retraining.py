@@ -61,7 +61,8 @@ def retrained(
             )
         except TrainingDiverged as error:
             raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
-    parts, found, note = bake(network), evaluator.score(network), ""
+    parts, note = bake(network), ""
+    found = evaluator.score_parts(parts)
     if (found.error, found.loss) > (calibrated.error, calibrated.loss):
         note = "Training ended above the validation error of calibration alone, so the calibrated network is delivered; try a lower lr."
         parts, found = calibrated_parts, calibrated

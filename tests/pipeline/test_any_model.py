@@ -174,6 +174,7 @@ def test_budget_below_the_smallest_says_that_number(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match=r"below the smallest") as caught:
         small(tmp_path, budget="100B")
     assert caught.value.smallest is not None
+    assert not (tmp_path / "run").exists()
     assert f"{caught.value.smallest:,.0f} B" in str(caught.value)
 
 
@@ -243,3 +244,29 @@ def test_same_seed_same_run_and_finished_run_is_only_read(tmp_path: Path) -> Non
     again = small(tmp_path / "a", effort="thorough", trials=4)
     assert again.path.read_bytes() == first.path.read_bytes()
     assert again.summary.trials == first.summary.trials
+
+
+def test_the_users_model_keeps_its_mode_and_the_claim_survives_a_kill(tmp_path: Path) -> None:
+    """A run killed between claiming its directory and stating its study goes on."""
+    first = small(tmp_path / "a")
+    (tmp_path / "a" / "run" / "summary.json").unlink()
+    (tmp_path / "a" / "run" / "study.yaml").unlink()
+    assert small(tmp_path / "a").path.read_bytes() == first.path.read_bytes()
+    torch.manual_seed(0)
+    x, y = vectors()
+    model = mlp().train()
+    mpsearch.search(
+        model,
+        TensorDataset(x[:160], y[:160]),
+        TensorDataset(x[160:], y[160:]),
+        budget="3bit",
+        recipe=RECIPE,
+        images=32,
+        trials=2,
+        epochs=1,
+        effort="quick",
+        signals=["fisher"],
+        run_dir=tmp_path / "b",
+        progress=False,
+    )
+    assert all(module.training for module in model.modules())
