@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
@@ -18,6 +19,7 @@ from mpsearch.engine.solve import meets
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call, to_device
 from mpsearch.network.network import Network
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from mpsearch.data.base import Split
 
 __all__ = ["Evaluator", "Problem"]
+
+_CALIBRATION_IMAGES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,7 @@ class Evaluator:
         self._compiler = compiler
         self._networks: dict[str, Network] = {}
         self._teacher: nn.Module | None = None
+        self._reference: list[tuple[Any, Tensor]] | None = None
 
     def begin(self, allocation: Allocation, method: Method) -> Network:
         """The float network with calibrated quantizers at `allocation`."""
@@ -95,8 +100,11 @@ class Evaluator:
         network.begin(allocation)
         return network
 
-    def ptq(self, network: Network, recipe: Recipe) -> Score:
-        """Re-estimate BatchNorm and score."""
+    def ptq(self, network: Network, method: Method, recipe: Recipe) -> Score:
+        """Let the method improve its calibration, re-estimate BatchNorm, and score."""
+        network.model.eval()
+        with torch.no_grad():
+            method.calibrate(network, partial(self._divergence, network))
         settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
         return self.score(network)
 
@@ -117,12 +125,7 @@ class Evaluator:
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
         """
-        hooks = Hooks(
-            penalty=lambda progress: method.penalty(network, progress),
-            after_step=lambda progress: method.after_step(network, progress),
-            on_step=on_step,
-            on_epoch=on_epoch,
-        )
+        hooks = replace(Hooks.of(method, network), on_step=on_step, on_epoch=on_epoch)
         split = self.problem.train if split is None else split
         return train(
             network.model,
@@ -135,7 +138,7 @@ class Evaluator:
             teacher=self.teacher(),
             hooks=hooks,
             checkpoint=checkpoint,
-            compiled=self._compiler.compiled(network.model, steps=recipe.epochs * split.steps(recipe.batch_size)),
+            compiled=self._compiler.compiled(network.model, recipe.epochs * split.steps(recipe.batch_size)) if method.compilable else None,
         )
 
     def control(
@@ -174,6 +177,16 @@ class Evaluator:
         problem = self.problem
         baked = install(problem.model, problem.space.layers, parts)
         return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
+
+    def _divergence(self, network: Network) -> float:
+        """Mean divergence from the float network on fixed, plain training images: what calibration without training goes by."""
+        problem = self.problem
+        if self._reference is None:
+            images = problem.train.take(min(_CALIBRATION_IMAGES, len(problem.train)), problem.seed)
+            batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in images.batches(256)]
+            self._reference = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
+        apart = [problem.task.divergence(reference, call(network.model, inputs)) for inputs, reference in self._reference]
+        return float(torch.cat(apart).mean())
 
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""

@@ -202,7 +202,7 @@ def climb(
             if scores and not to_the_top and not _promoted(rung, record, scores, records):
                 break
             if rung.epochs == 0:
-                score = evaluator.ptq(network, chosen.recipe)
+                score = evaluator.ptq(network, chosen.method, chosen.recipe)
             else:
                 if not any(r.epochs for r in settings.rungs if r.name in scores):
                     chosen = choose()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -13,12 +14,38 @@ from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.grid import GridStyle
 
-__all__ = ["Method"]
+__all__ = ["Batch", "Method"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training step as the loop sees it between forward and backward.
+
+    Args:
+        inputs: to the network, on its device.
+        targets: on the same device.
+        outputs: of the quantized network.
+        loss: `[]`, what the recipe makes of them: task loss, distillation or both.
+        task_loss: `(outputs, targets) → []`.
+        divergence: `(reference outputs, outputs) → [N]` in nats.
+        progress: share of the training done, from 0 to 1.
+    """
+
+    inputs: Any
+    targets: Tensor
+    outputs: Tensor
+    loss: Tensor
+    task_loss: Callable[[Tensor, Tensor], Tensor]
+    divergence: Callable[[Tensor, Tensor], Tensor]
+    progress: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """Base of all methods; the object is its hyperparameters.
+
+    Order of the hooks: `begin` (the network takes an allocation) → `calibrate` (before it is scored untrained) → for each step
+    `objective`, backward, `before_step`, the optimizer, `after_step` → `after_epoch` → `learned_bits`.
 
     Args:
         grid: weight grid from 2 bits up: `twos`, `narrow` or `half` (see `mpsearch.quant.grid`).
@@ -30,6 +57,9 @@ class Method(ABC):
     description: ClassVar[str]
     """One line for `mpsearch list`."""
 
+    compilable: ClassVar[bool] = True
+    """Whether the training forward runs in one compiled graph for all allocations; others train eagerly."""
+
     grid: GridStyle = "twos"
 
     @abstractmethod
@@ -40,9 +70,28 @@ class Method(ABC):
     def act_quantizer(self) -> ActQuantizer:
         """A fresh module for one layer's input."""
 
-    def penalty(self, network: Network, progress: float) -> Tensor | None:
-        """Regularizer added to the loss, or None; `progress` goes from 0 to 1 over the training."""
-        return None
+    def begin(self, network: Network) -> None:  # noqa: B027
+        """The network has just taken an allocation: reset what the method keeps beside the quantizers."""
+
+    def calibrate(self, network: Network, loss: Callable[[], float]) -> None:  # noqa: B027
+        """Improve the calibrated network without training; `loss` is its divergence from the float network on fixed training images.
+
+        Called without gradients and in evaluation mode, before BatchNorm is re-estimated.
+        """
+
+    def objective(self, network: Network, batch: Batch) -> Tensor:
+        """What is minimised: `batch.loss`, with whatever the method adds or puts in its place."""
+        return batch.loss
+
+    def before_step(self, network: Network, progress: float) -> None:  # noqa: B027
+        """After backward, before the optimizer, without gradients: clip or rewrite gradients, blend weights."""
 
     def after_step(self, network: Network, progress: float) -> None:  # noqa: B027
-        """Called after each optimizer step, without gradients: projections, annealing."""
+        """After each optimizer step, without gradients: projections, annealing."""
+
+    def after_epoch(self, network: Network, progress: float) -> None:  # noqa: B027
+        """At each epoch's end, without gradients, before BatchNorm is re-estimated and the epoch is scored."""
+
+    def learned_bits(self, network: Network) -> Mapping[str, float] | None:
+        """Weight bits by layer name that the training has found, or None from a method that takes bits as given."""
+        return None

@@ -34,6 +34,9 @@ class QuantizerFactory(Protocol):
     def act_quantizer(self) -> ActQuantizer:
         """A fresh quantizer for one input."""
 
+    def begin(self, network: Network) -> None:
+        """Called when the network has taken an allocation."""
+
 
 class Network:
     """A copy of a float model under one method; `begin` starts it at an allocation.
@@ -111,6 +114,7 @@ class Network:
             else:
                 act.set_grid(choice.act_bits, act_grid(choice.act_bits, self._calibration.signed(layer.name)))
                 act.begin(self._calibration.act_step(layer.name, choice.act_bits))
+        self.method.begin(self)
 
     def _parametrization(self, layer: Layer) -> parametrize.ParametrizationList:
         module = self.model.get_submodule(layer.module)

@@ -55,7 +55,8 @@ class _Quantizer(nn.Module):
 class WeightQuantizer(_Quantizer, ABC):
     """Fake-quantizes one weight by output channel.
 
-    A method subclasses it, owns the state behind `steps`, and fills it in `begin`.
+    A method subclasses it, owns the state behind `steps`, and fills it in `begin`. One with a gradient of its own overrides `quantize`, one
+    that keeps its weights elsewhere `export` too; in evaluation mode `quantize` gives the values that `export` writes.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -75,9 +76,12 @@ class WeightQuantizer(_Quantizer, ABC):
         compiling = torch.compiler.is_compiling()
         if not compiling and self.bits == FLOAT_BITS:
             return weight
-        rows = self.rows.split(weight)
-        quantized = self.rows.join(fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.offset))
+        quantized = self.rows.join(self.quantize(self.rows.split(weight)))
         return torch.where(self.is_float, weight, quantized) if compiling else quantized
+
+    def quantize(self, rows: Tensor) -> Tensor:
+        """Float `[C, n]` → the same, quantized, with gradients."""
+        return fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.offset)
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ def retrained(
     recipe = with_epochs(hyper.recipe, config.retrain.epochs)
     network = evaluator.begin(start.allocation, hyper.method)
     started = time.monotonic()
-    calibrated = evaluator.ptq(network, recipe)
+    calibrated = evaluator.ptq(network, hyper.method, recipe)
     calibrated_parts = bake(network)
     if recipe.epochs == 0:
         return _kept(replace(start, rung="full", scores={**start.scores, "full": calibrated}), directory, name), calibrated_parts

@@ -6,14 +6,17 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import TrainingDiverged
+from mpsearch.methods.base import Batch, Method
 from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.inputs import call, to_device
+from mpsearch.network.network import Network
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.precision import autocast
 from mpsearch.training.recipe import Recipe
@@ -32,17 +35,31 @@ class Hooks:
     """What the caller wants done along the way; every default does nothing.
 
     Args:
-        penalty: progress in [0, 1] → regularizer added to the loss, or None.
+        objective: the step between forward and backward → what is minimised.
+        before_step: progress in [0, 1] → changes to gradients, after backward.
         after_step: progress → projections after each optimizer step.
+        after_epoch: progress → called at each epoch's end, before BatchNorm is re-estimated.
         on_step: (steps done, steps in all) → progress bars.
         on_epoch: epoch → numbers for the curve, such as a validation score; called in evaluation mode.
     """
 
-    penalty: Callable[[float], Tensor | None] = lambda progress: None
+    objective: Callable[[Batch], Tensor] = lambda batch: batch.loss
+    before_step: Callable[[float], None] = lambda progress: None
     after_step: Callable[[float], None] = lambda progress: None
+    after_epoch: Callable[[float], None] = lambda progress: None
     on_step: Callable[[int, int], None] = lambda done, total: None
     on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {}
     curve: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, method: Method, network: Network) -> Hooks:
+        """Those that the method answers."""
+        return cls(
+            objective=partial(method.objective, network),
+            before_step=partial(method.before_step, network),
+            after_step=partial(method.after_step, network),
+            after_epoch=partial(method.after_epoch, network),
+        )
 
 
 def train(
@@ -101,11 +118,21 @@ def train(
             with autocast(recipe.precision, device):
                 outputs = forward(inputs)
                 loss = _loss(task, outputs, targets, teacher, inputs, recipe)
-            extra = hooks.penalty(progress)
-            if extra is not None:
-                loss = loss + extra
+            loss = hooks.objective(
+                Batch(
+                    inputs=inputs,
+                    targets=targets,
+                    outputs=outputs,
+                    loss=loss,
+                    task_loss=task.loss,
+                    divergence=task.divergence,
+                    progress=progress,
+                )
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                hooks.before_step(progress)
             if recipe.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
@@ -120,6 +147,8 @@ def train(
             if checkpoint is not None and time.monotonic() - started > checkpoint.every:
                 checkpoint.save(model, optimizer, hooks.curve, step, summed)
                 started = time.monotonic()
+        with torch.no_grad():
+            hooks.after_epoch(step / total)
         last = epoch == recipe.epochs - 1
         if last:
             settle(model, split, recipe, device=device, seed=seed)
