@@ -19,10 +19,12 @@ from mpsearch.config.hyperparameters import Range
 from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
 from mpsearch.engine.problem import Problem
+from mpsearch.engine.solve import check_budgets
 from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
@@ -77,43 +79,59 @@ def pick_device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def build_experiment(config: StudyConfig, progress: Progress) -> Experiment:
-    """Load the data, build the model, train or read its float weights, trace it, resolve the space, compute costs, calibrate ranges."""
+def build_experiment(config: StudyConfig, progress: Progress, *, check_limits: bool = True) -> Experiment:
+    """Load the data, build the model, train or read its float weights, trace it, resolve the space, compute costs, calibrate ranges.
+
+    Raises:
+        BudgetError: a budget out of reach, unless `check_limits` is off.
+    """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
     model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
-    return assemble(config, splits, model, progress)
+    return assemble(config, splits, model, progress, check_limits=check_limits)
 
 
-def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress) -> Experiment:
+def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, *, check_limits: bool = True) -> Experiment:
     """The same for data and a model that are at hand; the model is copied to the device and left as it is."""
     device = pick_device(config.device)
     torch.manual_seed(config.seed)
-    if config.model.weights_path is None and config.float_recipe is not None:
-        model = _float_baseline(config, splits, device, progress)
     model = copy.deepcopy(model).to(device).eval()  # the user's own stays where and as it is
-    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
-    layers = trace(model, to_device(batch, device))
-    if splits.task.name == "classification":
-        with torch.no_grad():
-            classes = call(model, to_device(batch, device)).shape[-1]
-        for split in (splits.train, splits.validation, splits.test):
-            if split is not None:
-                check_split(split, classes)
-    blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
-    space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
+    survey = _survey(config, splits, model, check_limits)
+    if config.model.weights_path is None and config.float_recipe is not None:
+        model = _float_baseline(config, splits, device, progress).eval()
+        survey = _survey(config, splits, model, check_limits)  # which inputs are negative depends on the weights
+    blueprint, space, costs = survey
     problem = Problem(
         model=model,
         train=splits.train,
         validation=splits.validation,
         task=splits.task,
         space=space,
-        costs=_costs(config, space),
+        costs=costs,
         budgets=config.limits,
         calibration=_calibration(config, model, space, splits, device),
         device=device,
         seed=config.seed,
     )
     return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem)
+
+
+def _survey(config: StudyConfig, splits: Splits, model: nn.Module, check_limits: bool) -> tuple[Blueprint, ResolvedSpace, dict[str, Table]]:
+    """What one forward pass tells: the layers, their menus, what they cost; and whether data, space and budgets fit them."""
+    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
+    batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
+    layers = trace(model, batch)
+    blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
+    space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
+    if splits.task.name == "classification":
+        with torch.no_grad():
+            classes = call(model, batch).shape[-1]
+        for split in (splits.train, splits.validation, splits.test):
+            if split is not None:
+                check_split(split, classes)
+    costs = _costs(config, space)
+    if check_limits:
+        check_budgets(space, costs, config.limits)
+    return blueprint, space, costs
 
 
 def search_settings(config: StudyConfig) -> SearchSettings:
@@ -158,7 +176,7 @@ def _suggest_settings(trial: optuna.trial.BaseTrial, prefix: str, settings: Sett
     return chosen
 
 
-def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Any]:
+def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Table]:
     wanted = {"size", "bits", "bops", *(budget.cost for budget in config.limits)}
     if config.hardware is not None:
         wanted.add("latency")

@@ -16,7 +16,7 @@ from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.propose import Proposer
-from mpsearch.engine.solve import Solution, check_budgets, solve
+from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.study import best_record, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
@@ -53,7 +53,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
 
 def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
     """The signals alone."""
-    experiment = build_experiment(config, progress or Silent())
+    experiment = build_experiment(config, progress or Silent(), check_limits=False)
     return experiment.problem.space, _signals(experiment, None, progress or Silent())
 
 
@@ -61,7 +61,6 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
     """The first signal's optimal bits under the budgets; no training of allocations."""
     experiment = build_experiment(config, progress or Silent())
     problem = experiment.problem
-    check_budgets(problem.space, problem.costs, problem.budgets)
     table = _signals(experiment, None, progress or Silent(), only_first=True)[0]
     return problem.space, dict(problem.costs), solve(problem.space, table, problem.costs, problem.budgets)
 
@@ -70,7 +69,6 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
     problem, config = experiment.problem, experiment.config
     clock = Clock(directory)
-    check_budgets(problem.space, problem.costs, problem.budgets)
     settings = search_settings(config)
     evaluator = Evaluator(problem, Compiler(config.compile, problem.device, _steps_to_come(experiment)))
     tables: tuple[Table, ...] = ()
