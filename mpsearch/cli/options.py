@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_STUDY", "command_line", "consoles", "data_options", "overrides_from", "read_config", "run_options", "study_options"]
 
+_WIDE = 200
+"""Characters a line where nobody's window is the limit."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STUDY = "digits_resnet18"
 
@@ -147,7 +150,10 @@ def command_line() -> str:
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
-    """(for results, on standard output; for progress, on standard error and silent if `quiet`)."""
+    """(for results, on standard output; for progress, on standard error and silent if `quiet`).
+
+    A file or a pipe has no width that tables must be squeezed into.
+    """
     from rich.console import Console
 
-    return Console(), Console(stderr=True, quiet=quiet)
+    return Console(width=None if sys.stdout.isatty() else _WIDE), Console(stderr=True, quiet=quiet)

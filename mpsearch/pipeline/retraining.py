@@ -81,14 +81,16 @@ def retrained(
 def retrain_uniform(
     experiment: Experiment, evaluator: Evaluator, hyper: Hyperparameters, directory: Path, progress: Progress
 ) -> tuple[Record | None, Parts | None]:
-    """The best uniform allocation that fits, by validation at the highest rung, retrained with the winner's hyperparameters."""
+    """The best uniform allocation that fits, by validation after the first training, retrained with the winner's hyperparameters."""
     problem = experiment.problem
     candidates = uniform_candidates(problem) if experiment.config.retrain.uniform else []
     if not candidates:
         return None, None
     file = directory / "uniform_candidates.json"
     records = [Record.from_dict(plain) for plain in json.loads(file.read_text())] if file.exists() else []
-    settings = replace(search_settings(experiment.config), default=hyper)
+    settings = search_settings(experiment.config)
+    first_training = next((index for index, rung in enumerate(settings.rungs) if rung.epochs), len(settings.rungs) - 1)
+    settings = replace(settings, default=hyper, rungs=settings.rungs[: first_training + 1])
     with progress.phase("uniform candidates", len(candidates)) as bar:
         for origin, allocation in candidates[len(records) :]:
             blank = Record(number=-1, origin=origin, allocation=allocation, rung="", scores={}, costs=problem.amounts(allocation))

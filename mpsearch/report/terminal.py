@@ -76,17 +76,16 @@ def print_summary(summary: Summary, console: Console, run: Path | None = None) -
 
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     """One signal: a row a layer, a column a choice; the layer that suffers most from a choice stands out."""
-    grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer", "shape"], ["weights", *map(str, table.choices)], [])
+    grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer"], ["weights", *map(str, table.choices)], [])
     known = {layer.name: layer for layer in layers}
     worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
     for name, row in zip(table.layers, table.values.tolist(), strict=True):
         cells = [
-            Text("-") if math.isnan(v) else Text(f"{v:.3g}", style="bold red" if v == top and v > 0 else "")
+            Text("-") if math.isnan(v) else Text(f"{v:.2g}", style="bold red" if v == top and v > 0 else "")
             for v, top in zip(row, worst, strict=True)
         ]
         layer = known.get(name)
-        shape, weights = ("", "") if layer is None else (shape_text(layer.weight_shape), f"{layer.weights:,}")
-        grid.add_row(Text(name), Text(shape), Text(weights), *cells)
+        grid.add_row(Text(name), Text("" if layer is None else f"{layer.weights:,}"), *cells)
     if table.cost:
         grid.caption = Text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
     return grid

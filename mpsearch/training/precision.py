@@ -8,8 +8,13 @@ __all__ = ["autocast"]
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context a training step runs in: `auto` is bfloat16 on processors with matrix units for it, float32 elsewhere."""
+    """The context a training step runs in: `auto` is bfloat16 on processors with instructions for it, float32 elsewhere."""
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
-        precision = "bfloat16" if native else "float32"
+        precision = "bfloat16" if _native(device) else "float32"
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=True)
+
+
+def _native(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

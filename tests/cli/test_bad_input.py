@@ -99,9 +99,7 @@ def test_budgets_out_of_reach(asked: Answer) -> None:
 def test_spaces_that_do_not_fit_the_network(asked: Answer) -> None:
     refused(asked("--space", space("weights: [2, 4]\npins: {conv9: w4af}")), "no layer matches 'conv9'", "layers: 0")
     refused(asked("--space", space("weights: [2, 4]\npins: {'0': w8af}")), "'0' is pinned to w8af", "w2af, w4af")
-    refused(
-        asked("--space", space("weights: [2, 4]\nlayers: {'0': {weights: [8]}}\nties: [['0', '3']]")), "tied but have different menus"
-    )
+    refused(asked("--space", space("weights: [2, 4]\nlayers: {'0': {weights: [8]}}\nties: [['0', '3']]")), "tied but have different menus")
     refused(asked("--space", space("weights: [2, 4]\ntied: []")), "space.yaml: tied: unknown key")
     refused(asked("--space", space("weights: many")), "space.yaml: weights: ")
     refused(asked("--space", space("weights: [9]")), "space.yaml: weights")
