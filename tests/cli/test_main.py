@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,17 +45,10 @@ def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join)
-def test_help_imports_nothing_heavy_and_is_quick(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = "import sys; from mpsearch.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
-    fastest = float("inf")
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        fastest = min(fastest, time.perf_counter() - started)
-        assert not {"torch", "optuna", "plotly", "pydantic", "scipy", "numpy", "rich"} & set(done.stderr.split())
-        if fastest < 0.6:
-            return
-    pytest.fail(f"the help took {fastest:.2f} s")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert not {"torch", "optuna", "plotly", "pydantic", "scipy", "numpy", "rich"} & set(done.stderr.split())
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
