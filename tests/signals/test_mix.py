@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import DataError
+from mpsearch.core.table import Table
+from mpsearch.signals.mix import mix, rank_correlation
+
+LAYERS = tuple(f"layer{index}" for index in range(12))
+CHOICES = (Choice(1), Choice(2), Choice(4), Choice(8))
+
+
+def table(name: str, seed: int, scale: float = 1.0) -> Table:
+    random = np.random.default_rng(seed)
+    values = scale * random.lognormal(0, 1.5, (len(LAYERS), 1)) * 4.0 ** -np.array([1, 2, 4, 8]) * random.lognormal(0, 0.4, (12, 4))
+    return Table(name=name, unit="nats", layers=LAYERS, choices=CHOICES, values=values)
+
+
+def draw(count: int, seed: int = 0) -> list[Allocation]:
+    random = np.random.default_rng(seed)
+    return [Allocation({name: CHOICES[random.integers(4)] for name in LAYERS}) for _ in range(count)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(w=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), scale=st.sampled_from([1e-6, 1.0, 1e3]))
+def test_weights_of_an_additive_truth_are_recovered(w: tuple[float, float], scale: float) -> None:
+    a, b = table("a", 1, scale), table("b", 2)
+    allocations = draw(40)
+    truth = [w[0] * a.total(x) + w[1] * b.total(x) for x in allocations]
+    found = mix([a, b, table("noise", 3)], allocations, truth)
+    assert found.correlation == pytest.approx(1.0)
+    others = draw(20, seed=9)
+    expected = np.array([w[0] * a.total(x) + w[1] * b.total(x) for x in others])
+    assert rank_correlation(np.array([found.predict(x) for x in others]), expected) > 0.97
+
+
+def test_a_saturating_truth_is_told_from_an_additive_one() -> None:
+    a, b = table("a", 1, 0.4), table("b", 2, 0.4)
+    allocations = draw(48)
+    ceiling = 2.3
+    truth = [ceiling * -math.expm1(-(a.total(x) + 2 * b.total(x)) / ceiling) for x in allocations]
+    found = mix([a, b], allocations, truth)
+    assert math.isfinite(found.ceiling)
+    assert max(found.predict(x) for x in draw(50, seed=4)) <= found.ceiling
+    assert found.correlation > 0.98
+
+
+def test_never_worse_than_the_best_signal_alone() -> None:
+    random = np.random.default_rng(0)
+    tables = [table(name, seed) for seed, name in enumerate("abc")]
+    allocations = draw(16)
+    for _ in range(5):
+        damages = random.lognormal(0, 1, len(allocations))
+        found = mix(tables, allocations, damages.tolist())
+        assert found.correlation >= max(found.alone.values())
+
+
+def test_units_do_not_matter() -> None:
+    a, b = table("a", 1), table("b", 2)
+    allocations = draw(30)
+    damages = [a.total(x) + 0.3 * b.total(x) for x in allocations]
+    small = mix([a, b], allocations, damages)
+    b_scaled = Table(name="b", unit="nats", layers=LAYERS, choices=CHOICES, values=b.values * 1e-9)
+    large = mix([a, b_scaled], allocations, damages)
+    assert large.weights["b"] == pytest.approx(small.weights["b"] * 1e9, rel=1e-6)
+    np.testing.assert_allclose(large.table.values, small.table.values, rtol=1e-6)
+
+
+def test_damage_below_zero_counts_as_the_smallest() -> None:
+    a = table("a", 1)
+    allocations = draw(10)
+    damages = [a.total(x) for x in allocations]
+    damages[0] = -1e-3
+    assert math.isfinite(mix([a, table("b", 2)], allocations, damages).correlation)
+
+
+@pytest.mark.parametrize(
+    ("damages", "words"),
+    [([0.1] * 3, "at least 4"), ([0.1] * 6, "lose the same"), ([math.nan] + [0.1] * 5, "finite"), ([-1.0] * 6, "lose the same")],
+)
+def test_what_cannot_be_fitted(damages: list[float], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        mix([table("a", 1)], draw(len(damages)), damages)
+    with pytest.raises(DataError, match="1 to 8 signals"):
+        mix([], draw(6), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
