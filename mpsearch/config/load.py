@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mpsearch.config.strict import config_error
 from mpsearch.config.study import StudyConfig, effort_changes, validate_study
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.registry import Registry
 from mpsearch.methods import METHODS
 from mpsearch.signals import SIGNALS
 
@@ -29,6 +30,7 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
         reference: name or path.
         overrides: dotted path of a key → value that replaces it, such as `{"recipe.lr": 0.01, "budgets": ["2MB"]}`. `effort` picks the
             study's own changes, which come first. `methods` may list names: those not in the study get their defaults, those left out go.
+            `all` among `methods` or `signals.names` stands for every one there is, the study's own first.
 
     Raises:
         ConfigError: unreadable, a wrong key, type or value, with the path of the key.
@@ -47,7 +49,9 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
     content = _forget_other_options(content, changes)
     for key, value in changes.items():
         if key == "methods" and not isinstance(value, Mapping):
-            value = {name: stated.methods.get(name, {}) for name in value}
+            value = {name: stated.methods.get(name, {}) for name in _everyone(value, tuple(stated.methods), METHODS)}
+        if key == "signals.names":
+            value = list(_everyone(value, stated.signals.names, SIGNALS))
         content = replaced(content, key, value)
     try:
         config = validate_study(content, label="")
@@ -90,3 +94,7 @@ def check_plugins(config: StudyConfig) -> None:
     config.recipe.build()
     if config.float_recipe is not None:
         config.float_recipe.build()
+
+
+def _everyone(names: Iterable[str], own: Sequence[str], registry: Registry[Any]) -> Iterable[str]:
+    return dict.fromkeys([*own, *registry.names()]) if "all" in names else names

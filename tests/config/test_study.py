@@ -8,6 +8,8 @@ import pytest
 from mpsearch.config import Range, load_study, shipped_names
 from mpsearch.config.yaml_file import parse_yaml
 from mpsearch.core.errors import BudgetError, ConfigError, UnknownNameError
+from mpsearch.methods import METHODS
+from mpsearch.signals import SIGNALS
 from mpsearch.training.recipe import Recipe
 
 STUDIES = shipped_names("studies")
@@ -59,6 +61,15 @@ def test_methods_by_name_keep_what_the_study_says_of_them() -> None:
     study = load_study(DEFAULT, {"methods.lsq.grid": "narrow"})
     assert study.hyperparameters("lsq").fixed == {"grid": "narrow"}
     assert list(load_study(DEFAULT, {"methods": ["ste"]}).methods) == ["ste"]
+
+
+def test_all_is_everyone_and_the_studys_own_come_first() -> None:
+    study = load_study(DEFAULT, {"methods": ["all"], "signals.names": ["all"]})
+    assert set(study.methods) == set(METHODS.names())
+    assert list(study.methods)[:2] == ["lsq", "ste"]
+    assert study.hyperparameters("lsq").fixed == {"grid": "half"}
+    assert set(study.signals.names) == set(SIGNALS.names())
+    assert study.signals.names[0] == "fisher"
 
 
 def test_another_source_or_factory_starts_without_the_old_options() -> None:
