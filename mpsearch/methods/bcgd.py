@@ -1,0 +1,160 @@
+"""`bcgd`: weights are pulled to their quantization at every step, activations learn their step by a coarse gradient.
+
+Yin, Zhang, Lyu, Osher, Qi, Xin: Blended Coarse Gradient Descent for Full Quantization of Deep Neural Networks, Res. Math. Sci. 6:14, 2019,
+arXiv 1808.05240. With Q the projection onto the grid, its step refitted to the weights in every forward pass:
+
+    w ← (1 − ρ) w + ρ Q(w) − η · direction(∂L/∂Q(w))
+
+The blend comes before the optimizer: momentum does not contain it, weight decay sees the blended weights. With an exact Q, plain
+gradient descent and η < ρ/Lipschitz the loss of the quantized weights never rises. ρ = 0 is the straight-through estimator.
+
+Weights: `Q` by `mpsearch.quant.least_squares`, one scale by output channel instead of one a layer. `narrow` at 2 bits is the published
+ternary case, and its step is the least-squares one (the original code averages over the zeros too, which shrinks it). A sweep starts from
+the calibrated ratio to mean|w|, which is already near the optimum; published starts are 2 max|w|/(2^b − 1) and 0.7 mean|w|.
+
+Activations: the published staircase rounds up, here it rounds to nearest, in training as in the exported network, whose quantizer does so.
+The derivatives are the published ones (`mpsearch.quant.coarse`). The step is trained relative to its calibrated value,
+`step = ratio · start`, and rate, clamp to ±1 and bounds apply to the ratio: they then hold for any number of bits and any scale of
+the input. For a unit normal input at 4 bits (start 0.1946) the published rate 0.01 is 0.26 here, and the published bounds
+[1e-3, 5] on the step are those below. The clamp is on a sum over the batch, as published. No weight decay acts on steps.
+
+UNVERIFIED: the paper's wording of the ternary and Lloyd schemes, its learning rate for fine-tuning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import ConfigError
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import Method
+from mpsearch.network.network import Network
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.coarse import StepRule, coarse_quantize
+from mpsearch.quant.least_squares import alternate, first_steps
+from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
+from mpsearch.quant.straight_through import straight_through
+
+__all__ = ["Bcgd"]
+
+_RATIO_BOUNDS = (0.005, 26.0)
+
+
+class _BcgdWeight(WeightQuantizer):
+    ratio: Tensor
+
+    def __init__(self, rows: Rows, method: Bcgd) -> None:
+        super().__init__(rows)
+        self.method = method
+        self.register_buffer("ratio", torch.ones(rows.channels))
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        self.ratio.copy_(ratio_to_mean(weight, steps))
+
+    def steps(self, weight: Tensor) -> Tensor:
+        return self.project(weight)[1]
+
+    @torch.no_grad()
+    def project(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels `[C, n]` and steps `[C]` of Q(rows)."""
+        start = first_steps(rows, self.lo, self.hi) if self.method.start == "published" else step_from_mean(rows, self.ratio)
+        return alternate(rows, start, self.lo, self.hi, self.offset, self.method.sweeps)
+
+    def quantize(self, rows: Tensor) -> Tensor:
+        levels, steps = self.project(rows.detach())
+        return straight_through(rows, levels * steps.unsqueeze(1))
+
+    @torch.no_grad()
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        levels, steps = self.project(self.rows.split(weight))
+        return (levels - self.offset).to(torch.int16), steps
+
+
+class _BcgdActivation(ActQuantizer):
+    start: Tensor
+
+    def __init__(self, method: Bcgd) -> None:
+        super().__init__()
+        self.method = method
+        self.ratio = nn.Parameter(torch.ones(()))
+        self.register_buffer("start", torch.ones(()))
+
+    def begin(self, step: Tensor) -> None:
+        self.start.copy_(step)
+        self.ratio.data.fill_(1)
+
+    def step_value(self) -> Tensor:
+        return self.ratio * self.start
+
+    def forward(self, x: Tensor) -> Tensor:
+        compiling = torch.compiler.is_compiling()
+        if not self.training or (not compiling and self.bits == FLOAT_BITS):
+            return super().forward(x)
+        quantized = coarse_quantize(x, self.step_value(), self.lo, self.hi, self.method.step_gradient)
+        return torch.where(self.is_float, x, quantized) if compiling else quantized
+
+
+@METHODS.register("bcgd")
+@dataclass(frozen=True, kw_only=True)
+class Bcgd(Method):
+    """Blended coarse gradient descent (arXiv 1808.05240).
+
+    Args:
+        rho: share of the quantized weight blended into the latent one at every step; shows after 1/ρ steps, so raise it in short trainings.
+        start: where the first sweep's step comes from: `calibrated` or `published`.
+        sweeps: assignments and refits of the step in each forward pass; the original code has one.
+        step_gradient: derivative by the activation's step: `three`-valued, `two`-valued or `full`.
+        rate: multiplies that gradient before it is clamped to ±1.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    paper: ClassVar[str] = "Yin et al., Blended Coarse Gradient Descent for Full Quantization of DNNs, 2019, arXiv 1808.05240"
+    description: ClassVar[str] = "weights pulled to their projection at each step, activation steps by a three-valued coarse gradient"
+
+    rho: float = 1e-5
+    start: Literal["calibrated", "published"] = "calibrated"
+    sweeps: int = 1
+    step_gradient: StepRule = "three"
+    rate: float = 0.26
+
+    def __post_init__(self) -> None:
+        rules = {
+            "rho": (0 <= self.rho <= 1, "from 0 to 1; the paper has 1e-5"),
+            "sweeps": (self.sweeps >= 1, "1 or more"),
+            "rate": (self.rate >= 0, "0 or more; 0 leaves the steps of activations as calibrated"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ConfigError(f"bcgd.{name} must be {rule}, not {getattr(self, name)!r}", path=name)
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """Projection with a step refitted to the weights."""
+        return _BcgdWeight(rows, self)
+
+    def act_quantizer(self) -> ActQuantizer:
+        """One step with a coarse gradient."""
+        return _BcgdActivation(self)
+
+    def before_step(self, network: Network, progress: float) -> None:
+        """Blend the latent weights with their quantization; limit the gradients of activation steps."""
+        for parameter in network.quantizer_parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.rate).clamp_(-1, 1)
+        for layer in network.space.layers:
+            quantizer = network.weight_quantizer(layer)
+            if quantizer.bits != FLOAT_BITS:
+                weight = network.latent_weight(layer)
+                weight.lerp_(quantizer(weight), self.rho)
+
+    def after_step(self, network: Network, progress: float) -> None:
+        """Steps of activations stay within the published bounds."""
+        for parameter in network.quantizer_parameters():
+            parameter.clamp_(*_RATIO_BOUNDS)

@@ -1,0 +1,167 @@
+"""`mirror_descent`: the latent weight is a dual variable, a soft rounding maps it to the primal one and hardens while training.
+
+Ajanthan, Gupta, Torr, Hartley, Dokania: Mirror Descent View for Neural Network Quantization, AISTATS 2021, arXiv 1910.08237. A strictly
+increasing map P from the line onto an interval has a mirror map Φ with Φ′ = P⁻¹, so that mirror descent on w is
+
+    a ← a − η · direction(∂L/∂w),    w = step · P_β(a / step)
+
+with P the sum of tanhs or the softmax of `mpsearch.quant.soft_rounding`. The gradient of w reaches the dual variable a unchanged, without
+P's derivative. Evaluation and export round a to the nearest level, P's limit. Zero goes to +step/2 at one bit.
+
+Forms: `stable` (the paper's "-S") keeps a and re-reads its whole history at each β. In `direct` β weighs new steps only: w is that of
+a fixed map `P_β₀` and a moves by `β/β₀ · η · direction`. At one bit this is `w ← tanh(atanh w − β η direction)`, for softmax the
+exponentiated gradient `u ← u · exp(−β η q direction)`, in a form without overflow and without absorbing ends. The parameter holds
+`a · β₀/β`, rescaled after each step, so that every optimizer serves.
+
+The softmax needs no state by level: with ∂L/∂u_q = q · ∂L/∂w all of a weight's level duals stay on the line `v_q = 2qa − q²` through their
+start, so one number is their whole state, for SGD with or without momentum exactly. The line's quadratic term starts each weight at its
+nearest level. Under Adam, which would step levels 1 and 2 alike, the direction is taken for w and then spread over the levels by q; for two
+levels that is the published rule.
+
+β rises geometrically over the training, from `beta_start` to `beta_end`, in units of a step: at one bit, whose levels are one step
+apart and not two, it is twice the paper's. Differences: β follows progress, not an iteration count; the start is the trained float
+network. UNPUBLISHED: more than three levels under tanh, and `direct` with more than two; scales. The paper has none, since BatchNorm
+follows everywhere; here a step by output channel keeps its ratio to mean|a| (stable, no gradient), or stays as calibrated (direct,
+where |a| grows with β). UNVERIFIED: the paper's main table and its ImageNet settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import ConfigError
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import Method
+from mpsearch.methods.lsq import _LsqActivation
+from mpsearch.network.network import Network
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.affine import codes, fake_quantize_rows
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
+from mpsearch.quant.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
+from mpsearch.quant.straight_through import straight_through
+
+__all__ = ["MirrorDescent"]
+
+_SMALLEST = 1e-8
+_LOWEST_BETA = 0.1
+_HIGHEST_BETA = 1e35
+_MAPS = {"tanh": (tanh_code, tanh_reach), "softmax": (softmax_code, softmax_reach)}
+
+
+class _MirrorWeight(WeightQuantizer):
+    """Buffers: `beta` `[]`; `scale` `[C]`, the step itself (direct) or its ratio to mean|a| (stable)."""
+
+    beta: Tensor
+    scale: Tensor
+
+    def __init__(self, rows: Rows, method: MirrorDescent) -> None:
+        super().__init__(rows)
+        self.method = method
+        self.register_buffer("beta", torch.tensor(method.beta_start))
+        self.register_buffer("scale", torch.ones(rows.channels))
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        self.beta.fill_(self.method.beta_start)
+        self.scale.copy_(steps if self.method.direct else ratio_to_mean(weight, steps))
+
+    def steps(self, weight: Tensor) -> Tensor:
+        return self.scale if self.method.direct else step_from_mean(weight, self.scale)
+
+    def dual(self, rows: Tensor) -> Tensor:
+        """The dual variable that the parameter stands for, `[C, n]`."""
+        return rows * (self.beta / self.method.beta_start) if self.method.direct else rows
+
+    def quantize(self, rows: Tensor) -> Tensor:
+        steps, dual = self.steps(rows), self.dual(rows.detach())
+        if not self.training:
+            return fake_quantize_rows(dual, steps, self.lo, self.hi, self.offset)
+        column = steps.unsqueeze(1)
+        soft = self._soft_code(dual * column.reciprocal() - self.offset)
+        return straight_through(rows, (soft + self.offset) * column)
+
+    def _soft_code(self, x: Tensor) -> Tensor:
+        code, reach = _MAPS[self.method.projection]
+        beta = torch.full_like(self.beta, self.method.beta_start) if self.method.direct else self.beta
+        lowest = self.method.beta_start
+        if torch.compiler.is_compiling():
+            return code(x, beta, self.lo, self.hi, reach(lowest))
+        if not x.is_cuda:  # where reading a number is free, fewer terms as β grows
+            lowest = beta.item()
+        return code(x, beta, self.lo, self.hi, min(reach(lowest), self.grid.levels - 1))
+
+    @torch.no_grad()
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.rows.split(weight)
+        steps = self.steps(rows)
+        return codes(self.dual(rows), steps.unsqueeze(1), self.grid), steps
+
+    def anneal(self, weight: Tensor, beta: float) -> None:
+        """Move on to a higher β; in the direct form `weight`, the parameter, shrinks so that its dual stays where it is."""
+        if self.method.direct:
+            weight.mul_(self.beta / beta)
+        self.beta.fill_(beta)
+
+
+@METHODS.register("mirror_descent")
+@dataclass(frozen=True, kw_only=True)
+class MirrorDescent(Method):
+    """Mirror descent with annealed soft rounding (arXiv 1910.08237).
+
+    Args:
+        projection: soft rounding, `tanh` or `softmax`.
+        form: `stable` or `direct`, see above.
+        beta_start: hardness at the start, in 1/step.
+        beta_end: hardness at the end; the step between them is the same factor at every point of the training.
+
+    Raises:
+        ConfigError: a β out of its range.
+    """
+
+    paper: ClassVar[str] = "Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, arXiv 1910.08237"
+    description: ClassVar[str] = "latent weights as dual variables, projected by a soft rounding that hardens"
+
+    projection: Literal["tanh", "softmax"] = "tanh"
+    form: Literal["stable", "direct"] = "stable"
+    beta_start: float = 2.0
+    beta_end: float = 4e4
+
+    def __post_init__(self) -> None:
+        if not _LOWEST_BETA <= self.beta_start <= self.beta_end <= _HIGHEST_BETA:
+            raise ConfigError(
+                f"mirror_descent needs {_LOWEST_BETA:g} ≤ beta_start ≤ beta_end ≤ {_HIGHEST_BETA:g}, "
+                f"not {self.beta_start!r} and {self.beta_end!r}; start near 2 and end near 4e4",
+                path="beta_start",
+            )
+
+    @property
+    def direct(self) -> bool:
+        """Whether β weighs new steps only."""
+        return self.form == "direct"
+
+    def beta(self, progress: float) -> float:
+        """`beta_start · (beta_end/beta_start)^progress`."""
+        return float(self.beta_start * (self.beta_end / self.beta_start) ** progress)
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """Soft rounding by output channel."""
+        return _MirrorWeight(rows, self)
+
+    def act_quantizer(self) -> ActQuantizer:
+        """One learned step, as in `lsq`."""
+        return _LsqActivation()
+
+    def after_step(self, network: Network, progress: float) -> None:
+        """β rises; steps of activations stay positive."""
+        beta = self.beta(progress)
+        for layer in network.space.layers:
+            quantizer = network.weight_quantizer(layer)
+            if isinstance(quantizer, _MirrorWeight) and quantizer.bits != FLOAT_BITS:
+                quantizer.anneal(network.latent_weight(layer), beta)
+        for parameter in network.quantizer_parameters():
+            parameter.clamp_(min=_SMALLEST)
