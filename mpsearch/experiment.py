@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, to_device
 from mpsearch.network.trace import trace
+from mpsearch.quant.formats import FormatOf
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
@@ -180,7 +182,18 @@ def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Table]:
     wanted = {"size", "bits", "bops", *(budget.cost for budget in config.limits)}
     if config.hardware is not None:
         wanted.add("latency")
-    return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware)
+    return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware, formats=_formats(config))
+
+
+def _formats(config: StudyConfig) -> list[FormatOf]:
+    """What the study's methods may write: each method with every combination of its listed settings."""
+    formats: list[FormatOf] = []
+    for name in config.methods:
+        settings = config.hyperparameters(name)
+        listed = {key: choices for key, choices in settings.ranges.items() if not isinstance(choices, Range)}
+        for picks in itertools.product(*listed.values()):
+            formats.append(settings.build(METHODS[name], dict(zip(listed, picks, strict=True))).format)
+    return formats
 
 
 def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:

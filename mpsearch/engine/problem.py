@@ -15,6 +15,7 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.costs.size import size
 from mpsearch.engine.solve import meets
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, bake, install
@@ -46,7 +47,7 @@ class Problem:
         validation: data trials are scored on.
         task: loss and metric.
         space: layers and menus.
-        costs: tables by name; at least those the budgets limit, and `size`.
+        costs: tables by name; at least those the budgets limit, and `size` for all methods that may be trained.
         budgets: all hold.
         calibration: ranges.
         device: where everything runs.
@@ -64,13 +65,16 @@ class Problem:
     device: torch.device
     seed: int
 
-    def amounts(self, allocation: Allocation) -> dict[str, float]:
-        """Every cost of an allocation."""
-        return {name: table.total(allocation) for name, table in self.costs.items()}
+    def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
+        """Every cost of an allocation: as `method` writes it, exactly; without one, what no method of the study exceeds."""
+        return {name: table.total(allocation) for name, table in self._costs(method).items()}
 
-    def fits(self, allocation: Allocation) -> bool:
-        """Whether every budget holds."""
-        return meets(allocation, self.costs, self.budgets)
+    def fits(self, allocation: Allocation, method: Method | None = None) -> bool:
+        """Whether every budget holds: as `method` writes it; without one, whatever method of the study does."""
+        return meets(allocation, self._costs(method), self.budgets)
+
+    def _costs(self, method: Method | None) -> Mapping[str, Table]:
+        return self.costs if method is None else {**self.costs, "size": size(self.space, (method.format,))}
 
 
 class Evaluator:

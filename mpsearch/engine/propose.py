@@ -19,6 +19,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.problem import Problem
 from mpsearch.engine.solve import solve
+from mpsearch.methods.base import Method
 
 __all__ = ["Proposer", "uniform_candidates"]
 
@@ -97,17 +98,17 @@ class Proposer:
         return None
 
 
-def uniform_candidates(problem: Problem) -> list[tuple[str, Allocation]]:
-    """The uniform allocations that fit and that no other fitting one tops in both weight and activation bits.
+def uniform_candidates(problem: Problem, method: Method | None = None) -> list[tuple[str, Allocation]]:
+    """The uniform allocations that fit as `method` writes them and that no other fitting one tops in both weight and activation bits.
 
     Two kinds: the same bits everywhere, and the papers' custom of leaving the first and the last layer at the most bits on their menus.
     """
     space = problem.space
     found: dict[Allocation, str] = {}
-    fitting = [choice for choice in space.choices if problem.fits(space.uniform(choice))]
+    fitting = [choice for choice in space.choices if problem.fits(space.uniform(choice), method)]
     for choice in _topmost(fitting):
         found.setdefault(space.uniform(choice), f"uniform {choice}")
-    ends = [choice for choice in space.choices if problem.fits(_with_ends(space, choice))]
+    ends = [choice for choice in space.choices if problem.fits(_with_ends(space, choice), method)]
     for choice in _topmost(ends):
         found.setdefault(_with_ends(space, choice), f"uniform {choice}, ends at most bits")
     return [(origin, allocation) for allocation, origin in found.items()]

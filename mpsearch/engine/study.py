@@ -29,7 +29,7 @@ from mpsearch.engine.propose import Proposer
 from mpsearch.methods.base import Method
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "run_trials"]
+__all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "costed", "run_trials"]
 
 _STUDY = "mpsearch"
 
@@ -149,21 +149,20 @@ def _run_trial(
     for group in problem.space.groups:
         trial.suggest_categorical(f"bits/{problem.space.names[group[0]]}", [str(choice) for choice in problem.space.menus[group[0]]])
     trial.set_user_attr("origin", origin)
-    amounts = problem.amounts(allocation)
-    for budget in problem.budgets:
-        trial.set_constraint(budget.cost, amounts[budget.cost] / budget.limit - 1)
     record = climb(
         problem,
         evaluator,
         settings,
         records,
-        Record(number=number, origin=origin, allocation=allocation, rung="", scores={}, costs=amounts, feasible=problem.fits(allocation)),
+        Record(number=number, origin=origin, allocation=allocation, rung="", scores={}, costs={}),
         lambda: settings.suggest(trial),
         tell,
     )
+    for budget in problem.budgets:
+        trial.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
     trial.set_user_attr("record", json.dumps(record.to_dict()))
     if record.status == "complete":
-        study.tell(trial, [record.score.error, amounts[problem.budgets[0].cost]])
+        study.tell(trial, [record.score.error, record.costs[problem.budgets[0].cost]])
     else:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return record
@@ -187,7 +186,7 @@ def climb(
         evaluator: trains and scores.
         settings: rungs.
         records: those it competes with.
-        record: without scores.
+        record: without scores and costs; these are of the method it is trained with.
         choose: gives the hyperparameters when the first training rung is reached.
         tell: words for a progress bar.
         to_the_top: skip the competition.
@@ -196,6 +195,7 @@ def climb(
     scores: dict[str, Score] = {}
     curve: list[dict[str, float]] = []
     chosen = settings.default
+    record = costed(problem, record, chosen.method)
     network = evaluator.begin(record.allocation, chosen.method)
     try:
         for rung in settings.rungs:
@@ -206,6 +206,7 @@ def climb(
             else:
                 if not any(r.epochs for r in settings.rungs if r.name in scores):
                     chosen = choose()
+                    record = costed(problem, record, chosen.method)
                     network = evaluator.begin(record.allocation, chosen.method)
                 recipe = with_epochs(chosen.recipe, rung.epochs)
                 seed = problem.seed * 7919 + record.number + 1
@@ -238,6 +239,11 @@ def climb(
         curve=tuple(curve),
         seconds=time.monotonic() - started,
     )
+
+
+def costed(problem: Problem, record: Record, method: Method) -> Record:
+    """The record with the costs of its allocation as `method` writes it."""
+    return replace(record, costs=problem.amounts(record.allocation, method), feasible=problem.fits(record.allocation, method))
 
 
 def _tell_step(tell: Callable[[str], None], what: str, done: int, total: int) -> None:

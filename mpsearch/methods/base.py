@@ -12,6 +12,7 @@ from torch import Tensor
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import Format, grid_format
 from mpsearch.quant.grid import GridStyle
 
 __all__ = ["Batch", "Method"]
@@ -69,6 +70,14 @@ class Method(ABC):
     @abstractmethod
     def act_quantizer(self) -> ActQuantizer:
         """A fresh module for one layer's input."""
+
+    def format(self, bits: int) -> Format:
+        """How the file holds weights of `bits` bits: the codes of `grid`, unless the method has values of its own.
+
+        A study's budgets hold for every format that its methods may write, so this may depend on settings chosen from a list, not on one
+        drawn from a range.
+        """
+        return grid_format(bits, self.grid)
 
     def begin(self, network: Network) -> None:  # noqa: B027
         """The network has just taken an allocation: reset what the method keeps beside the quantizers."""

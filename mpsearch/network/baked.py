@@ -21,8 +21,8 @@ from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import folded_gain_and_bias, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
-from mpsearch.quant.affine import dequantize
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import Format
 from mpsearch.quant.grid import act_grid
 
 __all__ = ["BakedLayer", "FixedActQuantizer", "Parts", "bake", "from_half", "install", "rest_of_state", "to_half"]
@@ -35,17 +35,17 @@ class BakedLayer:
     Args:
         choice: its bits.
         signed: sign of the quantized activation.
-        offset: of the weight grid, 0 or ½.
+        format: how codes and scales are stored and what they mean; None for a float weight.
         codes: int16 `[C, n]`, or None for a float weight.
         weight: float32 weight in its own shape, BatchNorm folded in; None for a quantized weight.
-        scales: float16 `[C]`, to be multiplied by `2^scale_exponent`; None for a float weight.
+        scales: float16 `[C]`, of a multibit weight `[C, 8]`, to be multiplied by `2^scale_exponent`; None for a float weight.
         bias: float16 `[C]` (times `2^bias_exponent`) where a BatchNorm is folded in, float32 `[C]` elsewhere; None without bias.
         act_step: float32 `[]`, or None for a float activation.
     """
 
     choice: Choice
     signed: bool
-    offset: float
+    format: Format | None
     codes: Tensor | None
     weight: Tensor | None
     scales: Tensor | None
@@ -124,13 +124,14 @@ def bake(network: Network) -> Parts:
         choice = network.allocation[layer.name]
         quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach().float()
         gain, bias = folded_gain_and_bias(network.model, layer)
-        codes = scales = stored_weight = act_step = None
+        codes = scales = stored_weight = act_step = format = None
         scale_exponent = bias_exponent = 0
         if choice.weight_bits == FLOAT_BITS:
             stored_weight = quantizer.rows.join((quantizer.rows.split(weight) * gain.unsqueeze(1)).contiguous()).contiguous().cpu()
         else:
+            format = network.method.format(choice.weight_bits)
             codes, steps = quantizer.export(weight)
-            scales, scale_exponent = to_half((steps * gain).cpu())
+            scales, scale_exponent = to_half((steps.t() * gain).t().contiguous().cpu())
             codes = codes.cpu()
         if bias is not None:
             bias = bias.cpu().clone()  # the network goes on to other allocations
@@ -145,7 +146,7 @@ def bake(network: Network) -> Parts:
         layers[layer.name] = BakedLayer(
             choice=choice,
             signed=act is not None and act.grid.lo < 0,
-            offset=quantizer.grid.offset,
+            format=format,
             codes=codes,
             weight=stored_weight,
             scales=scales,
@@ -173,13 +174,14 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
         baked = parts.layers[layer.name]
         module = model.get_submodule(layer.module)
         rows = Rows.of(module, getattr(module, layer.parameter))
-        if baked.codes is None:
+        if baked.format is None:
             assert baked.weight is not None
             weight = baked.weight
         else:
+            assert baked.codes is not None
             assert baked.scales is not None
             scales = from_half(baked.scales, baked.scale_exponent)
-            weight = rows.join(dequantize(baked.codes, scales.unsqueeze(1), baked.offset)).contiguous()
+            weight = rows.join(baked.format.dequantize(baked.codes, scales)).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:
             owner, _, parameter = alias.rpartition(".")

@@ -16,6 +16,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import Format
 from mpsearch.quant.grid import GridStyle, act_grid, weight_grid
 
 __all__ = ["Network", "QuantizerFactory", "keep_slow_attention"]
@@ -33,6 +34,9 @@ class QuantizerFactory(Protocol):
 
     def act_quantizer(self) -> ActQuantizer:
         """A fresh quantizer for one input."""
+
+    def format(self, bits: int) -> Format:
+        """How the file holds weights of `bits` bits."""
 
     def begin(self, network: Network) -> None:
         """Called when the network has taken an allocation."""

@@ -23,6 +23,7 @@ from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.directory import ARTIFACT, BITS, write_text
 from mpsearch.pipeline.retraining import float_bytes
+from mpsearch.quant.container import spell_format
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -31,16 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["export", "read_test_split", "summarise"]
 
 
-def export(experiment: Experiment, parts: Parts, directory: Path) -> int:
+def export(experiment: Experiment, parts: Parts, directory: Path, expected: float) -> int:
     """Write the artifact, read it back, and prove that it is the network that was scored.
 
     Raises:
-        ArtifactError: the file is larger than its budget, or its logits differ.
+        ArtifactError: the file has other than the `expected` bytes, or its logits differ.
     """
     problem = experiment.problem
     path = directory / ARTIFACT
     size = write_artifact(path, experiment.blueprint, parts)
-    expected = problem.costs["size"].total(parts.allocation)
     if size != expected:
         raise ArtifactError(f"{path} has {size} bytes but its cost was {expected:.0f}; this is a bug of mpsearch")
     layers = problem.space.layers
@@ -84,6 +84,7 @@ def summarise(
     control: Record | None,
     test: Mapping[str, Score],
     size: int,
+    parts: Parts,
     seconds: Mapping[str, float],
 ) -> Summary:
     """Everything the report draws."""
@@ -109,6 +110,7 @@ def summarise(
         test=test,
         artifact=ARTIFACT,
         artifact_bytes=size,
+        formats="".join(spell_format(parts.layers[name].format) for name in problem.space.names),
         seconds=seconds,
         skipped=_skipped(config, uniform),
     )

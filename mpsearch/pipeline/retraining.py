@@ -16,7 +16,7 @@ from mpsearch.core.record import Record
 from mpsearch.data.base import Split
 from mpsearch.engine.problem import Evaluator, with_epochs
 from mpsearch.engine.propose import uniform_candidates
-from mpsearch.engine.study import Hyperparameters, best_record, climb
+from mpsearch.engine.study import Hyperparameters, best_record, climb, costed
 from mpsearch.experiment import Experiment, search_settings
 from mpsearch.network.baked import Parts, bake
 from mpsearch.pipeline.directory import write_text
@@ -35,6 +35,7 @@ def retrained(
     """
     config = experiment.config
     recipe = with_epochs(hyper.recipe, config.retrain.epochs)
+    start = costed(experiment.problem, start, hyper.method)
     network = evaluator.begin(start.allocation, hyper.method)
     started = time.monotonic()
     calibrated = evaluator.ptq(network, hyper.method, recipe)
@@ -83,7 +84,7 @@ def retrain_uniform(
 ) -> tuple[Record | None, Parts | None]:
     """The best uniform allocation that fits, by validation after the first training, retrained with the winner's hyperparameters."""
     problem = experiment.problem
-    candidates = uniform_candidates(problem) if experiment.config.retrain.uniform else []
+    candidates = uniform_candidates(problem, hyper.method) if experiment.config.retrain.uniform else []
     if not candidates:
         return None, None
     file = directory / "uniform_candidates.json"
@@ -93,7 +94,7 @@ def retrain_uniform(
     settings = replace(settings, default=hyper, rungs=settings.rungs[: first_training + 1])
     with progress.phase("uniform candidates", len(candidates)) as bar:
         for origin, allocation in candidates[len(records) :]:
-            blank = Record(number=-1, origin=origin, allocation=allocation, rung="", scores={}, costs=problem.amounts(allocation))
+            blank = Record(number=-1, origin=origin, allocation=allocation, rung="", scores={}, costs={})
             if len(candidates) > 1:
                 blank = climb(problem, evaluator, settings, (), blank, lambda: hyper, to_the_top=True)
             records.append(blank)

@@ -17,7 +17,7 @@ from mpsearch.core.table import Table
 from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.propose import Proposer
 from mpsearch.engine.solve import Solution, solve
-from mpsearch.engine.study import best_record, run_trials
+from mpsearch.engine.study import best_record, costed, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
 from mpsearch.network.inputs import to_device
@@ -85,9 +85,8 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
     else:
         chosen = problem.space.check(allocation)
-        best = Record(
-            number=-1, origin="given", allocation=chosen, rung="", scores={}, costs=problem.amounts(chosen), feasible=problem.fits(chosen)
-        )
+        given = Record(number=-1, origin="given", allocation=chosen, rung="", scores={}, costs={})
+        best = costed(problem, given, settings.default.method)
         if not best.feasible:
             raise BudgetError(
                 f"the allocation takes {best.costs['size']:,.0f} B, above the budget {', '.join(map(str, problem.budgets))}; take bits away"
@@ -97,10 +96,10 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
         winner, parts = retrained(experiment, evaluator, best, hyper, directory, "winner", progress)
         uniform, uniform_parts = retrain_uniform(experiment, evaluator, hyper, directory, progress)
         control, control_model = retrain_control(experiment, evaluator, hyper, directory, progress)
-    size = export(experiment, parts, directory)
+    size = export(experiment, parts, directory, winner.costs["size"])
     with clock("test"):
         test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
-    summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, clock.seconds)
+    summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, parts, clock.seconds)
     write_text(directory / "summary.json", json.dumps(summary.to_dict()))
     from mpsearch.report.page import write_page
 

@@ -5,15 +5,15 @@ One safetensors file with six tensors (and one for each unquantized tensor that 
 | tensor | dtype | content, layers in order |
 |---|---|---|
 | `codes` | uint8 | packed codes, each layer starting at a byte; a float layer's weight as float32 bytes |
-| `scales` | float16 | one scale an output channel of each quantized layer, to be multiplied by `2^exponent` |
+| `scales` | float16 | of each quantized layer, one an output channel (multibit: one a plane), to be multiplied by `2^exponent` |
 | `exponents` | int8 | two a layer: of its scales, of its folded biases |
 | `biases` | bytes | BatchNorm-folded biases as float16 (times `2^exponent`), other biases as float32 |
 | `act_steps` | float32 | the step of each quantized activation |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
 Metadata: `model` (what to build and the layers' names, compressed JSON), `bits` (three characters a layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `half` (one character a layer: `1` for a grid shifted by half a step), `digest` (BLAKE2b of everything
-else), `pad` (blanks that make the header's length the same for every allocation, so that the file's size is exactly
+unsigned activations, `-` is float), `formats` (one letter a layer, see `mpsearch.quant.formats`, `-` is float), `digest` (BLAKE2b of
+everything else), `pad` (blanks that make the header's length the same for every allocation, so that the file's size is exactly
 `overhead + Σ layer_bytes`).
 """
 
@@ -28,11 +28,12 @@ from typing import Any
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.layer import Layer
-from mpsearch.quant.packing import packed_bytes
+from mpsearch.quant.formats import Format, grid_format
 
 __all__ = [
     "ACT_STEP_BYTES",
     "TENSORS",
+    "VERSION",
     "bias_bytes",
     "compress",
     "decompress",
@@ -42,8 +43,12 @@ __all__ = [
     "overhead_bytes",
     "scale_bytes",
     "spell_bits",
+    "spell_format",
     "weight_bytes",
 ]
+
+VERSION = "mpsearch-2"
+"""What a file says its format is."""
 
 TENSORS = {"codes": "U8", "scales": "F16", "exponents": "I8", "biases": "U8", "act_steps": "F32", "floats": "F32"}
 """Tensor name → safetensors dtype, in file order."""
@@ -54,14 +59,19 @@ _HEX_DIGEST = 32
 _LARGEST_OFFSET = 10**15
 
 
-def weight_bytes(layer: Layer, choice: Choice) -> int:
-    """Packed codes, or the float32 weight."""
-    return 4 * layer.weights if choice.weight_bits == FLOAT_BITS else packed_bytes(layer.weights, choice.weight_bits)
+def weight_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
+    """Packed codes, or the float32 weight; `format` is that of the default grid unless given."""
+    if choice.weight_bits == FLOAT_BITS:
+        return 4 * layer.weights
+    format = format or grid_format(choice.weight_bits)
+    return format.code_bytes(layer.channels, layer.weights // layer.channels, choice.weight_bits)
 
 
-def scale_bytes(layer: Layer, choice: Choice) -> int:
+def scale_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
     """Half-precision scales of a quantized weight."""
-    return 0 if choice.weight_bits == FLOAT_BITS else 2 * layer.channels
+    if choice.weight_bits == FLOAT_BITS:
+        return 0
+    return 2 * (format or grid_format(choice.weight_bits)).scale_count(layer.channels, choice.weight_bits)
 
 
 def bias_bytes(layer: Layer) -> int:
@@ -69,10 +79,10 @@ def bias_bytes(layer: Layer) -> int:
     return layer.bias_elements * (2 if layer.norm else 4)
 
 
-def layer_bytes(layer: Layer, choice: Choice) -> int:
+def layer_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
     """All bytes of the file that belong to one layer under one choice."""
     act = 0 if choice.act_bits == FLOAT_BITS else ACT_STEP_BYTES
-    return weight_bytes(layer, choice) + scale_bytes(layer, choice) + bias_bytes(layer) + act + _EXPONENT_BYTES
+    return weight_bytes(layer, choice, format) + scale_bytes(layer, choice, format) + bias_bytes(layer) + act + _EXPONENT_BYTES
 
 
 def overhead_bytes(
@@ -93,10 +103,10 @@ def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str,
     """Length of the safetensors header, its 8-byte prefix included, for offsets of up to 15 digits; the writer pads to it."""
     entries: dict[str, Any] = {
         "__metadata__": {
-            "format": "mpsearch-1",
+            "format": VERSION,
             "model": compress(model),
             "bits": "-" * 3 * layer_count,
-            "half": "0" * layer_count,
+            "formats": "-" * layer_count,
             "digest": "0" * _HEX_DIGEST,
             "pad": "",
         }
@@ -115,6 +125,11 @@ def spell_bits(choice: Choice, signed: bool) -> str:
     if choice.act_bits == FLOAT_BITS:
         return f"{weight}--"
     return f"{weight}{choice.act_bits}{'s' if signed else 'u'}"
+
+
+def spell_format(format: Format | None) -> str:
+    """Its letter, or `-` for a float weight."""
+    return "-" if format is None else format.letter
 
 
 def compress(plain: Mapping[str, Any]) -> str:

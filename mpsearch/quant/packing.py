@@ -1,6 +1,7 @@
 """Codes of b bits in a row of bytes, two's complement, little-endian: the first code sits in the lowest bits of the first byte.
 
-For 1, 2, 4 and 8 bits this is the layout of ONNX INT2/INT4/INT8 tensors; 3, 5, 6 and 7 bits run across byte borders.
+For 1, 2, 4 and 8 bits this is the layout of ONNX INT2/INT4/INT8 tensors; 3, 5, 6 and 7 bits run across byte borders. Ternary codes
+are digits of base 3, five in a byte, the first the lowest: 3^5 = 243 of 256 bytes are in use, 1.6 bits a code for log2 3 = 1.585.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack", "packed_bytes", "unpack"]
+__all__ = ["pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
+
+_TRITS = 5
 
 
 def packed_bytes(count: int, bits: int) -> int:
@@ -56,3 +59,54 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16
         unsigned = planes.astype(np.int16) @ (1 << np.arange(bits)).astype(np.int16)
     signed: NDArray[np.int16] = np.where(unsigned >= 2 ** (bits - 1), unsigned - 2**bits, unsigned).astype(np.int16)
     return signed
+
+
+def trit_bytes(count: int) -> int:
+    """Bytes that `count` ternary codes take: `⌈count / 5⌉`."""
+    return -(-count // _TRITS)
+
+
+def pack_trits(codes: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Codes −1, 0, 1 (any shape, taken in C order) → uint8 `[⌈n / 5⌉]`; unused digits of the last byte are 0.
+
+    Raises:
+        ValueError: another code.
+    """
+    flat = np.asarray(codes).reshape(-1)
+    if flat.size and not (flat.min() >= -1 and flat.max() <= 1):
+        raise ValueError(f"codes from {flat.min()} to {flat.max()} are not ternary")
+    digits = np.zeros(trit_bytes(flat.size) * _TRITS, dtype=np.uint8)
+    digits[: flat.size] = flat + 1
+    packed: NDArray[np.uint8] = digits.reshape(-1, _TRITS) @ (3 ** np.arange(_TRITS)).astype(np.uint8)
+    return packed
+
+
+def unpack_trits(packed: NDArray[np.uint8], count: int) -> NDArray[np.int16]:
+    """uint8 `[⌈count / 5⌉]` → int16 `[count]`; the inverse of `pack_trits`.
+
+    Raises:
+        ValueError: too few or too many bytes for `count` codes, or one above 242.
+    """
+    if packed.size != trit_bytes(count):
+        raise ValueError(f"{count} ternary codes take {trit_bytes(count)} bytes, got {packed.size}")
+    if packed.max(initial=0) >= 3**_TRITS:
+        raise ValueError(f"byte {packed.max()} holds no five ternary codes")
+    digits = packed[:, None] // (3 ** np.arange(_TRITS)).astype(np.uint8) % 3
+    return digits.reshape(-1)[:count].astype(np.int16) - np.int16(1)
+
+
+def pack_planes(planes: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Bits 0 and 1 `[P, n]` → uint8 `[⌈P · n / 8⌉]`, plane after plane without a gap; unused bits of the last byte are 0."""
+    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1).astype(np.uint8), bitorder="little")
+    return packed
+
+
+def unpack_planes(packed: NDArray[np.uint8], count: int, n: int) -> NDArray[np.int16]:
+    """uint8 `[⌈count · n / 8⌉]` → int16 `[count, n]`; the inverse of `pack_planes`.
+
+    Raises:
+        ValueError: too few or too many bytes.
+    """
+    if packed.size != packed_bytes(count * n, 1):
+        raise ValueError(f"{count} planes of {n} bits take {packed_bytes(count * n, 1)} bytes, got {packed.size}")
+    return np.unpackbits(packed, count=count * n, bitorder="little").reshape(count, n).astype(np.int16)

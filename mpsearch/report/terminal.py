@@ -17,7 +17,6 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
-from mpsearch.quant.container import layer_bytes
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
 from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
@@ -97,13 +96,15 @@ def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Map
     Args:
         allocation: L choices.
         layers: L layers in forward order.
-        costs: a table by cost name, each in the cost's own unit.
+        costs: a table by cost name, each in the cost's own unit; `size` among them.
         budgets: to hold the amounts against; the unused rest is shown.
 
     Returns:
         A table; the amounts stand below it.
     """
-    sizes = {layer.name: layer_bytes(layer, allocation[layer.name]) for layer in layers}
+    bytes_of = costs["size"]
+    column = {choice: c for c, choice in enumerate(bytes_of.choices)}
+    sizes = {name: int(bytes_of.values[row, column[allocation[name]]]) for row, name in enumerate(bytes_of.layers)}
     total = sum(sizes.values())
     grid = _grid("Allocation", ["layer", "shape"], ["weights", "weight bits", "input bits", "bytes", "share"], [])
     for layer in layers:

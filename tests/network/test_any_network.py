@@ -55,7 +55,7 @@ def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) 
         scored = install(model, space.layers, parts)
         path = tmp_path / "model.safetensors"
         written = write_artifact(path, blueprint, parts)
-        assert written == path.stat().st_size == size(space).total(allocation)
+        assert written == path.stat().st_size == size(space, (network.method.format,)).total(allocation)
         artifact = read_artifact(path)
         assert artifact.allocation == allocation
         loaded = artifact.install(NETWORKS[name][0]())

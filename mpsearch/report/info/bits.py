@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.summary import Summary
-from mpsearch.quant.container import layer_bytes
+from mpsearch.quant.container import layer_bytes, weight_bytes
+from mpsearch.quant.formats import FORMATS
 
 __all__ = ["BitsInfo", "LayerBits", "bits_info"]
 
@@ -47,6 +48,7 @@ class BitsInfo:
         mean_weight_bits: `Σ N_l b_l / Σ N_l`, first and last layer included.
         mean_act_bits: the same over input elements; `None` if no activation is quantized.
         layer_bytes: sum over the layers.
+        weight_bytes: of these, packed codes and float weights alone.
         overhead_bytes: what the file holds besides: header and unquantized tensors; `None` without a file.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
@@ -56,6 +58,7 @@ class BitsInfo:
     mean_weight_bits: float | None
     mean_act_bits: float | None
     layer_bytes: int
+    weight_bytes: int
     overhead_bytes: int | None
     finding: str
     empty: str
@@ -70,11 +73,14 @@ def bits_info(summary: Summary) -> BitsInfo:
             mean_weight_bits=None,
             mean_act_bits=None,
             layer_bytes=0,
+            weight_bytes=0,
             overhead_bytes=None,
             finding="",
             empty="No winner was chosen in this run.",
         )
-    sizes = {layer.name: layer_bytes(layer, allocation[layer.name]) for layer in summary.layers}
+    letters = summary.formats or "-" * len(summary.layers)
+    formats = [(layer, FORMATS.get(letter)) for layer, letter in zip(summary.layers, letters, strict=True)]
+    sizes = {layer.name: layer_bytes(layer, allocation[layer.name], format) for layer, format in formats}
     total = sum(sizes.values())
     uniform = None if summary.uniform is None else summary.uniform.allocation
     rows = tuple(
@@ -99,6 +105,7 @@ def bits_info(summary: Summary) -> BitsInfo:
         mean_weight_bits=mean,
         mean_act_bits=allocation.mean_act_bits(summary.layers) if activations else None,
         layer_bytes=total,
+        weight_bytes=sum(weight_bytes(layer, allocation[layer.name], format) for layer, format in formats),
         overhead_bytes=summary.artifact_bytes - total if summary.artifact_bytes else None,
         finding=f"{mean:.2f} bits a weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
         empty="",

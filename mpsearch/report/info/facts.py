@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mpsearch.core.record import Score
 from mpsearch.core.summary import Summary
-from mpsearch.quant.container import weight_bytes
 from mpsearch.report.info.bits import bits_info
 from mpsearch.report.info.points import final_score, uniform_text
 from mpsearch.report.wording import gain_text, metric_text
@@ -85,7 +84,6 @@ def facts(summary: Summary) -> Facts:
     size = float(summary.artifact_bytes) if summary.artifact_bytes else None if summary.winner is None else summary.winner.costs.get("size")
     float_bytes = summary.reference.costs.get("size")
     bits = bits_info(summary)
-    allocation = summary.winning_allocation
     return Facts(
         split=split,
         float_score=float_score,
@@ -97,7 +95,7 @@ def facts(summary: Summary) -> Facts:
         on_disk=summary.artifact_bytes > 0,
         float_bytes=float_bytes,
         compression=float_bytes / size if float_bytes and size else None,
-        weight_bytes=None if allocation is None else sum(weight_bytes(layer, allocation[layer.name]) for layer in summary.layers),
+        weight_bytes=None if summary.winner is None else bits.weight_bytes,
         mean_weight_bits=bits.mean_weight_bits,
         mean_act_bits=bits.mean_act_bits,
         budgets=_budgets(summary, size),

@@ -21,6 +21,17 @@ def test_bytes_add_up_to_the_file() -> None:
     assert info.layers[0].bytes == layer_bytes(first, summary.winner.allocation[first.name])
 
 
+def test_bytes_are_those_of_the_formats_in_the_file() -> None:
+    summary = make_summary()
+    plain, multibit = bits_info(summary), bits_info(replace(summary, formats="m" * 22))
+    extra = sum((layer.channels + 1) // 2 for layer in summary.layers)
+    assert multibit.weight_bytes == plain.weight_bytes + extra
+    assert summary.winner is not None
+    bits = [summary.winner.allocation[layer.name].weight_bits for layer in summary.layers]
+    scales = sum(2 * layer.channels * (b - 1) for layer, b in zip(summary.layers, bits, strict=True))
+    assert multibit.layer_bytes == plain.layer_bytes + extra + scales
+
+
 def test_activation_bits_only_where_some_are_quantized() -> None:
     assert bits_info(make_summary()).mean_act_bits is None
     mean = bits_info(make_summary(acts=True)).mean_act_bits

@@ -1,0 +1,123 @@
+"""From the bytes of an artifact back to the numbers of a baked network; anything that does not fit is an `ArtifactError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ArtifactError
+from mpsearch.core.layer import Layer
+from mpsearch.network.baked import BakedLayer, Parts, rest_of_state
+from mpsearch.quant import container
+from mpsearch.quant.formats import FORMATS
+
+if TYPE_CHECKING:
+    from mpsearch.export.packed import Artifact
+
+__all__ = ["STORED_DTYPES", "choice_of", "unpack"]
+
+STORED_DTYPES = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""torch dtype → safetensors dtype of the tensors that stay as they are; float16 and bfloat16 are stored as F32."""
+
+
+def choice_of(bits: str, index: int) -> Choice:
+    """The choice of one layer, from three characters each."""
+    weight, act = (FLOAT_BITS if character == "-" else int(character) for character in bits[3 * index : 3 * index + 2])
+    return Choice(weight, act)
+
+
+class _Reader:
+    """Takes a file's tensors apart from front to back."""
+
+    def __init__(self, tensors: Mapping[str, bytes]) -> None:
+        self._tensors, self._position = tensors, dict.fromkeys(tensors, 0)
+
+    def take(self, name: str, count: int, dtype: str) -> np.ndarray[Any, Any]:
+        size = count * np.dtype(dtype).itemsize
+        start = self._position.get(name, 0)
+        data = self._tensors.get(name, b"")[start : start + size]
+        if len(data) != size:
+            raise ArtifactError(f"the artifact's '{name}' holds too few values for this model; give the model it was made from")
+        self._position[name] = start + size
+        return np.frombuffer(data, dtype=dtype)
+
+    def finish(self) -> None:
+        for name in container.TENSORS:
+            if self._position.get(name, 0) != len(self._tensors.get(name, b"")):
+                raise ArtifactError(f"the artifact's '{name}' holds more values than this model; give the model it was made from")
+
+
+def unpack(artifact: Artifact, layers: Sequence[Layer], model: nn.Module) -> Parts:
+    """The numbers in the artifact's bytes, for the layers of the built float architecture.
+
+    Raises:
+        ArtifactError: the file's contents do not fit the model.
+    """
+    reader = _Reader(artifact.tensors)
+    baked: dict[str, BakedLayer] = {}
+    exponents = reader.take("exponents", 2 * len(layers), "<i1").reshape(-1, 2).tolist()
+    for index, layer in enumerate(layers):
+        choice = choice_of(artifact.bits, index)
+        format = FORMATS.get(artifact.formats[index])
+        codes = weight = scales = bias = act_step = None
+        if format is None:
+            weight = torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy())
+        else:
+            packed = reader.take("codes", container.weight_bytes(layer, choice, format), "|u1")
+            halves = reader.take("scales", container.scale_bytes(layer, choice, format) // 2, "<f2")
+            try:
+                unpacked = format.unpack(packed, halves, layer.weights // layer.channels, choice.weight_bits)
+            except ValueError as error:
+                raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
+            codes, scales = (torch.from_numpy(numbers.copy()) for numbers in unpacked)
+        if layer.bias_elements:
+            bias = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm else "<f4").copy())
+        if choice.act_bits != FLOAT_BITS:
+            act_step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
+        baked[layer.name] = BakedLayer(
+            choice=choice,
+            signed=artifact.bits[3 * index + 2] == "s",
+            format=format,
+            codes=codes,
+            weight=weight,
+            scales=scales,
+            scale_exponent=exponents[index][0],
+            bias=bias,
+            bias_exponent=exponents[index][1],
+            act_step=act_step,
+        )
+    return Parts(layers=baked, rest=_unpack_rest(artifact, reader, model, layers))
+
+
+def _unpack_rest(artifact: Artifact, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
+    state = model.state_dict()
+    rest: dict[str, Tensor] = {}
+    for name in rest_of_state(model, layers):
+        like = state[name]
+        if like.dtype == torch.float32:
+            values = torch.from_numpy(reader.take("floats", like.numel(), "<f4").copy())
+        else:
+            dtype = {text: key for key, text in STORED_DTYPES.items()}.get(
+                artifact.shapes.get(f"rest.{name}", ("F32", ()))[0], torch.float32
+            )
+            raw = artifact.tensors.get(f"rest.{name}", b"")
+            fits = len(raw) == like.numel() * dtype.itemsize > 0
+            values = torch.frombuffer(bytearray(raw), dtype=dtype) if fits else torch.empty(0, dtype=dtype)
+        if values.numel() != like.numel():
+            raise ArtifactError(f"the artifact's '{name}' does not fit this model; give the model it was made from")
+        rest[name] = values.reshape(like.shape)
+    reader.finish()
+    return rest

@@ -1,0 +1,33 @@
+"""Powers of two: a code of b bits is a sign and an exponent, `value = ±2^−k · scale` with k from 0 to 2^(b−1) − 1; there is no zero.
+
+In two's complement of b bits the code is k for a positive and −1 − k for a negative value, so that all 2^b codes are in use and
+multiplying by a weight is a shift. Rounding is in the logarithm, `k = −⌊½ + log2(|x|/scale)⌋` within its range: Uhlich et al., Mixed
+Precision DNNs, arXiv 1905.11452, eq. 4, with qmax = scale and qmin = 2^−(2^(b−1) − 1) · scale.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["codes", "values"]
+
+
+def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Codes int16 of `x` `[C, n]` for positive scales `[C]`; zero is as the smallest positive value.
+
+    The binary exponent is read off the number itself: no logarithm decides a border.
+    """
+    mantissa, exponent = torch.frexp(x.abs() / scale.unsqueeze(1))
+    rounded = torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent)  # mantissa in [½, 1): |x|/scale = mantissa · 2^exponent
+    largest = 2 ** (bits - 1) - 1
+    k = torch.where(x == 0, largest, -rounded).clamp(0, largest)
+    return torch.where(x < 0, -1 - k, k).to(torch.int16)
+
+
+def values(codes: Tensor, scale: Tensor) -> Tensor:
+    """`±2^−k · scale`, float32 `[C, n]`, of codes `[C, n]` and scales `[C]`."""
+    powers = torch.tensor([2.0**-k for k in range(128)] + [-(2.0**-k) for k in reversed(range(128))], device=codes.device)
+    return powers[codes.long()] * scale.float().unsqueeze(1)  # code −1 is the last entry, −2⁰
