@@ -23,6 +23,8 @@ __all__ = ["branch", "prices"]
 
 _OBJECTIVE_RANGE = 1e4
 """HiGHS stops at an absolute gap of 1e-6: on this range that is 1e-10 of the largest difference."""
+_LEAST_SPREAD = 1e-290
+"""Scores closer than this are alike; stretching them would overflow."""
 _MOST_NODES = 5_000
 """Deterministic end of branch and bound over a part of the columns; the gap then left is written to the answer."""
 _INFEASIBLE = 2
@@ -95,7 +97,8 @@ def branch(program: Knapsack, core: Core, width: float, time_limit: float) -> Fo
         return Found(picks=core.anchor) if program.accepts(core.anchor) else None
     unit = np.where(rooms > 0, rooms, 1.0)[:, None]
     objective = core.objective[groups, columns]
-    stretch = _OBJECTIVE_RANGE / max(float(np.ptp(objective)), np.finfo(np.float64).tiny)
+    spread = float(np.ptp(objective))
+    stretch = _OBJECTIVE_RANGE / max(spread, _LEAST_SPREAD) if spread else 1.0
     constraints = [LinearConstraint(_one_each(rows), 1, 1)]
     if len(rooms):
         relative = (costs - floors[:, rows]) / unit

@@ -153,6 +153,20 @@ def test_branch_and_bound_equals_brute_force(unit: int, monkeypatch: pytest.Monk
     check()
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0, 1e-310])
+def test_branch_and_bound_takes_scores_that_are_all_alike(score: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_wide(*_: object) -> None:
+        raise TooWide
+
+    monkeypatch.setattr("mpsearch.engine.packing.enumerate_core", too_wide)
+    space, _, costs, budgets = random_problem(0)
+    flat = make_table(space, np.full((12, 4), score))
+    first = solve(space, flat, costs, budgets).allocation
+    second = solve(space, flat, costs, budgets, exclude=[first]).allocation
+    assert second != first
+    assert meets(second, costs, budgets)
+
+
 def test_branch_and_bound_writes_nothing_to_standard_output(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def too_wide(*_: object) -> None:
         raise TooWide
