@@ -41,7 +41,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.lsq import _LsqActivation
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.bit_planes import (
@@ -55,6 +55,7 @@ from mpsearch.quant.bit_planes import (
     plane_sum,
 )
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import Format, grid_format
 from mpsearch.quant.grid import Grid, GridStyle, weight_grid
 from mpsearch.quant.ranges import fit_steps
 from mpsearch.quant.scaled_gradient import scale_gradient
@@ -216,7 +217,11 @@ class Bsq(Method):
 
     def act_quantizer(self) -> ActQuantizer:
         """LSQ's: one learned step."""
-        return _LsqActivation()
+        return LearnedStepActivation()
+
+    def format(self, bits: int) -> Format:
+        """Codes of the `narrow` grid, whatever `grid` says."""
+        return grid_format(bits, "narrow")
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""
@@ -230,10 +235,7 @@ class Bsq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Planes in [0, 2], steps positive; re-quantization when it is due; finetuned weights stay on the grid."""
-        for layer in network.space.layers:
-            act = network.act_quantizer(layer)
-            if isinstance(act, _LsqActivation):
-                act.step.clamp_(min=_SMALLEST)
+        keep_steps_positive(network)
         due = self._rounds_due(progress)
         for _, quantizer in _quantized(network):
             quantizer.clip()

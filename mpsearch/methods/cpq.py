@@ -48,7 +48,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.lsq import _LsqActivation
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.affine import codes
@@ -232,7 +232,7 @@ class Cpq(Method):
 
     def act_quantizer(self) -> ActQuantizer:
         """LSQ's: one learned step."""
-        return _LsqActivation()
+        return LearnedStepActivation()
 
     def begin(self, network: Network) -> None:
         """Masks are drawn from the second step on, if at all."""
@@ -250,10 +250,7 @@ class Cpq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Projections; the next step's masks; bits follow the gates and are frozen once the search is over."""
-        for layer in network.space.layers:
-            act = network.act_quantizer(layer)
-            if isinstance(act, _LsqActivation):
-                act.step.clamp_(min=_SMALLEST)
+        keep_steps_positive(network)
         for layer, quantizer in _quantized(network):
             if quantizer.dropping:
                 if self.bit_penalty > 0:

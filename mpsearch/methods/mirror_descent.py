@@ -37,7 +37,7 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.methods.lsq import _LsqActivation
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.affine import codes, fake_quantize_rows
@@ -48,7 +48,6 @@ from mpsearch.quant.straight_through import straight_through
 
 __all__ = ["MirrorDescent"]
 
-_SMALLEST = 1e-8
 _LOWEST_BETA = 0.1
 _HIGHEST_BETA = 1e35
 _MAPS = {"tanh": (tanh_code, tanh_reach), "softmax": (softmax_code, softmax_reach)}
@@ -154,7 +153,7 @@ class MirrorDescent(Method):
 
     def act_quantizer(self) -> ActQuantizer:
         """One learned step, as in `lsq`."""
-        return _LsqActivation()
+        return LearnedStepActivation()
 
     def after_step(self, network: Network, progress: float) -> None:
         """β rises; steps of activations stay positive."""
@@ -163,5 +162,4 @@ class MirrorDescent(Method):
             quantizer = network.weight_quantizer(layer)
             if isinstance(quantizer, _MirrorWeight) and quantizer.bits != FLOAT_BITS:
                 quantizer.anneal(network.latent_weight(layer), beta)
-        for parameter in network.quantizer_parameters():
-            parameter.clamp_(min=_SMALLEST)
+        keep_steps_positive(network)

@@ -38,7 +38,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.lsq import _LsqActivation, _LsqWeight
+from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_positive
 from mpsearch.network.bypass import bypassed, on_same_inputs, statistics_kept
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -83,7 +83,7 @@ class Dual(nn.Module):
         self.samples.zero_()
 
 
-class _PdqWeight(_LsqWeight):
+class _PdqWeight(LearnedStepWeight):
     def __init__(self, rows: Rows, ste: bool) -> None:
         super().__init__(rows)
         self._ste = ste
@@ -131,7 +131,7 @@ class Pdq(Method):
 
     def act_quantizer(self) -> ActQuantizer:
         """One learned step."""
-        return _LsqActivation()
+        return LearnedStepActivation()
 
     def begin(self, network: Network) -> None:
         """λ_out = 1, λ_l = 0."""
@@ -159,8 +159,7 @@ class Pdq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Steps stay positive."""
-        for parameter in network.quantizer_parameters():
-            parameter.clamp_(min=_SMALLEST)
+        keep_steps_positive(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """The multipliers move."""

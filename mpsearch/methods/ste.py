@@ -18,6 +18,7 @@ from mpsearch.methods.base import Method
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
 
 __all__ = ["Ste"]
 
@@ -30,12 +31,10 @@ class _SteWeight(WeightQuantizer):
         self.register_buffer("ratio", torch.ones(rows.channels))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        mean = weight.abs().mean(1)
-        self.ratio.copy_(torch.where(mean > 0, steps / mean.clamp_min(torch.finfo(torch.float32).tiny), torch.ones_like(mean)))
+        self.ratio.copy_(ratio_to_mean(weight, steps))
 
     def steps(self, weight: Tensor) -> Tensor:
-        mean = weight.detach().abs().mean(1)
-        return torch.where(mean > 0, self.ratio * mean, torch.ones_like(mean))
+        return step_from_mean(weight, self.ratio)
 
 
 @METHODS.register("ste")

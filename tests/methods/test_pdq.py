@@ -364,9 +364,7 @@ def test_multipliers_are_asked_of_pdq_alone() -> None:
 def test_any_network_learns_layer_by_layer(name: str) -> None:
     """Attention, tied and shared weights, and plain `nn.Sequential`, which would call whatever a method hung into it."""
     torch.manual_seed(0)
-    # LSQ's activation step cannot be trained where a module is called twice.
-    choice = Choice(2) if name == "shared" else W2A4
-    network, x, y = attached(Pdq(layerwise=True), choice, trained_statistics(NETWORKS[name][0]()), NETWORKS[name][1]())
+    network, x, y = attached(Pdq(layerwise=True), W2A4, trained_statistics(NETWORKS[name][0]()), NETWORKS[name][1]())
     set_duals(network, 1.0, 1.0)
     found = gradients(network, lagrangian(network, x, y))
     assert all(bool(torch.isfinite(grad).all()) for grad in found.values())

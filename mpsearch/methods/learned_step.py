@@ -1,0 +1,75 @@
+"""Quantizers whose steps are trained by gradient, as in LSQ; several methods build on them.
+
+Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3 (see
+`mpsearch.quant.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.network.network import Network
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.scaled_gradient import scale_gradient
+
+__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_steps_positive"]
+
+_SMALLEST = 1e-8
+
+
+class LearnedStepWeight(WeightQuantizer):
+    """One learned step an output channel."""
+
+    factor: Tensor
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self.step = nn.Parameter(torch.ones(rows.channels))
+        self.register_buffer("factor", torch.ones(()))
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """Take the calibrated steps."""
+        self.step.data.copy_(steps)
+        self.factor.fill_(1 / math.sqrt(weight.shape[1] * max(self.grid.hi + self.grid.offset, 1)))
+
+    def steps(self, weight: Tensor) -> Tensor:
+        """The steps, `[C]`."""
+        return scale_gradient(self.step, self.factor)
+
+
+class LearnedStepActivation(ActQuantizer):
+    """One learned step."""
+
+    factor: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.ones(()))
+        self.register_buffer("factor", torch.ones(()))
+
+    def begin(self, step: Tensor) -> None:
+        """Take the calibrated step."""
+        self.step.data.copy_(step)
+        self.factor.fill_(1 / math.sqrt(self.grid.hi))
+
+    def step_value(self) -> Tensor:
+        """The step, `[]`."""
+        return scale_gradient(self.step, self.factor.clone())  # a shared module fills the factor again before backward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The elements of one sample count as n, as in the paper: the gradient is summed over the batch, the loss averages it."""
+        if self.training and not torch.compiler.is_compiling() and self.bits < FLOAT_BITS:
+            self.factor.fill_((x[0].numel() * max(self.grid.hi, 1)) ** -0.5)
+        return super().forward(x)
+
+
+def keep_steps_positive(network: Network) -> None:
+    """Clamp the parameters of all quantizers that learn nothing but steps."""
+    for module in network.model.modules():
+        if isinstance(module, LearnedStepWeight | LearnedStepActivation):
+            module.step.clamp_(min=_SMALLEST)
