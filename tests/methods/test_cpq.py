@@ -255,7 +255,7 @@ def test_gradients_under_masks_are_those_of_the_explicit_sum(bits: int, style: G
     chosen = (weights / weights.sum(1, keepdim=True)).gather(1, index)[:, 0]
     ((found.detach()[0] * chosen + a * h[index[:, 0]]) * g[0]).sum().backward()
     for one, two in zip(mine, other, strict=True):
-        torch.testing.assert_close(one.grad, two.grad, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-4, atol=1e-9)
 
 
 def test_masks_leave_no_infinite_gradients() -> None:
