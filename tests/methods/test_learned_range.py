@@ -253,7 +253,7 @@ def test_after_any_update_step_and_range_are_in_order(bits: int, kind: Parametri
         for parameter, move in zip(quantizer.parameters(), moves, strict=False):
             parameter.add_(move)
         quantizer.project()
-    step, top = map(float, quantizer.pair())
+    step, top = (float(value.detach()) for value in quantizer.pair())
     assert step > 0.1 / 33
     assert 0.1 / 33 * (0.5 if kind == "u1" else highest) < top < 33 * 0.1 * highest * (highest if kind == "u1" else 1)
     assert min(1 + quantizer.grid.offset, highest) * 0.999 <= top / step <= highest * 1.001
