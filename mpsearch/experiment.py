@@ -20,6 +20,7 @@ from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.core.tally import phase
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
@@ -183,6 +184,7 @@ def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Table]:
     return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware)
 
 
+@phase("calibration")
 def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
     images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
     batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
@@ -212,6 +214,7 @@ def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, p
     return model
 
 
+@phase("float network")
 def _train_float(
     config: StudyConfig, model: nn.Module, splits: Splits, recipe: Recipe, file: Path, device: torch.device, progress: Progress
 ) -> None:

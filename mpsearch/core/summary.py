@@ -51,6 +51,7 @@ class Summary:
         test: split `test`, read once: scores by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
+        card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
         skipped: what a smaller run left out, one sentence each.
     """
@@ -74,6 +75,7 @@ class Summary:
     test: Mapping[str, Score] = field(default_factory=dict)
     artifact: str = ""
     artifact_bytes: int = 0
+    card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
@@ -81,7 +83,7 @@ class Summary:
         """Plain data for JSON (NaN in tables becomes null)."""
         plain: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes")
+            for name in ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "card")
         }
         plain["budgets"] = [asdict(budget) for budget in self.budgets]
         plain["layers"] = [asdict(layer) for layer in self.layers]

@@ -21,7 +21,7 @@ from mpsearch.experiment import Experiment
 from mpsearch.export.packed import read_artifact, write_artifact
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
-from mpsearch.pipeline.directory import ARTIFACT, BITS, write_text
+from mpsearch.pipeline.directory import ARTIFACT, BITS, CARD, write_text
 from mpsearch.pipeline.retraining import float_bytes
 from mpsearch.training.evaluate import evaluate
 
@@ -109,6 +109,7 @@ def summarise(
         test=test,
         artifact=ARTIFACT,
         artifact_bytes=size,
+        card=CARD,
         seconds=seconds,
         skipped=_skipped(config, uniform),
     )
