@@ -21,6 +21,7 @@ from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.core.tally import phase
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
@@ -196,6 +197,7 @@ def _formats(config: StudyConfig) -> list[FormatOf]:
     return formats
 
 
+@phase("calibration")
 def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
     images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
     batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
@@ -225,6 +227,7 @@ def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, p
     return model
 
 
+@phase("float network")
 def _train_float(
     config: StudyConfig, model: nn.Module, splits: Splits, recipe: Recipe, file: Path, device: torch.device, progress: Progress
 ) -> None:

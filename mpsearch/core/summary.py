@@ -18,6 +18,8 @@ from mpsearch.core.table import Table
 
 __all__ = ["Reference", "Summary", "table_from_dict", "table_to_dict"]
 
+_PLAIN = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "formats", "card")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
@@ -52,6 +54,7 @@ class Summary:
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
         formats: one letter a layer for how the artifact holds its weight, see `mpsearch.quant.formats`; "" is the default grid's.
+        card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
         skipped: what a smaller run left out, one sentence each.
     """
@@ -76,15 +79,13 @@ class Summary:
     artifact: str = ""
     artifact_bytes: int = 0
     formats: str = ""
+    card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON (NaN in tables becomes null)."""
-        plain: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "formats")
-        }
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
         plain["budgets"] = [asdict(budget) for budget in self.budgets]
         plain["layers"] = [asdict(layer) for layer in self.layers]
         plain["tables"] = [table_to_dict(table) for table in self.tables]

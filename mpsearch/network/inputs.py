@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.tally import count
+
 __all__ = ["batch_size", "call", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
-    """`model(x)`, `model(*x)` or `model(**x)`."""
+    """`model(x)`, `model(*x)` or `model(**x)`; the one door into a network, so that every pass is counted."""
+    count(forward=batch_size(inputs))
     if isinstance(inputs, dict):
         outputs = model(**inputs)
     elif isinstance(inputs, tuple | list):

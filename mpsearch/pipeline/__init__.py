@@ -10,6 +10,8 @@ Each stage leaves its result in the run directory before the next begins; the sa
 | `uniform.json`, `winner.json`, `control.json` | retrained records (with `*.checkpoint` while they train) |
 | `model.safetensors`, `bits.yaml` | the artifact and its allocation |
 | `test.json` | the test split, read once |
+| `card.json`, `card.md` | the quantization card: what must be known before accuracies are compared |
+| `seconds.json`, `tally.json` | wall time, passes and labels by phase |
 | `summary.json`, `front.html` | everything for the report, and the report |
 """
 

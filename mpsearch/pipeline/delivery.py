@@ -21,7 +21,7 @@ from mpsearch.experiment import Experiment
 from mpsearch.export.packed import read_artifact, write_artifact
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
-from mpsearch.pipeline.directory import ARTIFACT, BITS, write_text
+from mpsearch.pipeline.directory import ARTIFACT, BITS, CARD, write_text
 from mpsearch.pipeline.retraining import float_bytes
 from mpsearch.quant.container import spell_format
 from mpsearch.training.evaluate import evaluate
@@ -111,6 +111,7 @@ def summarise(
         artifact=ARTIFACT,
         artifact_bytes=size,
         formats="".join(spell_format(parts.layers[name].format) for name in problem.space.names),
+        card=CARD,
         seconds=seconds,
         skipped=_skipped(config, uniform),
     )

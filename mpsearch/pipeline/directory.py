@@ -1,4 +1,4 @@
-"""The run directory: whose it is, atomic writes, seconds by phase."""
+"""The run directory: whose it is, atomic writes, seconds and passes by phase."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpsearch.core.errors import RunDirectoryError, UsageError
+from mpsearch.core.tally import Tally, listener, phase
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["ARTIFACT", "BITS", "Clock", "claimed", "write_text"]
+__all__ = ["ARTIFACT", "BITS", "CARD", "Clock", "claimed", "write_text"]
 
 ARTIFACT = "model.safetensors"
 BITS = "bits.yaml"
+CARD = "card.md"
+_TALLY = "tally.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,23 +32,27 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Clock:
-    """Wall seconds by phase, summed over interruptions and kept in `seconds.json`."""
-
-    """Wall seconds by phase, summed over interruptions."""
+    """Wall seconds by phase, summed over interruptions and kept in `seconds.json`; beside it in `tally.json` what was counted."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "seconds.json"
         self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._tally = listener()
+        if self._tally is not None:  # a request that was refused before has left nothing behind
+            self._tally.save = lambda tally: write_text(directory / _TALLY, json.dumps(tally.to_dict()))
 
     @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        """Count the seconds of the `with` for `phase`."""
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count the seconds, passes and labels of the `with` for phase `name`."""
         started = time.monotonic()
         try:
-            yield
+            with phase(name):
+                yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
             write_text(self._file, json.dumps(self.seconds))
+            if self._tally is not None:
+                self._tally.keep()
 
 
 @contextmanager
@@ -72,8 +79,11 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
     study = directory / "study.yaml"
     if not study.exists():  # a run killed right after its claim has none
         write_text(study, config.to_yaml())
+    counted = directory / _TALLY
+    tally = Tally(json.loads(counted.read_text()) if counted.exists() else None)
     try:
-        yield
+        with tally.listening("preparation"):
+            yield
     except UsageError:
         if fresh and {entry.name for entry in directory.iterdir()} == {file.name, study.name}:
             file.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,16 @@ from mpsearch.core.record import Record, Score
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
+from mpsearch.core.tally import LabelReader, count, phase
 from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.propose import Proposer
 from mpsearch.engine.solve import Solution, solve
-from mpsearch.engine.study import best_record, costed, run_trials
+from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
+from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
+from mpsearch.pipeline.card import write_card
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
@@ -94,18 +98,34 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     hyper = hyperparameters_of(config, best.params)
     with clock("retraining"):
         winner, parts = retrained(experiment, evaluator, best, hyper, directory, "winner", progress)
-        uniform, uniform_parts = retrain_uniform(experiment, evaluator, hyper, directory, progress)
-        control, control_model = retrain_control(experiment, evaluator, hyper, directory, progress)
+        with phase("references"):
+            uniform, uniform_parts = retrain_uniform(experiment, evaluator, hyper, directory, progress)
+            control, control_model = retrain_control(experiment, evaluator, hyper, directory, progress)
     size = export(experiment, parts, directory, winner.costs["size"])
     with clock("test"):
         test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
     summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, parts, clock.seconds)
+    with progress.phase("card", 1), clock("card"):
+        summary = _with_card(experiment, summary, parts, hyper, directory, progress)
     write_text(directory / "summary.json", json.dumps(summary.to_dict()))
     from mpsearch.report.page import write_page
 
     write_page(summary, directory / "front.html")
     for leftover in directory.glob("*.checkpoint"):
         leftover.unlink()
+    return summary
+
+
+def _with_card(
+    experiment: Experiment, summary: Summary, parts: Parts, hyper: Hyperparameters, directory: Path, progress: Progress
+) -> Summary:
+    try:
+        card = write_card(experiment, summary, parts, hyper, directory)
+    except Exception as error:  # the network is trained, verified and delivered; a card that cannot be filled must not take it away
+        progress.say(f"there is no quantization card: {type(error).__name__}: {error}")
+        return replace(summary, card="")
+    for check in card.provenance.failed_checks:
+        progress.say(f"the quantization card fails: {check}")
     return summary
 
 
@@ -175,6 +195,7 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
                 (to_device(inputs, problem.device), targets.to(problem.device))
                 for inputs, targets in images.batches(config.signals.batch_size)
             ]
+            labels = LabelReader(problem.task.loss)
             with progress.phase(f"signal {name}", 1) as bar:
                 table = compute_signal(
                     name,
@@ -183,11 +204,13 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
                         space=problem.space,
                         calibration=problem.calibration,
                         batches=batches,
-                        task=problem.task,
+                        task=replace(problem.task, loss=labels),
                         seed=config.seed,
                         progress=lambda done, total: bar.update(done, total),
                     ),
                 )
+            table = replace(table, cost={**table.cost, "labels": float(labels.read)})
+            count(backward=round(table.cost.get("backwards", 0.0) * table.cost.get("images", 0.0)))
             stored[name] = table_to_dict(table)
             if file is not None:
                 write_text(file, json.dumps(stored))

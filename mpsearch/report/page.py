@@ -60,12 +60,17 @@ def page_html(summary: Summary) -> str:
 <main>
 {"".join(section.html() for section in sections)}
 </main>
-<footer>Written by mpsearch. Scores are of the validation split unless the page says test; the test split is read once, at the end.</footer>
+<footer>Written by mpsearch. Scores are of the validation split unless the page says test; the test split is read once, at the end.
+{_card_link(summary)}</footer>
 </div>
 <script>{_PRINTING}</script>
 </body>
 </html>
 """
+
+
+def _card_link(summary: Summary) -> str:
+    return f'What else moves accuracy: <a href="{escape(summary.card)}">quantization card</a>.' if summary.card else ""
 
 
 def _sections(summary: Summary) -> list[Section]:

@@ -166,6 +166,8 @@ def _places(summary: Summary, run: Path | None) -> list[tuple[str, Text]]:
         rows += [("run", Text(str(run))), ("report", Text(str(run / "front.html")))]
     if summary.artifact:
         rows.append(("artifact", Text(str(_artifact(summary, run)))))
+    if summary.card:
+        rows.append(("card", Text(str(Path(summary.card) if run is None else run / summary.card))))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import TrainingDiverged
+from mpsearch.core.tally import LabelReader, count
 from mpsearch.methods.base import Batch, Method
 from mpsearch.network.batchnorm import reestimate
-from mpsearch.network.inputs import call, to_device
+from mpsearch.network.inputs import batch_size, call, to_device
 from mpsearch.network.network import Network
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.precision import autocast
@@ -98,6 +99,7 @@ def train(
     if recipe.epochs == 0:
         return hooks.curve
     forward = compiled or (lambda inputs: call(model, inputs))
+    task = replace(task, loss=LabelReader(task.loss))
     optimizer = _optimizer(model, quantizer_parameters, recipe)
     steps_per_epoch = split.steps(recipe.batch_size)
     total = recipe.epochs * steps_per_epoch
@@ -131,6 +133,7 @@ def train(
             )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            count(backward=batch_size(inputs))
             with torch.no_grad():
                 hooks.before_step(progress)
             if recipe.clip:

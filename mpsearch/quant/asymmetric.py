@@ -1,0 +1,59 @@
+"""Asymmetric formats: `value = clamp(round(x/step), lo, lo + 2^b − 1) · step` with a whole zero point `−lo` by row, so that zero is exact.
+
+The range `[r · min, r · max]` that gives the smallest `Σ (Q(x) − x)²` wins, r by the same search as for symmetric grids (`ranges`): what
+differs between the two is the format alone. The quantization card measures what it would change.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["fake_quantize_between", "fit_asymmetric"]
+
+_COARSE = 20
+_FINE = 8
+_SAMPLES = 512
+
+
+def fake_quantize_between(rows: Tensor, steps: Tensor, lo: Tensor, levels: int) -> Tensor:
+    """Quantize and dequantize `[C, n]`, without gradients.
+
+    Args:
+        rows: float `[C, n]`.
+        steps: `[C]`, positive.
+        lo: `[C]` lowest codes, whole and not above zero.
+        levels: number of codes, 2^b.
+    """
+    lowest = lo.unsqueeze(1)
+    column = steps.unsqueeze(1)
+    return torch.clamp(torch.round(rows / column), lowest, lowest + (levels - 1)).mul_(column)
+
+
+def fit_asymmetric(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Steps `[C]` and lowest codes `[C]` for the rows of `[C, n]`; a row of zeros gets step 1.
+
+    Raises:
+        ValueError: fewer than 2 bits, at which no grid with an exact zero has two useful levels.
+    """
+    if bits < 2:
+        raise ValueError(f"an asymmetric grid with an exact zero needs 2 bits or more, not {bits}")
+    rows = rows.detach().float()
+    low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
+    span = torch.where(high > low, high - low, torch.full_like(high, 2**bits - 1))
+    if rows.shape[1] > 2 * _SAMPLES and len(rows) > 1:
+        rows = rows[:, :: rows.shape[1] // _SAMPLES]
+    ratios = [*torch.linspace(0.15, 1.05, _COARSE).tolist(), 1.0]
+    best, error = torch.ones_like(span), torch.full_like(span, torch.inf)
+    for offsets in (None, torch.linspace(-(ratios[1] - ratios[0]) / 2, (ratios[1] - ratios[0]) / 2, _FINE).tolist()):
+        candidates = [torch.full_like(span, ratio) for ratio in ratios] if offsets is None else [best + offset for offset in offsets]
+        for ratio in candidates:
+            steps, lo = _grid(span * ratio, low * ratio, bits)
+            squared = fake_quantize_between(rows, steps, lo, 2**bits).sub_(rows).square_().sum(1)
+            best, error = torch.where(squared < error, ratio, best), torch.minimum(squared, error)
+    return _grid(span * best, low * best, bits)
+
+
+def _grid(span: Tensor, low: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    steps = span / (2**bits - 1)
+    return steps, torch.round(low / steps).clamp(1 - 2**bits, 0)

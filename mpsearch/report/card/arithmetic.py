@@ -1,0 +1,145 @@
+"""The card's exact arithmetic: mean bits, activation memory, bit operations, tiers of effort; numbers in, numbers out.
+
+Definitions follow Garg, Jain, Lou, Nahmias: Confounding Tradeoffs for Neural Network Quantization, arXiv 2102.06366, and the code
+published with it. L layers or M feature maps everywhere; an average is weighted by elements, never by layers.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+
+__all__ = [
+    "accumulator_bits",
+    "asymmetry_bits",
+    "bops",
+    "bops_with_additions",
+    "charged_bits",
+    "equal_size_bits",
+    "fair_mean_bits",
+    "mean_bits",
+    "over_seeds",
+    "packed_bytes",
+    "peak_bits",
+    "peak_live_bits",
+    "tier",
+]
+
+_FLOAT_BITS = 32
+_FEW_IMAGES = 1024
+
+
+def mean_bits(elements: Sequence[int], bits: Sequence[float], *, without: Collection[int] = ()) -> float:
+    """`Σ N_l b_l / Σ N_l`; NaN where nothing is left.
+
+    Args:
+        elements: N.
+        bits: b.
+        without: positions to leave out, such as the first and the last layer.
+    """
+    kept = [(n, b) for index, (n, b) in enumerate(zip(elements, bits, strict=True)) if index not in without]
+    total = sum(n for n, _ in kept)
+    return sum(n * b for n, b in kept) / total if total else math.nan
+
+
+def fair_mean_bits(bits: float, share: float, *, kept: float = 8) -> float:
+    """`b + (kept − b) φ`: mean bits when a share φ of the weights stays at `kept` bits and the rest takes b."""
+    return bits + (kept - bits) * share
+
+
+def packed_bytes(elements: Sequence[int], bits: Sequence[int]) -> int:
+    """`Σ ⌈N_l b_l / 8⌉`: packed weights alone, each layer starting at a byte."""
+    return sum(-(-n * b // 8) for n, b in zip(elements, bits, strict=True))
+
+
+def peak_bits(elements: Sequence[int], bits: Sequence[int]) -> int:
+    """`max_m E_m b_m`: the largest feature map, whatever lives beside it; 0 without maps."""
+    return max((e * b for e, b in zip(elements, bits, strict=True)), default=0)
+
+
+def peak_live_bits(sizes: Sequence[int], born: Sequence[int], last: Sequence[int]) -> int:
+    """`max_t Σ sizes of the maps with born ≤ t ≤ last`: memory if each map is freed after its last reader.
+
+    Args:
+        sizes: E·b in bits.
+        born: operation that writes each map.
+        last: last operation that reads it.
+    """
+    changes: dict[int, int] = {}
+    for size, start, end in zip(sizes, born, last, strict=True):
+        changes[start] = changes.get(start, 0) + size
+        changes[end + 1] = changes.get(end + 1, 0) - size
+    live = peak = 0
+    for moment in sorted(changes):
+        live += changes[moment]
+        peak = max(peak, live)
+    return peak
+
+
+def equal_size_bits(elements: Sequence[int], target: float) -> list[int]:
+    """`b_m = min(32, ⌊S/E_m⌋)`, `S = max_m(E_m · 8) · target/8`: every map fills the memory the largest takes at `target` bits."""
+    largest = max(elements) * target
+    return [min(_FLOAT_BITS, math.floor(largest / e)) for e in elements]
+
+
+def asymmetry_bits(low: float, high: float) -> float:
+    """`log2(2 · max(|high|, |low|) / (high − low))`: bits a symmetric range costs more than the tensor's own; 0 for a constant zero."""
+    low, high = min(low, 0.0), max(high, 0.0)  # both kinds represent zero exactly
+    return math.log2(2 * max(high, -low) / (high - low)) if high > low else 0.0
+
+
+def charged_bits(bits: float) -> float:
+    """`log2(round(2^b − 1) + 1)`: what a grid of fractional bits is charged."""
+    return math.log2(round(2**bits - 1) + 1)
+
+
+def bops(macs: Sequence[int], weight_bits: Sequence[int], act_bits: Sequence[int]) -> int:
+    """`Σ MAC_l b_w b_a`."""
+    return sum(m * w * a for m, w, a in zip(macs, weight_bits, act_bits, strict=True))
+
+
+def bops_with_additions(macs: Sequence[int], weight_bits: Sequence[int], act_bits: Sequence[int], inputs: Sequence[int]) -> float:
+    """`Σ MAC_l (b_w b_a + b_w + b_a + log2 n_l)`, n inputs of one output: with the accumulator's additions, as UNIQ counts."""
+    return sum(m * (w * a + w + a + math.log2(n)) for m, w, a, n in zip(macs, weight_bits, act_bits, inputs, strict=True))
+
+
+def accumulator_bits(weight_bits: int, act_bits: int, inputs: int) -> int:
+    """`b_w + b_a + ⌈log2 n⌉`: always enough for a sum of n products."""
+    return weight_bits + act_bits + math.ceil(math.log2(max(inputs, 1)))
+
+
+def over_seeds(values: Mapping[int, float]) -> tuple[float, float | str]:
+    """Mean and standard deviation (n − 1) of a metric by seed; of one seed there is none.
+
+    Raises:
+        ValueError: no seed.
+    """
+    if not values:
+        raise ValueError("a result needs at least one seed")
+    numbers = list(values.values())
+    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else "n/a: one seed"
+
+
+def tier(*, images: int, backward: int, labels: int, epoch: int) -> str:
+    """Tier of effort by passes, not by names.
+
+    | tier | labels in a loss | backward passes | images |
+    |---|---|---|---|
+    | P0 | none | none | none |
+    | P1 | none | none | at most 1024 |
+    | P2 | none | any | any |
+    | P3 | some | at most one epoch | any |
+    | P4 | some | more | any |
+
+    Args:
+        images: distinct images that calibration, search and training saw.
+        backward: samples differentiated, teacher passes not counted.
+        labels: labels that entered a loss.
+        epoch: size of the training split.
+    """
+    if labels:
+        return "P3" if backward <= epoch else "P4"
+    if backward or images > _FEW_IMAGES:
+        return "P2"
+    return "P1" if images else "P0"
