@@ -12,7 +12,7 @@ Differences:
 - One scale s an output channel instead of one a layer; it starts at the least squared error instead of max|w|, and its gradient is divided
   by √n, n weights a row, LSQ's balance. step = s / Σ places of the allocation's planes, so that s keeps its meaning as planes go.
 - Planes start at w/step itself, the digits of its rounding and the remainder in the lowest plane: at few bits it tells weights apart.
-- Precision never grows beyond the allocation's bits: integers that would need more saturate, as they do at 8 planes in the original.
+- No plane is added above the allocation's highest: integers that would need one saturate, as they do at 8 planes in the original.
 - Gradients of the planes are divided by `2 · step² · Σ 4^j`. The optimum stays the same, and a step of SGD moves the represented weight as
   far as it would a float weight, wherever no plane is at its bound. Planes are quantizer parameters: no weight decay, `lr · scale_lr`.
 - Dropping a plane moves no other and rebuilds no optimizer. Momentum goes on, plane by plane; that of a dropped plane is cut off by setting

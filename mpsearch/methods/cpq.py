@@ -128,7 +128,7 @@ class _CategoricalWeight(WeightQuantizer):
         """Bits whose grid is in force."""
         return 1 + int(self.high).bit_length()
 
-    def expected_bits(self) -> Tensor:
+    def extra_bits(self) -> Tensor:
         """`E[bits] − 2` under the masks, `[]`."""
         return nested_probability(keep_probability(self.phi) * self.available).sum()
 
@@ -242,7 +242,7 @@ class Cpq(Method):
         """`loss + bit_penalty · Σ_l (#W_l / Σ #W) (E[bits] − 2)` while bits are learned."""
         sizes = {layer.name: math.prod(layer.weight_shape) for layer, _ in _quantized(network)}
         terms = [
-            quantizer.expected_bits() * (sizes[layer.name] / sum(sizes.values()))
+            quantizer.extra_bits() * (sizes[layer.name] / sum(sizes.values()))
             for layer, quantizer in _quantized(network)
             if self.bit_penalty > 0 and quantizer.dropping
         ]

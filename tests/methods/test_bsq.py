@@ -416,9 +416,14 @@ def test_training_learns_bits_then_keeps_them() -> None:
         assert set(quantizer.p.unique().tolist()) | set(quantizer.n.unique().tolist()) <= {0.0, 1.0}
 
 
-def test_bits_given_are_kept() -> None:
+def test_bits_given_are_kept_and_finetuned() -> None:
     method = Bsq()
     network = attached(method)
+    quantizer = planes_of(network)["0"]
+    quantizer.p.data[6] = 2
+    with torch.no_grad():
+        method.after_step(network, 0.0)
+    assert float(plane_sum(quantizer.p, quantizer.n, quantizer.places).detach().max()) < 127.01
     fitted(network, method, epochs=1)
     assert method.learned_bits(network) is None
     assert all(quantizer.planes_in_use() == 7 for quantizer in planes_of(network).values())
