@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mpsearch.cli.options import consoles
+
 __all__ = ["doctor"]
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -14,7 +16,6 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def doctor(context: click.Context) -> None:
     """Check Python, torch and torchvision, device, compiler, disk and storage; name the cure of what fails."""
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -26,5 +27,5 @@ def doctor(context: click.Context) -> None:
     checks = examine()
     for check in checks:
         table.add_row(f"[{_STYLES[check.status]}]{check.status}[/]", check.name, escape(check.found), escape(check.cure))
-    Console().print(table)
+    consoles()[0].print(table)
     context.exit(1 if any(check.status == "fail" for check in checks) else 0)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mpsearch.cli.options import consoles
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -25,9 +27,7 @@ FOLDERS = ("studies", "spaces", "hardware")
 @click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
 def list_known(kinds: tuple[str, ...]) -> None:
     """Show methods, signals, costs, models, data, studies, spaces and hardware; KIND shows only some."""
-    from rich.console import Console
-
-    console = Console()
+    console, _ = consoles()
     for kind in kinds or (*REGISTRIES, *FOLDERS):
         console.print(_plugins(kind) if kind in REGISTRIES else _files(kind))
 
