@@ -1,7 +1,8 @@
 """`walk`: one forward pass, operation by operation, as the card needs it: what is computed in what bits, and which tensors are alive when.
 
 No graph is captured: a dispatch mode sees every operation that really runs. Input quantizers are looked through, so that a tensor a layer
-reads at 4 bits counts 4 bits, and 32 if something else reads it as well. Nothing is fused: an activation function has an output of its own.
+reads at 4 bits counts 4 bits, and 32 if something else reads it as well. Nothing is fused: an activation function has an output of its own,
+and attention is seen as the products it consists of.
 """
 
 from __future__ import annotations
@@ -78,8 +79,13 @@ def walk(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Walk:
     recorder = _Recorder(model, layers, batch_size(inputs))
     for tensor in _tensors(inputs):
         recorder.meet(tensor, -1)
-    with recorder.through(model), recorder:
-        call(model, inputs)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation would stand for four products and a softmax
+    try:
+        with recorder.through(model), recorder:
+            call(model, inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     for unread in recorder.maps.values():
         unread.bits = unread.bits or FLOAT_BITS  # the network's output
     return Walk(tuple(recorder.operations), tuple(recorder.maps.values()))

@@ -21,7 +21,8 @@ from mpsearch.data.base import DatasetSplit, LoaderSplit, Split, TensorSplit
 from mpsearch.engine.study import Hyperparameters
 from mpsearch.experiment import Experiment
 from mpsearch.network.inputs import batch_size
-from mpsearch.report.card.schema import Data, na
+from mpsearch.report.card.schema import na
+from mpsearch.report.card.sections import Data
 
 __all__ = ["Overlap", "calibration_images", "data_use", "overlap"]
 

@@ -31,19 +31,8 @@ from mpsearch.pipeline.flips import confounder_flips
 from mpsearch.quant.channels import Rows
 from mpsearch.report.card import Card, card_markdown, comparability_group
 from mpsearch.report.card.arithmetic import over_seeds, tier
-from mpsearch.report.card.schema import (
-    CARD_VERSION,
-    Data,
-    Identity,
-    Model,
-    Precision,
-    Provenance,
-    Ranges,
-    Resources,
-    Result,
-    canonical_id,
-    na,
-)
+from mpsearch.report.card.schema import CARD_VERSION, canonical_id, na
+from mpsearch.report.card.sections import Data, Identity, Model, Precision, Provenance, Ranges, Resources, Result
 
 __all__ = ["build_card", "write_card"]
 

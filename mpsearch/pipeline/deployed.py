@@ -30,7 +30,8 @@ from mpsearch.report.card.arithmetic import (
     peak_bits,
     peak_live_bits,
 )
-from mpsearch.report.card.schema import Costs, Coverage, Formats, Granularity, Hardware, na
+from mpsearch.report.card.schema import na
+from mpsearch.report.card.sections import Costs, Coverage, Formats, Granularity, Hardware
 
 __all__ = ["Deployed"]
 

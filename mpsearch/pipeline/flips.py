@@ -26,7 +26,8 @@ from mpsearch.pipeline.relabel import relabelled
 from mpsearch.pipeline.variants import Bench, Variant
 from mpsearch.quant.grid import GridStyle
 from mpsearch.report.card.arithmetic import bops, equal_size_bits, mean_bits, packed_bytes, peak_bits
-from mpsearch.report.card.schema import NA, Ablation, Flip
+from mpsearch.report.card.schema import NA
+from mpsearch.report.card.sections import Ablation, Flip
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["confounder_flips", "end_layers", "ends_at", "rounded_to_kernels"]

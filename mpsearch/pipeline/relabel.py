@@ -20,7 +20,8 @@ from mpsearch.engine.solve import solve
 from mpsearch.experiment import Experiment
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.variants import Bench, Variant
-from mpsearch.report.card.schema import NA, Flip
+from mpsearch.report.card.schema import NA
+from mpsearch.report.card.sections import Flip
 from mpsearch.signals import SIGNALS, compute_signal
 from mpsearch.signals.base import SignalInputs
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from mpsearch.core.errors import ConfigError
 from mpsearch.report.card.arithmetic import over_seeds
-from mpsearch.report.card.schema import Card, Result, canonical_id, na
+from mpsearch.report.card.schema import Card, canonical_id, na
+from mpsearch.report.card.sections import Result
 
 __all__ = ["across_seeds", "barred", "comparability_group", "differences", "group_fields"]
 

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
-from mpsearch.report.card.schema import NA, Ablation, Card, Precision, Section
+from mpsearch.report.card.schema import NA, Card
+from mpsearch.report.card.sections import Ablation, Precision, Section
 from mpsearch.report.wording import amount_text, bits_text, gain_text, metric_text, short_amount
 
 __all__ = ["card_markdown", "header_line"]
