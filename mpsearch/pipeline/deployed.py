@@ -90,7 +90,7 @@ class Deployed:
         halves = [codes.shift == _HALF_STEP for codes in found]
         weights = {
             "family": _family(found),
-            "symmetric": True,
+            "symmetric": all(abs(codes.shift) <= _HALF_STEP for codes in found),  # a zero point would shift by whole steps
             "zero_exact": "no" if found and all(halves) else "not at 1 bit" if any(halves) else "yes",
             "narrow": not any(codes.lowest_used for codes in found),
             "grid": style,
