@@ -16,6 +16,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.quant.formats import MULTIBIT
 from mpsearch.quant.grid import GRID_STYLES
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, settle, train
@@ -75,8 +76,11 @@ def test_trained_network_is_its_baked_network(name: str, choice: Choice) -> None
     fitted(network, choice)
     parts = bake(network)
     for layer in network.space.layers:
-        codes = parts.layers[layer.name].codes
-        assert codes is None or all(len(row.unique()) <= 2**choice.weight_bits for row in codes)
+        baked = parts.layers[layer.name]
+        if baked.format is not None:
+            bits = (baked.scales != 0).sum(1) if baked.format is MULTIBIT else torch.full((layer.channels,), choice.weight_bits)
+            assert bits.sum() <= choice.weight_bits * layer.channels
+            assert all(len(row.unique()) <= 2**own for row, own in zip(baked.codes, bits.tolist(), strict=True))
     baked = install(network.architecture, network.space.layers, parts)
     network.model.eval()
     with torch.no_grad():
