@@ -35,7 +35,7 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.methods.lsq import _LsqActivation
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
@@ -222,7 +222,7 @@ class Alq(Method):
 
     def act_quantizer(self) -> ActQuantizer:
         """One learned step, as in LSQ."""
-        return _LsqActivation()
+        return LearnedStepActivation()
 
     def before_step(self, network: Network, progress: float) -> None:
         """Gradients of the quantized weights enter the loss model; they have arrived at the float ones unchanged.
@@ -240,9 +240,7 @@ class Alq(Method):
         for quantizer, weight in _quantized(network).values():
             quantizer.grow(quantizer.rows.split(weight), 0 if self.target_bits else self.extra_bases)
         self._follow(network, progress)
-        for module in network.model.modules():
-            if isinstance(module, _LsqActivation):
-                module.step.clamp_(min=_TINY)
+        keep_steps_positive(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """The same without a step, so that even the shortest training reaches the end of the schedule."""
