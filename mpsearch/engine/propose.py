@@ -5,6 +5,7 @@ Deterministic in (seed, number of the trial, what was tried before): an interrup
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -107,11 +108,18 @@ def uniform_candidates(problem: Problem, method: Method | None = None) -> list[t
     found: dict[Allocation, str] = {}
     fitting = [choice for choice in space.choices if problem.fits(space.uniform(choice), method)]
     for choice in _topmost(fitting):
-        found.setdefault(space.uniform(choice), f"uniform {choice}")
+        allocation = space.uniform(choice)
+        found.setdefault(allocation, f"uniform {_commonest(allocation)}")
     ends = [choice for choice in space.choices if problem.fits(_with_ends(space, choice), method)]
     for choice in _topmost(ends):
-        found.setdefault(_with_ends(space, choice), f"uniform {choice}, ends at most bits")
+        allocation = _with_ends(space, choice)
+        found.setdefault(allocation, f"uniform {_commonest(allocation)}, ends at most bits")
     return [(origin, allocation) for allocation, origin in found.items()]
+
+
+def _commonest(allocation: Allocation) -> Choice:
+    """What most layers take: where menus differ, not what was asked for."""
+    return Counter(allocation.values()).most_common(1)[0][0]
 
 
 def _topmost(choices: Sequence[Choice]) -> list[Choice]:

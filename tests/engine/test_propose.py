@@ -15,7 +15,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record, Score
-from mpsearch.core.space import Space
+from mpsearch.core.space import LayerMenu, Space
 from mpsearch.core.table import Table
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
@@ -25,7 +25,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.training.task import Task
 
 
-def problem(budget: str = "300B", weights: tuple[int, ...] = (1, 2, 4, 8), layers: int = 6) -> Problem:
+def problem(budget: str = "300B", weights: tuple[int, ...] = (1, 2, 4, 8), layers: int = 6, menus: dict[str, Any] | None = None) -> Problem:
     traced = [
         Layer(
             name=f"l{i}",
@@ -43,7 +43,7 @@ def problem(budget: str = "300B", weights: tuple[int, ...] = (1, 2, 4, 8), layer
         )
         for i in range(layers)
     ]
-    space = Space(name="s", weights=weights).resolve(traced, file_overhead=10)
+    space = Space(name="s", weights=weights, **(menus or {})).resolve(traced, file_overhead=10)
     data = TensorSplit(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long))
     calibration = cast(Calibration, None)  # proposals never look at ranges
     return Problem(
@@ -132,6 +132,12 @@ def test_best_uniform_allocations() -> None:
     assert set(found) == {"uniform w2af", "uniform w1af, ends at most bits"}
     assert set(found["uniform w2af"].values()) == {Choice(2)}
     assert [choice.weight_bits for choice in found["uniform w1af, ends at most bits"].values()] == [8, 1, 1, 1, 1, 8]
+
+
+def test_uniform_is_called_what_most_layers_take() -> None:
+    menus = {"activations": (4,), "layers": {"l0": LayerMenu(activations=(8,))}}
+    found = dict(uniform_candidates(problem(budget="600B", menus=menus)))
+    assert set(found) == {"uniform w2a4", "uniform w1a4, ends at most bits"}
 
 
 def test_no_uniform_allocation_fits() -> None:
