@@ -91,6 +91,10 @@ def check_plugins(config: StudyConfig) -> None:
         except ValidationError as error:
             problem = config_error(error, model, label="")
             raise ConfigError(f"methods.{name}.{problem}", path=f"methods.{name}.{problem.path}") from error
+        try:
+            config.hyperparameters(name).build(METHODS[name])
+        except ConfigError as error:
+            raise ConfigError(f"methods.{error}", path=f"methods.{error.path}") from error
     config.recipe.build()
     if config.float_recipe is not None:
         config.float_recipe.build()

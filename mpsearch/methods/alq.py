@@ -26,13 +26,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
@@ -200,17 +198,17 @@ class Alq(Method):
     target_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        rules = {
-            "extra_bases": (0 <= self.extra_bases < MOST_BASES, "from 0 to 7"),
-            "prune": (0 <= self.prune <= 1, "from 0 to 1"),
-            "scale_steps": (0 <= self.scale_steps <= 1 - self.prune, f"from 0 to {1 - self.prune:g}, when all pruning is done"),
-            "variant": (self.variant in ("ste", "pure"), "'ste' or 'pure'"),
-            "score_lr": (self.score_lr >= 0, "0 or more"),
-            "target_bits": (0 <= self.target_bits <= MOST_BASES, "from 0 (bits as given) to 8"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"alq.{name} must be {rule}, not {getattr(self, name)!r}", path=f"alq.{name}")
+        self.require(
+            "alq",
+            {
+                "extra_bases": (0 <= self.extra_bases < MOST_BASES, "from 0 to 7"),
+                "prune": (0 <= self.prune <= 1, "from 0 to 1"),
+                "scale_steps": (0 <= self.scale_steps <= 1 - self.prune, f"from 0 to {1 - self.prune:g}, when all pruning is done"),
+                "variant": (self.variant in ("ste", "pure"), "'ste' or 'pure'"),
+                "score_lr": (self.score_lr >= 0, "0 or more"),
+                "target_bits": (0 <= self.target_bits <= MOST_BASES, "from 0 (bits as given) to 8"),
+            },
+        )
 
     def format(self, bits: int) -> Format:
         """Sign planes, whatever the bits."""
@@ -282,7 +280,4 @@ def _remove(layers: Sequence[tuple[_AlqWeight, Tensor]], sizes: Sequence[float],
 
 def _quantized(network: Network) -> dict[str, tuple[_AlqWeight, Tensor]]:
     """Quantizer and float weight of every layer that is not at float."""
-    found = {
-        layer.name: (cast(_AlqWeight, network.weight_quantizer(layer)), network.latent_weight(layer)) for layer in network.space.layers
-    }
-    return {name: pair for name, pair in found.items() if pair[0].bits != FLOAT_BITS}
+    return {layer.name: (quantizer, network.latent_weight(layer)) for layer, quantizer in network.quantized(_AlqWeight)}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from mpsearch.core.errors import ConfigError
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
@@ -62,6 +63,17 @@ class Method(ABC):
     """Whether the training forward runs in one compiled graph for all allocations; others train eagerly."""
 
     grid: GridStyle = "twos"
+
+    def require(self, name: str, rules: Mapping[str, tuple[bool, str]]) -> None:
+        """Refuse the first setting whose rule does not hold; `rules`: field → (whether it holds, the rule in words).
+
+        Raises:
+            ConfigError: its path is `name.field`.
+        """
+        for field, (holds, rule) in rules.items():
+            if not holds:
+                path = f"{name}.{field}"
+                raise ConfigError(f"{path} must be {rule}, not {getattr(self, field)!r}", path=path)
 
     @abstractmethod
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:

@@ -30,7 +30,6 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
@@ -126,14 +125,14 @@ class Bcgd(Method):
     rate: float = 0.26
 
     def __post_init__(self) -> None:
-        rules = {
-            "rho": (0 <= self.rho <= 1, "from 0 to 1; the paper has 1e-5"),
-            "sweeps": (self.sweeps >= 1, "1 or more"),
-            "rate": (self.rate >= 0, "0 or more; 0 leaves the steps of activations as calibrated"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"bcgd.{name} must be {rule}, not {getattr(self, name)!r}", path=name)
+        self.require(
+            "bcgd",
+            {
+                "rho": (0 <= self.rho <= 1, "from 0 to 1; the paper has 1e-5"),
+                "sweeps": (self.sweeps >= 1, "1 or more"),
+                "rate": (self.rate >= 0, "0 or more; 0 leaves the steps of activations as calibrated"),
+            },
+        )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Projection with a step refitted to the weights."""

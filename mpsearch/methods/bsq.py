@@ -29,7 +29,7 @@ to 2e-2 on ResNet-20. Section and equation numbers are recalled, not checked: UN
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,8 +37,6 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
-from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
@@ -171,13 +169,6 @@ class _PlaneWeight(WeightQuantizer):
         self.places.copy_(active_places(low, high))
 
 
-def _quantized(network: Network) -> Iterator[tuple[Layer, _PlaneWeight]]:
-    for layer in network.space.layers:
-        quantizer = network.weight_quantizer(layer)
-        if isinstance(quantizer, _PlaneWeight) and quantizer.bits != FLOAT_BITS:
-            yield layer, quantizer
-
-
 @METHODS.register("bsq")
 @dataclass(frozen=True, kw_only=True)
 class Bsq(Method):
@@ -202,14 +193,14 @@ class Bsq(Method):
     search: float = 0.5
 
     def __post_init__(self) -> None:
-        rules = {
-            "alpha": (math.isfinite(self.alpha) and self.alpha >= 0, "0 or more"),
-            "interval": (0 < self.interval <= 1, "above 0 and at most 1"),
-            "search": (0 < self.search <= 1, "above 0 and at most 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"bsq.{name} must be {rule}, not {getattr(self, name)!r}", path=f"bsq.{name}")
+        self.require(
+            "bsq",
+            {
+                "alpha": (math.isfinite(self.alpha) and self.alpha >= 0, "0 or more"),
+                "interval": (0 < self.interval <= 1, "above 0 and at most 1"),
+                "search": (0 < self.search <= 1, "above 0 and at most 1"),
+            },
+        )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Bit planes, and a learned step by output channel."""
@@ -227,17 +218,17 @@ class Bsq(Method):
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""
         if not self._searching(batch.progress):
             return batch.loss
-        sizes = {layer.name: quantizer.p[0].numel() for layer, quantizer in _quantized(network)}
+        sizes = {layer.name: quantizer.p[0].numel() for layer, quantizer in network.quantized(_PlaneWeight)}
         if not sizes:
             return batch.loss
-        terms = [quantizer.penalty() * (sizes[layer.name] / sum(sizes.values())) for layer, quantizer in _quantized(network)]
+        terms = [quantizer.penalty() * (sizes[layer.name] / sum(sizes.values())) for layer, quantizer in network.quantized(_PlaneWeight)]
         return batch.loss + self.alpha * torch.stack(terms).sum()
 
     def after_step(self, network: Network, progress: float) -> None:
         """Planes in [0, 2], steps positive; re-quantization when it is due; finetuned weights stay on the grid."""
         keep_steps_positive(network)
         due = self._rounds_due(progress)
-        for _, quantizer in _quantized(network):
+        for _, quantizer in network.quantized(_PlaneWeight):
             quantizer.clip()
             if due > quantizer.rounds:
                 quantizer.requantize(adjust=True)
@@ -248,14 +239,16 @@ class Bsq(Method):
     def after_epoch(self, network: Network, progress: float) -> None:
         """The last re-quantization: planes end as exact digits."""
         if progress >= 1:
-            for _, quantizer in _quantized(network):
+            for _, quantizer in network.quantized(_PlaneWeight):
                 quantizer.requantize(adjust=self.alpha > 0)
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
         """Planes in use + 1 by layer, 32 where weights are float; None if `alpha` is 0."""
         if self.alpha == 0:
             return None
-        found = {layer.name: 1 if quantizer.bits == 1 else quantizer.planes_in_use() + 1 for layer, quantizer in _quantized(network)}
+        found = {
+            layer.name: 1 if quantizer.bits == 1 else quantizer.planes_in_use() + 1 for layer, quantizer in network.quantized(_PlaneWeight)
+        }
         return {layer.name: float(found.get(layer.name, FLOAT_BITS)) for layer in network.space.layers}
 
     def _searching(self, progress: float) -> bool:

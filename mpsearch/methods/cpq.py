@@ -36,7 +36,7 @@ Choices of ours where the paper's are unknown, and deviations:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -44,8 +44,6 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
-from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
@@ -176,13 +174,6 @@ class _CategoricalWeight(WeightQuantizer):
         return (weight.shape[1] * self._largest().clamp_min(1)).rsqrt()
 
 
-def _quantized(network: Network) -> Iterator[tuple[Layer, _CategoricalWeight]]:
-    for layer in network.space.layers:
-        quantizer = network.weight_quantizer(layer)
-        if isinstance(quantizer, _CategoricalWeight) and quantizer.bits != FLOAT_BITS:
-            yield layer, quantizer
-
-
 @METHODS.register("cpq")
 @dataclass(frozen=True, kw_only=True)
 class Cpq(Method):
@@ -215,16 +206,16 @@ class Cpq(Method):
     straight: float = 0.5
 
     def __post_init__(self) -> None:
-        rules = {
-            "bit_penalty": (math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
-            "keep": (0 < self.keep < 1, "between 0 and 1"),
-            "search": (0 < self.search <= 1, "above 0 and at most 1"),
-            "straight": (0 <= self.straight <= 1, "from 0 to 1"),
-            "zero_bin": (self.zero_bin in ("literal", "ste"), "literal or ste"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"cpq.{name} must be {rule}, not {getattr(self, name)!r}", path=f"cpq.{name}")
+        self.require(
+            "cpq",
+            {
+                "bit_penalty": (math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
+                "keep": (0 < self.keep < 1, "between 0 and 1"),
+                "search": (0 < self.search <= 1, "above 0 and at most 1"),
+                "straight": (0 <= self.straight <= 1, "from 0 to 1"),
+                "zero_bin": (self.zero_bin in ("literal", "ste"), "literal or ste"),
+            },
+        )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and noise scale by output channel, one mask logit a width."""
@@ -240,10 +231,10 @@ class Cpq(Method):
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """`loss + bit_penalty · Σ_l (#W_l / Σ #W) (E[bits] − 2)` while bits are learned."""
-        sizes = {layer.name: math.prod(layer.weight_shape) for layer, _ in _quantized(network)}
+        sizes = {layer.name: math.prod(layer.weight_shape) for layer, _ in network.quantized(_CategoricalWeight)}
         terms = [
             quantizer.extra_bits() * (sizes[layer.name] / sum(sizes.values()))
-            for layer, quantizer in _quantized(network)
+            for layer, quantizer in network.quantized(_CategoricalWeight)
             if self.bit_penalty > 0 and quantizer.dropping
         ]
         return batch.loss + self.bit_penalty * torch.stack(terms).sum() if terms else batch.loss
@@ -251,7 +242,7 @@ class Cpq(Method):
     def after_step(self, network: Network, progress: float) -> None:
         """Projections; the next step's masks; bits follow the gates and are frozen once the search is over."""
         keep_steps_positive(network)
-        for layer, quantizer in _quantized(network):
+        for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
                     quantizer.follow_gates()
@@ -264,7 +255,7 @@ class Cpq(Method):
         """Bits in force by layer, 32 where weights are float; None if `bit_penalty` is 0."""
         if self.bit_penalty == 0:
             return None
-        found = {layer.name: quantizer.width() for layer, quantizer in _quantized(network)}
+        found = {layer.name: quantizer.width() for layer, quantizer in network.quantized(_CategoricalWeight)}
         return {layer.name: float(found.get(layer.name, FLOAT_BITS)) for layer in network.space.layers}
 
     def _draw_masks(self, network: Network, whether: bool) -> None:

@@ -42,7 +42,6 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.network import Network
@@ -147,16 +146,16 @@ class Lapq(Lsq):
     evaluations: int = 300
 
     def __post_init__(self) -> None:
-        rules = {
-            "iterations": (self.iterations >= 0, "0 or more"),
-            "p_low": (self.p_low > 0, "above 0"),
-            "p_high": (self.p_high > self.p_low, f"above p_low, {self.p_low}"),
-            "points": (self.points >= 3, "3 or more, as a parabola takes"),
-            "evaluations": (self.evaluations >= self.points + 2, f"{self.points + 2} or more, which is what the exponents take"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"lapq.{name} must be {rule}, not {getattr(self, name)!r}", path=f"lapq.{name}")
+        self.require(
+            "lapq",
+            {
+                "iterations": (self.iterations >= 0, "0 or more"),
+                "p_low": (self.p_low > 0, "above 0"),
+                "p_high": (self.p_high > self.p_low, f"above p_low, {self.p_low}"),
+                "points": (self.points >= 3, "3 or more, as a parabola takes"),
+                "evaluations": (self.evaluations >= self.points + 2, f"{self.points + 2} or more, which is what the exponents take"),
+            },
+        )
 
     def calibrate(self, network: Network, loss: Callable[[], float]) -> None:
         """The three phases; costs at most `evaluations` of `loss`."""

@@ -36,7 +36,6 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.network.network import Network
@@ -242,16 +241,16 @@ class LearnedRange(Method):
     snap: bool = False
 
     def __post_init__(self) -> None:
-        rules = {
-            "parametrization": (self.parametrization in ("u3", "u2", "u1"), "u3, u2 or u1"),
-            "weight_budget": (self.weight_budget == 0 or _LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
-            "act_budget": (self.act_budget == 0 or _LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
-            "act_budget_kind": (self.act_budget_kind in ("sum", "max"), "sum or max"),
-            "penalty": (self.penalty > 0, "above 0"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ConfigError(f"learned_range.{name} must be {rule}, not {getattr(self, name)!r}", path=f"learned_range.{name}")
+        self.require(
+            "learned_range",
+            {
+                "parametrization": (self.parametrization in ("u3", "u2", "u1"), "u3, u2 or u1"),
+                "weight_budget": (self.weight_budget == 0 or _LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
+                "act_budget": (self.act_budget == 0 or _LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
+                "act_budget_kind": (self.act_budget_kind in ("sum", "max"), "sum or max"),
+                "penalty": (self.penalty > 0, "above 0"),
+            },
+        )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and range of the layer, channels in fixed proportion."""

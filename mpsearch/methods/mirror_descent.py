@@ -33,7 +33,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
@@ -135,7 +134,7 @@ class MirrorDescent(Method):
             raise ConfigError(
                 f"mirror_descent needs {_LOWEST_BETA:g} ≤ beta_start ≤ beta_end ≤ {_HIGHEST_BETA:g}, "
                 f"not {self.beta_start!r} and {self.beta_end!r}; start near 2 and end near 4e4",
-                path="beta_start",
+                path="mirror_descent.beta_start",
             )
 
     @property
@@ -158,8 +157,6 @@ class MirrorDescent(Method):
     def after_step(self, network: Network, progress: float) -> None:
         """β rises; steps of activations stay positive."""
         beta = self.beta(progress)
-        for layer in network.space.layers:
-            quantizer = network.weight_quantizer(layer)
-            if isinstance(quantizer, _MirrorWeight) and quantizer.bits != FLOAT_BITS:
-                quantizer.anneal(network.latent_weight(layer), beta)
+        for layer, quantizer in network.quantized(_MirrorWeight):
+            quantizer.anneal(network.latent_weight(layer), beta)
         keep_steps_positive(network)

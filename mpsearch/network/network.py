@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol, cast
+from collections.abc import Iterator
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from mpsearch.quant.formats import Format
 from mpsearch.quant.grid import GridStyle, act_grid, weight_grid
 
 __all__ = ["Network", "QuantizerFactory", "keep_slow_attention"]
+
+
+W = TypeVar("W", bound=WeightQuantizer)
 
 
 class QuantizerFactory(Protocol):
@@ -77,6 +81,13 @@ class Network:
     def weight_quantizer(self, layer: Layer) -> WeightQuantizer:
         """The layer's weight quantizer."""
         return cast(WeightQuantizer, self._parametrization(layer)[0])
+
+    def quantized(self, kind: type[W]) -> Iterator[tuple[Layer, W]]:
+        """Layers whose weight is not at float, with their quantizers, where these are of `kind`."""
+        for layer in self.space.layers:
+            quantizer = self.weight_quantizer(layer)
+            if isinstance(quantizer, kind) and quantizer.bits != FLOAT_BITS:
+                yield layer, quantizer
 
     def act_quantizer(self, layer: Layer) -> ActQuantizer | None:
         """The layer's input quantizer, if its menu has one."""

@@ -226,3 +226,9 @@ def test_every_shipped_yaml_reads_as_plain_data() -> None:
         text = file.read_text()
         assert text.startswith("# yaml-language-server: $schema=study.schema.json\n")
         assert isinstance(parse_yaml(text, label=file.name), dict)
+
+
+def test_a_hyperparameter_out_of_its_range_is_found_while_the_study_is_read() -> None:
+    with pytest.raises(ConfigError, match=r"^command line: methods\.bsq\.alpha must be 0 or more, not -1") as caught:
+        load_study(DEFAULT, {"methods": ["bsq"], "methods.bsq.alpha": -1})
+    assert caught.value.path == "methods.bsq.alpha"
