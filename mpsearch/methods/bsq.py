@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.bit_planes import (
@@ -226,7 +226,7 @@ class Bsq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Planes in [0, 2], steps positive; re-quantization when it is due; finetuned weights stay on the grid."""
-        keep_steps_positive(network)
+        keep_steps_near(network)
         due = self._rounds_due(progress)
         for _, quantizer in network.quantized(_PlaneWeight):
             quantizer.clip()

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.affine import codes
@@ -241,7 +241,7 @@ class Cpq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Projections; the next step's masks; bits follow the gates and are frozen once the search is over."""
-        keep_steps_positive(network)
+        keep_steps_near(network)
         for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
