@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["codes", "values"]
+__all__ = ["codes", "fit_scales", "values"]
 
 
 def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
@@ -25,6 +25,19 @@ def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
     largest = 2 ** (bits - 1) - 1
     k = torch.where(x == 0, largest, -rounded).clamp(0, largest)
     return torch.where(x < 0, -1 - k, k).to(torch.int16)
+
+
+def fit_scales(x: Tensor, start: Tensor, bits: int, rounds: int = 3) -> Tensor:
+    """Scales `[C]` of small squared error: from `start`, codes and the least-squares scale for these codes in turn.
+
+    `s = Σ |x_j| 2^−k_j / Σ 4^−k_j`, by channel; one that is all zero keeps its start.
+    """
+    scales = start
+    for _ in range(rounds):
+        units = values(codes(x, scales, bits), torch.ones_like(scales))
+        fitted = (x * units).sum(1) / units.square().sum(1)
+        scales = torch.where(fitted > 0, fitted, scales)
+    return scales
 
 
 def values(codes: Tensor, scale: Tensor) -> Tensor:
