@@ -2,8 +2,8 @@
 
     minimise   mean_n D(f(x_n) ‖ q(x_n)) + what the method adds        D: the task's divergence, nats; f: the float network
 
-The float outputs are the targets, so no labels are needed and the loss is what `measured` measures. Every layer starts at the most weight
-bits that its menu has below float, activations as precise as the menu lets them be. Batches come as they are, in an order that the seed
+The float outputs are the targets, so no labels are needed and the loss is what `measured` measures. Layers start at wide weights and at
+activations as precise as the menus let them be. Batches come as they are, in an order that the seed
 draws for each pass; norms normalise by the batch, as in every training.
 """
 
@@ -101,11 +101,18 @@ def short_run(
     return ShortRun(network=network, forwards=counted.forward / len(images), backwards=counted.backward / len(images), images=len(images))
 
 
-def widest(space: ResolvedSpace) -> Allocation:
-    """Every layer at the most weight bits below float, and at the most activation bits that go with them."""
+def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
+    """Every layer at the most weight bits below float, and at the most activation bits that go with them.
+
+    Args:
+        space: layers and menus.
+        limit: weight bits not to exceed, where a menu has any within them.
+    """
 
     def most(menu: Sequence[Choice]) -> Choice:
-        return max(menu, key=lambda choice: (choice.weight_bits <= _WIDEST, choice.weight_bits, choice.act_bits))
+        fitting = [choice for choice in menu if choice.weight_bits <= limit]
+        bits = max(choice.weight_bits for choice in fitting) if fitting else min(choice.weight_bits for choice in menu)
+        return max(choice for choice in menu if choice.weight_bits == bits)
 
     return Allocation({name: most(menu) for name, menu in zip(space.names, space.menus, strict=True)})
 

@@ -1,0 +1,58 @@
+"""`alq`: how many sign vectors a channel keeps when those whose removal costs least go first; see `mpsearch.methods.alq`.
+
+A short run that prunes bases over all layers together, on a straight line from the start (at most three bits above the target, so that
+levels are few) down to the mean that the budgets leave room for, which may be below one. Each step's gradients enter the loss model, and
+what goes is whatever the model misses least; what a layer has kept, its mean over channels, is its b*.
+
+Bases are not bits of a uniform grid: their squared error falls by a little less than a factor 4 each, which the table takes for 4.
+
+Sees weights only: ALQ's activations are not quantized by bases here.
+
+Source: Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883.
+"""
+
+from __future__ import annotations
+
+import time
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.table import Table
+from mpsearch.methods.alq import Alq
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs
+from mpsearch.signals.learned_bits import table_of_bits
+from mpsearch.signals.short_run import aim, short_run, widest
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["ALQ", "alq"]
+
+_STEPS = 16
+_ABOVE = 3
+_RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.0, precision="float32")
+
+
+def alq(inputs: SignalInputs) -> Table:
+    """What the bases that each layer keeps say its choices cost, `[L, C]` nats; `bits` holds their mean numbers.
+
+    Args:
+        inputs: `seed` draws the order of the batches.
+
+    Raises:
+        ModelError: the float outputs are not finite, or the training does not stay so.
+    """
+    began = time.perf_counter()
+    target = aim(inputs, widest(inputs.space), 0.0)
+    method = Alq(target_bits=target, prune=0.9, scale_steps=0.0)
+    run = short_run(inputs, method, widest(inputs.space, target + _ABOVE), _RECIPE, steps=_STEPS)
+    kept = method.learned_bits(run.network) or {}
+    return table_of_bits("alq", inputs, run, {name: kept.get(name, float(FLOAT_BITS)) for name in inputs.space.names}, began)
+
+
+ALQ = SIGNALS.register("alq")(
+    Signal(
+        name="alq",
+        paper="Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883",
+        description="sign vectors that each layer keeps in a short training which drops those the loss misses least",
+        function=alq,
+    )
+)
