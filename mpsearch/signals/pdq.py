@@ -3,9 +3,9 @@
     value[l, k] = unit · λ_l · d_l(k)        d_l(k): relative squared change of layer l's output with its weight at k's bits, same input
 
 A short run under proximity constraints at the uniform width nearest to what the budgets leave room for; λ_l are the multipliers at its
-end, the price of layer l's constraint in nats a unit of d_l (see `multipliers`). The constraints ask for d_l = 0, so that every one of them binds
-and no layer is without a price: with a looser one, equal for all, those layers would have none whose error it does not notice. d_l(k) is
-measured on the first batch for every width on the menus, the network being calibrated and otherwise untouched.
+end, the price of layer l's constraint in nats a unit of d_l (see `multipliers`). The constraints ask for d_l = 0, so that every one of them
+binds and no layer is without a price: with a looser one, equal for all, those layers would have none whose error it does not notice. d_l(k)
+is measured on the first batch for every width on the menus, the network being calibrated and otherwise untouched.
 
 The paper sorts layers by λ and keeps the dearest in float. λ times what a choice leaves of d_l is its first-order extension to many widths
 (UNPUBLISHED). In a run as short as this λ_l is little more than the sum of its excesses (published ones, from 100 epochs, are so too): it
