@@ -42,7 +42,7 @@ class Steered(Generic[M]):
         target: mean bits to end at.
         gain: of the price's logarithm, for each bit off the line and step.
         arrive: share of the training at which the line reaches the target.
-        rescale: changes gradients after the method's own `before_step`; gets the method at its present price.
+        rescale: changes gradients in the place of the method's own `before_step`; gets the method at its present price.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Steered(Generic[M]):
         target: float,
         gain: float,
         arrive: float = 0.5,
-        rescale: Callable[[Network, M], None] = lambda network, method: None,
+        rescale: Callable[[Network, M], None] | None = None,
     ) -> None:
         self.method = method
         self._network, self._price, self._bits, self._rescale = network, price, bits, rescale
@@ -83,8 +83,10 @@ class Steered(Generic[M]):
         return self.method.objective(self._network, batch)
 
     def _before_step(self, progress: float) -> None:
-        self.method.before_step(self._network, progress)
-        self._rescale(self._network, self.method)
+        if self._rescale is None:
+            self.method.before_step(self._network, progress)
+        else:
+            self._rescale(self._network, self.method)
 
     @torch.no_grad()
     def _after_step(self, progress: float) -> None:
