@@ -28,16 +28,20 @@ def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def fit_scales(x: Tensor, start: Tensor, bits: int, rounds: int = 3) -> Tensor:
-    """Scales `[C]` of small squared error: from `start`, codes and the least-squares scale for these codes in turn.
+    """Scales `[C]` of small squared error: from `start`, codes and the least-squares scale for these codes in turn; the best met.
 
-    `s = Σ |x_j| 2^−k_j / Σ 4^−k_j`, by channel; one that is all zero keeps its start.
+    `s = Σ x_j u_j / Σ u_j²` by channel, u = ±2^−k. Rounding in the logarithm is not to the nearest level, so that a round may lose. A channel
+    that is all zero keeps its start.
     """
-    scales = start
-    for _ in range(rounds):
+    best = scales = start
+    least = torch.full_like(start, torch.inf)
+    for _ in range(rounds + 1):
         units = values(codes(x, scales, bits), torch.ones_like(scales))
+        error = (x - units * scales.unsqueeze(1)).square().sum(1)
+        best, least = torch.where(error < least, scales, best), torch.minimum(error, least)
         fitted = (x * units).sum(1) / units.square().sum(1)
         scales = torch.where(fitted > 0, fitted, scales)
-    return scales
+    return best
 
 
 def values(codes: Tensor, scale: Tensor) -> Tensor:

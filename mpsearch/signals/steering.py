@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -96,7 +96,8 @@ class Steered(Generic[M]):
         off = mean_bits(self._network.space.layers, found) - line
         moved = math.log(self._now / self._first) + self._gain * off
         self._now = self._first * math.exp(max(-_BOUND, min(_BOUND, moved)))
-        self.method = replace(self.method, **{self._price: self._now})
+        changed: dict[str, Any] = {self._price: self._now}
+        self.method = replace(self.method, **changed)
         if progress >= self._arrive:
             before = self._sums if self._count else dict.fromkeys(found, 0.0)
             self._sums = {name: before[name] + value for name, value in found.items()}

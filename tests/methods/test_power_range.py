@@ -54,7 +54,8 @@ def test_fitted_scales_beat_the_largest_weight(bits: int) -> None:
     def error(scales: torch.Tensor) -> torch.Tensor:
         return (values(codes(weight, scales, bits), scales) - weight).square().sum(1)
 
-    assert (error(fitted) < error(largest)).all()
+    assert (error(fitted) <= error(largest)).all()
+    assert error(fitted).sum() < 0.95 * error(largest).sum()
 
 
 def test_an_empty_channel_keeps_its_scale() -> None:
@@ -113,7 +114,7 @@ def test_training_finds_bits_near_the_budget() -> None:
     learned = cast(Any, LEARNING.learned_bits(network))
     assert mean_bits(network, learned) <= 3.2
     assert all(2 <= bits <= 4 for bits in learned.values())
-    assert all(soft_bits(network)[name] <= bits + 1e-6 for name, bits in learned.items())
+    assert all(bits - 1 < soft_bits(network)[name] < bits + 0.4 for name, bits in learned.items())  # the span is rounded, then the bits up
 
 
 @pytest.mark.parametrize("method", [POWERS, LEARNING, LearnedRange(levels="power_of_two", snap=True)])
