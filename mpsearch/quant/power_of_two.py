@@ -30,7 +30,7 @@ def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
 def fit_scales(x: Tensor, start: Tensor, bits: int, rounds: int = 3) -> Tensor:
     """Scales `[C]` of small squared error: from `start`, codes and the least-squares scale for these codes in turn; the best met.
 
-    `s = Σ x_j u_j / Σ u_j²` by channel, u = ±2^−k. Rounding in the logarithm is not to the nearest level, so that a round may lose. A channel
+    `s = Σ x_j u_j / Σ u_j²` by channel, u = ±2^−k. Rounding in the logarithm is not to the nearest level, so a round may lose. A channel
     that is all zero keeps its start.
     """
     best = scales = start

@@ -2,7 +2,10 @@
 
 A short run that prunes bases over all layers together, on a straight line from the start (at most three bits above the target, so that
 levels are few) down to the mean that the budgets leave room for, which may be below one. Each step's gradients enter the loss model, and
-what goes is whatever the model misses least; what a layer has kept, its mean over channels, is its b*.
+what goes is whatever base the model misses least. So the price is one of a base, which spans the n_l weights of a channel, and the budgets'
+is one of a weight: where a layer's last base repays the former, it has log4 n_l bits more than where it repays the latter,
+
+    b_l = (bases a channel that are left in layer l) − ½ log2 n_l + const                    const: such that the mean stays
 
 Bases are not bits of a uniform grid: their squared error falls by a little less than a factor 4 each, which the table takes for 4.
 
@@ -13,15 +16,18 @@ Source: Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 
 from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.methods.alq import Alq
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned_bits import table_of_bits
-from mpsearch.signals.short_run import aim, short_run, widest
+from mpsearch.signals.short_run import aim, mean_bits, short_run, widest
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["ALQ", "alq"]
@@ -32,7 +38,7 @@ _RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.0, precision="float32")
 
 
 def alq(inputs: SignalInputs) -> Table:
-    """What the bases that each layer keeps say its choices cost, `[L, C]` nats; `bits` holds their mean numbers.
+    """What the bases that each layer keeps say its choices cost, `[L, C]` nats; `bits` holds b_l.
 
     Args:
         inputs: `seed` draws the order of the batches.
@@ -44,8 +50,15 @@ def alq(inputs: SignalInputs) -> Table:
     target = aim(inputs, widest(inputs.space), 0.0)
     method = Alq(target_bits=target, prune=0.9, scale_steps=0.0)
     run = short_run(inputs, method, widest(inputs.space, target + _ABOVE), _RECIPE, steps=_STEPS)
-    kept = method.learned_bits(run.network) or {}
-    return table_of_bits("alq", inputs, run, {name: kept.get(name, float(FLOAT_BITS)) for name in inputs.space.names}, began)
+    return table_of_bits("alq", inputs, run, _priced_by_weight(inputs.space, method.learned_bits(run.network) or {}), began)
+
+
+def _priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:
+    """Bits by layer name from bases a channel; 32 for layers that have none, because their weights are float."""
+    layers = [layer for layer in space.layers if layer.name in kept]
+    bits = {layer.name: kept[layer.name] - 0.5 * math.log2(layer.weights / layer.channels) for layer in layers}
+    shift = mean_bits(layers, kept) - mean_bits(layers, bits)
+    return {name: bits[name] + shift if name in bits else float(FLOAT_BITS) for name in space.names}
 
 
 ALQ = SIGNALS.register("alq")(
