@@ -1,7 +1,7 @@
 """`dropbits`: expected bits under masks that drop outer levels and are learned; see `mpsearch.methods.cpq`.
 
 A short run of CPQ-style training with the price of a bit, `bit_penalty`, steered so that the expected bits come down to the aim: the bits
-the budgets leave room for, at least 3; layers start at most two bits above it. The masks of a layer feel the loss through which levels are
+the budgets leave room for, at least 3; layers start at most four bits above it. The masks of a layer feel the loss through which levels are
 open, and a price of N_l/N times the penalty, so that where they come to rest is the marginal condition of `mpsearch.signals.learned_bits`.
 
 The method's own gradient of a mask exists only while the mask is between open and shut, where it hardly changes a value, and is zero on the
@@ -47,8 +47,8 @@ __all__ = ["DROPBITS", "dropbits"]
 
 _STEPS = 24
 _LOWEST = 2.0
-_ABOVE = 2.0
-_RATE = 6.0
+_ABOVE = 4.0
+_RATE = 12.0
 """Of the logits; from a mask that is open nine times in ten to one that is nearly always shut are four."""
 
 _RECIPE = Recipe(lr=0.01, momentum=0.0, weight_decay=0.0, final_lr=0.1, precision="float32")
@@ -74,7 +74,7 @@ def dropbits(inputs: SignalInputs) -> Table:
         def rescale(network: Network, method: Cpq) -> None:
             _learn_from_draw(network, method, seen.collect())
 
-        steered.append(Steered(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=0.5, rescale=rescale))
+        steered.append(Steered(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0, rescale=rescale))
         return steered[0].hooks()
 
     run = short_run(inputs, method, widest(inputs.space, target + _ABOVE), _RECIPE, steps=_STEPS, hooks=hooks)
