@@ -76,7 +76,7 @@ def short_run(
         images = _Images(inputs)
         epochs = max(1, round(steps / images.steps(1)))
         network = Network(inputs.model, inputs.space, inputs.calibration, method)
-        network.model.requires_grad_(True).to(memory_format=torch.channels_last)
+        network.model.requires_grad_(True)
         network.begin(start)
         watched = Hooks.of(method, network) if hooks is None else hooks(network)
         watched.on_step = inputs.report
