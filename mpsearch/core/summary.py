@@ -140,6 +140,7 @@ def table_to_dict(table: Table) -> dict[str, Any]:
         "values": [[None if math.isnan(value) else value for value in row] for row in table.values.tolist()],
         "base": table.base,
         "cost": dict(table.cost),
+        "bits": dict(table.bits),
     }
 
 
@@ -154,4 +155,5 @@ def table_from_dict(plain: Mapping[str, Any]) -> Table:
         values=values.reshape(len(plain["layers"]), len(plain["choices"])),
         base=plain["base"],
         cost=plain["cost"],
+        bits=plain.get("bits", {}),
     )

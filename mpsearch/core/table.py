@@ -25,6 +25,7 @@ class Table:
         values: float64 `[L, C]`; NaN where a layer cannot take a choice.
         base: constant part (file header, unquantized tensors), in the same unit.
         cost: seconds and passes it took to compute, and whatever else is worth reporting.
+        bits: weight bits by layer that a training has learned, where the table comes from such; fractions where it could tell.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Table:
     values: NDArray[np.float64]
     base: float = 0.0
     cost: Mapping[str, float] = field(default_factory=dict)
+    bits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.layers), len(self.choices))

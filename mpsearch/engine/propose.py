@@ -1,4 +1,6 @@
-"""What to try next: MILP solutions of the signals at budgets around the asked one, then of perturbed signals, then swaps around the best.
+"""What to try next: MILP solutions of the signals, bits that trainings learned, then solutions of perturbed signals, and swaps.
+
+Signals are solved at the asked budget first and at budgets around it after the learned bits; swaps are of the best allocation so far.
 
 Deterministic in (seed, number of the trial, what was tried before): an interrupted study that goes on proposes what it would have proposed.
 """
@@ -6,8 +8,9 @@ Deterministic in (seed, number of the trial, what was tried before): an interrup
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -35,12 +38,16 @@ class Proposer:
         problem: space, costs, budgets, seed.
         tables: signals; each proposes on its own first.
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
+        starts: (origin, allocation) that somebody has found already; tried once each table has proposed for the first factor.
     """
 
-    def __init__(self, problem: Problem, tables: Sequence[Table], sweep: Sequence[float]) -> None:
+    def __init__(
+        self, problem: Problem, tables: Sequence[Table], sweep: Sequence[float], starts: Sequence[tuple[str, Allocation]] = ()
+    ) -> None:
         self._problem = problem
         self._tables = tuple(tables)
         self._sweep = tuple(sweep)
+        self._starts = tuple(starts)
 
     def next(self, records: Sequence[Record]) -> tuple[str, Allocation]:
         """(origin, allocation) of the next trial, given all records so far.
@@ -50,12 +57,12 @@ class Proposer:
         """
         number = len(records)
         tried = {record.allocation for record in records}
-        planned = [(factor, table) for factor in self._sweep for table in self._tables]
+        planned = self._planned()
         if number < len(planned):
-            factor, table = planned[number]
-            found = self._solve(table, factor, tried)
+            origin, propose = planned[number]
+            found = propose(tried)
             if found is not None:
-                return f"milp:{table.name}" + ("" if factor == 1 else f"@{factor:g}"), found
+                return origin, found
         random = np.random.default_rng([self._problem.seed, number])
         best = min((r for r in records if r.status == "complete" and r.feasible), key=_merit, default=None)
         if best is not None and number % 2:
@@ -70,6 +77,16 @@ class Proposer:
             if found is not None:
                 return f"milp~{table.name}", found
         raise BudgetError("every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials")
+
+    def _planned(self) -> list[tuple[str, Callable[[set[Allocation]], Allocation | None]]]:
+        """Origin and maker of the first trials' allocations."""
+        solved = [
+            (f"milp:{table.name}" + ("" if factor == 1 else f"@{factor:g}"), partial(self._solve, table, factor))
+            for factor in self._sweep
+            for table in self._tables
+        ]
+        given = [(origin, partial(_untried, allocation)) for origin, allocation in self._starts]
+        return [*solved[: len(self._tables)], *given, *solved[len(self._tables) :]]
 
     def _solve(self, table: Table, factor: float, tried: set[Allocation]) -> Allocation | None:
         budgets = [Budget(b.cost, b.limit * factor, b.text) for b in self._problem.budgets]
@@ -147,6 +164,10 @@ def _moved(space: ResolvedSpace, allocation: Allocation, group: int, direction: 
     if not 0 <= index < len(menu):
         return None
     return Allocation({**allocation, **{space.names[member]: menu[index] for member in members}})
+
+
+def _untried(allocation: Allocation, tried: set[Allocation]) -> Allocation | None:
+    return None if allocation in tried else allocation
 
 
 def _merit(record: Record) -> tuple[int, float, float]:

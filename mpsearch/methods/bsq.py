@@ -58,7 +58,7 @@ from mpsearch.quant.grid import Grid, GridStyle, weight_grid
 from mpsearch.quant.ranges import fit_steps
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["Bsq"]
+__all__ = ["Bsq", "plane_sizes"]
 
 _SMALLEST = 1e-8
 
@@ -258,3 +258,12 @@ class Bsq(Method):
         if self.alpha == 0:
             return 0
         return math.floor(min(progress, self.search) / self.interval) + (progress >= self.search)
+
+
+def plane_sizes(network: Network) -> dict[str, Tensor]:
+    """`‖(p_j, n_j)‖`, `[7]`, of each plane in use (else 0) by name of each layer that has planes, that is two bits or more."""
+    return {
+        layer.name: plane_norms(quantizer.p.detach(), quantizer.n.detach(), quantizer.places)
+        for layer, quantizer in network.quantized(_PlaneWeight)
+        if quantizer.bits > 1
+    }

@@ -56,7 +56,7 @@ from mpsearch.quant.grid import Grid, GridStyle, weight_grid
 from mpsearch.quant.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["Cpq"]
+__all__ = ["Cpq", "expected_bits", "mask_logits"]
 
 _SMALLEST = 1e-8
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8)
@@ -264,3 +264,15 @@ class Cpq(Method):
             quantizer = network.weight_quantizer(layer)
             if isinstance(quantizer, _CategoricalWeight):
                 quantizer.dropping = whether
+
+
+def expected_bits(network: Network) -> dict[str, float]:
+    """`E[bits]` under the masks by layer name, whether they are drawn or not; 32 where weights are float."""
+    masked = network.quantized(_CategoricalWeight)
+    found = {layer.name: min(quantizer.bits, 2) + float(quantizer.extra_bits().detach()) for layer, quantizer in masked}
+    return {layer.name: found.get(layer.name, float(FLOAT_BITS)) for layer in network.space.layers}
+
+
+def mask_logits(network: Network) -> dict[str, nn.Parameter]:
+    """Logits `[6]` of the masks of 3 to 8 bits by name of each layer with quantized weights."""
+    return {layer.name: quantizer.phi for layer, quantizer in network.quantized(_CategoricalWeight)}

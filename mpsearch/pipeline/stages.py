@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,10 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
-from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.problem import Evaluator, Problem
 from mpsearch.engine.propose import Proposer
 from mpsearch.engine.solve import Solution, solve
+from mpsearch.engine.starts import affordable_bits, learned_starts
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
@@ -82,7 +84,12 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
             tables = _signals(experiment, directory / "tables.json", progress)
         with clock("study"):
             trials = run_trials(
-                problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
+                problem,
+                evaluator,
+                Proposer(problem, tables, config.search.sweep, _starts(problem, tables, directory / "starts.json")),
+                settings,
+                directory / "study.db",
+                progress,
             )
         best = best_record(trials)
         if best is None:
@@ -207,6 +214,7 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
                         task=replace(problem.task, loss=labels),
                         seed=config.seed,
                         progress=lambda done, total: bar.update(done, total),
+                        target_bits=affordable_bits(problem),
                     ),
                 )
             table = replace(table, cost={**table.cost, "labels": float(labels.read)})
@@ -216,6 +224,13 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
                 write_text(file, json.dumps(stored))
         tables.append(table_from_dict(stored[name]))
     return tuple(tables)
+
+
+def _starts(problem: Problem, tables: Sequence[Table], file: Path) -> list[tuple[str, Allocation]]:
+    """What the signals' trainings have learned, brought under the budgets, or what an earlier run left of it."""
+    if not file.exists():
+        write_text(file, json.dumps([[origin, start.to_dict()] for origin, start in learned_starts(problem, tables)]))
+    return [(origin, Allocation.from_dict(start)) for origin, start in json.loads(file.read_text())]
 
 
 def _steps_to_come(experiment: Experiment) -> int:

@@ -32,6 +32,7 @@ class SignalInputs:
         task: loss, divergence and the model's own predictive distribution.
         seed: of whatever a signal draws.
         progress: called with (steps done, steps in all), or None.
+        target_bits: mean weight bits that the budgets leave room for; signals that train aim there, or at the middle of the menus if None.
     """
 
     model: nn.Module
@@ -41,6 +42,7 @@ class SignalInputs:
     task: Task
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
+    target_bits: float | None = None
 
     def report(self, done: int, total: int) -> None:
         """Tell `progress`, if there is one."""
