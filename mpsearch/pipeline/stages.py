@@ -16,11 +16,11 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
-from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.propose import Proposer
 from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
-from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
+from mpsearch.engine.supernet import SupernetEvaluator
+from mpsearch.experiment import Experiment, build_evaluator, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
@@ -74,12 +74,16 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     problem, config = experiment.problem, experiment.config
     clock = Clock(directory)
     settings = search_settings(config)
-    evaluator = Evaluator(problem, Compiler(config.compile, problem.device, _steps_to_come(experiment)))
+    compiler = Compiler(config.compile, problem.device, _steps_to_come(experiment))
+    evaluator = build_evaluator(experiment, compiler, directory, progress)
     tables: tuple[Table, ...] = ()
     trials: list[Record] = []
     if allocation is None:
         with clock("signals"):
             tables = _signals(experiment, directory / "tables.json", progress)
+        if isinstance(evaluator, SupernetEvaluator):
+            with clock("supernet"):
+                evaluator.prepare()
         with clock("study"):
             trials = run_trials(
                 problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
@@ -221,7 +225,7 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
 def _steps_to_come(experiment: Experiment) -> int:
     """Training steps of the whole run, by estimate: half the trials enter the first training rung."""
     config = experiment.config
-    trained = sum(rung.epochs for rung in config.search.rungs)
+    trained = sum(rung.epochs for rung in config.search.climbed)
     epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
     return int(epochs * experiment.splits.train.steps(config.recipe.build().batch_size))
 
