@@ -71,6 +71,8 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
 
 def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
     """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+    if allocation is not None:  # nothing is searched, so no weights are trained to be shared
+        experiment = replace(experiment, config=_without_supernet(experiment.config))
     problem, config = experiment.problem, experiment.config
     clock = Clock(directory)
     settings = search_settings(config)
@@ -118,6 +120,11 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     for leftover in directory.glob("*.checkpoint"):
         leftover.unlink()
     return summary
+
+
+def _without_supernet(config: StudyConfig) -> StudyConfig:
+    search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
+    return config.model_copy(update={"search": search})
 
 
 def _with_card(
