@@ -27,6 +27,7 @@ from scipy.stats import spearmanr
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
+from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.supernet import SupernetEvaluator
@@ -70,7 +71,8 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
         images=config.search.supernet.images,
     )
     kept = arguments.out.with_suffix(".checkpoint")
-    shared = SupernetEvaluator(problem, Compiler("off", problem.device), settings, hyper.method, checkpoint=kept, progress=progress)
+    steps = Steps()
+    shared = SupernetEvaluator(problem, Compiler("off", problem.device), settings, hyper.method, checkpoint=kept, progress=steps)
 
     def trained(allocation: Allocation, *, inherited: bool) -> Score:
         network = plain.begin(allocation, hyper.method)
@@ -87,8 +89,9 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     }
     lines = read(arguments.out)
     done = {(line["kind"], line["allocation"]) for line in lines}
-    if not any(line["kind"] == "training" for line in lines):
-        append(arguments.out, timed("training", "", lambda: shared.prepare() and None), epochs=arguments.supernet_epochs)
+    trained_now = timed("training", "", lambda: shared.prepare() and None)
+    if steps.done:
+        append(arguments.out, trained_now, steps=len(steps.done), of=steps.total)
     if not any(line["kind"] == "speed" for line in lines):
         allocations = iter(fitting(problem, SPEED + 8, seed=99))
         for _ in range(8):  # the first ones quantize the weights that the others find kept
@@ -103,6 +106,19 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
                 return
             if (kind, allocation.spelled()) not in done:
                 append(arguments.out, timed(kind, allocation.spelled(), lambda s=score, a=allocation: s(a)))
+
+
+class Steps(Silent):
+    """Notes the steps of training that this process made itself."""
+
+    def __init__(self) -> None:
+        self.done: list[float] = []
+        self.total = 0.0
+
+    def update(self, done: float, total: float | None = None, text: str = "") -> None:
+        """One more."""
+        self.done.append(done)
+        self.total = total or 0.0
 
 
 def timed(kind: str, allocation: str, run: Callable[[], Score | None]) -> dict[str, Any]:
@@ -156,9 +172,11 @@ def report(lines: list[dict[str, Any]], console: Console) -> None:
     speed = list(by_kind.get("speed", {}).values())
     if speed:
         wall, processor = (np.array([line[name] for line in speed]) for name in ("seconds", "processor_seconds"))
+        training = by_kind["training"][""]
+        once = training["processor_seconds"] * training["of"] / training["steps"]
         console.print(
             f"supernet: {60 / np.median(processor):.0f} evaluations a processor minute, {60 / np.median(wall):.0f} by the wall clock "
-            f"(medians of {len(speed)}); trained once in {by_kind['training']['']['processor_seconds']:.0f} processor s"
+            f"(medians of {len(speed)}); trained once in {once:.0f} processor s"
         )
     both = [name for name in truth if name in by_kind.get("inherited", {})]
     if both:
