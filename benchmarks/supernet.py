@@ -58,8 +58,12 @@ def fitting(problem: Problem, count: int, seed: int) -> list[Allocation]:
 def measure(arguments: argparse.Namespace, console: Console) -> None:
     """Append what is missing to the file, until time is up."""
     deadline = time.monotonic() + 60 * arguments.minutes
-    overrides: dict[str, Any] = {"compile": "off", "search.supernet.epochs": arguments.supernet_epochs}
-    config = load_study(arguments.study, {**overrides, **({"budgets": [arguments.budget]} if arguments.budget else {})})
+    asked = {
+        "compile": "off",
+        "budgets": [arguments.budget] if arguments.budget else None,
+        "search.supernet.epochs": arguments.supernet_epochs,
+    }
+    config = load_study(arguments.study, {key: value for key, value in asked.items() if value is not None})
     progress = RichProgress(console)
     problem = build_experiment(config, progress).problem
     hyper = search_settings(config).default
@@ -195,7 +199,7 @@ def main() -> None:
     parser.add_argument("--allocations", type=int, default=20)
     parser.add_argument("--inherited", type=int, default=8, help="how many are also trained from the shared weights")
     parser.add_argument("--epochs", type=int, default=2, help="of short training")
-    parser.add_argument("--supernet-epochs", type=int, default=8)
+    parser.add_argument("--supernet-epochs", type=int, help="instead of the study's")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true")
