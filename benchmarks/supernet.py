@@ -5,8 +5,9 @@
     python benchmarks/supernet.py --out runs/supernet.jsonl --report        # the tables alone
 
 Allocations are random ones that just fit the budget (90 to 100 % of it), so that size tells nothing. Each is scored on the validation split
-by calibration with BatchNorm re-estimated (`ptq`), by the shared weights (`supernet`), by short training from the float weights (`short`),
-and a few by the same training from the shared weights (`inherited`). One JSON line a score; seconds of processor and wall.
+by calibration with BatchNorm re-estimated (`ptq`), by the shared weights (`supernet`), and by short training from the float weights
+(`short`); some by the same training from the shared weights (`inherited`), and from the float weights with another seed (`again`), which
+says how far ranks can agree at all. One JSON line a score; seconds of processor and wall.
 """
 
 from __future__ import annotations
@@ -78,18 +79,19 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     steps = Steps()
     shared = SupernetEvaluator(problem, Compiler("off", problem.device), settings, hyper.method, checkpoint=kept, progress=steps)
 
-    def trained(allocation: Allocation, *, inherited: bool) -> Score:
+    def trained(allocation: Allocation, *, inherited: bool = False, seed: int = 1) -> Score:
         network = plain.begin(allocation, hyper.method)
         if inherited:
             shared.prepare().hand_over(network)
-        plain.train(network, hyper.method, short, seed=problem.seed + 1)
+        plain.train(network, hyper.method, short, seed=problem.seed + seed)
         return plain.score(network)
 
     kinds: dict[str, Callable[[Allocation], Score]] = {
         "ptq": lambda allocation: plain.untrained(allocation, hyper.method, hyper.recipe),
         "supernet": lambda allocation: shared.untrained(allocation, hyper.method, hyper.recipe),
-        "short": lambda allocation: trained(allocation, inherited=False),
+        "short": trained,
         "inherited": lambda allocation: trained(allocation, inherited=True),
+        "again": lambda allocation: trained(allocation, seed=2),
     }
     lines = read(arguments.out)
     done = {(line["kind"], line["allocation"]) for line in lines}
@@ -104,7 +106,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
             append(arguments.out, timed("speed", allocation.spelled(), lambda a=allocation: kinds["supernet"](a)))
     compared = fitting(problem, arguments.allocations, seed=7)
     for kind, score in kinds.items():
-        for allocation in compared[: arguments.inherited if kind == "inherited" else None]:
+        for allocation in compared[: {"inherited": arguments.inherited, "again": arguments.again}.get(kind)]:
             if time.monotonic() > deadline:
                 console.print("time is up; the same command goes on")
                 return
@@ -164,7 +166,7 @@ def report(lines: list[dict[str, Any]], console: Console) -> None:
     table = Table(title=f"against short training, {len(truth)} allocations that just fit")
     for column in ("score", "rank correlation", "5 to 95 %", "mean loss", "best by it: loss after short training", "processor s each"):
         table.add_column(column, justify="left" if column == "score" else "right")
-    for kind in ("ptq", "supernet", "short"):
+    for kind in ("ptq", "supernet", "again"):
         common = [name for name in truth if name in by_kind.get(kind, {})]
         if len(common) < 4:
             continue
@@ -173,6 +175,9 @@ def report(lines: list[dict[str, Any]], console: Console) -> None:
         each = np.mean([by_kind[kind][name]["processor_seconds"] for name in common])
         table.add_row(kind, f"{rho:.2f}", f"{low:.2f} to {high:.2f}", f"{found.mean():.4f}", f"{true[found.argmin()]:.4f}", f"{each:.2f}")
     console.print(table)
+    if truth:
+        losses = np.array([line["loss"] for line in truth.values()])
+        console.print(f"short training itself: loss {losses.min():.4f} to {losses.max():.4f}, mean {losses.mean():.4f}")
     speed = list(by_kind.get("speed", {}).values())
     if speed:
         wall, processor = (np.array([line[name] for line in speed]) for name in ("seconds", "processor_seconds"))
@@ -198,6 +203,7 @@ def main() -> None:
     parser.add_argument("--budget")
     parser.add_argument("--allocations", type=int, default=20)
     parser.add_argument("--inherited", type=int, default=8, help="how many are also trained from the shared weights")
+    parser.add_argument("--again", type=int, default=20, help="how many are trained once more, with another seed: how far ranks can agree")
     parser.add_argument("--epochs", type=int, default=2, help="of short training")
     parser.add_argument("--supernet-epochs", type=int, help="instead of the study's")
     parser.add_argument("--minutes", type=float, default=1e9)
