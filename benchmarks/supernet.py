@@ -28,11 +28,13 @@ from scipy.stats import spearmanr
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.experiment import build_experiment, search_settings
+from mpsearch.network.network import Network
 from mpsearch.report.progress import RichProgress
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.sandwich import Sandwich
@@ -82,7 +84,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     def trained(allocation: Allocation, *, inherited: bool = False, seed: int = 1) -> Score:
         network = plain.begin(allocation, hyper.method)
         if inherited:
-            shared.prepare().hand_over(network)
+            inherit(shared.prepare().network, network)
         plain.train(network, hyper.method, short, seed=problem.seed + seed)
         return plain.score(network)
 
@@ -112,6 +114,23 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
                 return
             if (kind, allocation.spelled()) not in done:
                 append(arguments.out, timed(kind, allocation.spelled(), lambda s=score, a=allocation: s(a)))
+
+
+@torch.no_grad()
+def inherit(shared: Network, network: Network) -> None:
+    """Put shared weights into a network that has begun at an allocation: weights, statistics, and steps to start from."""
+    assert network.allocation is not None
+    shared.set_bits(network.allocation)
+    for name in network.architecture.state_dict():
+        network.tensor(name).copy_(shared.tensor(name))
+    for layer in network.space.layers:
+        weight, act, donor = network.weight_quantizer(layer), network.act_quantizer(layer), shared.act_quantizer(layer)
+        if weight.bits != FLOAT_BITS:
+            rows = weight.rows.split(network.latent_weight(layer).detach())
+            weight.begin(rows, shared.weight_quantizer(layer).steps(rows))
+        if act is not None and donor is not None and act.bits != FLOAT_BITS:
+            act.begin(donor.step_value())
+    network.method.begin(network)
 
 
 class Steps(Silent):

@@ -181,23 +181,6 @@ class Supernet:
             reestimate(self.network.model, self._passes)
             return evaluate(self.network.model, split, task, device=device, batch=_BATCH)
 
-    @torch.no_grad()
-    def hand_over(self, network: Network) -> None:
-        """Put the shared weights into a network of another method, at the bits it is at: weights, statistics, and steps to start from."""
-        assert network.allocation is not None
-        self.network.set_bits(network.allocation)
-        for name in network.architecture.state_dict():
-            network.tensor(name).copy_(self.network.tensor(name))
-        for layer in network.space.layers:
-            weight, act = network.weight_quantizer(layer), network.act_quantizer(layer)
-            if weight.bits != FLOAT_BITS:
-                rows = weight.rows.split(network.latent_weight(layer).detach())
-                weight.begin(rows, self.network.weight_quantizer(layer).steps(rows))
-            shared = self.network.act_quantizer(layer)
-            if act is not None and shared is not None and act.bits != FLOAT_BITS:
-                act.begin(shared.step_value())
-        network.method.begin(network)
-
     def _sandwiched(self, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:
         """Leave the gradients of all allocations but the last; returns the last one's share, its value that of the mean loss."""
         others = [self._sandwich.smallest, *(self._sandwich.draw() for _ in range(self.settings.draws))]
