@@ -9,12 +9,13 @@ follow their noise, so the fit is drawn towards weights that need no fit:
 
 with `d_m` the measured damage (saturation taken out) and errors relative to it, so that mild allocations count as much as ruined ones;
 `c_s` the scale at which a signal alone is right in the middle (median of `d_m / T_s(x_m)`), which brings all to one unit; and `p_s` its
-share by precision, the inverse variance of `log d_m − log c_s T_s(x_m)`. λ and C are those whose leave-one-out predictions have the
-highest rank correlation (Spearman) with the damage, for it is ranks that a solver lives on; of equal ones the largest. Each signal alone
-is a candidate too.
+share by precision, the inverse variance of `log d_m − log c_s T_s(x_m)`. Infinite λ takes `w_s = c_s p_s` as it is: signals whose errors
+have little in common are best averaged. λ and C are the strongest and simplest whose leave-one-out error `log damage − log prediction`
+is within one standard error of the least; what is reported is the rank correlation (Spearman) of those predictions with the damage, for
+it is ranks that a solver lives on.
 
 Source: section 5 of the signal survey this library was built on (own protocol); ridge regression as in Hoerl and Kennard, Technometrics 12,
-1970; saturation as in coverage models, see `coverage`.
+1970; the rule of one standard error in Breiman et al., Classification and Regression Trees, 1984; saturation as in `coverage`.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ __all__ = ["MIX", "Mixture", "mix", "rank_correlation"]
 
 Floats = NDArray[np.float64]
 
-_CEILINGS = (math.inf, 3.0, 1.3)
-"""Ceilings to try, in units of the largest measured damage."""
-
-_SHRINKAGES = (math.inf, 3.0, 1.0, 0.3, 0.1, 0.03, 0.0)
+_SHRINKAGES = (math.inf, 1.0, 0.1, 0.0)
 """λ to try, from weights that are given by precision alone to weights that are free."""
+
+_CEILINGS = (math.inf, 3.0, 1.3)
+"""C to try, in units of the largest measured damage."""
 
 _FEWEST = 4
 _TINY = np.finfo(np.float64).tiny
@@ -79,11 +80,10 @@ class Mixture:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Signals (columns of the features), and how they are fitted."""
+    """How a fit is drawn, and where damage saturates (nats)."""
 
-    columns: tuple[int, ...]
     shrinkage: float
-    limit: float
+    ceiling: float
 
 
 def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Sequence[float]) -> Mixture:
@@ -106,9 +106,10 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Seq
     telling = [s for s in range(len(tables)) if np.ptp(features[:, s]) > 0 and (features[:, s] > 0).all()]
     if not telling:
         raise DataError(f"no signal of {', '.join(names)} tells the measured allocations apart; compute another")
-    chosen, correlation = _best(features, measured, telling)
+    chosen, left_out = _chosen(features[:, telling], measured)
+    correlation = rank_correlation(left_out, measured)
     weights = np.zeros(len(tables))
-    weights[list(chosen.columns)] = _fit(features[:, chosen.columns], measured, chosen)
+    weights[telling] = _fit(features[:, telling], measured, chosen)
     parts = features * weights
     shares = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
     spent = {key: sum(table.cost.get(key, 0.0) for table in tables) for key in ("seconds", "forwards", "backwards")}
@@ -123,7 +124,7 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Seq
             "seconds": spent["seconds"] + time.perf_counter() - began,
             "measured allocations": float(len(allocations)),
             "correlation": correlation,
-            **({} if math.isinf(chosen.limit) else {"ceiling": chosen.limit}),
+            **({} if math.isinf(chosen.ceiling) else {"ceiling": chosen.ceiling}),
             **{f"weight of {name}": float(weight) for name, weight in zip(names, weights, strict=True)},
             **{f"share of {name}": float(share) for name, share in zip(names, shares, strict=True)},
             **{f"correlation of {name}": rho for name, rho in alone.items()},
@@ -133,7 +134,7 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Seq
         table=table,
         weights=dict(zip(names, weights.tolist(), strict=True)),
         shares=dict(zip(names, shares.tolist(), strict=True)),
-        ceiling=chosen.limit,
+        ceiling=chosen.ceiling,
         shrinkage=chosen.shrinkage,
         correlation=correlation,
         alone=alone,
@@ -161,19 +162,27 @@ def _checked(tables: Sequence[Table], allocations: Sequence[Allocation], damages
     return np.maximum(measured, floor)
 
 
-def _best(features: Floats, measured: Floats, telling: Sequence[int]) -> tuple[_Candidate, float]:
-    """The candidate with the highest leave-one-out rank correlation, and that; of equal ones the first."""
-    largest = float(measured.max())
-    candidates = [_Candidate(tuple(telling), shrinkage, ceiling * largest) for shrinkage in _SHRINKAGES for ceiling in _CEILINGS]
-    candidates += [_Candidate((s,), math.inf, math.inf) for s in telling]
-    correlations = [rank_correlation(_left_out(features[:, c.columns], measured, c), measured) for c in candidates]
-    first = int(np.argmax(np.round(correlations, 9)))
-    return candidates[first], correlations[first]
+def _chosen(features: Floats, measured: Floats) -> tuple[_Candidate, Floats]:
+    """The strongest shrinkage, then the highest ceiling, within one standard error of the least error; and its predictions `[M]`."""
+    candidates = [_Candidate(shrinkage, share * float(measured.max())) for shrinkage in _SHRINKAGES for share in _CEILINGS]
+    left_out = [_left_out(features, measured, candidate) for candidate in candidates]
+    errors = np.array([_errors(total, measured, candidate) for total, candidate in zip(left_out, candidates, strict=True)])
+    above = errors - errors[int(np.argmin(errors.mean(axis=1)))]
+    close = above.mean(axis=1) <= above.std(axis=1) / math.sqrt(len(measured))
+    first = int(np.argmax(close))
+    return candidates[first], left_out[first]
+
+
+def _errors(totals: Floats, measured: Floats, how: _Candidate) -> Floats:
+    """Squared errors of log damage `[M]`; a common factor is forgiven."""
+    damage = totals if math.isinf(how.ceiling) else -how.ceiling * np.expm1(-totals / how.ceiling)
+    errors = np.log(np.maximum(damage, _TINY)) - np.log(measured)
+    return np.asarray((errors - np.median(errors)) ** 2)
 
 
 def _fit(features: Floats, measured: Floats, how: _Candidate) -> Floats:
     """Non-negative weights `[S]` of the signals."""
-    additive = measured if math.isinf(how.limit) else -how.limit * np.log1p(-measured / how.limit)
+    additive = measured if math.isinf(how.ceiling) else -how.ceiling * np.log1p(-measured / how.ceiling)
     relative = features / additive[:, None]
     scale = 1 / np.median(relative, axis=0)
     spread = np.log(relative * scale).var(axis=0)
@@ -187,9 +196,7 @@ def _fit(features: Floats, measured: Floats, how: _Candidate) -> Floats:
 
 
 def _left_out(features: Floats, measured: Floats, how: _Candidate) -> Floats:
-    """`[M]` additive predictions, each from a fit on the other allocations."""
-    if features.shape[1] == 1:  # one weight: ranks do not depend on it
-        return features[:, 0]
+    """`[M]` totals `Σ_s w_s T_s`, each by weights that were fitted to the other allocations."""
     others = ~np.eye(len(measured), dtype=np.bool_)
     return np.array([features[m] @ _fit(features[keep], measured[keep], how) for m, keep in enumerate(others)])
 
