@@ -59,11 +59,11 @@ def _task_table(task: str, lines: list[Line]) -> str:
             cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
         if "mix" in predicted:
             ahead.append(f"{budget}, {RUNGS[rung]}: {_against_best(predicted, losses, names)}")
-    head = ["signal", *(f"ρ at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
+    head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
     rows = [head, ["---"] * len(head)]
     for name in [*names, "mix", "measured damage"]:
         if name in cells:
-            values = [f"{mean:.2f} ± {spread:.2f}".replace("-", "−") for mean, spread in (cells[name][column] for column in columns)]
+            values = [f"{mean:.2f} ± {spread:.2f}".replace("-", "\u2212") for mean, spread in (cells[name][column] for column in columns)]
             rows.append([f"`{name}`" if name != "measured damage" else "damage itself", *values, *_costs(name, lines)])
     counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -121,7 +121,7 @@ def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: lis
         return float(mixed - rank_correlation(predicted[best][0][rows], losses[rows]))
 
     spread = np.std([ahead(rows) for rows in _resampled(len(losses))])
-    return f"{ahead(np.arange(len(losses))):+.2f} ± {spread:.2f} (`{best}`)".replace("-", "−")
+    return f"{ahead(np.arange(len(losses))):+.2f} ± {spread:.2f} (`{best}`)".replace("-", "\u2212")
 
 
 def _resampled(count: int) -> list[NDArray[np.intp]]:
@@ -144,5 +144,7 @@ def _costs(name: str, lines: list[Line]) -> list[str]:
         passes += sum(line["forwards"] for line in measured) / seeds
         seconds += sum(line["seconds"] for line in measured) / seeds
     if name == "measured damage":
-        return [f"{np.mean([line['forwards'] for line in measured]):.0f} each", f"{np.mean([line['seconds'] for line in measured]):.1f} each"]
+        means = [np.mean([line[key] for line in measured]) for key in ("forwards", "seconds")]
+        return [f"{means[0]:.0f} each", f"{means[1]:.1f} each"]
+
     return [f"{passes:.0f}", f"{seconds:.1f}"]

@@ -5,9 +5,10 @@
     python benchmarks/signals_table.py --table docs/results/signals_digits.jsonl                 # Markdown
 
 Random allocations near each of two budgets, drawn without any signal. Each is calibrated, BatchNorm re-estimated, and scored on the
-validation split (`--no-training` stops here); then trained shortly from the float weights and scored again. All signals the registry has.
-`mix` is fitted to allocations of its own (`use: fit`), by their divergence from the float network on training images, and judged, like
-the others, on those it has never seen. Signals are computed once, at the first budget, unless told otherwise. Every measurement is a line of JSON as soon as it is known. The test split is never read.
+validation split (`--no-training` stops here); then trained shortly from the float weights and scored again. All signals the registry has,
+computed once, at the first budget, unless told otherwise. `mix` is fitted to allocations of its own (`use: fit`), by their divergence
+from the float network on training images, and judged, like the others, on those it has never seen. Every measurement is a line of JSON
+as soon as it is known. The test split is never read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Task:
     Args:
         study: whose space, method and recipe are taken.
         budgets: as a study states them.
+        changes: to the study.
         epochs: of the short training.
         training_images: of it, a fixed subset; None for all.
         validation_images: that losses are measured on; None for all.
@@ -54,6 +56,7 @@ class Task:
 
     study: str
     budgets: tuple[str, str]
+    changes: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 1
     training_images: int | None = None
     validation_images: int | None = None
@@ -61,6 +64,11 @@ class Task:
 
 TASKS = {
     "digits": Task(study="digits_resnet18", budgets=("2MB", "3MB")),
+    "digits_resnet14": Task(
+        study="digits_resnet18",
+        budgets=("2bit", "3bit"),
+        changes={"model.factory": "resnet20_cifar", "model.options": {"depth": 14, "in_channels": 1}},
+    ),
     "cifar": Task(study="cifar10_resnet20", budgets=("80KB", "110KB"), training_images=4000, validation_images=2000),
 }
 
@@ -70,25 +78,30 @@ class Bench:
 
     def __init__(self, name: str, budget: str, changes: Mapping[str, Any]) -> None:
         self.task, self.name, self.budget = TASKS[name], name, budget
-        self._changes = {**changes, "budgets": [budget]}
+        self._changes = {**TASKS[name].changes, **changes, "budgets": [budget]}
 
     @cached_property
     def experiment(self) -> Experiment:
+        """Data, float network, space."""
         return build_experiment(load_study(self.task.study, self._changes), Silent())
 
     @cached_property
     def evaluator(self) -> Evaluator:
+        """Calibrates, trains and scores."""
         return Evaluator(self.experiment.problem, Compiler("off", self.experiment.problem.device, 0))
 
     def label(self, **more: Any) -> Line:
+        """A line of the file."""
         return {"task": self.name, "budget": self.budget, **more}
 
     def signals(self, names: list[str]) -> Iterator[Line]:
+        """Their tables, one after the other."""
         for name in names:
             _, (table,) = sensitivities(load_study(self.task.study, {**self._changes, "signals.names": [name]}))
             yield self.label(kind="signal", name=name, table=table_to_dict(table))
 
     def draw(self, count: int, seed: int) -> list[Allocation]:
+        """Allocations near the budget."""
         problem = self.experiment.problem
         return random_allocations(problem.space, problem.costs, problem.budgets, count, seed)
 
@@ -128,7 +141,7 @@ def measure(benches: list[Bench], arguments: argparse.Namespace, held: list[Line
         yield from bench.signals([name for name in plain if (bench.budget if arguments.per_budget else "", name) not in known])
     seeds = list(range(arguments.seeds))
     uses = [("judge", seed, arguments.allocations // len(seeds)) for seed in seeds]
-    uses += [("fit", FIT_SEED + seed, arguments.fit) for seed in seeds]
+    uses += [("fit", FIT_SEED + seed, arguments.fit) for seed in range(arguments.fits)]
     drawn = {(b.budget, use, seed): b.draw(count, seed) for b in benches for use, seed, count in uses}
     for kind in ("calibrated", "trained")[: 1 if arguments.no_training else 2]:
         for index in range(max(count for _, _, count in uses)):
@@ -149,7 +162,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of what FILE holds, and measure nothing")
     parser.add_argument("--allocations", type=int, default=40, help="near each budget, all seeds together")
     parser.add_argument("--seeds", type=int, default=2, help="draws of allocations")
-    parser.add_argument("--fit", type=int, default=24, help="allocations near each budget that mix is fitted to, a seed")
+    parser.add_argument("--fit", type=int, default=24, help="allocations near each budget that mix is fitted to")
+    parser.add_argument("--fits", type=int, default=1, help="how many such sets; mix is fitted to each, and the mean is told")
+    parser.add_argument("--budget", help="one of the task's budgets instead of both")
     parser.add_argument("--per-budget", action="store_true", help="compute the signals anew at each budget, which those that train look at")
     parser.add_argument("--no-training", action="store_true", help="calibration only")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time; run again to go on")
@@ -164,7 +179,8 @@ def main() -> None:
     changes: dict[str, Any] = {} if arguments.weights is None else {"model.weights": arguments.weights}
     if arguments.data is not None:
         changes["data.source"], _, changes["data.path"] = arguments.data.partition(":")
-    benches = [Bench(arguments.task, budget, changes) for budget in TASKS[arguments.task].budgets]
+    budgets = TASKS[arguments.task].budgets if arguments.budget is None else (arguments.budget,)
+    benches = [Bench(arguments.task, budget, changes) for budget in budgets]
     held = [line for line in read_lines(arguments.out) if line["task"] == arguments.task]
     began = time.monotonic()
     with arguments.out.open("a") as file:

@@ -108,7 +108,7 @@ def _bits(summary: Summary) -> Section:
 
 
 def _signals(summary: Summary) -> Section:
-    infos = signal_infos(summary)
+    infos, mixtures = signal_infos(summary), mixture_infos(summary.tables)
     empty = (
         "No signal was measured in this run."
         if not infos
@@ -119,14 +119,14 @@ def _signals(summary: Summary) -> Section:
     return Section(
         anchor="signals",
         title="What the signals predicted",
-        finding=" ".join(info.finding for info in infos if info.pairs),
+        finding=" ".join([info.finding for info in infos if info.pairs] + [mixture.finding for mixture in mixtures]),
         reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them "
         "before any training. "
         "The closer to one rising line, the better the signal ranks.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
         extra="".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty and not empty)
-        + "".join(mixture_table(mixture) for mixture in mixture_infos(summary.tables)),
+        + "".join(mixture_table(mixture) for mixture in mixtures),
     )
 
 

@@ -180,8 +180,8 @@ def mixture_table(info: MixtureInfo) -> str:
     whole = f'<tr class="winner"><th scope="row">{escape(info.name)}</th><td></td><td></td><td class="num">{_signed(info.rho)}</td></tr>'
     saturates = "Damage adds up" if math.isinf(info.ceiling) else f"Damage saturates at {info.ceiling:.3g} nats"
     caption = (
-        f"What {escape(info.name)} is made of, weighed on {info.allocations} random allocations near the budgets, measured on training images; "
-        f"its own correlation is of predictions for allocations left out of the fit. {saturates}."
+        f"What {escape(info.name)} is made of, weighed on {info.allocations} random allocations near the budgets; "
+        f"its own correlation is of predictions for those left out of the fit. {saturates}."
     )
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}{whole}</tbody></table></div>'
 

@@ -162,7 +162,8 @@ def test_a_combination_has_the_shape_of_its_parts(name: str) -> None:
     random = np.random.default_rng(0)
     menus = inputs.space.menus
     allocations = [
-        Allocation({layer: menu[random.integers(len(menu))] for layer, menu in zip(inputs.space.names, menus, strict=True)}) for _ in range(20)
+        Allocation({layer: menu[random.integers(len(menu))] for layer, menu in zip(inputs.space.names, menus, strict=True)})
+        for _ in range(20)
     ]
     measured = [(allocation, parts[0].total(allocation) + 2 * parts[1].total(allocation)) for allocation in allocations]
     table = compute_signal(name, replace(inputs, tables=parts, measured=[pair for pair in measured if pair[1] > 0]))

@@ -59,7 +59,9 @@ def test_on_allocations_it_was_not_fitted_on_it_ranks_better_than_the_best_signa
     for seed in range(8):
         random = np.random.default_rng(seed)
         truth = table("truth", 100 + seed)
-        noise = [spread * random.standard_normal((len(LAYERS), 1)) + 0.3 * random.standard_normal((12, 4)) for spread in (0.6, 0.8, 1.0, 1.5)]
+        noise = [
+            spread * random.standard_normal((len(LAYERS), 1)) + 0.3 * random.standard_normal((12, 4)) for spread in (0.6, 0.8, 1.0, 1.5)
+        ]
         signals = [replace(truth, name=f"s{n}", values=truth.values * np.exp(noisy)) for n, noisy in enumerate(noise)]
         fitted, unseen = draw(24, seed), draw(60, 50 + seed)
         found = mix(signals, fitted, [truth.total(x) * random.lognormal(0, 0.1) for x in fitted])

@@ -64,12 +64,13 @@ def _mixture(table: Table) -> MixtureInfo:
         for name in names
     ]
     rho, allocations, best = cost["correlation"], int(cost["measured allocations"]), max(rows, key=lambda row: row.rho)
-    finding = f"{table.name}: \u03c1 = {rho:.2f} left out one by one over {allocations} measured allocations; {best.name} alone {best.rho:.2f}."
+    own, other = (f"{value:.2f}".replace("-", "\u2212") for value in (rho, best.rho))
+    finding = f"{table.name}: \u03c1 = {own} over {allocations} measured allocations, each left out of the fit; {best.name} alone: {other}."
     return MixtureInfo(
         name=table.name,
         rows=tuple(sorted(rows, key=lambda row: -row.share)),
         rho=rho,
         allocations=allocations,
         ceiling=cost.get("ceiling", math.inf),
-        finding=finding.replace("-", "\u2212"),
+        finding=finding,
     )

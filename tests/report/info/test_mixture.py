@@ -22,9 +22,7 @@ def test_the_numbers_are_those_of_the_fit_and_the_page_shows_them() -> None:
     first = summary.tables[0]
     second = replace(first, name="other <b>", values=first.values[:, ::-1].copy() + 0.1)
     random = np.random.default_rng(0)
-    allocations = [
-        Allocation({layer: first.choices[random.integers(len(first.choices))] for layer in first.layers}) for _ in range(20)
-    ]
+    allocations = [Allocation({layer: first.choices[random.integers(len(first.choices))] for layer in first.layers}) for _ in range(20)]
     mixture = mix([first, second], allocations, [first.total(x) + 2 * second.total(x) for x in allocations])
     (info,) = mixture_infos((mixture.table, first, second))
     assert {row.name: row.weight for row in info.rows} == pytest.approx(dict(mixture.weights))
