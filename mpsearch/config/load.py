@@ -53,7 +53,7 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
             value = {name: stated.methods.get(name, {}) for name in _everyone(value, tuple(stated.methods), METHODS)}
         if key == "signals.names":
             value = list(_everyone(value, stated.signals.names, SIGNALS))
-            if all(name in SIGNALS and SIGNALS[name].combines for name in value):  # of what, the study says
+            if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):  # of what, the study says
                 value = list(dict.fromkeys([*value, *stated.signals.names]))
         content = replaced(content, key, value)
     try:
