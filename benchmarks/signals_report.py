@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -108,25 +109,25 @@ def _calibrated(line: Line, lines: list[Line]) -> Line:
 
 def _rho(several: list[Floats], losses: Floats) -> tuple[float, float]:
     """Mean rank correlation of the predictions, and its standard deviation over resampled allocations."""
-    values = [np.mean([rank_correlation(one[rows], losses[rows]) for one in several]) for rows in _resampled(len(losses))]
-    return float(np.mean([rank_correlation(one, losses) for one in several])), float(np.std(values))
+    own = np.mean([rank_correlation(one, losses) for one in several])
+    return float(own), float(np.mean([_resampled(one, losses) for one in several], axis=0).std())
 
 
 def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
     """The difference, with its standard deviation: the same resampled allocations for both."""
-    best = max(names, key=lambda name: _rho(predicted[name], losses)[0])
-
-    def ahead(rows: NDArray[np.intp]) -> float:
-        mixed = np.mean([rank_correlation(one[rows], losses[rows]) for one in predicted["mix"]])
-        return float(mixed - rank_correlation(predicted[best][0][rows], losses[rows]))
-
-    spread = np.std([ahead(rows) for rows in _resampled(len(losses))])
-    return f"{ahead(np.arange(len(losses))):+.2f} ± {spread:.2f} (`{best}`)".replace("-", "\u2212")
+    own = {name: _rho(predicted[name], losses)[0] for name in (*names, "mix")}
+    best = max(names, key=lambda name: own[name])
+    mixed = np.mean([_resampled(one, losses) for one in predicted["mix"]], axis=0)
+    spread = (mixed - _resampled(predicted[best][0], losses)).std()
+    return f"{own['mix'] - own[best]:+.2f} \u00b1 {spread:.2f} (`{best}`)".replace("-", "\u2212")
 
 
-def _resampled(count: int) -> list[NDArray[np.intp]]:
-    random = np.random.default_rng(0)
-    return [random.integers(count, size=count) for _ in range(RESAMPLES)]
+def _resampled(predicted: Floats, losses: Floats) -> Floats:
+    """Rank correlations `[RESAMPLES]` of allocations drawn with replacement."""
+    rows = np.random.default_rng(0).integers(len(losses), size=(RESAMPLES, len(losses)))
+    x, y = (rankdata(side[rows], axis=1) for side in (predicted, losses))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
 
 
 def _costs(name: str, lines: list[Line]) -> list[str]:
