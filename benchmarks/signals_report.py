@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 Predict = Callable[[list[Allocation]], Floats]
 
 RESAMPLES = 500
+FEWEST = 10
+"""Allocations below which a rank correlation is not told."""
+
 RUNGS = {"calibrated": "calibration", "trained": "short training"}
 
 
@@ -44,7 +47,7 @@ def markdown(lines: list[Line]) -> str:
 
 def _task_table(task: str, lines: list[Line]) -> str:
     budgets = list(dict.fromkeys(line["budget"] for line in lines))
-    columns = [(budget, rung) for budget in budgets for rung in RUNGS if _measured(lines, budget, rung)]
+    columns = [(budget, rung) for budget in budgets for rung in RUNGS if len(_measured(lines, budget, rung)) >= FEWEST]
     names = list(dict.fromkeys(line["name"] for line in lines if line["kind"] == "signal"))
     cells: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
     ahead: list[str] = []
