@@ -89,7 +89,7 @@ def search(
         task: classification unless told; see `Task.regression` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
-        signals: names.
+        signals: names; `mix` weighs the others by measured allocations.
         images: training samples for signals and ranges.
         recipe: of quantization-aware training; AdamW with distillation if not given.
         effort: `quick`, `normal` or `thorough`; scales trials, rungs and epochs.

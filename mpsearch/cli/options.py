@@ -35,7 +35,7 @@ _STUDY = [
     click.option("--effort", metavar="EFFORT", help="quick, normal or thorough: trials, rungs and epochs as the study states them."),
     click.option("--space", metavar="SPACE", help="What may be chosen: a name in spaces/ or a YAML file."),
     click.option("--hardware", metavar="PROFILE", help="Hardware profile for latency budgets: a name or a YAML file."),
-    click.option("--signals", metavar="A,B", help="Sensitivity signals, separated by commas, or all."),
+    click.option("--signals", "--signal", metavar="A,B", help="Sensitivity signals, separated by commas, or all; mix weighs the others."),
     click.option("--methods", metavar="A,B", help="Quantization methods, separated by commas, or all."),
     click.option("--images", type=int, metavar="N", help="Training images the signals and ranges are measured on."),
     click.option("--evaluate", type=click.Choice(["ptq", "qat", "supernet"]), help="What trials are scored by: see search.evaluate."),

@@ -92,6 +92,7 @@ class SignalsConfig(Strict):
         default=("fisher", "measured"), description="each proposes allocations of its own"
     )
     images: int = Field(default=512, ge=1, description="training samples the signals and the ranges are measured on")
+    mixed_on: int = Field(default=24, ge=8, description="random allocations near the budgets, measured, that `mix` weighs the others on")
     batch_size: int = Field(default=64, ge=1)
 
 

@@ -28,6 +28,7 @@ from mpsearch.export.packed import read_artifact
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.card import write_card
+from mpsearch.pipeline.combining import combined, plain_and_combining
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
@@ -203,12 +204,13 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
 
 
 def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, only_first: bool = False) -> tuple[Table, ...]:
-    """Compute the signals, or read those an earlier run left."""
+    """Compute the signals, or read those an earlier run left; those that combine others come first."""
     stored = {} if file is None or not file.exists() else json.loads(file.read_text())
     config, problem = experiment.config, experiment.problem
     tables: list[Table] = []
     images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
-    for name in config.signals.names[: 1 if only_first else None]:
+    names, combining = plain_and_combining(config.signals.names)
+    for name in names[: 1 if only_first and not combining else None]:
         if name not in stored:
             batches = [
                 (to_device(inputs, problem.device), targets.to(problem.device))
@@ -235,6 +237,8 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
             if file is not None:
                 write_text(file, json.dumps(stored))
         tables.append(table_from_dict(stored[name]))
+    for name in combining:
+        tables = combined(name, experiment, tables, None if file is None else file.with_name("measured.json"), progress) + tables
     return tuple(tables)
 
 
