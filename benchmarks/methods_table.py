@@ -45,7 +45,7 @@ SECONDS = {
         "pdq": 22,
         "ste": 11,
     },
-    "cifar": {},
+    "cifar": {"lapq": 540, "pdq": 220, "alq": 200, "cpq": 180, "bsq": 180},
 }
 FIRST = ("ste", "lsq")
 CLOSE = 0.005
@@ -71,7 +71,7 @@ class Cell:
     @property
     def seconds(self) -> float:
         """About what it takes."""
-        return SECONDS[self.task].get(self.method, 180.0)
+        return SECONDS[self.task].get(self.method, 150.0)
 
 
 def cells(tasks: Sequence[str], methods: Sequence[str], seeds: int | None, rows: Sequence[Row]) -> list[Cell]:
