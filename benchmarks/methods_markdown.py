@@ -10,9 +10,9 @@ from results_file import Row
 
 from mpsearch.core.choice import FLOAT_BITS
 
-__all__ = ["compare", "mean_and_spread", "write_between_markers"]
+__all__ = ["TITLES", "compare", "mean_and_spread", "write_between_markers"]
 
-_TITLES = {
+TITLES = {
     "digits": "Digits, ResNet-18",
     "cifar": "CIFAR-10 (JPEG folders), ResNet-20",
 }
@@ -60,7 +60,7 @@ def _title(task: str, act: int, rows: Sequence[Row]) -> str:
     floats = {row["seed"]: row["float"] for row in rows}
     epochs = "/".join(map(str, sorted({row["epochs"] for row in rows})))
     activations = "activations float" if act == FLOAT_BITS else f"activations at {act} bits"
-    return f"{_TITLES.get(task, task)}, {activations}, {epochs} epochs; float {mean_and_spread(list(floats.values()))}"
+    return f"{TITLES.get(task, task)}, {activations}, {epochs} epochs; float {mean_and_spread(list(floats.values()))}"
 
 
 def _grid(rows: Sequence[Row]) -> str:
