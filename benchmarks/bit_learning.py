@@ -1,7 +1,8 @@
 """Bits that a method's own training finds: a short run at a penalty, and a search for the penalty that gives the mean bits asked for.
 
 Two methods take the target itself (`learned_range` its budget, `alq` its number of bases), two a price: mean bits fall as it rises, so its
-logarithm is bisected once it is bracketed, in steps of a factor 8 until then. Bits are searched through the whole of a run.
+logarithm is bisected once it is bracketed, in steps of a factor until then. Bits are searched through the whole of a run. `bsq`
+re-quantizes halfway and at the end: of its useful prices, which span a factor of a few, more rounds leave fewer.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from mpsearch.training.compiled import Compiler
 
 __all__ = ["LEARNERS", "Learned", "bisect_price", "learn_bits"]
 
-_TOLERANCE = 0.15
+_TOLERANCE = 0.25
 """In mean bits; the rest is taken up when bits are brought to the budget."""
 _RUNS = 6
-_FACTOR = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Learner:
-    """How a method is told what to reach: a method of a target, or of a price that starts at `first_price`."""
+    """How a method is told what to reach: a method of a target, or of a price that starts at `first_price` and changes by `factor`."""
 
     of: Callable[[float], Method]
     first_price: float | None = None
+    factor: float = 2.0
 
 
 LEARNERS: Mapping[str, _Learner] = {
-    "bsq": _Learner(of=lambda price: METHODS["bsq"](alpha=price, search=1.0), first_price=0.1),
-    "cpq": _Learner(of=lambda price: METHODS["cpq"](dropbits=True, bit_penalty=price, search=1.0), first_price=1.0),
+    "bsq": _Learner(of=lambda price: METHODS["bsq"](alpha=price, interval=0.5, search=1.0), first_price=0.05, factor=3.0),
+    "cpq": _Learner(of=lambda price: METHODS["cpq"](dropbits=True, bit_penalty=price, search=1.0), first_price=32.0, factor=4.0),
     "learned_range": _Learner(of=lambda target: METHODS["learned_range"](weight_budget=target)),
     "alq": _Learner(of=lambda target: METHODS["alq"](target_bits=target)),
 }
@@ -76,18 +77,21 @@ def learn_bits(experiment: Experiment, method: str, *, target: float, start: int
         found[setting] = _run(experiment, learner.of(setting), start, epochs)
         return mean_bits(experiment, found[setting])
 
-    tries = [(target, mean_at(target))] if learner.first_price is None else bisect_price(mean_at, target, learner.first_price)
+    tries = (
+        [(target, mean_at(target))] if learner.first_price is None else bisect_price(mean_at, target, learner.first_price, learner.factor)
+    )
     setting, mean = min(tries, key=lambda pair: abs(pair[1] - target))
     return Learned(bits=found[setting], mean=mean, tries=tries, seconds=time.monotonic() - began)
 
 
-def bisect_price(mean_at: Callable[[float], float], target: float, first: float) -> list[tuple[float, float]]:
+def bisect_price(mean_at: Callable[[float], float], target: float, first: float, factor: float) -> list[tuple[float, float]]:
     """(price, mean bits) of each price tried, until one is within the tolerance or the runs are used up.
 
     Args:
         mean_at: mean bits at a price; falls as it rises, noise aside.
         target: mean bits wanted.
         first: price tried first.
+        factor: from one price to the next until the target is bracketed.
     """
     tries: list[tuple[float, float]] = []
     low, high = -math.inf, math.inf
@@ -101,10 +105,9 @@ def bisect_price(mean_at: Callable[[float], float], target: float, first: float)
             low = math.log(price)
         else:
             high = math.log(price)
-        if math.isinf(low) or math.isinf(high):
-            price = price * _FACTOR if mean > target else price / _FACTOR
-        else:
-            price = math.exp((low + high) / 2)
+        bracketed = math.isfinite(low) and math.isfinite(high)
+        beyond = price * factor if mean > target else price / factor
+        price = math.exp((low + high) / 2) if bracketed else beyond
     return tries
 
 
