@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bit_learning import LEARNERS, learn_bits, mean_bits
+from bit_learning import LEARNERS, learn_bits
 from learned_markdown import compare
 from methods_markdown import write_between_markers
 from results_file import Row, append, read
@@ -46,12 +46,12 @@ LOWEST_MEAN = 2.3
 """What methods that keep two bits a layer can be asked for; a smaller size is reached from there."""
 
 
-def nearest(problem: Problem, wanted: Mapping[str, float], budget: Budget) -> Allocation:
-    """The allocation within the budget that minimises `Σ N_l (b_l − wanted_l)²`."""
+def brought_to(problem: Problem, learned: Mapping[str, float], budget: Budget) -> Allocation:
+    """The allocation within the budget that minimises `Σ N_l 4^(learned_l − b_l)`."""
     space = problem.space
-    values = [[layer.weights * (choice.weight_bits - wanted[layer.name]) ** 2 for choice in space.choices] for layer in space.layers]
-    distance = Table(name="distance", unit="squared bits", layers=space.names, choices=space.choices, values=np.array(values))
-    return solve(space, distance, {"size": _sizes(problem)}, [budget]).allocation
+    values = [[layer.weights * 4.0 ** (learned[layer.name] - choice.weight_bits) for choice in space.choices] for layer in space.layers]
+    error = Table(name="error", unit="squared steps", layers=space.names, choices=space.choices, values=np.array(values))
+    return solve(space, error, {"size": _sizes(problem)}, [budget]).allocation
 
 
 def fisher(ground: Ground, budget: Budget) -> Allocation:
@@ -85,8 +85,7 @@ def find(ground: Ground, origin: str, bits: int, epochs: int) -> dict[str, Any]:
     else:
         target = max(float(bits), LOWEST_MEAN)
         learned = learn_bits(ground.experiment, origin, target=target, start=min(2 * bits, 8), epochs=epochs)
-        shift = bits - mean_bits(ground.experiment, learned.bits)
-        allocation = nearest(problem, {name: found + shift for name, found in learned.bits.items()}, budget)
+        allocation = brought_to(problem, learned.bits, budget)
         how = {"learned": asdict(learned)}
     return {"allocation": allocation.to_dict(), "budget": limit, "search_seconds": time.monotonic() - began, **how}
 
