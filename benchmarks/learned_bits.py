@@ -26,7 +26,7 @@ import torch
 from bit_learning import LEARNERS, learn_bits
 from learned_markdown import compare
 from methods_markdown import write_between_markers
-from results_file import Row, append, read
+from results_file import Row, append, latest, read
 from training_tasks import TASKS, Ground, Place, prepare, train_alike
 
 from mpsearch.core.allocation import Allocation
@@ -42,6 +42,7 @@ from mpsearch.signals import SignalInputs, compute_signal
 
 ORIGINS = ("uniform", "fisher", *LEARNERS)
 RETRAINED_BY = "lsq"
+KEY = ("task", "seed", "bits", "origin", "epochs", "stage")
 LOWEST_MEAN = 2.3
 """What methods that keep two bits a layer can be asked for; a smaller size is reached from there."""
 
@@ -145,12 +146,12 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, metavar="DIR", help="folder with train/<class> and test/<class>")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="float ResNet-20")
     parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="MIN", help="begin nothing after so many minutes")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of a file of results, as Markdown")
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="print the table of files of results, as Markdown")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="with --table: put it between the markers of a page")
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     if arguments.table:
-        text = compare(read(arguments.table))
+        text = compare(latest((row for file in arguments.table for row in read(file)), KEY))
         if arguments.write:
             write_between_markers(arguments.write, "learned bits", text)
         else:

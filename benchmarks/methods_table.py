@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from methods_markdown import compare, write_between_markers
-from results_file import Row, append, known, read
+from results_file import Row, append, known, latest, read
 from training_tasks import TASKS, Place, ends_at_eight, prepare, train_alike
 
 from mpsearch.core.choice import FLOAT_BITS
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="MIN", help="begin no cell that would end later")
     parser.add_argument("--retry-failed", action="store_true", help="train cells again that failed")
     parser.add_argument("--dry-run", action="store_true", help="list the cells and the time they take")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of a file of results, as Markdown")
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="print the tables of files of results, as Markdown")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="with --table: put them between the markers of a page")
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
@@ -173,7 +173,7 @@ def main() -> None:
     for name in methods:
         METHODS[name]
     if arguments.table:
-        text = compare(read(arguments.table))
+        text = compare(latest((row for file in arguments.table for row in read(file)), KEY))
         if arguments.write:
             write_between_markers(arguments.write, "methods", text)
         else:

@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> None:
     place = Place(data=arguments.cifar, weights=arguments.weights)
     for one in dict.fromkeys(repr(run) for check in CHECKS for run in check.runs):
         run = next(r for check in CHECKS for r in check.runs if repr(r) == one)
-        rows = [*read(arguments.out), *(read(arguments.methods_table) if arguments.methods_table else [])]
+        rows = [*read(arguments.out), *(row for file in arguments.methods_table for row in read(file))]
         if any(run.held_by(row) for row in rows):
             continue
         if (time.monotonic() - began) / 60 > arguments.time_limit:
@@ -192,7 +192,7 @@ def main() -> None:
     """Measure, or show what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="file of results: a JSON object a line, added to")
-    parser.add_argument("--methods-table", type=Path, metavar="FILE", help="results of methods_table.py, read only")
+    parser.add_argument("--methods-table", type=Path, nargs="+", default=[], metavar="FILE", help="results of methods_table.py, read only")
     parser.add_argument("--cifar", type=Path, metavar="DIR", help="folder with train/<class> and test/<class>")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="float ResNet-20")
     parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="MIN", help="begin nothing after so many minutes")
@@ -201,7 +201,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     if arguments.table:
-        text = table([*read(arguments.table), *(read(arguments.methods_table) if arguments.methods_table else [])])
+        text = table([*read(arguments.table), *(row for file in arguments.methods_table for row in read(file))])
         if arguments.write:
             write_between_markers(arguments.write, "paper check", text)
         else:

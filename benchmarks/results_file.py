@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "append", "known", "read"]
+__all__ = ["Row", "append", "known", "latest", "read"]
 
 Row = dict[str, Any]
 
@@ -40,3 +40,9 @@ def known(rows: Iterable[Row], key: Iterable[str]) -> set[Hashable]:
     """What the rows say about the fields of `key`, as tuples."""
     fields = tuple(key)
     return {tuple(row.get(field) for field in fields) for row in rows}
+
+
+def latest(rows: Iterable[Row], key: Iterable[str]) -> list[Row]:
+    """Of rows that agree in the fields of `key` the last one, so that what was measured again replaces what it was before."""
+    fields = tuple(key)
+    return list({tuple(row.get(field) for field in fields): row for row in rows}.values())

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results_file import append, known, read
+from results_file import append, known, latest, read
 
 ROWS = st.lists(st.dictionaries(st.sampled_from(["task", "metric", "note"]), st.integers() | st.text(max_size=4)), max_size=3)
 
@@ -25,3 +25,8 @@ def test_a_line_cut_off_by_a_kill_costs_that_line_alone(tmp_path) -> None:
 
 def test_keys_that_a_row_lacks_are_none() -> None:
     assert known([{"a": 1, "b": 2}, {"a": 3}], ("a", "b")) == {(1, 2), (3, None)}
+
+
+def test_what_was_measured_again_counts_once() -> None:
+    rows = [{"seed": 0, "status": "failed"}, {"seed": 1, "status": "done"}, {"seed": 0, "status": "done"}]
+    assert sorted(latest(rows, ("seed",)), key=lambda row: row["seed"]) == [{"seed": 0, "status": "done"}, {"seed": 1, "status": "done"}]
