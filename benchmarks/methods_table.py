@@ -34,16 +34,16 @@ from mpsearch.methods import METHODS
 
 SECONDS = {
     "digits": {
-        "alq": 27,
-        "bcgd": 11,
-        "bsq": 150,
-        "cpq": 43,
+        "alq": 28,
+        "bcgd": 13,
+        "bsq": 65,
+        "cpq": 20,
         "lapq": 50,
-        "learned_range": 20,
-        "lsq": 15,
-        "mirror_descent": 25,
-        "pdq": 22,
-        "ste": 11,
+        "learned_range": 15,
+        "lsq": 10,
+        "mirror_descent": 18,
+        "pdq": 15,
+        "ste": 12,
     },
     "cifar": {"lapq": 540, "pdq": 220, "alq": 200, "cpq": 180, "bsq": 180},
 }
