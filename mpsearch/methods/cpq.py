@@ -18,7 +18,9 @@ after which bits are frozen, masks go, and training goes on. Evaluation knows no
 are learned, those up to the widest width whose noiseless gate is open.
 
 Choices of ours where the paper's are unknown, and deviations:
-- Step and noise scale by output channel, plain parameters with LSQ's gradient scale; spread/step is kept in [0.05, 2].
+- Step and noise scale by output channel, plain parameters; spread/step is kept in [0.05, 2]. The spread has LSQ's gradient scale. Codes do
+  not answer to the step here, so its gradient holds `Σ h ∂L/∂ŵ` where LSQ's holds `Σ (h − w/step) ∂L/∂ŵ`, as much larger as the levels
+  h: it is divided by √n and by the square of the largest level, which moves the range as fast as one bit moves its step.
 - `normalize` divides the gradient through π by the largest level. As published it grows with the level, 127-fold at 8 bits.
 - `straight` mixes in plain straight-through. On its own the published gradient points the wrong way for half the weights: a small network
   at 8 bits trained by it ended far above the loss of calibration alone. From 0.4 on, with `normalize` and spread ≥ step/3, no weight's
@@ -107,7 +109,7 @@ class _CategoricalWeight(WeightQuantizer):
         self.high.copy_(self.hi)
 
     def steps(self, weight: Tensor) -> Tensor:
-        return scale_gradient(self.step, self._balance(weight))
+        return scale_gradient(self.step, (weight.shape[1] ** 0.5 * self._largest().clamp_min(1).square()).reciprocal())
 
     def quantize(self, rows: Tensor) -> Tensor:
         drawn = self.training and self.dropping
