@@ -200,7 +200,7 @@ class Searcher:
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
         means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
         starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
-        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
         found = [climber.climb(start) for start in starts]
         return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
 
@@ -234,7 +234,7 @@ class Searcher:
         best = inside[int(means.argmin())]
         linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
         spent = filled(self.lattice, program, best, linear)
-        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        climber = Climber(surrogate, program, _least(surrogate, np.array(inside), means), seen, random)
         if tuple(spent.tolist()) not in seen:
             return climber.weigh(spent[None])
         return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
@@ -294,6 +294,15 @@ def _logarithm(losses: Floats) -> Floats:
         return np.asarray(np.log(losses), dtype=np.float64)
     spread = float(np.ptp(losses)) or 1.0
     return np.asarray(np.log(losses - losses.min() + 0.01 * spread), dtype=np.float64)
+
+
+def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
+    """What is to be improved on: the least loss measured, or predicted where several rungs have a say."""
+    evidence = surrogate.evidence
+    if not len(inside) or evidence.rungs.any():
+        return float(means.min())
+    keys = {tuple(row) for row in inside.tolist()}
+    return float(min(value for row, value in zip(evidence.picks.tolist(), evidence.values, strict=True) if tuple(row) in keys))
 
 
 def _unit(signal: Signal, optimum: Picks) -> float:
