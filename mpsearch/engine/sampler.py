@@ -58,9 +58,7 @@ def allocation_of_params(space: ResolvedSpace, params: Mapping[str, Any]) -> All
     Raises:
         KeyError: a group without its parameter.
     """
-    of_layer = {
-        index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group
-    }
+    of_layer = {index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group}
     return Allocation({name: of_layer[index] for index, name in enumerate(space.names)})
 
 
@@ -71,8 +69,8 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 class BitsSampler(BaseSampler):
     """Proposes allocations inside every budget, none of them twice; see `Searcher`.
 
-    Trials may run in parallel: those under way are believed to come out as predicted. A proposal depends on the seed, the finished trials and
-    those under way alone, so a study that goes on proposes what it would have proposed.
+    Trials may run in parallel: those under way are believed to come out as predicted. A proposal depends on the seed, the finished trials
+    and those under way alone, so a study that goes on proposes what it would have proposed.
 
     Args:
         space: layers, menus, ties.
@@ -83,7 +81,7 @@ class BitsSampler(BaseSampler):
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
         starts: (origin, allocation) of further first proposals.
         others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
-        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: as if it had never been. The first value unless told.
+        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: as if it had never been; the first value unless told.
         refine: whether the next trial swaps around the best, from the number of trials before it.
 
     Raises:
@@ -111,7 +109,7 @@ class BitsSampler(BaseSampler):
         self._seed = seed
         self._others = others or (lambda drawn: TPESampler(seed=drawn))
         self._losses = losses
-        self._refine = refine
+        self.refines = refine
         self._beside: dict[int, BaseSampler] = {}
 
     def suggest(self, trial: optuna.trial.Trial) -> Allocation:
@@ -141,8 +139,7 @@ class BitsSampler(BaseSampler):
             pending.append(self._propose(observations, pending).allocation)
         proposal = self.proposals[trial.number] = self._propose(observations, pending)
         return {
-            name: str(proposal.allocation[self._space.names[group[0]]])
-            for name, group in zip(self._bits, self._space.groups, strict=True)
+            name: str(proposal.allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)
         }
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
@@ -166,7 +163,7 @@ class BitsSampler(BaseSampler):
                 return
 
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
-        return self.searcher.propose(observations, pending, refine=self._refine(len(observations) + len(pending)))
+        return self.searcher.propose(observations, pending, refine=self.refines(len(observations) + len(pending)))
 
     def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
         """Finished trials by number; allocations under way; and how many began before this one and have no bits yet."""

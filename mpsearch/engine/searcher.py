@@ -140,7 +140,7 @@ class Searcher:
         surrogate = self.surrogate(observations, pending)
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
-        factor, found = self._aimed(surrogate, seen, random, number)
+        factor, found = self._aimed(surrogate, seen, random, around=bool(number % 2) and not refine)
         if found is not None:
             return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
@@ -172,16 +172,16 @@ class Searcher:
         return fitted.believing(self.lattice.stacked(pending))
 
     def _aimed(
-        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, number: int
+        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
     ) -> tuple[float, Candidate | None]:
-        """(factor, candidate): the budget itself every second time, else the one around it whose front would gain the most area.
+        """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
 
         A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost.
         """
         factors = sorted({1.0, *self._sweep})
         steps = np.diff(np.log(factors))
         widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
-        turns = [factor for factor in self._sweep if factor != 1.0] if number % 2 else []
+        turns = [factor for factor in self._sweep if factor != 1.0] if around else []
         for options in (turns, [1.0]):
             found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
             gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
 from mpsearch.engine.problem import Evaluator
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.propose import bits_sampler, calibration
 from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
 from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
@@ -34,6 +35,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from rich.console import Console
 
     from mpsearch.config import StudyConfig
@@ -69,21 +71,38 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
     return problem.space, dict(problem.costs), solve(problem.space, table, problem.costs, problem.budgets)
 
 
-def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
-    """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+def run(
+    experiment: Experiment,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    allocation: Allocation | None = None,
+    sampler: BaseSampler | None = None,
+) -> Summary:
+    """Run, or go on with, an experiment in a run directory.
+
+    Args:
+        experiment: what is searched.
+        directory: of the run.
+        command: for the report.
+        progress: bars and words.
+        allocation: train this one, and search nothing.
+        sampler: proposes instead of the study's own.
+    """
     problem, config = experiment.problem, experiment.config
     clock = Clock(directory)
     settings = search_settings(config)
     evaluator = Evaluator(problem, Compiler(config.compile, problem.device, _steps_to_come(experiment)))
     tables: tuple[Table, ...] = ()
     trials: list[Record] = []
+    trust: Mapping[str, float] = {}
     if allocation is None:
         with clock("signals"):
             tables = _signals(experiment, directory / "tables.json", progress)
         with clock("study"):
-            trials = run_trials(
-                problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
-            )
+            own = bits_sampler(problem, tables, config.search.sweep, stopping=settings.stopping, refine=config.search.refine)
+            trials = run_trials(problem, evaluator, sampler or own, settings, directory / "study.db", progress)
+            trust = calibration(own, trials)
         best = best_record(trials)
         if best is None:
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
@@ -105,6 +124,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     with clock("test"):
         test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
     summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, parts, clock.seconds)
+    summary = replace(summary, surrogate=trust)
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(experiment, summary, parts, hyper, directory, progress)
     write_text(directory / "summary.json", json.dumps(summary.to_dict()))
