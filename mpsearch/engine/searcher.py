@@ -192,10 +192,12 @@ class Searcher:
 
     def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
         """The most improvement that climbs from optima and from the best so far come to."""
-        draws = [None, *random.integers(2**62, size=_SAMPLES).tolist()]
-        starts = [picks for draw in draws if (picks := self._optimum(surrogate, program, draw)) is not None]
-        if not starts:
+        centre = self._optimum(surrogate, program)
+        if centre is None:
             return None
+        at = float(surrogate.total_damage(centre[None])[0])
+        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(_SAMPLES))
+        starts = [centre, *(packing.picks for packing in draws if packing is not None)]
         tried = surrogate.evidence.picks
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
         means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
@@ -204,13 +206,12 @@ class Searcher:
         found = [climber.climb(start) for start in starts]
         return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
 
-    def _optimum(self, surrogate: Surrogate, program: Knapsack, draw: int | None) -> Picks | None:
-        """The exact optimum of the linearised posterior (of the sample `draw` names), linearised again where it lies."""
+    def _optimum(self, surrogate: Surrogate, program: Knapsack) -> Picks | None:
+        """The exact optimum of the linearised posterior mean, linearised again where it lies."""
         at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
         packing = None
         for _ in range(2):
-            random = None if draw is None else np.random.default_rng(draw)
-            packing = pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME)
+            packing = pack(replace(program, objective=surrogate.linear(at)), time_limit=_TIME)
             if packing is None:
                 return None
             at = float(surrogate.total_damage(packing.picks[None])[0])
