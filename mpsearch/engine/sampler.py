@@ -81,7 +81,7 @@ class BitsSampler(BaseSampler):
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
         starts: (origin, allocation) of further first proposals.
         others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
-        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: as if it had never been; the first value unless told.
+        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
         refine: whether the next trial swaps around the best, from the number of trials before it.
 
     Raises:
@@ -111,6 +111,7 @@ class BitsSampler(BaseSampler):
         self._losses = losses
         self.refines = refine
         self._beside: dict[int, BaseSampler] = {}
+        self._read: dict[int, Allocation] = {}
 
     def suggest(self, trial: optuna.trial.Trial) -> Allocation:
         """The allocation of a trial of the study this samples for; who proposed it is kept as the trial's `origin`."""
@@ -176,7 +177,9 @@ class BitsSampler(BaseSampler):
             if other.state.is_finished() and self._whole(other):
                 losses = self._losses(other)
                 if losses is not None:
-                    observations.append(Observation(allocation=self.allocation(other.params), losses=losses))
+                    if other.number not in self._read:
+                        self._read[other.number] = self.allocation(other.params)
+                    observations.append(Observation(allocation=self._read[other.number], losses=losses))
             elif other.state == TrialState.RUNNING and self._whole(other):
                 pending.append(self.allocation(other.params))
             elif other.state == TrialState.RUNNING and other.number < trial.number:

@@ -8,7 +8,9 @@ from mpsearch.core.duration import parse_duration
 from mpsearch.core.errors import ConfigError
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("300", 300), (300, 300), (1.5, 1.5), ("90s", 90), ("5min", 300), ("5 MIN", 300), ("0.5h", 1800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("300", 300), (300, 300), (1.5, 1.5), ("90s", 90), ("5min", 300), ("5 MIN", 300), ("0.5h", 1800)]
+)
 def test_read(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
