@@ -13,6 +13,7 @@ construction. Whatever else the objective asks for (a method, a learning rate) a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,8 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 class BitsSampler(BaseSampler):
     """Proposes allocations inside every budget, none of them twice; see `Searcher`.
 
-    Trials may run in parallel: those under way are believed to come out as predicted. A proposal depends on the seed, the finished trials
-    and those under way alone, so a study that goes on proposes what it would have proposed.
+    Trials may run in parallel: those under way are believed to come out as predicted, and threads never get the same. A proposal depends
+    on the seed, the finished trials and those under way alone, so a study that goes on proposes what it would have proposed.
 
     Args:
         space: layers, menus, ties.
@@ -112,6 +113,13 @@ class BitsSampler(BaseSampler):
         self.refines = refine
         self._beside: dict[int, BaseSampler] = {}
         self._read: dict[int, Allocation] = {}
+        self._turn = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_turn": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "_turn": threading.Lock()})
 
     def suggest(self, trial: optuna.trial.Trial) -> Allocation:
         """The allocation of a trial of the study this samples for; who proposed it is kept as the trial's `origin`."""
@@ -134,11 +142,12 @@ class BitsSampler(BaseSampler):
         Raises:
             BudgetError: every allocation within the budgets was tried.
         """
-        observations, pending, ahead = self._known(study, trial)
-        # Workers that ask at the same moment do not see each other's bits; they see who came first, and think through what those draw.
-        for _ in range(min(ahead, _MOST_AHEAD)):
-            pending.append(self._propose(observations, pending).allocation)
-        proposal = self.proposals[trial.number] = self._propose(observations, pending)
+        with self._turn:
+            observations, pending, ahead = self._known(study, trial)
+            # Processes that ask at the same moment do not see each other's bits, but who came first: what those draw is thought through.
+            for _ in range(min(ahead, _MOST_AHEAD)):
+                pending.append(self._propose(observations, pending).allocation)
+            proposal = self.proposals[trial.number] = self._propose(observations, pending)
         return {
             name: str(proposal.allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)
         }
@@ -182,6 +191,8 @@ class BitsSampler(BaseSampler):
                     observations.append(Observation(allocation=self._read[other.number], losses=losses))
             elif other.state == TrialState.RUNNING and self._whole(other):
                 pending.append(self.allocation(other.params))
+            elif other.state == TrialState.RUNNING and other.number in self.proposals:
+                pending.append(self.proposals[other.number].allocation)
             elif other.state == TrialState.RUNNING and other.number < trial.number:
                 ahead += 1
         return observations, pending, ahead
