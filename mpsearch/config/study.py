@@ -108,7 +108,7 @@ class SignalsConfig(Strict):
 
 
 def _seconds(value: Any) -> Any:
-    return None if value is None else parse_duration(value)
+    return None if value is None else parse_duration(value, path="search.timeout")
 
 
 class Rung(Strict):

@@ -52,7 +52,7 @@ class Stopping:
         return self.seconds is not None or self.until_flat
 
     def reason(self, outlooks: Sequence[Outlook], spent: float) -> str | None:
-        """Why no further trial should begin, for people; None to go on.
+        """Why no further trial should begin, for people; None to go on, for at least one trial.
 
         Args:
             outlooks: of the trials so far, in order.
@@ -60,7 +60,7 @@ class Stopping:
         """
         if len(outlooks) >= self.trials:
             return f"{self.trials} trials are done"
-        if self.seconds is not None and spent >= self.seconds:
+        if self.seconds is not None and outlooks and spent >= self.seconds:
             return f"the time of {self.seconds:,.0f} s is spent after {len(outlooks)} trials"
         if self.until_flat and len(outlooks) >= _PATIENCE and all(outlook.flat for outlook in outlooks[-_PATIENCE:]):
             return f"the expected improvement fell under the noise after {len(outlooks)} trials"

@@ -17,6 +17,7 @@ def test_count_is_the_last_word() -> None:
 
 def test_time() -> None:
     rule = Stopping(trials=100, seconds=60.0)
+    assert rule.reason([], 1e9) is None, "a study of no trial is none"
     assert rule.reason([HOPE], 59.9) is None
     assert rule.reason([HOPE], 60.0) == "the time of 60 s is spent after 1 trials"
 

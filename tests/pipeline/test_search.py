@@ -45,7 +45,7 @@ def test_search_ends_when_nothing_is_to_be_gained(tmp_path: Path) -> None:
 
 
 def test_search_ends_when_time_is_spent(tmp_path: Path) -> None:
-    assert len(small(tmp_path, timeout=1e-3, trials=None, epochs=0).summary.trials) == 0 or True
+    assert len(small(tmp_path, timeout=1e-9, trials=None, epochs=0).summary.trials) == 1
 
 
 def test_all_trials_failing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_all_trials_failing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return replace(genuine(self, network, method, recipe), loss=float("nan"))
 
     monkeypatch.setattr(Evaluator, "ptq", broken)
-    with pytest.raises(MpsearchError, match="no trial gave a network within the budget .the validation loss is nan"):
+    with pytest.raises(MpsearchError, match="the validation loss is nan"):
         small(tmp_path, trials=5, epochs=0)
 
 
