@@ -168,7 +168,7 @@ def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
 def test_without_a_surrogate_signals_are_perturbed_and_swapped() -> None:
     world = World(5)
     observations, proposals = played(world.searcher(surrogate=False), world.loss, 12)
-    assert {p.origin for p in proposals[2:]} == {"milp~", "swap"}
+    assert {p.origin for p in proposals[2:]} == {"perturbed", "swap"}
     assert len({o.allocation for o in observations}) == 12
 
 
