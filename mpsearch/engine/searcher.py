@@ -55,7 +55,7 @@ class Searcher:
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of posterior samples.
-        sweep: factors on every budget that proposals aim at; 1 is the budget itself.
+        sweep: factors on every budget that proposals aim at; 1 is the budget itself, those out of reach are left out.
         starts: (origin, allocation) of further first proposals.
         surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
 
@@ -77,11 +77,12 @@ class Searcher:
     ) -> None:
         self.lattice = Lattice(space=space, costs=costs, budgets=tuple(budgets))
         self._seed = seed
-        self._sweep = tuple(sweep)
+        programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *sweep}}
+        self._programs = {factor: p for factor, p in programs.items() if factor == 1.0 or pack(p) is not None}
+        self._sweep = tuple(factor for factor in sweep if factor in self._programs)
         self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
         self._learns = surrogate
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        self._programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *self._sweep}}
         self._signals = informative(self.lattice, tables)
         self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
         self._units = np.array([_unit(signal, picks) for signal, (_, picks) in zip(self._signals, self._optima, strict=True)])
@@ -224,7 +225,7 @@ class Searcher:
         done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
         inside = [key for key in done if self._programs[1.0].broken(np.array(key, dtype=np.intp)) is None]
         best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
-        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep))]
+        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep or [1.0]))]
         found = None if best is None else swapped(self.lattice, self._programs[1.0], best, seen, random)
         if found is not None:
             return Proposal(origin="swap", allocation=self.lattice.allocation(found))

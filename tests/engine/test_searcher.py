@@ -125,6 +125,18 @@ def test_every_proposal_is_inside_and_new() -> None:
     assert all(world.size.total(o.allocation) <= world.limit for o in observations)
 
 
+def test_sweep_out_of_reach_is_left_out() -> None:
+    world = World(7)
+    _, proposals = played(world.searcher(sweep=(1.0, 0.01, 0.8)), world.loss, 6)
+    assert {p.origin for p in proposals[2:]} == {"ei", "ei@0.8"}
+
+
+def test_no_budget_at_all_is_a_search_of_the_whole_space() -> None:
+    space = space_of([10, 20, 30])
+    observations, _ = played(Searcher(space, [], {}, []), lambda a: sum(abs(c.weight_bits - 4) + 1 for c in a.values()), 12)
+    assert len({o.allocation for o in observations}) == 12
+
+
 def test_deterministic_in_seed_and_observations() -> None:
     world = World(1)
     whole, _ = played(world.searcher(), world.loss, 8)
