@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Observation:
 
     Args:
         allocation: its bits.
-        losses: validation loss by rung, shallow to deep; empty if it failed.
+        losses: validation loss by rung, shallow to deep; empty if it failed; what is not finite teaches nothing.
     """
 
     allocation: Allocation
@@ -60,6 +61,7 @@ def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], gro
         (row, names.setdefault(name, len(names)), loss)
         for observation, row in zip(observations, picks, strict=True)
         for name, loss in observation.losses.items()
+        if math.isfinite(loss)
     ]
     evidence = Evidence(
         picks=np.array([row for row, _, _ in rows], dtype=np.intp).reshape(len(rows), groups),

@@ -38,7 +38,8 @@ Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _SAMPLES = 4
-"""Posterior samples solved for each proposal."""
+"""Posterior samples solved for each proposal; half of them where a program has more than `_LARGE` columns, counted once a limit."""
+_LARGE = 2000
 _BEST = 3
 """Of the best so far, climbed from."""
 _SWAPS = 200
@@ -82,6 +83,7 @@ class Searcher:
         self._sweep = tuple(factor for factor in sweep if factor in self._programs)
         self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
         self._learns = surrogate
+        self._samples = _SAMPLES if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else _SAMPLES // 2
         self._read: dict[int, tuple[Allocation, Picks]] = {}
         self._signals = informative(self.lattice, tables)
         self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
@@ -176,7 +178,7 @@ class Searcher:
         if centre is None:
             return None
         at = float(surrogate.total_damage(centre[None])[0])
-        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(_SAMPLES))
+        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(self._samples))
         starts = [centre, *(packing.picks for packing in draws if packing is not None)]
         tried = surrogate.evidence.picks
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)

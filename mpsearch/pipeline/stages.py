@@ -102,7 +102,7 @@ def run(
         with clock("study"):
             own = bits_sampler(problem, tables, config.search.sweep, stopping=settings.stopping, refine=config.search.refine)
             trials = run_trials(problem, evaluator, sampler or own, settings, directory / "study.db", progress)
-            trust = calibration(own, trials)
+            trust = calibration(own, trials) if sampler is None else {}
         best = best_record(trials)
         if best is None:
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")

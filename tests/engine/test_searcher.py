@@ -220,6 +220,13 @@ def test_all_trials_failing_still_gives_new_allocations() -> None:
     assert len({o.allocation for o in observations}) == 8
 
 
+def test_infinite_losses_teach_nothing_and_break_nothing() -> None:
+    world = World(9)
+    losses = iter([np.inf, np.nan, *[None] * 20])
+    observations, _ = played(world.searcher(), lambda a: loss if (loss := next(losses)) is not None else world.loss(a), 8)
+    assert len(world.searcher().surrogate(observations).evidence.values) == 6
+
+
 def test_losses_below_zero_are_a_scale_like_any_other() -> None:
     world = World(10)
     observations, _ = played(world.searcher(), lambda a: world.loss(a) - 1.0, 8)
