@@ -27,6 +27,7 @@ from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.solve import check_budgets
+from mpsearch.engine.stopping import Stopping
 from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.export.packed import Blueprint, file_overhead
@@ -146,7 +147,8 @@ def search_settings(config: StudyConfig) -> SearchSettings:
     names = tuple(config.methods)
     first = config.hyperparameters(names[0]).build(METHODS[names[0]])
     default = Hyperparameters(method=first, recipe=config.recipe.build(), params={"method": names[0]})
-    return SearchSettings(trials=config.search.trials, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
+    stopping = Stopping(trials=config.search.trials, seconds=config.search.timeout, until_flat=config.search.until_flat)
+    return SearchSettings(stopping=stopping, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
 
 
 def build_evaluator(experiment: Experiment, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:

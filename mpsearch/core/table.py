@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -45,11 +46,11 @@ class Table:
         object.__setattr__(self, "values", values)
 
     def total(self, allocation: Mapping[str, Choice]) -> float:
-        """`base + Σ_l values[l, allocation[l]]`.
+        """`base + Σ_l values[l, allocation[l]]`, the exact sum rounded once.
 
         Raises:
             KeyError: a layer without a choice, or a choice that is no column.
         """
         column = {choice: c for c, choice in enumerate(self.choices)}
         picked = (self.values[row, column[allocation[name]]] for row, name in enumerate(self.layers))
-        return self.base + float(sum(picked))
+        return math.fsum([self.base, *picked])

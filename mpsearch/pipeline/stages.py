@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
 from mpsearch.engine.problem import Problem
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.propose import bits_sampler, calibration
 from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.starts import affordable_bits, learned_starts
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
@@ -38,6 +38,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from rich.console import Console
 
     from mpsearch.config import StudyConfig
@@ -73,8 +74,24 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
     return problem.space, dict(problem.costs), solve(problem.space, table, problem.costs, problem.budgets)
 
 
-def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
-    """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+def run(
+    experiment: Experiment,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    allocation: Allocation | None = None,
+    sampler: BaseSampler | None = None,
+) -> Summary:
+    """Run, or go on with, an experiment in a run directory.
+
+    Args:
+        experiment: what is searched.
+        directory: of the run.
+        command: for the report.
+        progress: bars and words.
+        allocation: train this one, and search nothing.
+        sampler: proposes instead of the study's own.
+    """
     if allocation is not None:  # nothing is searched, so no weights are trained to be shared
         experiment = replace(experiment, config=_without_supernet(experiment.config))
     problem, config = experiment.problem, experiment.config
@@ -84,6 +101,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     evaluator = build_evaluator(experiment, compiler, directory, progress)
     tables: tuple[Table, ...] = ()
     trials: list[Record] = []
+    trust: Mapping[str, float] = {}
     if allocation is None:
         with clock("signals"):
             tables = _signals(experiment, directory / "tables.json", progress)
@@ -91,14 +109,10 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
             with clock("supernet"):
                 evaluator.prepare()
         with clock("study"):
-            trials = run_trials(
-                problem,
-                evaluator,
-                Proposer(problem, tables, config.search.sweep, _starts(problem, tables, directory / "starts.json")),
-                settings,
-                directory / "study.db",
-                progress,
-            )
+            starts = _starts(problem, tables, directory / "starts.json")
+            own = bits_sampler(problem, tables, config.search.sweep, starts=starts, stopping=settings.stopping, refine=config.search.refine)
+            trials = run_trials(problem, evaluator, sampler or own, settings, directory / "study.db", progress)
+            trust = calibration(own, trials) if sampler is None else {}
         best = best_record(trials)
         if best is None:
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
@@ -120,6 +134,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     with clock("test"):
         test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
     summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, parts, clock.seconds)
+    summary = replace(summary, surrogate=trust)
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(experiment, summary, parts, hyper, directory, progress)
     write_text(directory / "summary.json", json.dumps(summary.to_dict()))

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import FLOAT_BITS, Choice
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.searcher import Observation, Searcher
 from mpsearch.engine.starts import affordable_bits, learned_starts, nearest
-from tests.engine.test_propose import problem, proposals, tables
+from tests.engine.test_propose import problem, tables
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 
@@ -69,23 +71,33 @@ def test_only_tables_with_learned_bits_give_starts() -> None:
     assert [origin for origin, _ in learned_starts(asked, [fisher, learned])] == ["learned:bsq"]
 
 
+def searcher(asked: Problem, start: Allocation) -> Searcher:
+    return Searcher(asked.space, tables(asked), asked.costs, asked.budgets, starts=[("learned:bsq", start)])
+
+
 def test_starts_are_tried_after_each_signal_proposed_once() -> None:
     asked = problem()
     start = asked.space.uniform(Choice(1))
-    proposer = Proposer(asked, tables(asked), (1.0, 0.8), [("learned:bsq", start)])
-    records = proposals(asked, 2)
-    assert proposer.next(records) == ("learned:bsq", start)
-    records = [*records, replace(records[0], number=2, allocation=start)]
-    assert proposer.next(records)[0] == "milp:fisher@0.8"
+    proposer = searcher(asked, start)
+    seen: list[Observation] = []
+    origins: list[str] = []
+    for _ in range(4):
+        proposal = proposer.propose(seen)
+        origins.append(proposal.origin)
+        seen.append(Observation(allocation=proposal.allocation, losses={"ptq": 1.0 + len(seen)}))
+    assert "learned:bsq" in origins
+    first = origins.index("learned:bsq")
+    assert first > 0
+    assert all(origin.startswith("milp:") for origin in origins[:first])
+    assert not any(origin.startswith("milp:") for origin in origins[first:])
 
 
 def test_a_start_that_a_signal_proposed_already_is_not_tried_again() -> None:
     asked = problem()
-    records = proposals(asked, 2)
-    proposer = Proposer(asked, tables(asked), (1.0, 0.8), [("learned:bsq", records[0].allocation)])
-    origin, allocation = proposer.next(records)
-    assert origin != "learned:bsq"
-    assert allocation not in {record.allocation for record in records}
+    taken = searcher(asked, asked.space.uniform(Choice(1))).propose([]).allocation
+    proposal = searcher(asked, taken).propose([Observation(allocation=taken, losses={"ptq": 1.0})])
+    assert proposal.origin != "learned:bsq"
+    assert proposal.allocation != taken
 
 
 def test_the_distance_is_weighted_by_weights() -> None:

@@ -46,8 +46,11 @@ def run(directory: Path) -> Summary:
 
 def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:
     first = run(tmp_path / "run")
-    assert [trial.origin for trial in first.trials] == ["milp:fisher", "milp:alq", "learned:alq"]
-    assert first.trials[2].feasible
+    origins = [trial.origin for trial in first.trials]
+    place = origins.index("learned:alq")  # a signal whose optimum is another's proposes nothing
+    assert place > 0
+    assert all(origin.startswith("milp:") for origin in origins[:place])
+    assert first.trials[place].feasible
     assert set(first.tables[1].bits) == {"0", "2", "4"}
     assert not first.tables[0].bits
 
@@ -55,4 +58,4 @@ def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:
     (tmp_path / "run" / "starts.json").write_text(json.dumps([["learned:alq", other.to_dict()]]))
     for name in ("summary.json", "study.db", "winner.json", "uniform.json"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
-    assert run(tmp_path / "run").trials[2].allocation == other
+    assert run(tmp_path / "run").trials[place].allocation == other

@@ -1,0 +1,288 @@
+"""`Searcher`: which allocation to measure next, always inside the budgets, never twice. No torch, no optuna.
+
+1. The exact optimum of each signal, then whatever starts it was given.
+2. The surrogate's expected improvement: exact optima of posterior samples (and of its mean) and the best so far are climbed from.
+3. Budgets around the asked one take turns by what each would add to the dominated hypervolume.
+
+Deterministic in (seed, observations, pending): an interrupted study proposes what it would have proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.errors import BudgetError
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.engine.acquisition import Candidate, Climber
+from mpsearch.engine.informed import Signal, informative
+from mpsearch.engine.knapsack import Knapsack
+from mpsearch.engine.lattice import Lattice
+from mpsearch.engine.observation import Observation, Proposal, evidence_of
+from mpsearch.engine.packing import pack
+from mpsearch.engine.perturb import perturbed, swapped
+from mpsearch.engine.refine import filled, swaps
+from mpsearch.engine.refusal import refusal
+from mpsearch.engine.surrogate.kernel import Metric
+from mpsearch.engine.surrogate.model import Surrogate, fit_surrogate
+
+__all__ = ["Observation", "Proposal", "Searcher"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+_SAMPLES = 4
+"""Posterior samples solved for each proposal; half of them where a program has more than `_LARGE` columns, counted once a limit."""
+_LARGE = 2000
+_BEST = 3
+"""Of the best so far, climbed from."""
+_SWAPS = 200
+_TIME = 5.0
+"""Seconds for one exact solution; the best found counts then."""
+
+
+class Searcher:
+    """Proposes allocations.
+
+    Args:
+        space: layers, menus, ties.
+        tables: signals; those that say nothing are left out.
+        costs: tables by name; at least those the budgets limit.
+        budgets: all hold.
+        seed: of posterior samples.
+        sweep: factors on every budget that proposals aim at; 1 is the budget itself, those out of reach are left out.
+        starts: (origin, allocation) of further first proposals.
+        surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
+
+    Raises:
+        BudgetError: no allocation meets the budgets.
+    """
+
+    def __init__(
+        self,
+        space: ResolvedSpace,
+        tables: Sequence[Table],
+        costs: Mapping[str, Table],
+        budgets: Sequence[Budget],
+        *,
+        seed: int = 0,
+        sweep: Sequence[float] = (1.0,),
+        starts: Sequence[tuple[str, Allocation]] = (),
+        surrogate: bool = True,
+    ) -> None:
+        self.lattice = Lattice(space=space, costs=costs, budgets=tuple(budgets))
+        self._seed = seed
+        programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *sweep}}
+        self._programs = {factor: p for factor, p in programs.items() if factor == 1.0 or pack(p) is not None}
+        self._sweep = tuple(factor for factor in sweep if factor in self._programs)
+        self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
+        self._learns = surrogate
+        self._samples = _SAMPLES if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else _SAMPLES // 2
+        self._read: dict[int, tuple[Allocation, Picks]] = {}
+        self._signals = informative(self.lattice, tables)
+        self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
+        self._units = np.array([_unit(signal, picks) for signal, (_, picks) in zip(self._signals, self._optima, strict=True)])
+        scaled = np.array([signal.values for signal in self._signals]) / self._units[:, None, None]
+        self._scaled = np.where(self.lattice.allowed, scaled, 0.0)
+        self._metric = Metric(coordinates=self.lattice.coordinates, shares=_shares(self._scaled.mean(axis=0), self.lattice.allowed))
+
+    def propose(self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False) -> Proposal:
+        """The next allocation, given everything that finished and what is under way.
+
+        Args:
+            observations: in the order they finished.
+            pending: being measured elsewhere; believed to come out as predicted.
+            refine: only swap moves around the best, at equal budget.
+
+        Raises:
+            BudgetError: every allocation within the budgets was tried.
+        """
+        seen = self._keys([*(o.allocation for o in observations), *pending])
+        for origin, picks in [*self._optima, *self._starts]:
+            if tuple(picks.tolist()) not in seen:
+                return Proposal(origin=origin, allocation=self.lattice.allocation(picks))
+        number = len(observations) + len(pending)
+        random = np.random.default_rng([self._seed, number])
+        if not self._learns:
+            return self._blind(observations, seen, random, number)
+        surrogate = self.surrogate(observations, pending)
+        if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
+            return self._proposal("refine", found, surrogate)
+        factor, found = self._aimed(surrogate, seen, random, around=bool(number % 2) and not refine)
+        if found is not None:
+            return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
+        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
+
+    def left(self, tried: Sequence[Allocation]) -> bool:
+        """Whether an allocation within the budgets was not tried."""
+        seen = self._keys(tried)
+        program = self._programs[1.0]
+        for picks in [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]:
+            if tuple(picks.tolist()) not in seen:
+                return True
+            if program.broken(picks) is not None:
+                continue
+            dearer = program.costs - program.costs[:, np.arange(len(picks)), picks][:, :, None]
+            fits = program.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
+            for group, choice in np.argwhere(fits):
+                moved = picks.copy()
+                moved[group] = choice
+                if tuple(moved.tolist()) not in seen and program.broken(moved) is None:
+                    return True
+        return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
+
+    def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
+        """Fitted to the observations, with `pending` as if they had come out as predicted."""
+        evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self._metric.shares))
+        fitted = fit_surrogate(self._metric, self._scaled, evidence, rungs)
+        if not pending:
+            return fitted
+        return fitted.believing(self.lattice.stacked(pending))
+
+    def _aimed(
+        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
+    ) -> tuple[float, Candidate | None]:
+        """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
+
+        A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost; where
+        nothing was measured yet between a budget and the next smaller one, there is no front to improve on, and that comes first.
+        """
+        factors = sorted({1.0, *self._sweep})
+        steps = np.diff(np.log(factors))
+        widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
+        turns = [factor for factor in self._sweep if factor != 1.0] if around else []
+        empty = [factor for factor in turns if not self._visited(factor, surrogate.evidence.picks)]
+        for options in (empty[:1] or turns, [1.0]):
+            found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
+            gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
+            if gains:
+                factor = max(gains, key=lambda f: gains[f])
+                return factor, found[factor]
+        return 1.0, None
+
+    def _visited(self, factor: float, tried: Picks) -> bool:
+        """Whether something was measured inside the limits at `factor` and outside those at the next smaller one."""
+        smaller = max((f for f in self._programs if f < factor), default=None)
+        inside = [row for row in tried if self._programs[factor].broken(row) is None]
+        return any(smaller is None or self._programs[smaller].broken(row) is not None for row in inside)
+
+    def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
+        """The most improvement that climbs from optima and from the best so far come to."""
+        centre = self._optimum(surrogate, program)
+        if centre is None:
+            return None
+        at = float(surrogate.total_damage(centre[None])[0])
+        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(self._samples))
+        starts = [centre, *(packing.picks for packing in draws if packing is not None)]
+        tried = surrogate.evidence.picks
+        inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
+        means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
+        starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
+        climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
+        found = [climber.climb(start) for start in starts]
+        return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
+
+    def _optimum(self, surrogate: Surrogate, program: Knapsack) -> Picks | None:
+        """The exact optimum of the linearised posterior mean, linearised again where it lies."""
+        at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
+        packing = None
+        for _ in range(2):
+            packing = pack(replace(program, objective=surrogate.linear(at)), time_limit=_TIME)
+            if packing is None:
+                return None
+            at = float(surrogate.total_damage(packing.picks[None])[0])
+        return None if packing is None else packing.picks
+
+    def _solved(self, objective: Floats, program: Knapsack) -> Picks:
+        packing = pack(replace(program, objective=objective))
+        if packing is None:
+            raise refusal(self.lattice.space, self.lattice.costs, self.lattice.budgets, excluded=0, time_limit=60.0)
+        return packing.picks
+
+    def _refined(
+        self, surrogate: Surrogate, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator
+    ) -> Candidate | None:
+        """The best so far with its budget spent, then swaps around it."""
+        program = self._programs[1.0]
+        inside = [p for o in observations if o.losses and program.broken(p := self._picks(o.allocation)) is None]
+        if not inside:
+            return None
+        means, _ = surrogate.predict(np.array(inside))
+        best = inside[int(means.argmin())]
+        linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
+        spent = filled(self.lattice, program, best, linear)
+        climber = Climber(surrogate, program, _least(surrogate, np.array(inside), means), seen, random)
+        if tuple(spent.tolist()) not in seen:
+            return climber.weigh(spent[None])
+        return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
+
+    def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
+        """Without a surrogate; see `engine.perturb`."""
+        done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
+        inside = [key for key in done if self._programs[1.0].broken(np.array(key, dtype=np.intp)) is None]
+        best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
+        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep or [1.0]))]
+        found = None if best is None else swapped(self.lattice, self._programs[1.0], best, seen, random)
+        if found is not None:
+            return Proposal(origin="swap", allocation=self.lattice.allocation(found))
+        found = perturbed(program, self._scaled, seen, random)
+        if found is not None:
+            return Proposal(origin="perturbed", allocation=self.lattice.allocation(found))
+        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._scaled[0], seen)))
+
+    def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
+        packing = pack(replace(self._programs[1.0], objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
+        if packing is None:
+            raise BudgetError(
+                "every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials"
+            )
+        return packing.picks
+
+    def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:
+        allocation = self.lattice.allocation(found.picks)
+        return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
+
+    def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
+        return {self._key(allocation) for allocation in allocations}
+
+    def _key(self, allocation: Allocation) -> tuple[int, ...]:
+        return tuple(self._picks(allocation).tolist())
+
+    def _picks(self, allocation: Allocation) -> Picks:
+        """Columns of an allocation, remembered: a study hands in the same ones again and again."""
+        known = self._read.get(id(allocation))
+        if known is None or known[0] is not allocation:
+            known = self._read[id(allocation)] = (allocation, self.lattice.picks(allocation))
+        return known[1]
+
+
+def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
+    """What is to be improved on: the least loss measured, or predicted where several rungs have a say."""
+    evidence = surrogate.evidence
+    if not len(inside) or evidence.rungs.any():
+        return float(means.min())
+    keys = {tuple(row) for row in inside.tolist()}
+    return float(min(value for row, value in zip(evidence.picks.tolist(), evidence.values, strict=True) if tuple(row) in keys))
+
+
+def _unit(signal: Signal, optimum: Picks) -> float:
+    """The least total within the budgets, unless that is next to nothing beside what the signal can tell."""
+    values = signal.values
+    least = float(values[np.arange(len(optimum)), optimum].sum())
+    return max(least, 1e-3 * float(np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1).sum()))
+
+
+def _shares(damage: Floats, allowed: NDArray[np.bool_]) -> Floats:
+    """Weight of each group in the kernel: half alike for all that can vary, half as the root of what the signals say is at stake."""
+    free = (allowed.sum(axis=1) > 1).astype(np.float64)
+    if not free.any():
+        return np.full(len(free), 1.0 / len(free))
+    stake = np.sqrt(np.where(allowed, damage, 0.0).max(axis=1)) * free
+    stake = stake / stake.sum() if stake.sum() > 0 else free / free.sum()
+    return np.asarray(0.5 * free / free.sum() + 0.5 * stake)
