@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -108,8 +107,9 @@ class Evaluator:
         """Let the method improve its calibration, re-estimate BatchNorm, and score."""
         network.model.eval()
         with torch.no_grad():
-            method.calibrate(network, partial(self._divergence, network))
-        settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
+            method.calibrate(network, self._divergence(network))
+        if not method.keeps_statistics:
+            settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
         return self.score(network)
 
     def train(
@@ -182,15 +182,14 @@ class Evaluator:
         baked = install(problem.model, problem.space.layers, parts)
         return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
 
-    def _divergence(self, network: Network) -> float:
-        """Mean divergence from the float network on fixed, plain training images: what calibration without training goes by."""
+    def _divergence(self, network: Network) -> _Divergence:
+        """From the float network, on fixed training images: what calibration without training goes by."""
         problem = self.problem
         if self._reference is None:
             images = problem.train.take(min(_CALIBRATION_IMAGES, len(problem.train)), problem.seed)
             batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in images.batches(256)]
             self._reference = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
-        apart = [problem.task.divergence(reference, call(network.model, inputs)) for inputs, reference in self._reference]
-        return float(torch.cat(apart).mean())
+        return _Divergence(network.model, self._reference, problem.task)
 
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
@@ -199,6 +198,24 @@ class Evaluator:
 
             self._teacher = copy.deepcopy(self.problem.model).eval().requires_grad_(False).to(memory_format=torch.channels_last)
         return self._teacher
+
+
+class _Divergence:
+    """A network's mean divergence from the float network (`methods.base.CalibrationLoss`).
+
+    Args:
+        model: quantized.
+        reference: (inputs, float outputs) by batch.
+        task: names the divergence.
+    """
+
+    def __init__(self, model: nn.Module, reference: Sequence[tuple[Any, Tensor]], task: Task) -> None:
+        self.inputs = [inputs for inputs, _ in reference]
+        self._model, self._reference, self._task = model, reference, task
+
+    def __call__(self) -> float:
+        apart = [self._task.divergence(outputs, call(self._model, inputs)) for inputs, outputs in self._reference]
+        return float(torch.cat(apart).mean())
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.tally import count
 
-__all__ = ["batch_size", "call", "to_device"]
+__all__ = ["batch_size", "call", "concatenated", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
@@ -40,3 +41,13 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
     if channels_last and inputs.dim() == 4:
         return inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
     return inputs.to(device, non_blocking=True)
+
+
+def concatenated(batches: Sequence[Any], samples: int) -> Any:
+    """The first `samples` samples of the batches as one, in their structure and memory layout."""
+    first = batches[0]
+    if isinstance(first, dict):
+        return {key: concatenated([batch[key] for batch in batches], samples) for key in first}
+    if isinstance(first, tuple | list):
+        return type(first)(concatenated(parts, samples) for parts in zip(*batches, strict=True))
+    return first[:samples] if len(batches) == 1 else torch.cat(list(batches))[:samples]
