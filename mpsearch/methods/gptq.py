@@ -29,20 +29,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.bypass import bypassed
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.patches import Patches
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
 from mpsearch.quant.compensated import damped, fit_compensated
 
@@ -108,33 +108,33 @@ class Gptq(Lsq):
 
 def compensate(network: Network, images: Any, method: Gptq) -> None:
     """What `Gptq.calibrate` does, for one batch of images."""
-    layers = {
-        network.model.get_submodule(layer.module): layer
-        for layer, quantizer in zip(network.space.layers, map(network.weight_quantizer, network.space.layers), strict=True)
-        if quantizer.bits != FLOAT_BITS and not layer.aliases and Patches.fit(network.model.get_submodule(layer.module))
-    }
     observed: dict[str, tuple[Patches, Tensor]] = {}
 
-    def observe(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        layer = layers[module]
+    def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if layer.name not in observed:
             patches = Patches(module, output.shape, method.places)
             observed[layer.name] = patches, patches.outputs(output)
 
-    def round_weights(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if layers[module].name in observed:
-            patches, outputs = observed.pop(layers[module].name)
-            inputs = patches.inputs(args[0] if args else next(iter(kwargs.values())))
-            _round_layer(network, layers[module], inputs, outputs, method)
+    def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if layer.name in observed:
+            patches, outputs = observed.pop(layer.name)
+            _round_layer(network, layer, patches.inputs(args[0] if args else next(iter(kwargs.values()))), outputs, method)
 
+    layers = [
+        layer
+        for layer, _ in network.quantized(WeightQuantizer)  # type: ignore[type-abstract]
+        if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
+    ]
     shifts = Shifts(network)
-    with ExitStack() as hooks, bypassed(network.model), shifts.observing():
-        for module in layers:
-            hooks.callback(module.register_forward_hook(observe).remove)
-        call(network.model, images)
+    with ExitStack() as hooks, shifts.observing():
+        for layer in layers:
+            module = network.architecture.get_submodule(layer.module)
+            hooks.callback(module.register_forward_hook(partial(observe, layer)).remove)
+        call(network.architecture, images)
     with ExitStack() as hooks, shifts.correcting():
-        for module in layers:
-            hooks.callback(module.register_forward_pre_hook(round_weights, with_kwargs=True).remove)
+        for layer in layers:
+            module = network.model.get_submodule(layer.module)
+            hooks.callback(module.register_forward_pre_hook(partial(round_weights, layer), with_kwargs=True).remove)
         call(network.model, images)
 
 

@@ -12,8 +12,9 @@ ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,62 +31,80 @@ _LARGEST = 100.0
 
 
 class Shifts:
-    """Two passes over the same images: float, `observing`, then quantized, `correcting`; only a module's first call counts.
+    """Two passes over the same images: of the float architecture, `observing`, then of the quantized network, `correcting`.
+
+    Only a module's first call in each counts.
 
     Args:
-        network: in evaluation mode.
+        network: both it and its architecture in evaluation mode.
     """
 
     def __init__(self, network: Network) -> None:
-        self._norms = {m: None for m in network.model.modules() if isinstance(m, _NORMS) and m.track_running_stats}
-        self._biased: dict[nn.Module, int] = {}
+        self._network = network
+        self._axes = {path: 1 for path, m in network.model.named_modules() if isinstance(m, _NORMS) and m.track_running_stats}
+        self._norms = frozenset(self._axes)
         for layer in network.space.layers:
-            module = network.model.get_submodule(layer.module)
+            module = network.architecture.get_submodule(layer.module)
             if not layer.norm and not layer.aliases and layer.parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor):
-                self._biased[module] = -1 if isinstance(module, nn.Linear) else 1
-        self._seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+                self._axes[layer.module] = -1 if isinstance(module, nn.Linear) else 1
+        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+        self._paused = False
 
     @contextmanager
     def observing(self) -> Iterator[None]:
         """The pass of the float network."""
-        with ExitStack() as hooks:
-            for norm in self._norms:
-                hooks.callback(norm.register_forward_pre_hook(self._observe_norm).remove)
-            for module in self._biased:
-                hooks.callback(module.register_forward_hook(self._observe_output).remove)
+        with self._hooked(self._network.architecture, self._observe):
             yield
 
     @contextmanager
     def correcting(self) -> Iterator[None]:
         """The pass of the quantized network: each module is corrected when the pass reaches it, and the pass goes on corrected."""
-        with ExitStack() as hooks:
-            for norm in self._norms:
-                hooks.callback(norm.register_forward_pre_hook(self._correct_norm).remove)
-            for module in self._biased:
-                hooks.callback(module.register_forward_hook(self._correct_output).remove)
+        with self._hooked(self._network.model, self._correct):
             yield
 
-    def _observe_norm(self, norm: nn.Module, args: tuple[Any, ...]) -> None:
-        self._seen.setdefault(norm, _moments(args[0], 1))
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Other passes in the middle of one: they leave no trace."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
-    def _observe_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        self._seen.setdefault(module, _moments(output, self._biased[module]))
+    @contextmanager
+    def _hooked(self, model: nn.Module, visit: Callable[[str, Any, Tensor], Tensor | None]) -> Iterator[None]:
+        def before(path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+            if not self._paused:
+                visit(path, module, args[0])
 
-    def _correct_norm(self, norm: Any, args: tuple[Any, ...]) -> None:
-        if norm in self._seen:
-            mean_f, variance_f = self._seen.pop(norm)
-            mean, variance = _moments(args[0], 1)
-            ratio = (variance / variance_f.clamp_min(_SMALLEST)).clamp(1 / _LARGEST, _LARGEST)
-            norm.running_mean.copy_(mean - (mean_f - norm.running_mean) * ratio.sqrt())
-            norm.running_var *= ratio
+        def after(path: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            return None if self._paused else visit(path, module, output)
 
-    def _correct_output(self, module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        if module not in self._seen:
-            return output
-        axis = self._biased[module]
-        shift = _moments(output, axis)[0] - self._seen.pop(module)[0]
-        module.bias -= shift
-        return output - shift.reshape([-1 if i == axis % output.dim() else 1 for i in range(output.dim())])
+        with ExitStack() as hooks:
+            for path in self._axes:
+                module = model.get_submodule(path)
+                if path in self._norms:
+                    hooks.callback(module.register_forward_pre_hook(partial(before, path)).remove)
+                else:
+                    hooks.callback(module.register_forward_hook(partial(after, path)).remove)
+            yield
+
+    def _observe(self, path: str, module: nn.Module, x: Tensor) -> None:
+        self._seen.setdefault(path, _moments(x, self._axes[path]))
+
+    def _correct(self, path: str, module: Any, x: Tensor) -> Tensor | None:
+        if path not in self._seen:
+            return None
+        axis = self._axes[path]
+        (mean, variance), (mean_f, variance_f) = _moments(x, axis), self._seen.pop(path)
+        if path not in self._norms:
+            module.bias -= mean - mean_f
+            return x - (mean - mean_f).reshape([-1 if i == axis % x.dim() else 1 for i in range(x.dim())])
+        ratio = (variance / variance_f.clamp_min(_SMALLEST)).clamp(1 / _LARGEST, _LARGEST)
+        norm: Any = self._network.architecture.get_submodule(path)
+        module.running_mean.copy_(mean - (mean_f - norm.running_mean) * ratio.sqrt())
+        module.running_var.copy_(norm.running_var * ratio)
+        return None
 
 
 def _moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:

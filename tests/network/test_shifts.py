@@ -8,7 +8,6 @@ from torch import nn
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import Space
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.bypass import bypassed
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -28,8 +27,8 @@ def corrected(choice: Choice) -> tuple[Network, torch.Tensor]:
     network.model.eval()
     shifts = Shifts(network)
     with torch.no_grad():
-        with bypassed(network.model), shifts.observing():
-            call(network.model, x)
+        with shifts.observing():
+            call(network.architecture, x)
         with shifts.correcting():
             call(network.model, x)
     return network, x
