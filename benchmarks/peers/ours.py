@@ -101,10 +101,11 @@ def tables(problem: Problem, images: int, names: list[str]) -> list[Table]:
     return made
 
 
-def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method: Any, trials: int) -> list[Record]:
-    """Proposals of the library, each calibrated and scored; best last."""
-    proposer, records = Proposer(problem, found, (1.0,)), []
-    for number in range(trials):
+def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method: Any, trials: int, file: Path) -> list[Record]:
+    """Proposals of the library, each calibrated and scored; best last. Those in the file are not run again."""
+    proposer = Proposer(problem, found, (1.0,))
+    records = [Record.from_dict(plain) for plain in json.loads(file.read_text())] if file.exists() else []
+    for number in range(len(records), trials):
         origin, allocation = proposer.next(records)
         network = evaluator.begin(allocation, method)
         started = time.monotonic()
@@ -114,6 +115,7 @@ def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method:
                 number=number, origin=origin, allocation=allocation, rung="ptq", scores={"ptq": score}, costs=problem.amounts(allocation)
             )
         )
+        file.write_text(json.dumps([record.to_dict() for record in records]))
         print(f"  {number} {origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
     return sorted(records, key=lambda record: -record.score.loss)
 
@@ -181,7 +183,8 @@ def main() -> None:
             continue
         found = found or tables(made.problem, asked.signal_images, asked.signals)
         evaluator.problem = replace(problem, budgets=parse_budgets([f"{bits}bit"]))
-        best = searched(evaluator.problem, evaluator, found, method, asked.trials)[-1]
+        name = f"{asked.out.stem}-{bits:g}-{''.join(map(str, asked.menu))}-a{asked.act_bits}.trials"
+        best = searched(evaluator.problem, evaluator, found, method, asked.trials, asked.out.with_name(name))[-1]
         keep(row(evaluator, made, best.allocation, method, trials=asked.trials, divergence=best.score.loss, origin=best.origin, **words))
 
 

@@ -108,7 +108,7 @@ class Evaluator:
         network.model.eval()
         with torch.no_grad():
             method.calibrate(network, self._divergence(network))
-        if not method.keeps_statistics:
+        if not method.compensates:
             settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
         return self.score(network)
 

@@ -73,8 +73,9 @@ class Method(ABC):
     compilable: ClassVar[bool] = True
     """Whether the training forward runs in one compiled graph for all allocations; others train eagerly."""
 
-    keeps_statistics: ClassVar[bool] = False
-    """Whether `calibrate` leaves BatchNorm as it should be, so that its statistics are not estimated afresh."""
+    compensates: ClassVar[bool] = False
+    """Whether `calibrate` makes errors up for each other over images: BatchNorm is then left as it comes out, and signals see weights that
+    are compensated alike."""
 
     grid: GridStyle = "twos"
 
@@ -111,7 +112,7 @@ class Method(ABC):
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:  # noqa: B027
         """Improve the calibrated network without training, by `loss` or by the images it is taken on.
 
-        Called without gradients and in evaluation mode, before BatchNorm is re-estimated (unless `keeps_statistics`).
+        Called without gradients and in evaluation mode, before BatchNorm is re-estimated (unless the method `compensates`).
         """
 
     def objective(self, network: Network, batch: Batch) -> Tensor:

@@ -1,18 +1,18 @@
-"""`brecq`: weights and steps of one block at a time, learned from unlabelled images so that the block gives what the float block gives.
+"""`brecq`: rounding and steps of one block at a time, learned from unlabelled images so that the block gives what the float block gives.
 
-Li, Gong, Tan, Yang, Hu, Zhang, Yu, Wang, Gu: BRECQ, ICLR 2021, arXiv 2102.05426. In the order of the forward pass, each block minimises
+Li, Gong, Tan, Yang, Hu, Zhang, Yu, Wang, Gu: BRECQ, ICLR 2021, arXiv 2102.05426, with the soft rounding of Nagel et al., arXiv 2004.10568
+(`SoftWeight`). In the order of the forward pass, each block minimises
 
-    E ‖block(x_q) − z‖² / variance of z,     z: the float block's output on the float input
+    E ‖block(x_q) − z‖² / variance of z + hardness · openness(β),     z: the float block's output on the float input
 
-where x_q is the block's input in the network that is quantized up to there. Blocks are the innermost modules that hold several layers
-(residual blocks), and single layers elsewhere. A block whose error on all images did not fall is left as it was, and so is the whole
-network if its divergence did not.
+where x_q is the block's input in the network that is quantized up to there, and β falls from 20 to 2 after a fifth of the iterations.
+Blocks are the innermost modules that hold several layers (residual blocks), and single layers elsewhere. A block whose error on all images,
+its codes hard again, did not fall is left as it was, and so is the whole network if its divergence did not.
 
-Differences: the start is `gptq`, whose codes already compensate each other within a layer, so what remains is to move few of them, those
-near the border of their cells: by Adam straight through the rounding, instead of relaxing every code anew (soft rounding takes twenty
-thousand iterations a block to harden; in hundreds it ended above where it began). Steps of weights and activations learn along. BatchNorm
-follows as in `gptq` when the pass goes on. The squared error is not weighted by the Fisher information, since at the float network's own
-outputs the divergence, which needs no labels, has no gradient to weigh with.
+Differences: the start is `gptq`, whose codes already compensate each other within a layer, so hundreds of iterations do instead of twenty
+thousand; steps of weights and activations learn along. BatchNorm follows as in `gptq` when the pass goes on. The squared error is not
+weighted by the Fisher information, since at the float network's own outputs the divergence, which needs no labels, has no gradient to weigh
+with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import copy
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,16 +31,21 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.tally import count
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
-from mpsearch.methods.gptq import Gptq
-from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_positive
+from mpsearch.methods.gptq import Gptq, place_codes
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.soft_weight import SoftWeight
 from mpsearch.network.blocks import blocks
 from mpsearch.network.inputs import batch_size, call, concatenated
 from mpsearch.network.network import Network
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
+from mpsearch.quant.channels import Rows
 
 __all__ = ["Brecq"]
 
 _SMALLEST = 1e-12
+_WARMUP = 0.2
+_SOFTEST, _HARDEST = 20.0, 2.0
 
 
 @METHODS.register("brecq")
@@ -51,8 +56,9 @@ class Brecq(Gptq):
     Args:
         iterations: of Adam, a block.
         block_batch: images an iteration.
-        weight_lr: of weights, in steps.
+        rounding_lr: of v.
         step_lr: of steps, as a share of them.
+        hardness: weight of the openness.
 
     Raises:
         ConfigError: a value out of its range.
@@ -61,10 +67,11 @@ class Brecq(Gptq):
     paper: ClassVar[str] = "Li et al., BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv 2102.05426"
     description: ClassVar[str] = "after gptq, weights and steps learned block by block on unlabelled images; trains as lsq"
 
-    iterations: int = 300
+    iterations: int = 500
     block_batch: int = 32
-    weight_lr: float = 0.02
-    step_lr: float = 1e-3
+    rounding_lr: float = 0.1
+    step_lr: float = 3e-4
+    hardness: float = 5.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,10 +80,15 @@ class Brecq(Gptq):
             {
                 "iterations": (self.iterations >= 1, "1 or more"),
                 "block_batch": (self.block_batch >= 1, "1 or more"),
-                "weight_lr": (self.weight_lr > 0, "above 0"),
+                "rounding_lr": (self.rounding_lr > 0, "above 0"),
                 "step_lr": (self.step_lr >= 0, "0 or more"),
+                "hardness": (self.hardness > 0, "above 0"),
             },
         )
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """Learned step by output channel; soft codes while a block is learned."""
+        return SoftWeight(rows)
 
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
         """`gptq`, then every block in the order of the forward pass."""
@@ -114,17 +126,10 @@ class Brecq(Gptq):
 
     def _reconstruct(self, network: Network, block: nn.Module, layers: list[Layer], inputs: Any, target: Tensor) -> None:
         """Learn one block; `inputs`: its (args, kwargs) for all images, `target`: the float output."""
-        steps = [m.step for m in block.modules() if isinstance(m, LearnedStepWeight | LearnedStepActivation) and m.bits != FLOAT_BITS]
-        weights = [network.latent_weight(layer) for layer in layers]
-        sizes = [float(network.weight_quantizer(layer).steps(weight).mean()) for layer, weight in zip(layers, weights, strict=True)]
-        start = [tensor.detach().clone() for tensor in (*weights, *steps)]
-        optimizer = torch.optim.Adam(
-            [
-                *({"params": [weight], "lr": self.weight_lr * size} for weight, size in zip(weights, sizes, strict=True)),
-                *({"params": [step], "lr": self.step_lr * float(step.mean())} for step in steps),
-            ]
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.iterations)
+        soft = [(layer, cast(SoftWeight, network.weight_quantizer(layer))) for layer in layers]
+        steps = [m.step for m in block.modules() if isinstance(m, SoftWeight | LearnedStepActivation) and m.bits != FLOAT_BITS]
+        learned = (*(network.latent_weight(layer) for layer in layers), *steps)
+        start = [tensor.detach().clone() for tensor in learned]
         samples, generator = len(target), torch.Generator().manual_seed(0)
         power = target.float().var(0, correction=0).mean().clamp_min(_SMALLEST)
 
@@ -135,24 +140,36 @@ class Brecq(Gptq):
             return change.square().mean() / power
 
         before = error()
-        for _ in range(self.iterations):
+        rounding = [quantizer.soften(quantizer.rows.split(network.latent_weight(layer).detach())) for layer, quantizer in soft]
+        optimizer = torch.optim.Adam(
+            [
+                {"params": rounding, "lr": self.rounding_lr},
+                *({"params": [step], "lr": self.step_lr * float(step.mean())} for step in steps),
+            ]
+        )
+        for iteration in range(self.iterations):
             chosen = torch.randint(samples, (min(self.block_batch, samples),), generator=generator).to(target.device)
             with torch.enable_grad():
+                loss = error(chosen)
+                if (progress := iteration / self.iterations) >= _WARMUP:
+                    beta = _SOFTEST + (_HARDEST - _SOFTEST) * (progress - _WARMUP) / (1 - _WARMUP)
+                    loss = loss + self.hardness * torch.stack([quantizer.openness(beta) for _, quantizer in soft]).mean()
                 optimizer.zero_grad(set_to_none=True)
-                error(chosen).backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            schedule.step()
             keep_steps_positive(network)
         network.model.zero_grad(set_to_none=True)
+        for layer, quantizer in soft:
+            place_codes(network, layer, quantizer.harden(), quantizer.step.detach().clone())
         if not error() < before:
-            for tensor, value in zip((*weights, *steps), start, strict=True):
+            for tensor, value in zip(learned, start, strict=True):
                 tensor.copy_(value)
 
 
 def _pieces(network: Network) -> dict[str, list[Layer]]:
     """Paths of the blocks, each with its layers of quantized weights."""
     layers: dict[nn.Module, Layer] = {}
-    for layer, _ in network.quantized(LearnedStepWeight):
+    for layer, _ in network.quantized(SoftWeight):
         if not layer.aliases and layer.parameter == "weight":
             layers[network.model.get_submodule(layer.module)] = layer
     paths = {module: path for path, module in network.model.named_modules()}

@@ -48,8 +48,8 @@ from mpsearch.quant.compensated import damped, fit_compensated
 
 __all__ = ["Gptq", "place_codes"]
 
-_CELL = 0.45
-"""How far a latent weight may be from its code, in steps; at a half it would round to the next."""
+_CELL = 0.25
+"""How far a latent weight may be from its code, in steps; nearer to a half, the first steps of a training would flip codes at random."""
 
 
 @METHODS.register("gptq")
@@ -74,7 +74,7 @@ class Gptq(Lsq):
 
     paper: ClassVar[str] = "Frantar et al., GPTQ, ICLR 2023, arXiv 2210.17323, and Optimal Brain Compression, arXiv 2208.11580"
     description: ClassVar[str] = "rounding errors compensated layer by layer, in closed form, without backpropagation; trains as lsq"
-    keeps_statistics: ClassVar[bool] = True
+    compensates: ClassVar[bool] = True
 
     images: int = 512
     places: int = 32
