@@ -55,7 +55,7 @@ def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bi
                 "options": {"size": 32, "mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010], "augment": "crop-flip"},
             },
             "model": {"factory": "resnet20_cifar", "weights": weights},
-            "space": {"weights": list(menu), "activations": [activations]},
+            "space": {"weights": ["float" if b == FLOAT_BITS else b for b in menu], "activations": [activations]},
             "budgets": [f"{bits}bit"],
             "methods": {"gptq": {"grid": "half"}},
             "recipe": {name: value for name, value in asdict(RECIPE).items() if name != "epochs"},
@@ -120,18 +120,17 @@ def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method:
     return sorted(records, key=lambda record: -record.score.loss)
 
 
-def row(evaluator: Evaluator, made: Experiment, allocation: Allocation, method: Any, **words: Any) -> dict[str, Any]:
+def row(evaluator: Evaluator, made: Experiment, allocation: Allocation, quantizer: Any, **words: Any) -> dict[str, Any]:
     """Calibrate once more and read the test split."""
-    network = evaluator.begin(allocation, method)
-    evaluator.ptq(network, method, RECIPE)
+    network = evaluator.begin(allocation, quantizer)
+    evaluator.ptq(network, quantizer, RECIPE)
     assert made.splits.test is not None
     score = evaluator.score_parts(bake(network), made.splits.test)
-    agreed = sum(layer.weights * allocation[layer.name].weight_bits / 8 for layer in evaluator.problem.space.layers)
+    layers = evaluator.problem.space.layers
     return {
         **words,
-        "method": next(name for name in METHODS.names() if isinstance(method, METHODS[name]) and type(method) is METHODS[name]),
-        "mean_bits": allocation.mean_weight_bits(evaluator.problem.space.layers),
-        "weight_bytes": agreed,
+        "mean_bits": allocation.mean_weight_bits(layers),
+        "weight_bytes": sum(layer.weights * allocation[layer.name].weight_bits for layer in layers) / 8,
         "test": score.metric,
         "bits": {name: choice.weight_bits for name, choice in allocation.items()},
     }
@@ -157,7 +156,8 @@ def main() -> None:
     settings = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in asked.set)}
     method = METHODS[asked.method](**{"grid": "half", **settings})
     rows: list[dict[str, Any]] = json.loads(asked.out.read_text()) if asked.out.exists() else []
-    made = experiment(asked.data, asked.weights, tuple(asked.menu), asked.act_bits, min(asked.bits))
+    menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
+    made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
     problem = by_divergence(made.problem, asked.images)
     evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
 
@@ -171,15 +171,22 @@ def main() -> None:
 
     if asked.given:
         for given in json.loads(asked.given.read_text()):
-            words = {"source": given["source"], "menu": given.get("menu"), "asked_bits": given["asked_bits"], "act_bits": asked.act_bits}
-            if (asked.source in (None, given["source"])) and not known(method=asked.method, **words):
-                allocation = Allocation({name: Choice(bits, asked.act_bits) for name, bits in given["bits"].items()})
+            words = {
+                "source": given["source"],
+                "method": asked.method,
+                "menu": given.get("menu"),
+                "asked_bits": given["asked_bits"],
+                "act_bits": asked.act_bits,
+            }
+            if (asked.source in (None, given["source"])) and not known(**words):
+                chosen = {name: Choice(bits if bits <= 8 else FLOAT_BITS, asked.act_bits) for name, bits in given["bits"].items()}
+                allocation = Allocation({name: chosen[name] for name in made.problem.space.names})
                 keep(row(evaluator, made, allocation, method, **words))
         return
     found: list[Table] = []
     for bits in asked.bits:
-        words = {"source": "mpsearch", "menu": asked.menu, "asked_bits": bits, "act_bits": asked.act_bits}
-        if known(method=asked.method, **words):
+        words = {"source": "mpsearch", "method": asked.method, "menu": asked.menu, "asked_bits": bits, "act_bits": asked.act_bits}
+        if known(**words):
             continue
         found = found or tables(made.problem, asked.signal_images, asked.signals)
         evaluator.problem = replace(problem, budgets=parse_budgets([f"{bits}bit"]))

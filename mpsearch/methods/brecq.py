@@ -6,8 +6,9 @@ Li, Gong, Tan, Yang, Hu, Zhang, Yu, Wang, Gu: BRECQ, ICLR 2021, arXiv 2102.05426
     E ‖block(x_q) − z‖² / variance of z + hardness · openness(β),     z: the float block's output on the float input
 
 where x_q is the block's input in the network that is quantized up to there, and β falls from 20 to 2 after a fifth of the iterations.
-Blocks are the innermost modules that hold several layers (residual blocks), and single layers elsewhere. A block whose error on all images,
-its codes hard again, did not fall is left as it was, and so is the whole network if its divergence did not.
+Blocks are the innermost modules that hold several layers (residual blocks), and single layers elsewhere. A block whose error, its codes
+hard again, did not fall on a quarter of the images that it did not learn from is left as it was; so is the whole network if its divergence
+did not fall.
 
 Differences: the start is `gptq`, whose codes already compensate each other within a layer, so hundreds of iterations do instead of twenty
 thousand; steps of weights and activations learn along. BatchNorm follows as in `gptq` when the pass goes on. The squared error is not
@@ -133,13 +134,14 @@ class Brecq(Gptq):
         samples, generator = len(target), torch.Generator().manual_seed(0)
         power = target.float().var(0, correction=0).mean().clamp_min(_SMALLEST)
 
-        def error(rows: Tensor | None = None) -> Tensor:
-            args, kwargs = inputs if rows is None else _chosen(inputs, rows, samples)
-            wanted = target if rows is None else target[rows]
-            change: Tensor = block(*args, **kwargs).float() - wanted.float()
+        def error(rows: Tensor) -> Tensor:
+            args, kwargs = _chosen(inputs, rows, samples)
+            change: Tensor = block(*args, **kwargs).float() - target[rows].float()
             return change.square().mean() / power
 
-        before = error()
+        kept = max(samples // 4, 1)  # images that judge the block and teach it nothing, unless they are all there are
+        judges = torch.arange(samples - kept, samples, device=target.device)
+        before = error(judges)
         rounding = [quantizer.soften(quantizer.rows.split(network.latent_weight(layer).detach())) for layer, quantizer in soft]
         optimizer = torch.optim.Adam(
             [
@@ -148,7 +150,7 @@ class Brecq(Gptq):
             ]
         )
         for iteration in range(self.iterations):
-            chosen = torch.randint(samples, (min(self.block_batch, samples),), generator=generator).to(target.device)
+            chosen = torch.randint(max(samples - kept, 1), (min(self.block_batch, samples),), generator=generator).to(target.device)
             with torch.enable_grad():
                 loss = error(chosen)
                 if (progress := iteration / self.iterations) >= _WARMUP:
@@ -161,7 +163,7 @@ class Brecq(Gptq):
         network.model.zero_grad(set_to_none=True)
         for layer, quantizer in soft:
             place_codes(network, layer, quantizer.harden(), quantizer.step.detach().clone())
-        if not error() < before:
+        if not error(judges) < before:
             for tensor, value in zip(learned, start, strict=True):
                 tensor.copy_(value)
 
