@@ -10,10 +10,10 @@ Blocks are the innermost modules that hold several layers (residual blocks), and
 hard again, did not fall on a quarter of the images that it did not learn from is left as it was; so is the whole network if its divergence
 did not fall.
 
-Differences: the start is `gptq`, whose codes already compensate each other within a layer, so hundreds of iterations do instead of twenty
-thousand; steps of weights and activations learn along. BatchNorm follows as in `gptq` when the pass goes on. The squared error is not
-weighted by the Fisher information, since at the float network's own outputs the divergence, which needs no labels, has no gradient to weigh
-with.
+Differences: the start is `gptq`, whose codes already compensate each other within a layer; steps of weights and activations learn along.
+BatchNorm follows as in `gptq` when the pass goes on. The squared error is not weighted by the Fisher information, since at the float
+network's own outputs the divergence, which needs no labels, has no gradient to weigh with. The paper trains twenty thousand iterations a
+block: with 250, on a ResNet-20 at 2.1 bits, one block of eleven ended below the error it began with, and the network stayed that of `gptq`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Brecq(Gptq):
     paper: ClassVar[str] = "Li et al., BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv 2102.05426"
     description: ClassVar[str] = "after gptq, weights and steps learned block by block on unlabelled images; trains as lsq"
 
-    iterations: int = 500
+    iterations: int = 2000
     block_batch: int = 32
     rounding_lr: float = 0.1
     step_lr: float = 3e-4
