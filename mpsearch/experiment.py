@@ -34,6 +34,7 @@ from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.inputs import call, lay_out, to_device
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import FormatOf
@@ -218,8 +219,9 @@ def _formats(config: StudyConfig) -> list[FormatOf]:
 def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
     images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
     batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
-    style = config.hyperparameters(next(iter(config.methods))).build(METHODS[next(iter(config.methods))]).grid
-    return Calibration.fit(model, space, batches, style)
+    first = next(iter(config.methods))
+    kind = CompensatedCalibration if METHODS[first].compensates else Calibration
+    return kind.fit(model, space, batches, config.hyperparameters(first).build(METHODS[first]).grid)
 
 
 def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, progress: Progress) -> nn.Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,9 +113,10 @@ class Evaluator:
         """Let the method improve its calibration and re-estimate BatchNorm: all that is done without training."""
         network.model.eval()
         with torch.no_grad():
-            method.calibrate(network, partial(self.divergence, network))
-            with parametrize.cached():  # statistics change, weights do not
-                settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
+            method.calibrate(network, self._divergence(network, _CALIBRATION_IMAGES))
+            if not method.compensates:
+                with parametrize.cached():  # statistics change, weights do not
+                    settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
         """Score of an allocation before it is trained: what the first rung of a trial goes by."""
@@ -193,19 +193,18 @@ class Evaluator:
         return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
 
     @torch.no_grad()
-    def divergence(self, network: Network, images: int = _CALIBRATION_IMAGES) -> float:
-        """Mean divergence from the float network, in nats, on `images` fixed, plain training images.
+    def divergence(self, network: Network, images: int) -> float:
+        """Mean divergence from the float network, in nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
+        return self._divergence(network, images)()
 
-        What calibration without training goes by, and what mixtures of signals are fitted to; neither labels nor other splits are read.
-        """
+    def _divergence(self, network: Network, images: int) -> _Divergence:
+        """The same to be asked again and again: what calibration without training goes by. Neither labels nor other splits are read."""
         problem = self.problem
         if images not in self._references:
             taken = problem.train.take(min(images, len(problem.train)), problem.seed)
             batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
             self._references[images] = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
-        with parametrize.cached():
-            apart = [problem.task.divergence(reference, call(network.model, inputs)) for inputs, reference in self._references[images]]
-        return float(torch.cat(apart).mean())
+        return _Divergence(network.model, self._references[images], problem.task)
 
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
@@ -214,6 +213,25 @@ class Evaluator:
 
             self._teacher = lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
         return self._teacher
+
+
+class _Divergence:
+    """A network's mean divergence from the float network (`methods.base.CalibrationLoss`).
+
+    Args:
+        model: quantized.
+        reference: (inputs, float outputs) by batch.
+        task: names the divergence.
+    """
+
+    def __init__(self, model: nn.Module, reference: Sequence[tuple[Any, Tensor]], task: Task) -> None:
+        self.inputs = [inputs for inputs, _ in reference]
+        self._model, self._reference, self._task = model, reference, task
+
+    def __call__(self) -> float:
+        with parametrize.cached():
+            apart = [self._task.divergence(outputs, call(self._model, inputs)) for inputs, outputs in self._reference]
+        return float(torch.cat(apart).mean())
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
