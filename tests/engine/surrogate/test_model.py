@@ -74,7 +74,7 @@ def test_left_out_is_what_a_refit_without_it_predicts(rungs: int) -> None:
         refit = conditioned(space, signals, part, whole.prior, whole.kernel, centre=whole.centre)
         brute_mean, brute_deviation = refit.predict(evidence.picks[[index]])
         assert mean[index] == pytest.approx(brute_mean[0], abs=1e-8)
-        assert deviation[index] == pytest.approx(np.hypot(brute_deviation[0], whole.noise), abs=1e-8)
+        assert deviation[index] == pytest.approx(np.hypot(brute_deviation[0], whole.kernel.noises[0]), abs=1e-8)
 
 
 def test_order_of_layers_does_not_matter() -> None:
