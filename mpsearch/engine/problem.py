@@ -194,7 +194,7 @@ class Evaluator:
 
     @torch.no_grad()
     def divergence(self, network: Network, images: int) -> float:
-        """Mean divergence from the float network, in nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
+        """Mean divergence from the float network, nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
         return self._divergence(network, images)()
 
     def _divergence(self, network: Network, images: int) -> _Divergence:

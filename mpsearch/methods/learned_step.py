@@ -20,7 +20,7 @@ from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_steps_near"]
+__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 
 _FARTHEST = 4.0
 
@@ -81,4 +81,9 @@ def keep_steps_near(network: Network) -> None:
     """Clamp the parameters of all quantizers that learn nothing but steps to within a factor of 4 of where they began."""
     for module in network.model.modules():
         if isinstance(module, LearnedStepWeight | LearnedStepActivation):
-            module.step.clamp_(module.start / _FARTHEST, module.start * _FARTHEST)
+            keep_near(module.step, module.start)
+
+
+def keep_near(step: Tensor, start: Tensor) -> None:
+    """Clamp `step` to within a factor of 4 of `start`, in place."""
+    step.clamp_(start / _FARTHEST, start * _FARTHEST)
