@@ -1,0 +1,90 @@
+"""`Lattice`: a space as arrays, one row a group of tied layers, one column a choice; what the surrogate and the searcher count in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.engine.knapsack import Knapsack
+from mpsearch.engine.tables import allocation_of, knapsack
+
+__all__ = ["Lattice"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lattice:
+    """G groups, C choices; an allocation is `picks`, int `[G]`, a column for each group.
+
+    Args:
+        space: its layers, menus and ties.
+        costs: tables by name.
+        budgets: all hold.
+    """
+
+    space: ResolvedSpace
+    costs: Mapping[str, Table]
+    budgets: tuple[Budget, ...]
+
+    @cached_property
+    def program(self) -> Knapsack:
+        """The budgets as a knapsack with nothing to minimise yet."""
+        return self.program_at(1.0)
+
+    def program_at(self, factor: float) -> Knapsack:
+        """The same with every limit multiplied by `factor`."""
+        blank = Table(
+            name="nothing",
+            unit="",
+            layers=self.space.names,
+            choices=self.space.choices,
+            values=np.zeros((len(self.space.names), len(self.space.choices))),
+        )
+        return knapsack(self.space, blank, self.costs, [replace(b, limit=b.limit * factor) for b in self.budgets])
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Bool `[G, C]`."""
+        return self.program.allowed
+
+    @cached_property
+    def coordinates(self) -> Floats:
+        """log2 of weight bits and activation bits, float64 `[C, 2]`."""
+        return np.log2([[choice.weight_bits, choice.act_bits] for choice in self.space.choices]).astype(np.float64)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Number of weights, float64 `[G]`."""
+        return np.array([sum(self.space.layers[index].weights for index in group) for group in self.space.groups], dtype=np.float64)
+
+    @cached_property
+    def least(self) -> Picks:
+        """The cheapest allocation of the first budget."""
+        costs = np.where(self.allowed, self.program.costs[0], np.inf) if len(self.budgets) else np.where(self.allowed, 0.0, np.inf)
+        return costs.argmin(axis=1).astype(np.intp)
+
+    def picks(self, allocation: Mapping[str, object]) -> Picks:
+        """Columns of an allocation of this space."""
+        return np.array([self._columns[allocation[self.space.names[group[0]]]] for group in self.space.groups], dtype=np.intp)
+
+    def allocation(self, picks: Picks) -> Allocation:
+        """The inverse."""
+        return allocation_of(self.space, picks)
+
+    def stacked(self, allocations: Sequence[Mapping[str, object]]) -> Picks:
+        """Int `[N, G]`."""
+        return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
+
+    @cached_property
+    def _columns(self) -> dict[object, int]:
+        return {choice: column for column, choice in enumerate(self.space.choices)}

@@ -1,0 +1,1 @@
+"""The surrogate of log loss: signals as prior mean, a Gaussian process on what they miss, rungs as fidelities."""

@@ -1,0 +1,100 @@
+"""How alike two allocations are: an additive and a product kernel on log2 bits, and what both need, cached.
+
+    k(x, x') = α² Σ_g ω_g e(x_g, x'_g) + β² exp(−½ Σ_g ω_g d²(x_g, x'_g) / τ²)
+    e = exp(−½ d²),   d² = (Δ log2 weight bits / ℓ_w)² + (Δ log2 activation bits / ℓ_a)²,   Σ_g ω_g = 1
+
+The additive part is what a table of layers could still learn; the product part holds what layers do to each other. Whatever the number of
+groups, the kernel only sees how much weight ω lies at each of the few distances that occur, so those sums are computed once a pair and the
+hyperparameters are fitted on them.
+
+Source: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian Processes", arXiv 1112.4394, sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Kernel", "Metric"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """Hyperparameters.
+
+    Args:
+        additive: α, nats of log loss.
+        product: β, nats of log loss.
+        lengths: (ℓ_w, ℓ_a), in doublings of bits.
+        stretch: τ.
+        noises: deviation of one measurement, float64 `[R]`, nats of log loss.
+    """
+
+    additive: float
+    product: float
+    lengths: tuple[float, float]
+    stretch: float
+    noises: Floats
+
+    def near(self, squares: Floats) -> Floats:
+        """e at squared distances `[..., 2]`."""
+        return np.asarray(np.exp(-0.5 * self.scaled(squares)))
+
+    def scaled(self, squares: Floats) -> Floats:
+        """d² at squared distances `[..., 2]`."""
+        return np.asarray(squares @ (1.0 / np.square(self.lengths)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """Distances between choices, and the weight of each group.
+
+    Args:
+        coordinates: log2 bits, float64 `[C, 2]`.
+        shares: ω, float64 `[G]`, sum 1.
+    """
+
+    coordinates: Floats
+    shares: Floats
+
+    @cached_property
+    def squares(self) -> Floats:
+        """Squared distances of choices, float64 `[C, C, 2]`."""
+        return np.asarray(np.square(self.coordinates[:, None] - self.coordinates[None]))
+
+    @cached_property
+    def kinds(self) -> tuple[Floats, NDArray[np.intp]]:
+        """(the D different squared distances, float64 `[D, 2]`; which of them two choices have, int `[C, C]`)."""
+        flat = self.squares.reshape(-1, 2)
+        different, index = np.unique(flat.round(12), axis=0, return_inverse=True)
+        return different, index.reshape(self.squares.shape[:2]).astype(np.intp)
+
+    def histogram(self, picks: Picks) -> Floats:
+        """Weight at each distance for each pair of N allocations, float64 `[D, N, N]`."""
+        different, kind = self.kinds
+        found = np.zeros((len(different), len(picks), len(picks)))
+        roots = np.sqrt(self.shares)
+        taken = [np.where(picks == choice, roots, 0.0) for choice in range(len(kind))]
+        for one, first in enumerate(taken):
+            for other in range(one, len(taken)):
+                overlap = first @ taken[other].T
+                found[kind[one, other]] += overlap if one == other else overlap + overlap.T
+        return found
+
+    def between(self, kernel: Kernel, picks: Picks, others: Picks) -> tuple[Floats, Floats]:
+        """(additive part, product part), float64 `[N, M]`, of allocations `[N, G]` and `[M, G]`."""
+        near = kernel.near(self.squares)
+        left = (near[picks] * self.shares[:, None]).reshape(len(picks), -1)
+        onehot = (others[:, :, None] == np.arange(len(near))).reshape(len(others), -1).astype(np.float64)
+        additive = left @ onehot.T
+        # In scaled coordinates |a − b|² = |a|² + |b|² − 2ab; one matrix product instead of N·M·G differences.
+        roots = np.sqrt(self.shares)[:, None] / np.asarray(kernel.lengths)
+        a, b = ((self.coordinates[p] * roots).reshape(len(p), -1) for p in (picks, others))
+        apart = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0)
+        return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)

@@ -1,0 +1,252 @@
+"""`Surrogate`: log loss of any allocation at any rung, with its uncertainty, from what was measured so far.
+
+    y_i = o_r + s_r · (m(x_i) + δ(x_i)) + ρ_r + ε_i,   δ ~ GP(0, k + v₀² + v₁² m̃ m̃'),   ρ_r ~ N(0, v_r²),   ε_i ~ N(0, noise_r²)
+
+`m` is the prior mean, fitted first; `v₀` and `v₁` keep its intercept and slope open, `ρ_r` a later rung's offset, for trials were chosen
+to climb and are no fair sample. Predictions are of the first rung without its noise, the scale on which trials compete.
+
+Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 2.7 and 5.4.2; Kennedy and O'Hagan, "Predicting
+the output from a complex computer code when fast approximations are available", Biometrika 87(1), 2000, for rungs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.engine.surrogate.calibration import Calibration, calibration_of
+from mpsearch.engine.surrogate.fit import default_kernel, fit_kernel
+from mpsearch.engine.surrogate.kernel import Kernel, Metric
+from mpsearch.engine.surrogate.prior import Prior, fit_prior
+
+__all__ = ["Evidence", "Surrogate", "fit_surrogate"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+_INTERCEPT = 0.5
+_SLOPE = 0.2
+_OFFSET = 0.5
+_MOST_FITTED = 160
+"""Measurements the hyperparameters are fitted on; all of them are conditioned on."""
+_FEWEST_FITTED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """N measurements, one a trial and rung.
+
+    Args:
+        picks: int `[N, G]`.
+        rungs: int `[N]`, 0 is the first.
+        values: log loss, float64 `[N]`.
+    """
+
+    picks: Picks
+    rungs: NDArray[np.intp]
+    values: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surrogate:
+    """Fitted; see `fit_surrogate`.
+
+    Args:
+        signals: their tables in units of u, float64 `[T, G, C]`.
+        metric: distances.
+        prior: mean.
+        kernel: covariance.
+        evidence: what it stands on.
+        residuals: values minus mean, float64 `[N]`.
+        damages: D, float64 `[N]`.
+        centre: mean of m over the evidence.
+        factor: lower Cholesky factor of the covariance of the values, `[N, N]`.
+    """
+
+    signals: Floats
+    metric: Metric
+    prior: Prior
+    kernel: Kernel
+    evidence: Evidence
+    residuals: Floats
+    damages: Floats
+    centre: float
+    factor: Floats
+
+    @property
+    def damage_table(self) -> Floats:
+        """D by group and choice, float64 `[G, C]`."""
+        return np.tensordot(self.prior.weights, self.signals, axes=1)
+
+    @property
+    def noise(self) -> float:
+        """Deviation of one measurement at the first rung, nats of log loss."""
+        return float(self.kernel.noises[0])
+
+    @property
+    def scales(self) -> Floats:
+        """s of each measurement, float64 `[N]`."""
+        return np.asarray(self.prior.slopes[self.evidence.rungs])
+
+    def total_damage(self, picks: Picks) -> Floats:
+        """D, float64 `[M]`, of allocations `[M, G]`."""
+        return np.asarray(self.damage_table[np.arange(picks.shape[1]), picks].sum(axis=1))
+
+    def predict(self, picks: Picks) -> tuple[Floats, Floats]:
+        """(mean, deviation) of log loss at the first rung, float64 `[M]`, of allocations int `[M, G]`."""
+        additive, product = self.metric.between(self.kernel, picks, self.evidence.picks)
+        return self.conclude(self.total_damage(picks), additive + product)
+
+    def conclude(self, damages: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+        """(mean, deviation) from D `[M]` and the kernel with the evidence `[M, N]`."""
+        from scipy.linalg import solve_triangular
+
+        trend = self.prior.mean(damages)
+        tilt = trend - self.centre
+        own = self.prior.slopes[0]
+        seen = self.prior.mean(self.damages) - self.centre
+        cross = own * self.scales * (covariance + _INTERCEPT**2 + _SLOPE**2 * np.outer(tilt, seen))
+        mean = self.prior.offsets[0] + own * trend + cross @ self.weights
+        before = own**2 * (self.kernel.additive**2 + self.kernel.product**2 + _INTERCEPT**2 + _SLOPE**2 * tilt**2)
+        known = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
+        return mean, np.sqrt(np.maximum(before - np.square(known).sum(axis=0), 1e-12))
+
+    @property
+    def weights(self) -> Floats:
+        """K⁻¹ (y − mean), float64 `[N]`."""
+        from scipy.linalg import cho_solve
+
+        return np.asarray(cho_solve((self.factor, True), self.residuals, check_finite=False))
+
+    def linear(self, at: float, random: np.random.Generator | None = None) -> Floats:
+        """What each choice adds to log loss near damage `at`, float64 `[G, C]`: the mean's tangent plus the kernel's additive part.
+
+        With `random`, of a sample of the posterior (Matheron's rule), else of its mean. The mean is concave in D: an allocation with a
+        lower total here than the one at `at` has a lower mean there, too.
+
+        Source: Wilson et al., "Pathwise Conditioning of Gaussian Processes", arXiv 2011.04026, section 3.
+        """
+        kernel, shares, near = self.kernel, self.metric.shares, self.kernel.near(self.metric.squares)
+        tilts = self.prior.mean(self.damages) - self.centre
+        groups = np.arange(len(shares))
+        sample, slope, residuals = np.zeros((len(shares), len(near))), 0.0, self.residuals
+        if random is not None:
+            root = np.linalg.cholesky(near + 1e-9 * np.eye(len(near)))
+            sample = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal(sample.shape) @ root.T)
+            slope = _SLOPE * float(random.standard_normal())
+            imagined = self._product_sample(random) + sample[groups, self.evidence.picks].sum(axis=1)
+            imagined += slope * tilts + _INTERCEPT * float(random.standard_normal())
+            offsets = np.concatenate([[0.0], _OFFSET * random.standard_normal(len(kernel.noises) - 1)])
+            noise = kernel.noises[self.evidence.rungs] * random.standard_normal(len(tilts))
+            residuals = residuals - self.scales * imagined - offsets[self.evidence.rungs] - noise
+        from scipy.linalg import cho_solve
+
+        pull = self.scales * cho_solve((self.factor, True), residuals, check_finite=False)
+        slope += _SLOPE**2 * float(tilts @ pull)
+        for choice in range(len(near)):
+            sample[:, choice] += kernel.additive**2 * shares * (pull @ near[choice][self.evidence.picks])
+        return np.asarray(self.prior.slopes[0] * (max(0.1, 1 + slope) * self.prior.slope(at) * self.damage_table + sample))
+
+    def _product_sample(self, random: np.random.Generator) -> Floats:
+        normal = random.standard_normal(len(self.residuals))
+        if not len(normal):
+            return normal
+        _, product = self.metric.between(self.kernel, self.evidence.picks, self.evidence.picks)
+        return np.asarray(np.linalg.cholesky(product + 1e-9 * self.kernel.product**2 * np.eye(len(normal))) @ normal)
+
+    def believing(self, picks: Picks) -> Surrogate:
+        """The same with allocations `[M, G]` as if they had come out as predicted: less is left to learn near them.
+
+        Source: Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010, section 4.2, "kriging believer".
+        """
+        values, _ = self.predict(picks)
+        evidence = Evidence(
+            picks=np.concatenate([self.evidence.picks, picks]),
+            rungs=np.concatenate([self.evidence.rungs, np.zeros(len(picks), dtype=np.intp)]),
+            values=np.concatenate([self.evidence.values, values]),
+        )
+        return _conditioned(self.metric, self.signals, evidence, self.prior, self.kernel)
+
+    def left_out(self) -> tuple[Floats, Floats]:
+        """(mean, deviation) of each measurement from all others, noise included, float64 `[N]`, in closed form at fixed hyperparameters.
+
+        `μ_i = y_i − [K⁻¹(y − m)]_i / [K⁻¹]_ii`, `σ_i² = 1 / [K⁻¹]_ii` (Rasmussen and Williams, section 5.4.2).
+        """
+        from scipy.linalg import cho_solve
+
+        inverse = np.diag(cho_solve((self.factor, True), np.eye(len(self.residuals)), check_finite=False))
+        return self.evidence.values - self.weights / inverse, np.sqrt(1.0 / inverse)
+
+    def calibration(self) -> Calibration:
+        """How far its leave-one-out predictions can be trusted."""
+        mean, deviation = self.left_out()
+        return calibration_of(self.evidence.values, mean, deviation)
+
+
+def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: int) -> Surrogate:
+    """Fit mean, hyperparameters and posterior.
+
+    Args:
+        metric: distances between choices and weights of groups.
+        signals: `[T, G, C]`, ≥ 0, in units of their least total within the budgets.
+        evidence: N measurements, N ≥ 0.
+        rungs: R ≥ 1.
+    """
+    totals = _totals(signals, evidence.picks)
+    prior = fit_prior(totals, evidence.rungs, evidence.values, rungs)
+    kernel = default_kernel(rungs)
+    if len(evidence.values) >= _FEWEST_FITTED:
+        some = _telling(evidence, prior)
+        part = Evidence(picks=evidence.picks[some], rungs=evidence.rungs[some], values=evidence.values[some])
+        means = prior.mean(prior.damage(totals[some]))
+        scales = prior.slopes[part.rungs]
+        residuals = part.values - prior.offsets[part.rungs] - scales * means
+        trend = _trend(means - means.mean(), scales, part.rungs)
+        kernel = fit_kernel(metric, part.picks, residuals, scales, part.rungs, trend, rungs)
+    return _conditioned(metric, signals, evidence, prior, kernel)
+
+
+def _conditioned(metric: Metric, signals: Floats, evidence: Evidence, prior: Prior, kernel: Kernel) -> Surrogate:
+    damages = prior.damage(_totals(signals, evidence.picks))
+    means = prior.mean(damages)
+    centre = float(means.mean()) if len(means) else 0.0
+    scales = prior.slopes[evidence.rungs]
+    additive, product = metric.between(kernel, evidence.picks, evidence.picks)
+    covariance = _trend(means - centre, scales, evidence.rungs) + scales[:, None] * scales[None] * (additive + product)
+    covariance[np.diag_indices_from(covariance)] += np.square(kernel.noises)[evidence.rungs]
+    return Surrogate(
+        signals=signals,
+        metric=metric,
+        prior=prior,
+        kernel=kernel,
+        evidence=evidence,
+        residuals=evidence.values - prior.offsets[evidence.rungs] - scales * means,
+        damages=damages,
+        centre=centre,
+        factor=np.linalg.cholesky(covariance),
+    )
+
+
+def _totals(signals: Floats, picks: Picks) -> Floats:
+    """`[N, T]`."""
+    return np.asarray(signals[:, np.arange(picks.shape[1]), picks].sum(axis=2).T)
+
+
+def _trend(tilts: Floats, scales: Floats, rungs: NDArray[np.intp]) -> Floats:
+    """Covariance of the open intercept, slope and later offsets, `[N, N]`."""
+    later = (rungs[:, None] == rungs[None]) & (rungs > 0)[:, None]
+    return np.asarray(scales[:, None] * scales[None] * (_INTERCEPT**2 + _SLOPE**2 * np.outer(tilts, tilts)) + _OFFSET**2 * later)
+
+
+def _telling(evidence: Evidence, prior: Prior) -> NDArray[np.intp]:
+    """The measurements hyperparameters are fitted on: the best half, and the rest evenly over time."""
+    count = len(evidence.values)
+    if count <= _MOST_FITTED:
+        return np.arange(count, dtype=np.intp)
+    latent = (evidence.values - prior.offsets[evidence.rungs]) / prior.slopes[evidence.rungs]
+    order = np.argsort(latent, kind="stable")
+    rest = np.sort(order[_MOST_FITTED // 2 :])
+    spread = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - _MOST_FITTED // 2).round().astype(np.intp)]
+    return np.sort(np.concatenate([order[: _MOST_FITTED // 2], spread])).astype(np.intp)

@@ -1,0 +1,116 @@
+"""What is believed of the loss before anything is measured: a mixture of the signals, its weights refitted to what was measured.
+
+    log loss at rung r ≈ o_r + s_r · m(x),   m(x) = log(a + C·(1 − exp(−D(x)/C))),   D(x) = Σ_t w_t T_t(x) / u_t,   w_t ≥ 0, Σ w_t = 1
+
+`T_t` are the signals' totals, `u_t` their own least total within the budgets; `a` is the loss that bits do not change and `C` the ceiling of
+damage, both in units of D. Few measurements leave the parameters near their defaults: equal weights, slope 1, a ceiling far away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Prior", "fit_prior"]
+
+Floats = NDArray[np.float64]
+
+_SPREAD = 0.3
+"""Residual the mean is expected to leave, in nats of log loss."""
+_FLOOR = (np.log(0.3), 1.5)
+"""Mean and deviation of log a."""
+_CEILING = (np.log(30.0), 1.0)
+"""Mean and deviation of log C."""
+_WEIGHT = 1.0
+"""Deviation of the mixture's logits."""
+_SLOPE = (0.8, 0.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """The fitted mean.
+
+    Args:
+        weights: float64 `[T]`, ≥ 0, sum 1.
+        floor: a.
+        ceiling: C.
+        offsets: o_r, float64 `[R]`, nats of log loss.
+        slopes: s_r, float64 `[R]`, > 0.
+    """
+
+    weights: Floats
+    floor: float
+    ceiling: float
+    offsets: Floats
+    slopes: Floats
+
+    def damage(self, totals: Floats) -> Floats:
+        """D, float64 `[N]`, of totals `[N, T]` in units of `u`."""
+        return np.asarray(totals @ self.weights)
+
+    def mean(self, damage: Floats) -> Floats:
+        """m of D, elementwise."""
+        return np.asarray(np.log(self.floor - self.ceiling * np.expm1(-damage / self.ceiling)))
+
+    def slope(self, damage: float) -> float:
+        """dm/dD; m is concave in D, so its tangent bounds it from above."""
+        return float(np.exp(-damage / self.ceiling) / (self.floor - self.ceiling * np.expm1(-damage / self.ceiling)))
+
+
+def fit_prior(totals: Floats, rungs: NDArray[np.intp], values: Floats, count: int) -> Prior:
+    """Maximum a posteriori by least squares.
+
+    Args:
+        totals: float64 `[N, T]`, signals' totals of what was measured, in units of `u`; T ≥ 1.
+        rungs: int `[N]`, rung of each measurement.
+        values: float64 `[N]`, log loss.
+        count: R, number of rungs.
+
+    Returns:
+        The prior; with N = 0 its defaults.
+    """
+    from scipy.optimize import least_squares
+
+    signals = totals.shape[1]
+
+    def unpack(theta: Floats) -> Prior:
+        logits = np.concatenate([[0.0], theta[: signals - 1]])
+        weights = np.exp(logits - logits.max())
+        return Prior(
+            weights=weights / weights.sum(),
+            floor=float(np.exp(theta[signals - 1])),
+            ceiling=float(np.exp(theta[signals])),
+            offsets=theta[signals + 1 : signals + 1 + count],
+            slopes=np.exp(theta[signals + 1 + count :]),
+        )
+
+    start = np.concatenate(
+        [np.zeros(signals - 1), [_FLOOR[0], _CEILING[0]], np.zeros(count), np.full(count, np.log(_SLOPE[0]))],
+    )
+    if not len(values):
+        return unpack(start)
+    default = unpack(start)
+    expected = default.slopes[0] * default.mean(default.damage(totals))
+    for rung in range(count):
+        mine = rungs == rung
+        start[signals + 1 + rung] = float(np.median((values - expected)[mine])) if mine.any() else 0.0
+
+    def residuals(theta: Floats) -> Floats:
+        prior = unpack(theta)
+        fitted = prior.offsets[rungs] + prior.slopes[rungs] * prior.mean(prior.damage(totals))
+        logits = np.concatenate([[0.0], theta[: signals - 1]])
+        beliefs = np.concatenate(
+            [
+                (logits - logits.mean()) / _WEIGHT,
+                [(theta[signals - 1] - _FLOOR[0]) / _FLOOR[1], (theta[signals] - _CEILING[0]) / _CEILING[1]],
+                (theta[signals + 1 + count :] - np.log(_SLOPE[0])) / _SLOPE[1],
+                (theta[signals + 1 : signals + 1 + count] - start[signals + 1 : signals + 1 + count]) / 10.0,
+            ]
+        )
+        return np.concatenate([(values - fitted) / _SPREAD, beliefs])
+
+    reach = np.full(len(start), 20.0)
+    answer = least_squares(residuals, start, bounds=(start - reach, start + reach), loss="linear", max_nfev=60)
+    return unpack(np.asarray(answer.x, dtype=np.float64))
