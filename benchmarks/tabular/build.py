@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.tabular.measure import signal_tables
-from benchmarks.tabular.tree import Picks, Tree
-from benchmarks.tabular.truth import Truth, file_of
+from benchmarks.tabular.tree import Tree
+from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.progress import Silent
 from mpsearch.data import cache_directory

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.table import Table
@@ -20,10 +21,7 @@ from mpsearch.network.inputs import call, to_device
 from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.signals.base import private_copy
 
-__all__ = ["ACTIVATION_DISTANCE", "SQNR", "signal_tables"]
-
-ACTIVATION_DISTANCE = "activation distance"
-SQNR = "noise-to-signal"
+__all__ = ["signal_tables"]
 
 Measure = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
@@ -31,9 +29,7 @@ Measure = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 def signal_tables(problem: Problem, config: SignalsConfig) -> dict[str, Table]:
     """All tables, `[L, C]`, by name."""
     images = problem.train.take(min(config.images, len(problem.train)), problem.seed)
-    batches = [
-        (to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.batch_size)
-    ]
+    batches = [(to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.batch_size)]
     inputs = SignalInputs(
         model=problem.model,
         space=problem.space,

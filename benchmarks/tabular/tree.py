@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.tabular.stages import cut, stage_space
+from benchmarks.tabular.truth import Picks
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
@@ -27,10 +28,7 @@ from mpsearch.network.inputs import to_device
 from mpsearch.network.network import Network
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["Picks", "Tree"]
-
-Picks = tuple[int, ...]
-"""Column on the menu of each group."""
+__all__ = ["Tree"]
 
 _BATCH = 256
 """As `settle` and `evaluate` take them."""

@@ -19,7 +19,14 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.tables import grouped
 
-__all__ = ["Truth", "file_of", "names"]
+__all__ = ["ACTIVATION_DISTANCE", "SQNR", "Picks", "Truth", "file_of", "names"]
+
+Picks = tuple[int, ...]
+"""Column on the menu of each group."""
+
+ACTIVATION_DISTANCE = "activation distance"
+SQNR = "noise-to-signal"
+"""Tables beside mpsearch's own: what other tools choose bits by; see `measure.py`."""
 
 _FOLDER = Path(__file__).parent
 

@@ -1,0 +1,52 @@
+"""mpsearch's `Searcher` as a contestant, whole and with parts taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.tabular.contest import Contest, Entry
+from benchmarks.tabular.truth import Picks
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import BudgetError
+from mpsearch.engine.searcher import Observation, Searcher
+
+__all__ = ["OURS", "OURS_SWEPT", "SIGNALS", "Ours"]
+
+SIGNALS = ("fisher", "measured")
+"""As in the shipped studies."""
+
+
+class Ours:
+    """One run.
+
+    Args:
+        contest: network and budget.
+        seed: of posterior samples.
+        signals: tables it starts from.
+        options: of `Searcher`.
+    """
+
+    def __init__(self, contest: Contest, seed: int, *, signals: tuple[str, ...] = SIGNALS, **options: Any) -> None:
+        self._truth = contest.truth
+        tables = [contest.truth.tables[name] for name in signals]
+        self._searcher = Searcher(contest.truth.space, tables, {"size": contest.truth.size}, contest.budgets, seed=seed, **options)
+        self._seen: list[Observation] = []
+        self._asked: Allocation | None = None
+
+    def ask(self) -> Picks | None:
+        """The searcher's proposal."""
+        try:
+            self._asked = self._searcher.propose(self._seen).allocation
+        except BudgetError:
+            return None
+        return self._truth.picks(self._asked)
+
+    def tell(self, picks: Picks, loss: float, violation: float) -> None:
+        """Kept as an observation."""
+        assert self._asked is not None
+        self._seen.append(Observation(allocation=self._asked, losses={"ptq": loss}))
+
+
+OURS = Entry(name="mpsearch", start=lambda contest, seed: Ours(contest, seed))
+OURS_SWEPT = Entry(name="front: mpsearch", start=lambda contest, seed: Ours(contest, seed, sweep=(1.0, 0.9, 0.8, 0.7)))
+"""Sweeps budgets up to the asked one; for hypervolume alone."""
