@@ -26,7 +26,7 @@ _MOST_STEPS = 12
 _MOST_MOVES = 320
 """Neighbours weighed exactly at each step."""
 _WORK = 4e7
-"""Neighbours × measurements² a step may take; fewer neighbours are looked at where there are many measurements."""
+"""Neighbours times squared measurements a step may take; fewer neighbours are looked at where there are many measurements."""
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
@@ -72,26 +72,25 @@ class Climber:
         self._seen = seen
         self._random = random
         self._costs = np.where(program.allowed, program.costs, np.inf)
-        self._slope = np.zeros(0)
 
-    def climb(self, start: Picks, *, steps: int = _MOST_STEPS, swaps_only: bool = False) -> Candidate | None:
+    def climb(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
         """The best untried allocation met on the way up from `start`; None if there is none around it."""
-        here, found = start, self._weigh(start[None])
+        here, found = start, self.weigh(start[None])
         for _ in range(steps):
-            neighbours = self.neighbours(here, swaps_only=swaps_only)
-            better = self._weigh(neighbours) if len(neighbours) else None
+            neighbours = self.neighbours(here)
+            better = self.weigh(neighbours) if len(neighbours) else None
             if better is None or (found is not None and better.improvement <= found.improvement):
                 break
             found, here = better, better.picks
         return found
 
-    def neighbours(self, picks: Picks, *, swaps_only: bool = False) -> Picks:
+    def neighbours(self, picks: Picks) -> Picks:
         """Allocations within the limits that differ in one or two groups, int `[M, G]`, the promising ones if there are too many."""
         groups = np.arange(len(picks))
         linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
         gains = np.where(self._program.allowed, linear - linear[groups, picks][:, None], np.inf)
         dearer = self._costs - self._costs[:, groups, picks][:, :, None]
-        room = self._program.limits - np.array([self._program.amount(m, picks) for m in range(len(self._program.limits))])
+        room = self._program.room(picks)
         g, c = np.nonzero(self._program.allowed & (np.arange(gains.shape[1]) != picks[:, None]))
         gain, cost = gains[g, c], dearer[:, g, c]
         most = self._most()
@@ -107,8 +106,6 @@ class Climber:
             one, two = one[chosen], two[chosen]
         if len(single) > most:
             single = single[np.argpartition(gain[single], most)[:most]]
-        if swaps_only:
-            single = single[(cost[:, single] >= 0).all(axis=0)]
         moved = np.repeat(picks[None], len(single) + len(one), axis=0)
         moved[np.arange(len(single)), g[single]] = c[single]
         rows = len(single) + np.arange(len(one))
@@ -131,7 +128,8 @@ class Climber:
     def _most(self) -> int:
         return int(np.clip(_WORK / max(1, len(self._surrogate.residuals)) ** 2, 60, _MOST_MOVES))
 
-    def _weigh(self, options: Picks) -> Candidate | None:
+    def weigh(self, options: Picks) -> Candidate | None:
+        """The best of allocations int `[M, G]` that was not tried and meets the limits."""
         fresh = np.array([tuple(row) not in self._seen for row in options.tolist()], dtype=np.bool_)
         options = options[fresh]
         if not len(options):

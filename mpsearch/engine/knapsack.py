@@ -39,6 +39,10 @@ class Knapsack:
         """The first limit that the picks break."""
         return next((m for m, limit in enumerate(self.limits) if self.amount(m, picks) > limit), None)
 
+    def room(self, picks: NDArray[np.intp]) -> NDArray[np.float64]:
+        """What the picks leave of each limit, float64 `[M]`; below zero where they break it."""
+        return np.array([limit - self.amount(m, picks) for m, limit in enumerate(self.limits)], dtype=np.float64)
+
     def accepts(self, picks: NDArray[np.intp]) -> bool:
         """Whether every limit holds and the picks are not excluded."""
         return tuple(picks.tolist()) not in self.excluded and self.broken(picks) is None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
+from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.knapsack import Knapsack
@@ -68,12 +69,12 @@ class Lattice:
         return np.array([sum(self.space.layers[index].weights for index in group) for group in self.space.groups], dtype=np.float64)
 
     @cached_property
-    def least(self) -> Picks:
-        """The cheapest allocation of the first budget."""
-        costs = np.where(self.allowed, self.program.costs[0], np.inf) if len(self.budgets) else np.where(self.allowed, 0.0, np.inf)
-        return costs.argmin(axis=1).astype(np.intp)
+    def richer(self) -> NDArray[np.bool_]:
+        """Bool `[C, C]`: has the column's choice at least the bits of the row's, and more of one kind?"""
+        bits = self.coordinates
+        return np.asarray((bits[None] >= bits[:, None]).all(axis=2) & (bits[None] > bits[:, None]).any(axis=2))
 
-    def picks(self, allocation: Mapping[str, object]) -> Picks:
+    def picks(self, allocation: Mapping[str, Choice]) -> Picks:
         """Columns of an allocation of this space."""
         return np.array([self._columns[allocation[self.space.names[group[0]]]] for group in self.space.groups], dtype=np.intp)
 
@@ -81,10 +82,10 @@ class Lattice:
         """The inverse."""
         return allocation_of(self.space, picks)
 
-    def stacked(self, allocations: Sequence[Mapping[str, object]]) -> Picks:
+    def stacked(self, allocations: Sequence[Mapping[str, Choice]]) -> Picks:
         """Int `[N, G]`."""
         return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
 
     @cached_property
-    def _columns(self) -> dict[object, int]:
+    def _columns(self) -> dict[Choice, int]:
         return {choice: column for column, choice in enumerate(self.space.choices)}

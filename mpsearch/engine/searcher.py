@@ -25,6 +25,7 @@ from mpsearch.engine.informed import Signal, informative
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
 from mpsearch.engine.packing import pack
+from mpsearch.engine.refine import filled, swaps
 from mpsearch.engine.refusal import refusal
 from mpsearch.engine.surrogate.kernel import Metric
 from mpsearch.engine.surrogate.model import Evidence, Surrogate, fit_surrogate
@@ -37,6 +38,10 @@ Picks = NDArray[np.intp]
 _SAMPLES = 4
 """Posterior samples solved for each proposal."""
 _BEST = 3
+"""Of the best so far, climbed from."""
+_SWAPS = 200
+_ATTEMPTS = 12
+_PERTURBATION = 0.5
 _TIME = 5.0
 """Seconds for one exact solution; the best found counts then."""
 
@@ -103,8 +108,8 @@ class Searcher:
         self.lattice = Lattice(space=space, costs=costs, budgets=tuple(budgets))
         self._seed = seed
         self._sweep = tuple(sweep)
-        self._starts = tuple(starts)
-        self._surrogate = surrogate
+        self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
+        self._learns = surrogate
         self._programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *self._sweep}}
         self._signals = informative(self.lattice, tables)
         self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
@@ -124,28 +129,39 @@ class Searcher:
         Raises:
             BudgetError: every allocation within the budgets was tried.
         """
-        seen = self._seen(observations, pending)
-        for origin, picks in [*self._optima, *((origin, self.lattice.picks(a)) for origin, a in self._starts)]:
+        seen = self._keys([*(o.allocation for o in observations), *pending])
+        for origin, picks in [*self._optima, *self._starts]:
             if tuple(picks.tolist()) not in seen:
                 return Proposal(origin=origin, allocation=self.lattice.allocation(picks))
-        random = np.random.default_rng([self._seed, len(observations), len(pending)])
+        number = len(observations) + len(pending)
+        random = np.random.default_rng([self._seed, number])
+        if not self._learns:
+            return self._blind(observations, seen, random, number)
         surrogate = self.surrogate(observations, pending)
-        factor, found = self._aimed(surrogate, seen, random, number=len(observations) + len(pending))
+        if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
+            return self._proposal("refine", found, surrogate)
+        factor, found = self._aimed(surrogate, seen, random, number)
         if found is not None:
-            origin = "ei" + ("" if factor == 1 else f"@{factor:g}")
-            return Proposal(
-                origin=origin,
-                allocation=self.lattice.allocation(found.picks),
-                improvement=found.improvement,
-                noise=surrogate.noise,
-            )
-        program = replace(self._programs[1.0], objective=surrogate.linear(1.0), excluded=frozenset(seen))
-        packing = pack(program, time_limit=_TIME)
-        if packing is None:
-            raise BudgetError(
-                "every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials"
-            )
-        return Proposal(origin="left", allocation=self.lattice.allocation(packing.picks))
+            return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
+        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
+
+    def left(self, tried: Sequence[Allocation]) -> bool:
+        """Whether an allocation within the budgets was not tried."""
+        seen = self._keys(tried)
+        program = self._programs[1.0]
+        for picks in [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]:
+            if tuple(picks.tolist()) not in seen:
+                return True
+            if program.broken(picks) is not None:
+                continue
+            dearer = program.costs - program.costs[:, np.arange(len(picks)), picks][:, :, None]
+            fits = program.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
+            for group, choice in np.argwhere(fits):
+                moved = picks.copy()
+                moved[group] = choice
+                if tuple(moved.tolist()) not in seen and program.broken(moved) is None:
+                    return True
+        return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """Fitted to the observations, with `pending` as if they had come out as predicted."""
@@ -158,46 +174,47 @@ class Searcher:
     def _aimed(
         self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, number: int
     ) -> tuple[float, Candidate | None]:
-        others = sorted(set(self._sweep) - {1.0})
-        factors = others if number % 2 and others else [1.0]
-        best: tuple[float, float, Candidate | None] = (-1.0, 1.0, None)
-        for factor in factors:
-            found = self._sought(surrogate, self._programs[factor], seen, random)
-            if found is not None and found.improvement > best[0]:
-                best = (found.improvement, factor, found)
-        return best[1], best[2]
+        """(factor, candidate): the budget itself every second time, else the one around it whose front would gain the most area.
+
+        A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost.
+        """
+        factors = sorted({1.0, *self._sweep})
+        steps = np.diff(np.log(factors))
+        widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
+        turns = [factor for factor in self._sweep if factor != 1.0] if number % 2 else []
+        for options in (turns, [1.0]):
+            found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
+            gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
+            if gains:
+                factor = max(gains, key=lambda f: gains[f])
+                return factor, found[factor]
+        return 1.0, None
 
     def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
-        starts = [self._optimum(surrogate, program, None)]
-        starts += [self._optimum(surrogate, program, random) for _ in range(_SAMPLES)]
+        """The most improvement that climbs from optima and from the best so far come to."""
+        draws = [None, *random.integers(2**62, size=_SAMPLES).tolist()]
+        starts = [picks for draw in draws if (picks := self._optimum(surrogate, program, draw)) is not None]
+        if not starts:
+            return None
         tried = surrogate.evidence.picks
-        inside = [row for row in np.unique(tried, axis=0) if program.broken(row) is None]
-        best = np.inf
-        if inside:
-            means, _ = surrogate.predict(np.array(inside))
-            best = float(means.min())
-            starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]]
-        else:
-            means, _ = surrogate.predict(np.array([s for s in starts if s is not None]))
-            best = float(means.min())
-        climber = Climber(surrogate, program, best, seen, random)
-        found = [climber.climb(start) for start in starts if start is not None]
+        inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
+        means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
+        starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
+        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        found = [climber.climb(start) for start in starts]
         return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
 
-    def _optimum(self, surrogate: Surrogate, program: Knapsack, random: np.random.Generator | None) -> Picks | None:
-        """The exact optimum of the linearised posterior (of a sample of it), linearised again where it lies."""
-        state = None if random is None else random.bit_generator.state
+    def _optimum(self, surrogate: Surrogate, program: Knapsack, draw: int | None) -> Picks | None:
+        """The exact optimum of the linearised posterior (of the sample `draw` names), linearised again where it lies."""
         at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
-        picks: Picks | None = None
+        packing = None
         for _ in range(2):
-            if random is not None:
-                random.bit_generator.state = state
+            random = None if draw is None else np.random.default_rng(draw)
             packing = pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME)
             if packing is None:
                 return None
-            picks = packing.picks
-            at = float(surrogate.total_damage(picks[None])[0])
-        return picks
+            at = float(surrogate.total_damage(packing.picks[None])[0])
+        return None if packing is None else packing.picks
 
     def _solved(self, objective: Floats, program: Knapsack) -> Picks:
         packing = pack(replace(program, objective=objective))
@@ -205,8 +222,55 @@ class Searcher:
             raise refusal(self.lattice.space, self.lattice.costs, self.lattice.budgets, excluded=0, time_limit=60.0)
         return packing.picks
 
-    def _seen(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> set[tuple[int, ...]]:
-        return {tuple(self.lattice.picks(a).tolist()) for a in [*(o.allocation for o in observations), *pending]}
+    def _refined(
+        self, surrogate: Surrogate, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator
+    ) -> Candidate | None:
+        """The best so far with its budget spent, then swaps around it."""
+        program = self._programs[1.0]
+        inside = [p for o in observations if o.losses and program.broken(p := self.lattice.picks(o.allocation)) is None]
+        if not inside:
+            return None
+        means, _ = surrogate.predict(np.array(inside))
+        best = inside[int(means.argmin())]
+        linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
+        spent = filled(self.lattice, program, best, linear)
+        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        if tuple(spent.tolist()) not in seen:
+            return climber.weigh(spent[None])
+        return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
+
+    def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
+        """Without a surrogate: every second time a random swap around the best, else the exact optimum of a perturbed signal."""
+        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep))]
+        done = [o for o in observations if o.losses and self._programs[1.0].broken(self.lattice.picks(o.allocation)) is None]
+        if number % 2 and done:
+            best = self.lattice.picks(min(done, key=lambda o: (-len(o.losses), list(o.losses.values())[-1])).allocation)
+            around = swaps(self.lattice, program, best, random.standard_normal(self.lattice.allowed.shape), _SWAPS)
+            fresh = [row for row in around if tuple(row.tolist()) not in seen]
+            if fresh:
+                return Proposal(origin="swap", allocation=self.lattice.allocation(fresh[0]))
+        for attempt in range(_ATTEMPTS):
+            values = self._scaled[int(random.integers(len(self._scaled)))]
+            noise = np.exp(_PERTURBATION * (1 + attempt / 2) * random.standard_normal(values.shape))
+            packing = pack(replace(program, objective=values * noise), time_limit=_TIME)
+            if packing is not None and tuple(packing.picks.tolist()) not in seen:
+                return Proposal(origin="milp~", allocation=self.lattice.allocation(packing.picks))
+        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._scaled[0], seen)))
+
+    def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
+        packing = pack(replace(self._programs[1.0], objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
+        if packing is None:
+            raise BudgetError(
+                "every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials"
+            )
+        return packing.picks
+
+    def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:
+        allocation = self.lattice.allocation(found.picks)
+        return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
+
+    def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
+        return {tuple(self.lattice.picks(allocation).tolist()) for allocation in allocations}
 
     def _evidence(self, observations: Sequence[Observation]) -> tuple[Evidence, int]:
         names: dict[str, int] = {}
@@ -225,11 +289,11 @@ class Searcher:
 
 
 def _logarithm(losses: Floats) -> Floats:
-    """log loss; where a loss is not above zero, of the distance from just below the lowest."""
+    """Logarithm of the loss; where a loss is not above zero, of the distance from just below the lowest."""
     if not len(losses) or losses.min() > 0:
-        return np.log(losses)
+        return np.asarray(np.log(losses), dtype=np.float64)
     spread = float(np.ptp(losses)) or 1.0
-    return np.log(losses - losses.min() + 0.01 * spread)
+    return np.asarray(np.log(losses - losses.min() + 0.01 * spread), dtype=np.float64)
 
 
 def _unit(signal: Signal, optimum: Picks) -> float:

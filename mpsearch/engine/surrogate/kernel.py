@@ -43,11 +43,11 @@ class Kernel:
     noises: Floats
 
     def near(self, squares: Floats) -> Floats:
-        """e at squared distances `[..., 2]`."""
+        """The factor e at squared distances `[..., 2]`."""
         return np.asarray(np.exp(-0.5 * self.scaled(squares)))
 
     def scaled(self, squares: Floats) -> Floats:
-        """d² at squared distances `[..., 2]`."""
+        """The distance d² at squared distances `[..., 2]`."""
         return np.asarray(squares @ (1.0 / np.square(self.lengths)))
 
 

@@ -5,8 +5,8 @@
 `m` is the prior mean, fitted first; `v₀` and `v₁` keep its intercept and slope open, `ρ_r` a later rung's offset, for trials were chosen
 to climb and are no fair sample. Predictions are of the first rung without its noise, the scale on which trials compete.
 
-Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 2.7 and 5.4.2; Kennedy and O'Hagan, "Predicting
-the output from a complex computer code when fast approximations are available", Biometrika 87(1), 2000, for rungs.
+Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 2.7 and 5.4.2; Kennedy and O'Hagan,
+"Predicting the output from a complex computer code when fast approximations are available", Biometrika 87(1), 2000, for rungs.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Surrogate:
 
     @property
     def scales(self) -> Floats:
-        """s of each measurement, float64 `[N]`."""
+        """The slope s of each measurement, float64 `[N]`."""
         return np.asarray(self.prior.slopes[self.evidence.rungs])
 
     def total_damage(self, picks: Picks) -> Floats:
@@ -159,7 +159,7 @@ class Surrogate:
     def believing(self, picks: Picks) -> Surrogate:
         """The same with allocations `[M, G]` as if they had come out as predicted: less is left to learn near them.
 
-        Source: Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010, section 4.2, "kriging believer".
+        Source: Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010, section 4.2.
         """
         values, _ = self.predict(picks)
         evidence = Evidence(
@@ -225,7 +225,7 @@ def _conditioned(metric: Metric, signals: Floats, evidence: Evidence, prior: Pri
         residuals=evidence.values - prior.offsets[evidence.rungs] - scales * means,
         damages=damages,
         centre=centre,
-        factor=np.linalg.cholesky(covariance),
+        factor=np.asarray(np.linalg.cholesky(covariance), dtype=np.float64),
     )
 
 

@@ -1,0 +1,190 @@
+"""`BitsSampler`: the searcher as an Optuna sampler, for anybody's own objective.
+
+```python
+sampler = BitsSampler(space, tables, costs, budgets)
+study = optuna.create_study(sampler=sampler)
+study.optimize(lambda trial: loss_of(sampler.suggest(trial)), n_trials=50)
+best = sampler.allocation(study.best_trial.params)
+```
+
+The bits of each group of tied layers are one categorical parameter, `bits/<first layer>`; together they are inside every budget by
+construction. Whatever else the objective asks for (a method, a learning rate) another sampler draws in the same trial, TPE unless told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import Choice
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.engine.searcher import Observation, Proposal, Searcher
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+__all__ = ["BitsSampler", "allocation_of_params", "bits_space", "suggest_bits"]
+
+_MOST_AHEAD = 8
+"""Trials that began earlier and whose bits are not known yet; more of them are workers that died."""
+
+
+def bits_space(space: ResolvedSpace) -> dict[str, CategoricalDistribution]:
+    """Parameter `bits/<first layer of the group>` → menu, spelled like `w4a8`."""
+    return {
+        f"bits/{space.names[group[0]]}": CategoricalDistribution([str(choice) for choice in space.menus[group[0]]])
+        for group in space.groups
+    }
+
+
+def suggest_bits(trial: optuna.trial.BaseTrial, space: ResolvedSpace) -> Allocation:
+    """The allocation a trial draws, by whatever sampler its study has."""
+    return allocation_of_params(
+        space, {name: trial.suggest_categorical(name, list(menu.choices)) for name, menu in bits_space(space).items()}
+    )
+
+
+def allocation_of_params(space: ResolvedSpace, params: Mapping[str, Any]) -> Allocation:
+    """The allocation in a trial's parameters.
+
+    Raises:
+        KeyError: a group without its parameter.
+    """
+    of_layer = {
+        index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group
+    }
+    return Allocation({name: of_layer[index] for index, name in enumerate(space.names)})
+
+
+def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
+    return {"value": float(trial.values[0])} if trial.state == TrialState.COMPLETE else {}
+
+
+class BitsSampler(BaseSampler):
+    """Proposes allocations inside every budget, none of them twice; see `Searcher`.
+
+    Trials may run in parallel: those under way are believed to come out as predicted. A proposal depends on the seed, the finished trials and
+    those under way alone, so a study that goes on proposes what it would have proposed.
+
+    Args:
+        space: layers, menus, ties.
+        tables: signals, may be none.
+        costs: tables by name; at least those the budgets limit.
+        budgets: all hold.
+        seed: of everything random.
+        sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
+        starts: (origin, allocation) of further first proposals.
+        others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
+        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: as if it had never been. The first value unless told.
+        refine: whether the next trial swaps around the best, from the number of trials before it.
+
+    Raises:
+        BudgetError: no allocation meets the budgets; when a trial draws its bits: all that do were tried.
+    """
+
+    def __init__(
+        self,
+        space: ResolvedSpace,
+        tables: Sequence[Table],
+        costs: Mapping[str, Table],
+        budgets: Sequence[Budget],
+        *,
+        seed: int = 0,
+        sweep: Sequence[float] = (1.0,),
+        starts: Sequence[tuple[str, Allocation]] = (),
+        others: Callable[[int], BaseSampler] | None = None,
+        losses: Callable[[FrozenTrial], Mapping[str, float] | None] = _first_value,
+        refine: Callable[[int], bool] = lambda number: False,
+    ) -> None:
+        self.searcher = Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, starts=starts)
+        self.proposals: dict[int, Proposal] = {}
+        self._space = space
+        self._bits = bits_space(space)
+        self._seed = seed
+        self._others = others or (lambda drawn: TPESampler(seed=drawn))
+        self._losses = losses
+        self._refine = refine
+        self._beside: dict[int, BaseSampler] = {}
+
+    def suggest(self, trial: optuna.trial.Trial) -> Allocation:
+        """The allocation of a trial of the study this samples for; who proposed it is kept as the trial's `origin`."""
+        allocation = suggest_bits(trial, self._space)
+        if trial.number in self.proposals:
+            trial.set_user_attr("origin", self.proposals[trial.number].origin)
+        return allocation
+
+    def allocation(self, params: Mapping[str, Any]) -> Allocation:
+        """The allocation in a trial's parameters."""
+        return allocation_of_params(self._space, params)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The bits, together."""
+        return dict(self._bits)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """Bits of one allocation.
+
+        Raises:
+            BudgetError: every allocation within the budgets was tried.
+        """
+        observations, pending, ahead = self._known(study, trial)
+        # Workers that ask at the same moment do not see each other's bits; they see who came first, and think through what those draw.
+        for _ in range(min(ahead, _MOST_AHEAD)):
+            pending.append(self._propose(observations, pending).allocation)
+        proposal = self.proposals[trial.number] = self._propose(observations, pending)
+        return {
+            name: str(proposal.allocation[self._space.names[group[0]]])
+            for name, group in zip(self._bits, self._space.groups, strict=True)
+        }
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        """Everything that is not bits; by a fresh sampler a trial, so that a study that goes on draws what it would have drawn."""
+        if trial.number not in self._beside:
+            observations, pending, ahead = self._known(study, trial)
+            self._beside[trial.number] = self._others(self._seed * 1_000_003 + len(observations) + len(pending) + ahead)
+        return self._beside[trial.number].sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """End an `optimize` that has tried everything: a small space is no error."""
+        self._beside.pop(trial.number, None)
+        observations, pending, ahead = self._known(study, trial)
+        tried = [*(observation.allocation for observation in observations), *pending]
+        if self._whole(trial):
+            tried.append(self.allocation(trial.params))
+        if not ahead and not self.searcher.left(tried):
+            try:
+                study.stop()
+            except RuntimeError:  # asked and told by hand: the next proposal says it
+                return
+
+    def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
+        return self.searcher.propose(observations, pending, refine=self._refine(len(observations) + len(pending)))
+
+    def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
+        """Finished trials by number; allocations under way; and how many began before this one and have no bits yet."""
+        observations: list[Observation] = []
+        pending: list[Allocation] = []
+        ahead = 0
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number:
+                continue
+            if other.state.is_finished() and self._whole(other):
+                losses = self._losses(other)
+                if losses is not None:
+                    observations.append(Observation(allocation=self.allocation(other.params), losses=losses))
+            elif other.state == TrialState.RUNNING and self._whole(other):
+                pending.append(self.allocation(other.params))
+            elif other.state == TrialState.RUNNING and other.number < trial.number:
+                ahead += 1
+        return observations, pending, ahead
+
+    def _whole(self, trial: FrozenTrial) -> bool:
+        return trial.params.keys() >= self._bits.keys()
