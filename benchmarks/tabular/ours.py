@@ -23,20 +23,25 @@ class Ours:
         contest: network and budget.
         seed: of posterior samples.
         signals: tables it starts from.
+        refine: trial from which on it only swaps bits around the best; None: never.
         options: of `Searcher`.
     """
 
-    def __init__(self, contest: Contest, seed: int, *, signals: tuple[str, ...] = SIGNALS, **options: Any) -> None:
+    def __init__(
+        self, contest: Contest, seed: int, *, signals: tuple[str, ...] = SIGNALS, refine: int | None = None, **options: Any
+    ) -> None:
         self._truth = contest.truth
         tables = [contest.truth.tables[name] for name in signals]
         self._searcher = Searcher(contest.truth.space, tables, {"size": contest.truth.size}, contest.budgets, seed=seed, **options)
+        self._refine = refine
         self._seen: list[Observation] = []
         self._asked: Allocation | None = None
 
     def ask(self) -> Picks | None:
         """The searcher's proposal."""
         try:
-            self._asked = self._searcher.propose(self._seen).allocation
+            refine = self._refine is not None and len(self._seen) >= self._refine
+            self._asked = self._searcher.propose(self._seen, refine=refine).allocation
         except BudgetError:
             return None
         return self._truth.picks(self._asked)

@@ -97,7 +97,9 @@ def _greedy(contest: Contest, table: str) -> Contestant:
 
 
 def _gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True)
 
 
 RIVALS: tuple[Entry, ...] = (
