@@ -69,6 +69,7 @@ def search(
     images: int = 512,
     recipe: Recipe | None = None,
     effort: str = "normal",
+    evaluate: str = "qat",
     trials: int | None = None,
     epochs: int | None = None,
     hardware: str | Path | None = None,
@@ -92,6 +93,8 @@ def search(
         images: training samples for signals and ranges.
         recipe: of quantization-aware training; AdamW with distillation if not given.
         effort: `quick`, `normal` or `thorough`; scales trials, rungs and epochs.
+        evaluate: what trials are scored by: `ptq`, calibration alone; `qat`, training in rungs; `supernet`, weights shared by all
+            allocations first, then the rungs that train.
         trials: instead of the effort's.
         epochs: of the final retraining, instead of the effort's.
         hardware: profile for latency budgets.
@@ -116,7 +119,7 @@ def search(
         else {name: dict(settings) for name, settings in methods.items()},
         signals={"names": list(signals), "images": images},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
-        search={"trials": trials or scale["trials"], "rungs": scale["rungs"]},
+        search={"trials": trials or scale["trials"], "evaluate": evaluate, "rungs": scale["rungs"]},
         retrain={"epochs": scale["epochs"] if epochs is None else epochs},
         hardware=None if hardware is None else str(hardware),
         seed=seed,

@@ -25,27 +25,30 @@ from mpsearch.core.tally import phase
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
-from mpsearch.engine.problem import Problem
+from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.solve import check_budgets
 from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
+from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import call, to_device
+from mpsearch.network.inputs import call, lay_out, to_device
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import FormatOf
 from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
+from mpsearch.training.supernet import SupernetRecipe
 
 if TYPE_CHECKING:
     import optuna
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["Experiment", "build_experiment", "pick_device", "search_settings"]
+__all__ = ["Experiment", "build_evaluator", "build_experiment", "pick_device", "search_settings"]
 
 _TRACE_BATCH = 128
 
@@ -139,11 +142,23 @@ def _survey(config: StudyConfig, splits: Splits, model: nn.Module, check_limits:
 
 def search_settings(config: StudyConfig) -> SearchSettings:
     """Rungs, and how a trial's hyperparameters come about."""
-    rungs = tuple(Rung(name=rung.name, epochs=rung.epochs, keep=rung.keep) for rung in config.search.rungs)
+    rungs = tuple(Rung(name=rung.name, epochs=rung.epochs, keep=rung.keep) for rung in config.search.climbed)
     names = tuple(config.methods)
     first = config.hyperparameters(names[0]).build(METHODS[names[0]])
     default = Hyperparameters(method=first, recipe=config.recipe.build(), params={"method": names[0]})
     return SearchSettings(trials=config.search.trials, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
+
+
+def build_evaluator(experiment: Experiment, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
+    """What scores the trials, as `search.evaluate` says; shared weights are kept in the run directory."""
+    search, default = experiment.config.search, search_settings(experiment.config).default
+    if search.evaluate != "supernet":
+        return Evaluator(experiment.problem, compiler)
+    settings = SupernetRecipe(
+        recipe=with_epochs(default.recipe, search.supernet.epochs), draws=search.supernet.draws, images=search.supernet.images
+    )
+    checkpoint = directory / "supernet.checkpoint"
+    return SupernetEvaluator(experiment.problem, compiler, settings, default.method, checkpoint=checkpoint, progress=progress)
 
 
 def hyperparameters_of(config: StudyConfig, params: Mapping[str, Any]) -> Hyperparameters:
@@ -239,7 +254,7 @@ def _train_float(
     checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
         hooks = Hooks(on_step=lambda done, total: bar.update(done, total))
-        model.to(memory_format=torch.channels_last)
+        lay_out(model, torch.channels_last)
         train(model, [], splits.train, splits.task, recipe, device=device, seed=config.seed, hooks=hooks, checkpoint=checkpoint)
         score = evaluate(model, splits.validation, splits.task, device=device)
         bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")

@@ -16,6 +16,7 @@ from mpsearch.config.overlay import overlay
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.space import SpaceConfig, read_space
 from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
 from mpsearch.core.budget import Budget, parse_budget, parse_budgets
 from mpsearch.core.errors import ConfigError
@@ -106,6 +107,11 @@ class SearchConfig(Strict):
     """The study of trials."""
 
     trials: int = Field(default=24, ge=1)
+    evaluate: Literal["ptq", "qat", "supernet"] = Field(
+        default="qat",
+        description="what trials are scored by: ptq, calibration alone; qat, all rungs; supernet, shared weights, then rungs that train",
+    )
+    supernet: SupernetConfig = SupernetConfig()
     rungs: Annotated[tuple[Rung, ...], Field(min_length=1)] = (
         Rung(name="ptq", epochs=0),
         Rung(name="short", epochs=1, keep=0.34),
@@ -121,9 +127,23 @@ class SearchConfig(Strict):
         names = [rung.name for rung in rungs]
         if len(set(names)) < len(names):
             raise ValueError(f"rungs need different names, got {', '.join(names)}")
-        if "full" in names:
-            raise ValueError("'full' is the name of the retraining; give the rung another")
+        for taken, what in (("full", "retraining"), ("supernet", "score by shared weights")):
+            if taken in names:
+                raise ValueError(f"'{taken}' is the name of the {what}; give the rung another")
+        trains = [rung.epochs > 0 for rung in rungs]
+        if trains != sorted(trains):
+            raise ValueError("a rung of 0 epochs calibrates the float network and cannot follow one that trains; put it first")
         return rungs
+
+    @property
+    def climbed(self) -> tuple[Rung, ...]:
+        """The rungs that trials really take: `rungs`, as `evaluate` has them."""
+        calibration = tuple(rung for rung in self.rungs if rung.epochs == 0)
+        if self.evaluate == "ptq":
+            return calibration or (Rung(name="ptq", epochs=0),)
+        if self.evaluate == "supernet":
+            return (Rung(name="supernet", epochs=0), *(rung for rung in self.rungs if rung.epochs))
+        return self.rungs
 
 
 class RetrainConfig(Strict):

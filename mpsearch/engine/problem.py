@@ -20,7 +20,7 @@ from mpsearch.engine.solve import meets
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import call, to_device
+from mpsearch.network.inputs import call, lay_out, to_device
 from mpsearch.network.network import Network
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
@@ -98,7 +98,7 @@ class Evaluator:
         if key not in self._networks:
             problem = self.problem
             network = Network(problem.model, problem.space, problem.calibration, method)
-            network.model.to(memory_format=torch.channels_last)
+            lay_out(network.model, torch.channels_last)
             self._networks = {key: network}
         network = self._networks[key]
         network.begin(allocation)
@@ -111,6 +111,10 @@ class Evaluator:
             method.calibrate(network, partial(self._divergence, network))
         settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
         return self.score(network)
+
+    def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
+        """Score of an allocation before it is trained: what the first rung of a trial goes by."""
+        return self.ptq(self.begin(allocation, method), method, recipe)
 
     def train(
         self,
@@ -157,7 +161,7 @@ class Evaluator:
         """The float network trained with the same recipe, distilled from itself as it was; returns (network, curve)."""
         import copy
 
-        model = copy.deepcopy(self.problem.model).requires_grad_(True).to(memory_format=torch.channels_last)
+        model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
         curve = train(
             model,
             [],
@@ -170,7 +174,7 @@ class Evaluator:
             hooks=Hooks(on_step=on_step),
             checkpoint=checkpoint,
         )
-        return model.to(memory_format=torch.contiguous_format), curve
+        return lay_out(model, torch.contiguous_format), curve
 
     def score(self, network: Network, split: Split | None = None) -> Score:
         """Score of the baked network, the very one an artifact would hold; on the validation split unless told."""
@@ -197,7 +201,7 @@ class Evaluator:
         if self._teacher is None:
             import copy
 
-            self._teacher = copy.deepcopy(self.problem.model).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+            self._teacher = lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
         return self._teacher
 
 

@@ -27,6 +27,7 @@ from mpsearch.core.record import Record, Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.propose import Proposer
 from mpsearch.methods.base import Method
+from mpsearch.network.network import Network
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["Hyperparameters", "Rung", "SearchSettings", "best_record", "climb", "costed", "run_trials"]
@@ -196,15 +197,15 @@ def climb(
     curve: list[dict[str, float]] = []
     chosen = settings.default
     record = costed(problem, record, chosen.method)
-    network = evaluator.begin(record.allocation, chosen.method)
+    network: Network | None = None
     try:
         for rung in settings.rungs:
             if scores and not to_the_top and not _promoted(rung, record, scores, records):
                 break
             if rung.epochs == 0:
-                score = evaluator.ptq(network, chosen.method, chosen.recipe)
+                score = evaluator.untrained(record.allocation, chosen.method, chosen.recipe)
             else:
-                if not any(r.epochs for r in settings.rungs if r.name in scores):
+                if network is None:
                     chosen = choose()
                     record = costed(problem, record, chosen.method)
                     network = evaluator.begin(record.allocation, chosen.method)

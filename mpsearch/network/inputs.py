@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.tally import count
 
-__all__ = ["batch_size", "call", "to_device"]
+__all__ = ["batch_size", "call", "lay_out", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
@@ -40,3 +40,11 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
     if channels_last and inputs.dim() == 4:
         return inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
     return inputs.to(device, non_blocking=True)
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Put weights of four axes in another memory layout, in place; `Module.to` would refuse a model that has some of five axes, too."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=memory_format)
+    return model

@@ -107,28 +107,30 @@ class Network:
         return [parameter for parameter in self.model.parameters() if id(parameter) not in own]
 
     @torch.no_grad()
-    def begin(self, allocation: Allocation) -> None:
-        """Restore the float weights and statistics, set the bits, take calibrated steps. In place: compiled code stays valid."""
+    def set_bits(self, allocation: Allocation) -> None:
+        """Set the grids alone; weights, statistics and steps stay. In place: compiled code stays valid."""
         self.allocation = self.space.check(allocation)
-        for name, tensor in self._float.items():
-            self.tensor(name).copy_(tensor)
         for layer in self.space.layers:
             choice = self.allocation[layer.name]
-            quantizer = self.weight_quantizer(layer)
-            if choice.weight_bits == FLOAT_BITS:
-                quantizer.set_grid(FLOAT_BITS, None)
-            else:
-                quantizer.set_grid(choice.weight_bits, weight_grid(choice.weight_bits, self.method.grid))
-                steps = self._calibration.weight_steps(layer.name, choice.weight_bits, self.method.grid)
+            bits = choice.weight_bits
+            self.weight_quantizer(layer).set_grid(bits, None if bits == FLOAT_BITS else weight_grid(bits, self.method.grid))
+            act, bits = self.act_quantizer(layer), choice.act_bits
+            if act is not None:
+                act.set_grid(bits, None if bits == FLOAT_BITS else act_grid(bits, self._calibration.signed(layer.name)))
+
+    @torch.no_grad()
+    def begin(self, allocation: Allocation) -> None:
+        """Restore the float weights and statistics, set the bits, take calibrated steps. In place: compiled code stays valid."""
+        for name, tensor in self._float.items():
+            self.tensor(name).copy_(tensor)
+        self.set_bits(allocation)
+        for layer in self.space.layers:
+            quantizer, act = self.weight_quantizer(layer), self.act_quantizer(layer)
+            if quantizer.bits != FLOAT_BITS:
+                steps = self._calibration.weight_steps(layer.name, quantizer.bits, self.method.grid)
                 quantizer.begin(quantizer.rows.split(self.latent_weight(layer).detach()), steps)
-            act = self.act_quantizer(layer)
-            if act is None:
-                continue
-            if choice.act_bits == FLOAT_BITS:
-                act.set_grid(FLOAT_BITS, None)
-            else:
-                act.set_grid(choice.act_bits, act_grid(choice.act_bits, self._calibration.signed(layer.name)))
-                act.begin(self._calibration.act_step(layer.name, choice.act_bits))
+            if act is not None and act.bits != FLOAT_BITS:
+                act.begin(self._calibration.act_step(layer.name, act.bits))
         self.method.begin(self)
 
     def _parametrization(self, layer: Layer) -> parametrize.ParametrizationList:

@@ -106,7 +106,7 @@ def _tensors(inputs: Any) -> list[Tensor]:
 def data_use(experiment: Experiment, hyper: Hyperparameters, tally: Tally) -> Data:
     """Section H: images and labels by stage, from the counters; overlap with the test split, from the samples."""
     config, splits, problem = experiment.config, experiment.splits, experiment.problem
-    signals, study, retraining = tally["signals"], tally["study"], tally["retraining"]
+    signals, study, retraining = tally["signals"], tally["study"] + tally["supernet"], tally["retraining"]
     few = min(max(config.signals.images if signals.forward else 0, hyper.recipe.reestimate), len(problem.train))
     both = config.retrain.include_validation
     tuned = len(splits.train) + (len(splits.validation) if both else 0)

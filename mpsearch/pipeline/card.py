@@ -186,7 +186,7 @@ def _precision(experiment: Experiment, summary: Summary, parts: Parts, method: s
 
 def _resources(experiment: Experiment, summary: Summary, hyper: Hyperparameters, tally: Tally, data: Data, *, trained: bool) -> Resources:
     config, device = experiment.config, experiment.problem.device
-    spent = [tally[name] for name in ("calibration", "signals", "study", "retraining")]
+    spent = [tally[name] for name in ("calibration", "signals", "supernet", "study", "retraining")]
     cuda = device.type == "cuda"
     tuned = [f"{method}.{name}" for method in config.methods for name in config.hyperparameters(method).ranges]
     images = max(entry["images"] for use, entry in data.use.items() if use in ("calibration", "search", "fine-tune"))
@@ -201,7 +201,11 @@ def _resources(experiment: Experiment, summary: Summary, hyper: Hyperparameters,
         seconds=dict(summary.seconds),
         gpu_hours=sum(summary.seconds.values()) / 3600 if cuda else na("no GPU"),
         passes=tally.to_dict(),
-        epochs={"retraining": config.retrain.epochs if trained else 0, **{f"rung {r.name}": r.epochs for r in config.search.rungs}},
+        epochs={
+            "retraining": config.retrain.epochs if trained else 0,
+            **({"supernet": config.search.supernet.epochs} if config.search.evaluate == "supernet" else {}),
+            **{f"rung {r.name}": r.epochs for r in config.search.climbed},
+        },
         peak_memory_bytes=torch.cuda.max_memory_allocated(device) if cuda else _resident_bytes(),
         hyperparameters_tuned=[*tuned, *(f"recipe.{name}" for name in config.recipe.hyperparameters.ranges)],
     )

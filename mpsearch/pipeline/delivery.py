@@ -120,8 +120,9 @@ def summarise(
 def _skipped(config: StudyConfig, uniform: Record | None) -> tuple[str, ...]:
     """What a smaller run left out, one sentence each."""
     said: list[str] = []
-    if not any(rung.epochs for rung in config.search.rungs):
-        said.append("No trial was trained: allocations were compared after calibration only.")
+    if not any(rung.epochs for rung in config.search.climbed):
+        how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
+        said.append(f"No trial was trained: allocations were compared {how}.")
     if uniform is None and config.retrain.uniform:
         said.append("No uniform allocation fits the budget, so there is none to compare with.")
     if not config.retrain.uniform:

@@ -16,11 +16,11 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
-from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.propose import Proposer
 from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
-from mpsearch.experiment import Experiment, build_experiment, hyperparameters_of, search_settings
+from mpsearch.engine.supernet import SupernetEvaluator
+from mpsearch.experiment import Experiment, build_evaluator, build_experiment, hyperparameters_of, search_settings
 from mpsearch.export.packed import read_artifact
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
@@ -71,15 +71,21 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
 
 def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
     """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+    if allocation is not None:  # nothing is searched, so no weights are trained to be shared
+        experiment = replace(experiment, config=_without_supernet(experiment.config))
     problem, config = experiment.problem, experiment.config
     clock = Clock(directory)
     settings = search_settings(config)
-    evaluator = Evaluator(problem, Compiler(config.compile, problem.device, _steps_to_come(experiment)))
+    compiler = Compiler(config.compile, problem.device, _steps_to_come(experiment))
+    evaluator = build_evaluator(experiment, compiler, directory, progress)
     tables: tuple[Table, ...] = ()
     trials: list[Record] = []
     if allocation is None:
         with clock("signals"):
             tables = _signals(experiment, directory / "tables.json", progress)
+        if isinstance(evaluator, SupernetEvaluator):
+            with clock("supernet"):
+                evaluator.prepare()
         with clock("study"):
             trials = run_trials(
                 problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
@@ -114,6 +120,11 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     for leftover in directory.glob("*.checkpoint"):
         leftover.unlink()
     return summary
+
+
+def _without_supernet(config: StudyConfig) -> StudyConfig:
+    search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
+    return config.model_copy(update={"search": search})
 
 
 def _with_card(
@@ -221,7 +232,7 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
 def _steps_to_come(experiment: Experiment) -> int:
     """Training steps of the whole run, by estimate: half the trials enter the first training rung."""
     config = experiment.config
-    trained = sum(rung.epochs for rung in config.search.rungs)
+    trained = sum(rung.epochs for rung in config.search.climbed)
     epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
     return int(epochs * experiment.splits.train.steps(config.recipe.build().batch_size))
 

@@ -36,6 +36,7 @@ RUNGS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         # rung → (colour, Plotly symbol, what it is called in a legend)
         "ptq": ("#a3b1c2", "circle", "no training (PTQ)"),
+        "supernet": ("#a3b1c2", "circle", "shared weights"),
         "short": ("#5b93c9", "square", "short QAT"),
         "long": ("#1b4f8f", "triangle-up", "longer QAT"),
         "full": (ACCENT, "star", "full QAT"),

@@ -19,6 +19,7 @@ from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.inputs import batch_size, call, to_device
 from mpsearch.network.network import Network
 from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.distill import distilled
 from mpsearch.training.precision import autocast
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
@@ -36,7 +37,7 @@ class Hooks:
     """What the caller wants done along the way; every default does nothing.
 
     Args:
-        objective: the step between forward and backward → what is minimised.
+        objective: the step between forward and backward → what is minimised; gradients it leaves are added to.
         before_step: progress in [0, 1] → changes to gradients, after backward.
         after_step: progress → projections after each optimizer step.
         after_epoch: progress → called at each epoch's end, before BatchNorm is re-estimated.
@@ -117,6 +118,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _schedule(progress, recipe)
             inputs, targets = to_device(inputs, device, channels_last=True), targets.to(device)
+            optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.precision, device):
                 outputs = forward(inputs)
                 loss = _loss(task, outputs, targets, teacher, inputs, recipe)
@@ -131,7 +133,6 @@ def train(
                     progress=progress,
                 )
             )
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             count(backward=batch_size(inputs))
             with torch.no_grad():
@@ -204,9 +205,7 @@ def _loss(task: Task, outputs: Tensor, targets: Tensor, teacher: nn.Module | Non
         return task.loss(outputs, targets)
     with torch.no_grad():
         reference = call(teacher, inputs)
-    t = recipe.temperature
-    distilled = t * t * task.divergence(reference.float() / t, outputs.float() / t).mean()
-    return distilled if recipe.distill == 1 else (1 - recipe.distill) * task.loss(outputs, targets) + recipe.distill * distilled
+    return distilled(task.loss, task.divergence, outputs, targets, reference, recipe)
 
 
 def _skip(batches: Iterable[Any], count: int) -> Iterator[Any]:

@@ -74,6 +74,7 @@ BAD = [
     (["study", "--methods", "nope"], "unknown method 'nope'; known: "),
     (["study", "--signals", "nope"], "unknown signal 'nope'; known: "),
     (["study", "--effort", "fast"], "there is no effort 'fast'"),
+    (["study", "--evaluate", "guess"], "'guess' is not one of 'ptq', 'qat', 'supernet'"),
     (["study", "--trials", "0"], "command line: search.trials: should be greater than or equal to 1, not 0"),
     (["study", "--trials", "many"], "'many' is not a valid integer"),
     (["study", "--images", "0"], "signals.images: should be greater"),

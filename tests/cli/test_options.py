@@ -16,6 +16,7 @@ from mpsearch.core.errors import BudgetError, ConfigError
         ({}, {}),
         ({"trials": None, "seed": 0}, {"seed": 0}),
         ({"trials": 3, "epochs": 0, "images": 64}, {"search.trials": 3, "retrain.epochs": 0, "signals.images": 64}),
+        ({"evaluate": "supernet"}, {"search.evaluate": "supernet"}),
         ({"budgets": ("2MB", "5ms")}, {"budgets": ["2MB", "5ms"]}),
         ({"budgets": ()}, {}),
         ({"methods": "lsq, ste", "signals": "fisher"}, {"methods": ["lsq", "ste"], "signals.names": ["fisher"]}),

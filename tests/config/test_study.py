@@ -48,6 +48,22 @@ def test_flags_win_over_the_effort() -> None:
     assert [rung.epochs for rung in study.search.rungs] == [0], "quick trains no trial"
 
 
+@pytest.mark.parametrize(
+    ("evaluate", "rungs", "climbed"),
+    [
+        ("qat", {"ptq": 0, "short": 2}, {"ptq": 0, "short": 2}),
+        ("ptq", {"ptq": 0, "short": 2}, {"ptq": 0}),
+        ("ptq", {"short": 2}, {"ptq": 0}),
+        ("supernet", {"ptq": 0, "short": 2, "long": 3}, {"supernet": 0, "short": 2, "long": 3}),
+        ("supernet", {"ptq": 0}, {"supernet": 0}),
+    ],
+)
+def test_what_trials_are_scored_by(evaluate: str, rungs: dict[str, int], climbed: dict[str, int]) -> None:
+    stated = [{"name": name, "epochs": epochs} for name, epochs in rungs.items()]
+    search = load_study(DEFAULT, {"search.evaluate": evaluate, "search.rungs": stated}).search
+    assert {rung.name: rung.epochs for rung in search.climbed} == climbed
+
+
 def test_recipe_ranges_are_searched_and_built() -> None:
     study = load_study(DEFAULT, {"recipe.lr": {"low": 0.001, "high": 0.1, "log": True}, "recipe.batch_size": 32})
     assert study.recipe.hyperparameters.ranges == {"lr": Range(low=0.001, high=0.1, log=True)}
@@ -140,6 +156,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"search.rungs": [{"name": "a", "epohs": 1}]}, r"search\.rungs\.0\.epohs: unknown key; did you mean 'epochs'"),
     ({"search.rungs": [{"name": "a", "epochs": 1}, {"name": "a", "epochs": 2}]}, r"search\.rungs: rungs need different names"),
     ({"search.rungs": [{"name": "a", "epochs": 1, "keep": 0}]}, r"search\.rungs\.0\.keep: should be greater than 0"),
+    ({"search.rungs": [{"name": "supernet", "epochs": 1}]}, r"search\.rungs: 'supernet' is the name of the score by shared weights"),
+    ({"search.rungs": [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 0}]}, r"search\.rungs: a rung of 0 epochs .*put it first"),
+    ({"search.evaluate": "guess"}, r"search\.evaluate: should be 'ptq', 'qat' or 'supernet', not 'guess'"),
+    ({"search.supernet.epochs": 0}, r"search\.supernet\.epochs: should be greater than or equal to 1"),
+    ({"search.supernet.images": 0}, r"search\.supernet\.images: should be greater than or equal to 1"),
     ({"search.sweep": [1.0, -1.0]}, r"search\.sweep\.1: should be greater than 0"),
     ({"signals.names": []}, r"signals\.names: .*at least 1"),
     ({"methods": {}}, "methods: .*at least 1"),

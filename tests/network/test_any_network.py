@@ -20,7 +20,7 @@ from mpsearch.export.packed import Blueprint, file_overhead, read_artifact, writ
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, install
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import call
+from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from tests.networks import NETWORKS, trained_statistics
@@ -180,3 +180,17 @@ def test_nothing_to_quantize_is_said() -> None:
 def test_failing_forward_is_said() -> None:
     with pytest.raises(ModelError, match="forward pass failed on a batch"):
         trace(torch.nn.Linear(3, 2), torch.randn(2, 5))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_layouts_change_under_every_kind_of_network(name: str) -> None:
+    make, inputs = NETWORKS[name]
+    model, x = trained_statistics(make()), inputs()
+    parameters = list(model.parameters())
+    before = call(model, x)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        assert lay_out(model, layout) is model
+        assert all(p.is_contiguous(memory_format=layout) for p in model.parameters() if p.dim() == 4)
+        torch.testing.assert_close(call(model, x), before)
+    assert all(now is old for now, old in zip(model.parameters(), parameters, strict=True))

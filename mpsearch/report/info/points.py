@@ -14,7 +14,7 @@ from mpsearch.core.record import Record, Score
 
 __all__ = ["Point", "bits_lines", "close_up", "final_score", "higher_is_better", "point", "rung_order", "uniform_text"]
 
-_KNOWN_RUNGS = ("ptq", "short", "long", "full")
+_KNOWN_RUNGS = ("ptq", "supernet", "short", "long", "full")
 _ZOOM_FROM = 2.5
 _LINE_WIDTH = 64
 _MOST_LINES = 14

@@ -15,7 +15,8 @@ from mpsearch.core.table import Table
 
 __all__ = ["SignalInfo", "SignalPair", "signal_infos", "spearman"]
 
-_RUNG = "ptq"
+_UNTRAINED = ("ptq", "supernet")
+"""Rungs that train no trial by itself."""
 _LOG_FROM = 20.0
 _FEWEST = 3
 
@@ -110,11 +111,12 @@ def _signal(table: Table, trials: Sequence[Record], float_loss: float | None) ->
 
 
 def _pair(table: Table, record: Record) -> SignalPair | None:
-    if _RUNG not in record.scores:
+    rung = next((rung for rung in _UNTRAINED if rung in record.scores), None)
+    if rung is None:
         return None
     if not all(record.allocation.get(layer) in table.choices for layer in table.layers):
         return None
-    predicted, measured = table.total(record.allocation), record.scores[_RUNG].loss
+    predicted, measured = table.total(record.allocation), record.scores[rung].loss
     if not (math.isfinite(predicted) and math.isfinite(measured)):
         return None
     return SignalPair(number=record.number, origin=record.origin, predicted=predicted, measured=measured)

@@ -1,0 +1,132 @@
+"""Quantizers that keep a learned step for every bit width, so that one set of weights serves all allocations.
+
+Yu, Li, Shi, Huang, Hua: Any-Precision Deep Neural Networks, AAAI 2021, arXiv 1911.07346. A learned range for each bit width as in Jin,
+Yang, Liao: AdaBits, CVPR 2020, arXiv 1912.09666, section 3 (clipping levels there, steps here), with LSQ's gradients (see
+`mpsearch.quant.affine`). Not a method to retrain a winner with, so it is not registered: `mpsearch.training.supernet` trains it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.methods.base import Method
+from mpsearch.network.network import Network
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.scaled_gradient import scale_gradient
+
+__all__ = ["AnyPrecision", "AnyStepActivation", "AnyStepWeight"]
+
+_SMALLEST = 1e-8
+
+
+class AnyStepWeight(WeightQuantizer):
+    """One learned step an output channel and bit width.
+
+    Args:
+        rows: layout of the weight.
+        widths: bit widths that get steps.
+    """
+
+    def __init__(self, rows: Rows, widths: tuple[int, ...]) -> None:
+        super().__init__(rows)
+        _add_steps(self, widths, (rows.channels,))
+        self._kept: dict[int, Tensor] | None = None
+        self._kept_as = torch.float32
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """Take calibrated steps for the bit width that was just set."""
+        _step_of(self).data.copy_(steps)
+
+    def steps(self, weight: Tensor) -> Tensor:
+        """Those of the bit width in force, `[C]`."""
+        step = _step_of(self)
+        top = max(self.grid.hi + self.grid.offset, 1)
+        return scale_gradient(step, step.new_tensor(1 / math.sqrt(weight.shape[1] * top)))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Weight → the same, quantized; out of memory once `keep` was called."""
+        if self._kept is None:
+            return super().forward(weight)
+        if self.bits not in self._kept:
+            with torch.no_grad():
+                self._kept[self.bits] = super().forward(weight.detach()).to(self._kept_as)
+        return self._kept[self.bits]
+
+    def keep(self, dtype: torch.dtype = torch.float32) -> None:
+        """From now on remember the quantized weight of each bit width, in `dtype`: for a network that is no longer trained."""
+        self._kept, self._kept_as = {}, dtype
+
+
+class AnyStepActivation(ActQuantizer):
+    """One learned step a bit width.
+
+    Args:
+        widths: bit widths that get a step.
+    """
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        _add_steps(self, widths, ())
+        self._elements = 1
+
+    def begin(self, step: Tensor) -> None:
+        """Take the calibrated step for the bit width that was just set."""
+        _step_of(self).data.copy_(step)
+
+    def step_value(self) -> Tensor:
+        """That of the bit width in force, `[]`."""
+        step = _step_of(self)
+        return scale_gradient(step, step.new_tensor(1 / math.sqrt(self._elements * max(self.grid.hi, 1))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation → the same, quantized; the elements of one sample are LSQ's n."""
+        self._elements = max(x[0].numel(), 1) if x.dim() else 1
+        return super().forward(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyPrecision(Method):
+    """Shared weights with steps for every bit width (arXiv 1911.07346, 1912.09666).
+
+    Args:
+        weight_widths: weight bit widths below float that any menu has.
+        act_widths: activation bit widths below float that any menu has.
+    """
+
+    paper: ClassVar[str] = "Yu et al., Any-Precision Deep Neural Networks, AAAI 2021, arXiv 1911.07346"
+    description: ClassVar[str] = "shared weights with steps for every bit width"
+    compilable: ClassVar[bool] = False
+
+    weight_widths: tuple[int, ...]
+    act_widths: tuple[int, ...] = ()
+
+    def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
+        """Steps by output channel and bit width."""
+        return AnyStepWeight(rows, self.weight_widths)
+
+    def act_quantizer(self) -> ActQuantizer:
+        """A step by bit width."""
+        return AnyStepActivation(self.act_widths)
+
+    def after_step(self, network: Network, progress: float) -> None:
+        """Steps stay positive."""
+        for parameter in network.quantizer_parameters():
+            parameter.clamp_(min=_SMALLEST)
+
+
+def _add_steps(quantizer: nn.Module, widths: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    # A parameter each, not one of shape [widths, C]: those that took no part in a step have no gradient and stay where they are.
+    for bits in widths:
+        quantizer.register_parameter(f"step{bits}", nn.Parameter(torch.ones(shape)))
+
+
+def _step_of(quantizer: WeightQuantizer | ActQuantizer) -> nn.Parameter:
+    assert quantizer.bits != FLOAT_BITS, "a float tensor has no step"
+    return cast(nn.Parameter, getattr(quantizer, f"step{quantizer.bits}"))

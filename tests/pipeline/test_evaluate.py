@@ -1,0 +1,65 @@
+"""`--evaluate`: what trials are scored by, from the settings to the finished run, killed in between or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import mpsearch
+from mpsearch.core.errors import ConfigError
+from mpsearch.training import supernet
+from mpsearch.training.recipe import Recipe
+
+RECIPE = Recipe(optimizer="adamw", lr=2e-3, scale_lr=0.1, batch_size=32, distill=0.5, reestimate=96, precision="float32")
+
+
+def searched(run_dir: Path, **options: Any) -> mpsearch.Result:
+    torch.manual_seed(0)
+    x = torch.randn(240, 6)
+    y = (x[:, :3].sum(1) > x[:, 3:].sum(1)).long()
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 2))
+    train, validation = TensorDataset(x[:160], y[:160]), TensorDataset(x[160:], y[160:])
+    fixed = {"signals": ["fisher"], "images": 64, "epochs": 1, "trials": 5, "recipe": RECIPE, "progress": False}
+    return mpsearch.search(model, train, validation, budget="3bit", run_dir=run_dir, **{**fixed, **options})
+
+
+def test_a_killed_supernet_study_ends_as_if_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = searched(tmp_path / "whole", evaluate="supernet")
+    assert all(next(iter(trial.scores)) == "supernet" for trial in whole.summary.trials)
+    assert any(trial.rung == "short" for trial in whole.summary.trials)
+    assert whole.summary.seconds["supernet"] > 0
+    assert "rung supernet" in (tmp_path / "whole" / "card.md").read_text()
+
+    draw, draws = supernet.Sandwich.draw, iter(range(12))
+
+    def killed(self: Any) -> Any:
+        if next(draws, None) is None:
+            raise KeyboardInterrupt
+        return draw(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(supernet.Sandwich, "draw", killed)
+        with pytest.raises(KeyboardInterrupt):
+            searched(tmp_path / "killed", evaluate="supernet")
+    assert (tmp_path / "killed" / "supernet.checkpoint").exists()
+    resumed = searched(tmp_path / "killed", evaluate="supernet")
+    assert resumed.path.read_bytes() == whole.path.read_bytes()
+    assert [trial.scores for trial in resumed.summary.trials] == [trial.scores for trial in whole.summary.trials]
+    assert not list((tmp_path / "killed").glob("*.checkpoint"))
+
+
+def test_ptq_trains_no_trial(tmp_path: Path) -> None:
+    result = searched(tmp_path, evaluate="ptq", effort="thorough")
+    assert {trial.rung for trial in result.summary.trials} == {"ptq"}
+    assert any("after calibration only" in said for said in result.summary.skipped)
+
+
+def test_anything_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"search\.evaluate: should be 'ptq', 'qat' or 'supernet', not 'guess'"):
+        searched(tmp_path / "never", evaluate="guess")
+    assert not (tmp_path / "never").exists()
