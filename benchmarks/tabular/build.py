@@ -1,6 +1,7 @@
 """Build a table of every allocation: `python -m benchmarks.tabular.build NAME [--data SOURCE:DIR] [--weights FILE]`.
 
-Interrupted or out of `--minutes`, the same command goes on where it stopped. What it writes is `benchmarks/tabular/NAME.npz`.
+Scored without training, or by a supernet (`--weights-from supernet`, trained first). Interrupted or out of `--minutes`, the same command
+goes on where it stopped. What it writes is `benchmarks/tabular/NAME.npz` or `NAME-supernet.npz`.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.progress import Silent
 from mpsearch.data import cache_directory
-from mpsearch.experiment import Experiment, build_experiment, search_settings
+from mpsearch.engine.supernet import SupernetEvaluator
+from mpsearch.experiment import Experiment, build_evaluator, build_experiment, search_settings
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.evaluate import evaluate
 
 _DEPTH = 3
 """Groups that all leaves of a stored piece share."""
 
 
-def study(name: str, data: str | None, weights: str | None) -> StudyConfig:
+def study(name: str, data: str | None, weights: str | None, weights_from: str = "float") -> StudyConfig:
     """The study beside this file, with the data and weights at hand."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"search.evaluate": "supernet" if weights_from == "supernet" else "ptq"}
     if data is not None:
         changes["data.path"] = data.partition(":")[2]
     if weights is not None:
@@ -68,7 +72,16 @@ def _stored(file: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float], list[float]]]) -> Truth:
+def tree_of(experiment: Experiment, folder: Path) -> Tree:
+    """Of the float weights, or of shared ones, which are trained or read first."""
+    default = search_settings(experiment.config).default
+    evaluator = build_evaluator(experiment, Compiler("off", experiment.problem.device, 0), folder, Silent())
+    if isinstance(evaluator, SupernetEvaluator):
+        return Tree.shared(experiment.problem, evaluator.prepare())
+    return Tree.untrained(experiment.problem, default.method, default.recipe)
+
+
+def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float], list[float]]], images: int) -> Truth:
     """The table with all that a search may know of it."""
     problem = experiment.problem
     menus = [problem.space.menus[group[0]] for group in problem.space.groups]
@@ -85,17 +98,10 @@ def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float
             "network": experiment.config.model.factory,
             "data": experiment.config.data.source,
             "validation images": len(problem.validation),
-            "images for BatchNorm": min(int(search_settings(experiment.config).default.recipe.reestimate), len(problem.train)),
-            "float loss": _float_loss(experiment),
+            "images for BatchNorm": images,
+            "float loss": evaluate(problem.model, problem.validation, problem.task, device=problem.device).loss,
         },
     )
-
-
-def _float_loss(experiment: Experiment) -> float:
-    from mpsearch.training.evaluate import evaluate
-
-    problem = experiment.problem
-    return evaluate(problem.model, problem.validation, problem.task, device=problem.device).loss
 
 
 def main() -> None:
@@ -104,21 +110,21 @@ def main() -> None:
     parser.add_argument("name", help="a study beside this file, without .yaml")
     parser.add_argument("--data", help="such as imagefolder:DIR")
     parser.add_argument("--weights", help="float weights")
+    parser.add_argument("--weights-from", choices=("float", "supernet"), default="float", help="what is scored")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     torch.set_num_threads(arguments.threads)
-    config = study(arguments.name, arguments.data, arguments.weights)
+    config = study(arguments.name, arguments.data, arguments.weights, arguments.weights_from)
     experiment = build_experiment(config, Silent())
-    settings = search_settings(config)
-    folder = cache_directory() / "tabular"
+    name = arguments.name + ("-supernet" if arguments.weights_from == "supernet" else "")
+    folder = cache_directory() / "tabular" / f"{name}-{config.fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
-    tree = Tree(experiment.problem, settings.default.method, settings.default.recipe)
-    found = pieces(tree, folder / f"{arguments.name}-{config.fingerprint()}.jsonl", deadline)
-    file = file_of(arguments.name)
-    truth(experiment, arguments.name, found).save(file)
-    print(f"{file.name}: {file.stat().st_size:,} bytes")
+    tree = tree_of(experiment, folder)
+    found = pieces(tree, folder / "pieces.jsonl", deadline)
+    truth(experiment, name, found, tree.images).save(file_of(name))
+    print(f"{file_of(name).name}: {file_of(name).stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from mpsearch.core.space import Space
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
 from mpsearch.engine.problem import Evaluator, Problem
+from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.methods.lapq import Lapq
 from mpsearch.methods.lsq import Lsq
 from mpsearch.models.resnet_cifar import resnet_cifar
@@ -23,6 +25,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
+from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.training.task import Task
 
 RECIPE = Recipe(reestimate=24, precision="float32")
@@ -62,9 +65,15 @@ def problem(ties: tuple[tuple[str, ...], ...] = TIES) -> Problem:
     )
 
 
+def allocation(asked: Problem, picks: tuple[int, ...]) -> Allocation:
+    space = asked.space
+    bits = {space.names[index]: space.menus[index][picks[g]] for g, group in enumerate(space.groups) for index in group}
+    return Allocation({name: bits[name] for name in space.names})
+
+
 def test_leaves_are_what_a_trial_scores() -> None:
     asked, method = problem(), Lsq(grid="half")
-    tree = Tree(asked, method, RECIPE)
+    tree = Tree.untrained(asked, method, RECIPE)
     evaluator = Evaluator(asked, Compiler("off", asked.device, 0))
     found = list(tree.scores(tree.prefixes(1)))
     assert [prefix for prefix, _, _ in found] == [(0,), (1,)]
@@ -72,15 +81,26 @@ def test_leaves_are_what_a_trial_scores() -> None:
     errors = [error for _, _, under in found for error in under]
     assert len(set(losses)) == 8
     for picks, loss, error in zip(itertools.product(range(2), repeat=3), losses, errors, strict=True):
-        bits = {asked.space.names[index]: tree.menus[g][picks[g]] for g, group in enumerate(asked.space.groups) for index in group}
-        network = evaluator.begin(Allocation({name: bits[name] for name in asked.space.names}), method)
+        network = evaluator.begin(allocation(asked, picks), method)
         score = evaluator.ptq(network, method, RECIPE)
         assert loss == pytest.approx(score.loss, rel=1e-5)
         assert error == pytest.approx(score.error)
 
 
+def test_leaves_of_a_supernet_are_its_scores() -> None:
+    asked = problem()
+    recipe = SupernetRecipe(recipe=replace(RECIPE, epochs=1, batch_size=16), images=24)
+    evaluator = SupernetEvaluator(asked, Compiler("off", asked.device, 0), recipe, Lsq(grid="half"))
+    supernet = evaluator.prepare()
+    tree = Tree.shared(asked, supernet)
+    losses = [loss for _, under, _ in tree.scores(tree.prefixes(2)) for loss in under]
+    for picks, loss in zip(itertools.product(range(2), repeat=3), losses, strict=True):
+        wanted = supernet.score(allocation(asked, picks), asked.validation, asked.task, device=asked.device)
+        assert loss == pytest.approx(wanted.loss, rel=1e-5)
+
+
 def test_order_and_depth_of_prefixes_change_nothing() -> None:
-    tree = Tree(problem(), Lsq(grid="half"), RECIPE)
+    tree = Tree.untrained(problem(), Lsq(grid="half"), RECIPE)
     deep = {prefix: losses for prefix, losses, _ in tree.scores(tree.prefixes(2)[::-1])}
     shallow = {prefix: losses for prefix, losses, _ in tree.scores(tree.prefixes(1))}
     for first in range(2):
@@ -106,9 +126,9 @@ def test_stages_in_a_row_are_the_network() -> None:
 )
 def test_groups_that_are_no_runs_of_blocks_are_refused(ties: tuple[tuple[str, ...], ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        Tree(problem(ties), Lsq(grid="half"), RECIPE)
+        Tree.untrained(problem(ties), Lsq(grid="half"), RECIPE)
 
 
 def test_methods_that_calibrate_the_whole_network_are_refused() -> None:
     with pytest.raises(ValueError, match="calibrates"):
-        Tree(problem(), Lapq(), RECIPE)
+        Tree.untrained(problem(), Lapq(), RECIPE)
