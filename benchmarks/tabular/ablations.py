@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tabular.compare import Run, compete, read_runs
+from benchmarks.tabular.compare import compete
 from benchmarks.tabular.contest import Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.report import curves
+from benchmarks.tabular.runs import Run, read_runs
 from benchmarks.tabular.truth import names
 from mpsearch.data import cache_directory
 

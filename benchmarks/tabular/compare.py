@@ -10,7 +10,6 @@ import json
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.tabular.contest import BUDGETS, Contest, Entry, play
@@ -18,36 +17,13 @@ from benchmarks.tabular.ours import OURS, OURS_SWEPT
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import FRONT_RIVALS, RIVALS
+from benchmarks.tabular.runs import Run, add_run, read_runs
 from benchmarks.tabular.truth import Truth, file_of, names
 from mpsearch.data import cache_directory
 
-__all__ = ["Run", "compete", "read_runs"]
+__all__ = ["compete"]
 
 SEEDS = 20
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run: flat table positions of its trials, −1 where nothing was found, and the processor seconds it took."""
-
-    network: str
-    budget: str
-    entry: str
-    seed: int
-    trials: tuple[int, ...]
-    seconds: float
-
-
-def read_runs(file: Path) -> list[Run]:
-    """Whole lines of a file that `compete` writes; a line cut short by a kill is dropped."""
-    runs = []
-    for line in file.read_text().splitlines() if file.exists() else ():
-        try:
-            stored = json.loads(line)
-        except ValueError:
-            continue
-        runs.append(Run(**{**stored, "trials": tuple(stored["trials"])}))
-    return runs
 
 
 def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file: Path, deadline: float = math.inf) -> bool:
@@ -56,7 +32,6 @@ def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file:
     done = {(run.network, run.budget, run.entry, run.seed) for run in read_runs(file)}
     truths = {name: Truth.load(file_of(name)) for name in networks}
     contests = {(name, budget): Contest.of(truth, budget) for name, truth in truths.items() for budget in BUDGETS}
-    file.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(seeds):
         for (network, budget), contest in contests.items():
             for entry in entries:
@@ -67,19 +42,8 @@ def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file:
                 began = time.process_time()
                 trials = play(contest, entry, seed)
                 run = Run(network, budget, entry.name, seed, tuple(trials), round(time.process_time() - began, 3))
-                with file.open("a") as stream:
-                    stream.write("\n" * _broken(file) + json.dumps(run.__dict__) + "\n")
+                add_run(file, run)
     return True
-
-
-def _broken(file: Path) -> bool:
-    """Whether the last line was cut short."""
-    with file.open("rb") as stream:
-        stream.seek(0, 2)
-        if stream.tell() == 0:
-            return False
-        stream.seek(-1, 2)
-        return stream.read(1) != b"\n"
 
 
 def main() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tabular.contest import BUDGETS, TRIALS, Contest
+from benchmarks.tabular.runs import Run
 from benchmarks.tabular.scores import hypervolume, regret
 from benchmarks.tabular.truth import Truth, file_of
 
@@ -24,20 +25,9 @@ _ONCE = ("MILP", "greedy")
 Floats = NDArray[np.float64]
 
 
-class RunLike(Protocol):
-    """What is read of a run."""
-
-    network: str
-    budget: str
-    entry: str
-    seed: int
-    trials: tuple[int, ...]
-    seconds: float
-
-
-def curves(runs: Sequence[RunLike]) -> dict[tuple[str, str], dict[str, dict[str, Floats]]]:
+def curves(runs: Sequence[Run]) -> dict[tuple[str, str], dict[str, dict[str, Floats]]]:
     """(network, budget) → entry → `regret [S, TRIALS]` (ln loss above the optimum), `volume [S, counts]`, `seconds [S]`."""
-    grouped: dict[tuple[str, str], dict[str, list[RunLike]]] = defaultdict(lambda: defaultdict(list))
+    grouped: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         grouped[run.network, run.budget][run.entry].append(run)
     truths = {network: Truth.load(file_of(network)) for network in {run.network for run in runs}}
@@ -55,7 +45,7 @@ def curves(runs: Sequence[RunLike]) -> dict[tuple[str, str], dict[str, dict[str,
     return found
 
 
-def tables(runs: Sequence[RunLike]) -> tuple[str, dict[str, Any]]:
+def tables(runs: Sequence[Run]) -> tuple[str, dict[str, Any]]:
     """Markdown, and the same numbers to keep: quartiles of regret at every count, hits, hypervolume."""
     found = curves(runs)
     parts, kept = [], {}

@@ -38,7 +38,9 @@ class Stage(nn.Module):
             x = F.relu(self.get_submodule("bn1")(self.get_submodule("conv1")(x)))
         for path in self.blocks:
             x = self.get_submodule(path)(x)
-        return self.get_submodule("fc")(x.mean((2, 3))) if self.head else x  # type: ignore[no-any-return]
+        if self.head:
+            x = self.get_submodule("fc")(x.mean((2, 3)))
+        return x
 
 
 def cut(model: CifarResNet, space: ResolvedSpace) -> list[Stage]:
@@ -47,7 +49,8 @@ def cut(model: CifarResNet, space: ResolvedSpace) -> list[Stage]:
     Raises:
         ValueError: groups that are no runs of whole blocks in forward order.
     """
-    blocks = [f"{stage}.{index}" for stage in ("layer1", "layer2", "layer3") for index in range(len(model.get_submodule(stage)))]  # type: ignore[arg-type]
+    stages = {"layer1": model.layer1, "layer2": model.layer2, "layer3": model.layer3}
+    blocks = [f"{name}.{index}" for name, stage in stages.items() for index in range(len(stage))]
     pieces = [_STEM[0], *blocks, _HEAD[0]]
     owner: dict[str, int] = {}
     for number, group in enumerate(space.groups):

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.tabular.compare import compete, read_runs
+from benchmarks.tabular.compare import compete
 from benchmarks.tabular.contest import BUDGETS, REDRAWS, Contest, Entry, play
 from benchmarks.tabular.ours import OURS
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import RIVALS
+from benchmarks.tabular.runs import read_runs
 from benchmarks.tabular.scores import hypervolume, regret
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
 from mpsearch.core.layer import Layer
