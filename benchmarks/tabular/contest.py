@@ -83,16 +83,21 @@ class Entry:
         start: (contest, seed) → a run.
         seeded: whether the seed changes anything.
         trials: how far it is followed.
+        front: whether it is after loss and bytes together: then it goes on when the best loss is found.
     """
 
     name: str
     start: Callable[[Contest, int], Contestant]
     seeded: bool = True
     trials: int = TRIALS
+    front: bool = False
 
 
 def play(contest: Contest, entry: Entry, seed: int) -> list[int]:
-    """Flat table positions of the trials in order; −1 is a trial in which nothing was found. Shorter where a search had no more to say."""
+    """Flat table positions of the trials in order; −1 is a trial in which nothing was found.
+
+    Shorter where a search had no more to say, or has found the optimum.
+    """
     contestant = entry.start(contest, seed)
     truth = contest.truth
     trials: list[int] = []
@@ -108,6 +113,8 @@ def play(contest: Contest, entry: Entry, seed: int) -> list[int]:
         if new:
             known.add(picks)
             trials.append(int(np.ravel_multi_index(picks, truth.loss.shape)))
+            if truth.loss[picks] <= contest.optimum and not entry.front:
+                break
         elif (redraws := redraws + 1) > REDRAWS:
             trials.append(-1)
         else:

@@ -53,5 +53,5 @@ class Ours:
 
 
 OURS = Entry(name="mpsearch", start=lambda contest, seed: Ours(contest, seed))
-OURS_SWEPT = Entry(name="front: mpsearch", start=lambda contest, seed: Ours(contest, seed, sweep=(1.0, 0.9, 0.8, 0.7)))
+OURS_SWEPT = Entry(name="front: mpsearch", start=lambda contest, seed: Ours(contest, seed, sweep=(1.0, 0.9, 0.8, 0.7)), front=True)
 """Sweeps budgets up to the asked one; for hypervolume alone."""

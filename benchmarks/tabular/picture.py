@@ -60,7 +60,7 @@ def _panel(title: str, entries: Mapping[str, Any], *, labelled: bool) -> str:
         parts.append(f'<text x="{_x(count):.1f}" y="{_PANEL_H + 16}" text-anchor="middle">{count}</text>')
     for name, colour in reversed(_COLOURS.items()):
         if name not in entries:
-            continue
+            continue  # searches for a front are in the table alone
         low, median, high = entries[name]["regret"]
         if name == "mpsearch":
             band = [*_points(low), *reversed(_points(high))]

@@ -21,12 +21,13 @@ COUNTS = (1, 3, 5, 10, 20, 30, 50, 100)
 _FOUND = 1e-9
 _US = "mpsearch"
 _ONCE = ("MILP", "greedy")
+_NONE = np.empty((0, len(COUNTS)))
 
 Floats = NDArray[np.float64]
 
 
 def curves(runs: Sequence[Run]) -> dict[tuple[str, str], dict[str, dict[str, Floats]]]:
-    """(network, budget) → entry → `regret [S, TRIALS]` (ln loss above the optimum), `volume [S, counts]`, `seconds [S]`."""
+    """(network, budget) → entry → `regret [S, TRIALS]`, `volume [S, counts]` of searches for a front, `seconds [S]`."""
     grouped: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         grouped[run.network, run.budget][run.entry].append(run)
@@ -37,7 +38,7 @@ def curves(runs: Sequence[Run]) -> dict[tuple[str, str], dict[str, dict[str, Flo
         found[network, budget] = {
             name: {
                 "regret": np.array([regret(contest, run.trials, TRIALS) for run in members]),
-                "volume": np.array([hypervolume(contest, run.trials, COUNTS) for run in members]),
+                "volume": np.array([hypervolume(contest, run.trials, COUNTS) for run in members]) if name.startswith("front:") else _NONE,
                 "seconds": np.array([run.seconds for run in members]),
             }
             for name, members in entries.items()
@@ -52,7 +53,7 @@ def tables(runs: Sequence[Run]) -> tuple[str, dict[str, Any]]:
     for (network, budget), entries in found.items():
         parts.append(f"\n**{network}, {budget}**: regret (ln of loss over the best loss within the budget), median over seeds\n")
         parts.append(_regrets(entries))
-        kept[f"{network}, {budget}"] = {name: _kept(of) for name, of in entries.items() if not name.startswith("front:")}
+        kept[f"{network}, {budget}"] = {name: _kept(of) for name, of in entries.items()}
     parts.append("\n**Hypervolume**, share of the whole table's, median over seeds, networks and budgets\n")
     parts.append(_volumes(found))
     parts.append("\n**Bars**\n")
@@ -79,7 +80,8 @@ def _volumes(found: Mapping[tuple[str, str], Mapping[str, Mapping[str, Floats]]]
     pooled: dict[str, list[Floats]] = defaultdict(list)
     for entries in found.values():
         for name, of in entries.items():
-            pooled[name].append(of["volume"])
+            if name.startswith("front:"):
+                pooled[name.removeprefix("front: ")].append(of["volume"])
     lines = ["| | " + " | ".join(map(str, COUNTS)) + " |", "|---" * (len(COUNTS) + 1) + "|"]
     for name, volumes in pooled.items():
         medians = np.median(np.concatenate(volumes), axis=0)
@@ -123,11 +125,13 @@ def _spans(counts: NDArray[np.intp]) -> str:
 
 
 def _kept(of: Mapping[str, Floats]) -> dict[str, Any]:
+    if len(of["volume"]):
+        volumes = {str(c): float(f"{v:.4g}") for c, v in zip(COUNTS, np.median(of["volume"], axis=0), strict=True)}
+        return {"seeds": len(of["regret"]), "hypervolume": volumes}
     quartiles = np.percentile(np.minimum(of["regret"], 10.0), [25, 50, 75], axis=0)
     return {
         "seeds": len(of["regret"]),
         "regret": [[float(f"{value:.4g}") for value in row] for row in quartiles],
         "found by 30": float((of["regret"][:, 29] <= _FOUND).mean()),
-        "hypervolume": {str(c): float(f"{v:.4g}") for c, v in zip(COUNTS, np.median(of["volume"], axis=0), strict=True)},
         "seconds": float(np.median(of["seconds"])),
     }

@@ -121,10 +121,12 @@ RIVALS: tuple[Entry, ...] = (
 )
 
 FRONT_RIVALS: tuple[Entry, ...] = (
-    Entry(name="front: Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=True)),
+    Entry(name="front: random", start=_Random, front=True),
+    Entry(name="front: Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=True), front=True),
     Entry(
         name="front: Optuna NSGA-II",
         start=lambda c, s: _Optuna(c, optuna.samplers.NSGAIISampler(seed=s, population_size=_POPULATION), front=True),
+        front=True,
     ),
 )
 """The same with two objectives, loss and bytes; for hypervolume alone."""
