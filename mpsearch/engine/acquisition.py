@@ -135,6 +135,8 @@ class Climber:
         if not len(options):
             return None
         mean, deviation = self._surrogate.predict(options)
+        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
+        deviation = np.hypot(deviation, self._surrogate.noise)
         improvement = expected_improvement(mean, deviation, self._best)
         for index in np.lexsort((mean, -improvement)):
             if self._program.broken(options[index]) is None:

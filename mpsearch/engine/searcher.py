@@ -140,7 +140,7 @@ class Searcher:
         surrogate = self.surrogate(observations, pending)
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
-        factor, found = self._aimed(surrogate, seen, random, number)
+        factor, found = self._aimed(surrogate, seen, random, around=bool(number % 2) and not refine)
         if found is not None:
             return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
@@ -172,16 +172,16 @@ class Searcher:
         return fitted.believing(self.lattice.stacked(pending))
 
     def _aimed(
-        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, number: int
+        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
     ) -> tuple[float, Candidate | None]:
-        """(factor, candidate): the budget itself every second time, else the one around it whose front would gain the most area.
+        """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
 
         A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost.
         """
         factors = sorted({1.0, *self._sweep})
         steps = np.diff(np.log(factors))
         widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
-        turns = [factor for factor in self._sweep if factor != 1.0] if number % 2 else []
+        turns = [factor for factor in self._sweep if factor != 1.0] if around else []
         for options in (turns, [1.0]):
             found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
             gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
@@ -192,25 +192,26 @@ class Searcher:
 
     def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
         """The most improvement that climbs from optima and from the best so far come to."""
-        draws = [None, *random.integers(2**62, size=_SAMPLES).tolist()]
-        starts = [picks for draw in draws if (picks := self._optimum(surrogate, program, draw)) is not None]
-        if not starts:
+        centre = self._optimum(surrogate, program)
+        if centre is None:
             return None
+        at = float(surrogate.total_damage(centre[None])[0])
+        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(_SAMPLES))
+        starts = [centre, *(packing.picks for packing in draws if packing is not None)]
         tried = surrogate.evidence.picks
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
         means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
         starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
-        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
         found = [climber.climb(start) for start in starts]
         return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
 
-    def _optimum(self, surrogate: Surrogate, program: Knapsack, draw: int | None) -> Picks | None:
-        """The exact optimum of the linearised posterior (of the sample `draw` names), linearised again where it lies."""
+    def _optimum(self, surrogate: Surrogate, program: Knapsack) -> Picks | None:
+        """The exact optimum of the linearised posterior mean, linearised again where it lies."""
         at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
         packing = None
         for _ in range(2):
-            random = None if draw is None else np.random.default_rng(draw)
-            packing = pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME)
+            packing = pack(replace(program, objective=surrogate.linear(at)), time_limit=_TIME)
             if packing is None:
                 return None
             at = float(surrogate.total_damage(packing.picks[None])[0])
@@ -234,7 +235,7 @@ class Searcher:
         best = inside[int(means.argmin())]
         linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
         spent = filled(self.lattice, program, best, linear)
-        climber = Climber(surrogate, program, float(means.min()), seen, random)
+        climber = Climber(surrogate, program, _least(surrogate, np.array(inside), means), seen, random)
         if tuple(spent.tolist()) not in seen:
             return climber.weigh(spent[None])
         return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
@@ -294,6 +295,15 @@ def _logarithm(losses: Floats) -> Floats:
         return np.asarray(np.log(losses), dtype=np.float64)
     spread = float(np.ptp(losses)) or 1.0
     return np.asarray(np.log(losses - losses.min() + 0.01 * spread), dtype=np.float64)
+
+
+def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
+    """What is to be improved on: the least loss measured, or predicted where several rungs have a say."""
+    evidence = surrogate.evidence
+    if not len(inside) or evidence.rungs.any():
+        return float(means.min())
+    keys = {tuple(row) for row in inside.tolist()}
+    return float(min(value for row, value in zip(evidence.picks.tolist(), evidence.values, strict=True) if tuple(row) in keys))
 
 
 def _unit(signal: Signal, optimum: Picks) -> float:

@@ -90,11 +90,12 @@ class Metric:
     def between(self, kernel: Kernel, picks: Picks, others: Picks) -> tuple[Floats, Floats]:
         """(additive part, product part), float64 `[N, M]`, of allocations `[N, G]` and `[M, G]`."""
         near = kernel.near(self.squares)
-        left = (near[picks] * self.shares[:, None]).reshape(len(picks), -1)
-        onehot = (others[:, :, None] == np.arange(len(near))).reshape(len(others), -1).astype(np.float64)
+        cells = len(self.shares) * len(near)
+        left = (near[picks] * self.shares[:, None]).reshape(len(picks), cells)
+        onehot = (others[:, :, None] == np.arange(len(near))).reshape(len(others), cells).astype(np.float64)
         additive = left @ onehot.T
         # In scaled coordinates |a − b|² = |a|² + |b|² − 2ab; one matrix product instead of N·M·G differences.
         roots = np.sqrt(self.shares)[:, None] / np.asarray(kernel.lengths)
-        a, b = ((self.coordinates[p] * roots).reshape(len(p), -1) for p in (picks, others))
+        a, b = ((self.coordinates[p] * roots).reshape(len(p), roots.size) for p in (picks, others))
         apart = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0)
         return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)

@@ -21,7 +21,7 @@ from mpsearch.engine.surrogate.fit import default_kernel, fit_kernel
 from mpsearch.engine.surrogate.kernel import Kernel, Metric
 from mpsearch.engine.surrogate.prior import Prior, fit_prior
 
-__all__ = ["Evidence", "Surrogate", "fit_surrogate"]
+__all__ = ["Evidence", "Surrogate", "conditioned", "fit_surrogate"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
@@ -167,7 +167,7 @@ class Surrogate:
             rungs=np.concatenate([self.evidence.rungs, np.zeros(len(picks), dtype=np.intp)]),
             values=np.concatenate([self.evidence.values, values]),
         )
-        return _conditioned(self.metric, self.signals, evidence, self.prior, self.kernel)
+        return conditioned(self.metric, self.signals, evidence, self.prior, self.kernel, centre=self.centre)
 
     def left_out(self) -> tuple[Floats, Floats]:
         """(mean, deviation) of each measurement from all others, noise included, float64 `[N]`, in closed form at fixed hyperparameters.
@@ -205,13 +205,16 @@ def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: in
         residuals = part.values - prior.offsets[part.rungs] - scales * means
         trend = _trend(means - means.mean(), scales, part.rungs)
         kernel = fit_kernel(metric, part.picks, residuals, scales, part.rungs, trend, rungs)
-    return _conditioned(metric, signals, evidence, prior, kernel)
+    return conditioned(metric, signals, evidence, prior, kernel)
 
 
-def _conditioned(metric: Metric, signals: Floats, evidence: Evidence, prior: Prior, kernel: Kernel) -> Surrogate:
+def conditioned(
+    metric: Metric, signals: Floats, evidence: Evidence, prior: Prior, kernel: Kernel, *, centre: float | None = None
+) -> Surrogate:
+    """The posterior at given hyperparameters; `centre` is the evidence's own unless told."""
     damages = prior.damage(_totals(signals, evidence.picks))
     means = prior.mean(damages)
-    centre = float(means.mean()) if len(means) else 0.0
+    centre = centre if centre is not None else float(means.mean()) if len(means) else 0.0
     scales = prior.slopes[evidence.rungs]
     additive, product = metric.between(kernel, evidence.picks, evidence.picks)
     covariance = _trend(means - centre, scales, evidence.rungs) + scales[:, None] * scales[None] * (additive + product)

@@ -3,7 +3,7 @@
     log loss at rung r ≈ o_r + s_r · m(x),   m(x) = log(a + C·(1 − exp(−D(x)/C))),   D(x) = Σ_t w_t T_t(x) / u_t,   w_t ≥ 0, Σ w_t = 1
 
 `T_t` are the signals' totals, `u_t` their own least total within the budgets; `a` is the loss that bits do not change and `C` the
-ceiling of damage, both in units of D. Few measurements leave the parameters near their defaults: equal weights, slope 1, a ceiling far away.
+ceiling of damage, both in units of D. Few measurements leave the parameters near their defaults: equal weights, a ceiling far away.
 """
 
 from __future__ import annotations
