@@ -81,7 +81,7 @@ def tree_of(experiment: Experiment, folder: Path) -> Tree:
     return Tree.untrained(experiment.problem, default.method, default.recipe)
 
 
-def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float], list[float]]], images: int) -> Truth:
+def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float], list[float]]], images: int, folder: Path) -> Truth:
     """The table with all that a search may know of it."""
     problem = experiment.problem
     menus = [problem.space.menus[group[0]] for group in problem.space.groups]
@@ -93,7 +93,7 @@ def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float
         loss=loss,
         error=error,
         size=problem.costs["size"],
-        tables=signal_tables(problem, experiment.config.signals),
+        tables=signal_tables(problem, experiment.config.signals, folder / "signals.json"),
         notes={
             "network": experiment.config.model.factory,
             "data": experiment.config.data.source,
@@ -123,7 +123,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tree = tree_of(experiment, folder)
     found = pieces(tree, folder / "pieces.jsonl", deadline)
-    truth(experiment, name, found, tree.images).save(file_of(name))
+    truth(experiment, name, found, tree.images, folder).save(file_of(name))
     print(f"{file_of(name).name}: {file_of(name).stat().st_size:,} bytes")
 
 

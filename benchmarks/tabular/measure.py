@@ -5,8 +5,11 @@ Those two measure a whole tie group at once, all other weights float, on the sam
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,9 +18,11 @@ from torch import Tensor, nn
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.engine.problem import Problem
 from mpsearch.network.inputs import call, to_device
+from mpsearch.pipeline.directory import write_text
 from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.signals.base import private_copy
 
@@ -26,8 +31,8 @@ __all__ = ["signal_tables"]
 Measure = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 
-def signal_tables(problem: Problem, config: SignalsConfig) -> dict[str, Table]:
-    """All tables, `[L, C]`, by name."""
+def signal_tables(problem: Problem, config: SignalsConfig, file: Path) -> dict[str, Table]:
+    """All tables, `[L, C]`, by name; kept in `file` one by one, and read from it where they are there."""
     images = problem.train.take(min(config.images, len(problem.train)), problem.seed)
     batches = [(to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.batch_size)]
     inputs = SignalInputs(
@@ -38,11 +43,17 @@ def signal_tables(problem: Problem, config: SignalsConfig) -> dict[str, Table]:
         task=problem.task,
         seed=problem.seed,
     )
-    tables = {name: compute_signal(name, inputs) for name in config.names}
     tensors = [batch for batch, _ in batches]
-    tables[ACTIVATION_DISTANCE] = _grouped_table(ACTIVATION_DISTANCE, "", problem, tensors, activation_distances, _mean)
-    tables[SQNR] = _grouped_table(SQNR, "", problem, tensors, output_powers, _noise_to_signal)
-    return tables
+    makers: dict[str, Callable[[], Table]] = {name: partial(compute_signal, name, inputs) for name in config.names}
+    makers[ACTIVATION_DISTANCE] = partial(_grouped_table, ACTIVATION_DISTANCE, problem, tensors, activation_distances, _mean)
+    makers[SQNR] = partial(_grouped_table, SQNR, problem, tensors, output_powers, _noise_to_signal)
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    for name, make in makers.items():
+        if name not in kept:
+            kept[name] = table_to_dict(make())
+            write_text(file, json.dumps(kept))
+            print(f"signal {name}", flush=True)
+    return {name: table_from_dict(kept[name]) for name in makers}
 
 
 def activation_distances(reference: list[Tensor], changed: list[Tensor]) -> list[Tensor]:
@@ -65,9 +76,7 @@ def _noise_to_signal(powers: list[Tensor]) -> float:
     return float((powers[1] + 1e-4) / powers[0])
 
 
-def _grouped_table(
-    name: str, unit: str, problem: Problem, batches: list[Tensor], measure: Measure, summary: Callable[[list[Tensor]], float]
-) -> Table:
+def _grouped_table(name: str, problem: Problem, batches: list[Tensor], measure: Measure, summary: Callable[[list[Tensor]], float]) -> Table:
     """A value a group and choice, in the row of the group's first layer; the rows of layers tied to it are zero."""
     space = problem.space
     values = np.where(space.allowed, 0.0, np.nan)
@@ -96,7 +105,7 @@ def _grouped_table(
     for (row, choice), measured in sums.items():
         assert choice.act_bits == FLOAT_BITS
         values[row, space.choices.index(choice)] = summary(measured)
-    return Table(name=name, unit=unit, layers=space.names, choices=space.choices, values=values)
+    return Table(name=name, unit="", layers=space.names, choices=space.choices, values=values)
 
 
 @contextmanager
