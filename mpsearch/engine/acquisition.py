@@ -71,47 +71,65 @@ class Climber:
         self._best = best
         self._seen = seen
         self._random = random
-        self._costs = np.where(program.allowed, program.costs, np.inf)
 
     def climb(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
         """The best untried allocation met on the way up from `start`; None if there is none around it."""
         here, found = start, self.weigh(start[None])
         for _ in range(steps):
-            neighbours = self.neighbours(here)
-            better = self.weigh(neighbours) if len(neighbours) else None
+            better = self._best_move(here)
             if better is None or (found is not None and better.improvement <= found.improvement):
                 break
             found, here = better, better.picks
         return found
 
-    def neighbours(self, picks: Picks) -> Picks:
-        """Allocations within the limits that differ in one or two groups, int `[M, G]`, the promising ones if there are too many."""
-        groups = np.arange(len(picks))
+    def weigh(self, options: Picks) -> Candidate | None:
+        """The best of allocations int `[K, G]` that was not tried and meets the limits."""
+        return self._chosen(options, *self._surrogate.predict(options)) if len(options) else None
+
+    def _best_move(self, here: Picks) -> Candidate | None:
+        moves, steps = self._moves(here)
+        if not len(steps):
+            return None
+        options = np.repeat(here[None], len(steps), axis=0)
+        rows = np.arange(len(steps))
+        padded = np.concatenate([moves, moves[:1]])
+        for step in steps.T:
+            taken = step < len(moves)
+            options[rows[taken], padded[step[taken], 0]] = padded[step[taken], 1]
+        return self._chosen(options, *self._surrogate.predict_moves(here, moves, steps))
+
+    def _chosen(self, options: Picks, mean: Floats, deviation: Floats) -> Candidate | None:
+        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
+        improvement = expected_improvement(mean, np.hypot(deviation, self._surrogate.noise), self._best)
+        for index in np.lexsort((mean, -improvement)):
+            picks = options[index]
+            if tuple(picks.tolist()) not in self._seen and self._program.broken(picks) is None:
+                return Candidate(picks=picks, improvement=float(improvement[index]), mean=float(mean[index]))
+        return None
+
+    def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
+        """(moves (group, choice), `[U, 2]`; the one or two each neighbour within the limits takes, `[K, 2]`, U for none)."""
         linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
-        gains = np.where(self._program.allowed, linear - linear[groups, picks][:, None], np.inf)
-        dearer = self._costs - self._costs[:, groups, picks][:, :, None]
-        room = self._program.room(picks)
-        g, c = np.nonzero(self._program.allowed & (np.arange(gains.shape[1]) != picks[:, None]))
-        gain, cost = gains[g, c], dearer[:, g, c]
+        g, c = np.nonzero(self._program.allowed & (np.arange(linear.shape[1]) != picks[:, None]))
+        gain = linear[g, c] - linear[g, picks[g]]
+        cost = self._program.costs[:, g, c] - self._program.costs[:, g, picks[g]]
+        room = self._program.room(picks)[:, None]
         most = self._most()
-        single = np.flatnonzero((cost <= room[:, None]).all(axis=0))
+        single = np.flatnonzero((cost <= room).all(axis=0))
+        if len(single) > most:
+            single = single[np.argpartition(gain[single], most)[:most]]
         up, down = self._halves(gain, cost, most)
         one, two = np.repeat(up, len(down)), np.tile(down, len(up))
-        kept = (g[one] != g[two]) & (cost[:, one] + cost[:, two] <= room[:, None]).all(axis=0)
+        kept = (g[one] != g[two]) & (cost[:, one] + cost[:, two] <= room).all(axis=0)
         one, two = one[kept], two[kept]
         if len(one) > most:
             first = np.argpartition(gain[one] + gain[two], most // 2)[: most // 2]
-            others = self._random.permutation(len(one))[: most - len(first)]
-            chosen = np.unique(np.concatenate([first, others]))
+            chosen = np.unique(np.concatenate([first, self._random.permutation(len(one))[: most - len(first)]]))
             one, two = one[chosen], two[chosen]
-        if len(single) > most:
-            single = single[np.argpartition(gain[single], most)[:most]]
-        moved = np.repeat(picks[None], len(single) + len(one), axis=0)
-        moved[np.arange(len(single)), g[single]] = c[single]
-        rows = len(single) + np.arange(len(one))
-        moved[rows, g[one]] = c[one]
-        moved[rows, g[two]] = c[two]
-        return moved
+        used, index = np.unique(np.concatenate([single, one, two]), return_inverse=True)
+        alone, pair = index[: len(single)], index[len(single) :].reshape(2, -1).T
+        steps = np.concatenate([np.stack([alone, np.full(len(alone), len(used))], axis=1), pair])
+        return np.stack([g[used], c[used]], axis=1), steps
 
     def _halves(self, gain: Floats, cost: Floats, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Moves that cost more, or at least not less, and moves that save: the best of each for their cost."""
@@ -127,18 +145,3 @@ class Climber:
 
     def _most(self) -> int:
         return int(np.clip(_WORK / max(1, len(self._surrogate.residuals)) ** 2, 60, _MOST_MOVES))
-
-    def weigh(self, options: Picks) -> Candidate | None:
-        """The best of allocations int `[M, G]` that was not tried and meets the limits."""
-        fresh = np.array([tuple(row) not in self._seen for row in options.tolist()], dtype=np.bool_)
-        options = options[fresh]
-        if not len(options):
-            return None
-        mean, deviation = self._surrogate.predict(options)
-        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
-        deviation = np.hypot(deviation, self._surrogate.noise)
-        improvement = expected_improvement(mean, deviation, self._best)
-        for index in np.lexsort((mean, -improvement)):
-            if self._program.broken(options[index]) is None:
-                return Candidate(picks=options[index], improvement=float(improvement[index]), mean=float(mean[index]))
-        return None

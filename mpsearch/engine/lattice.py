@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import Choice
+from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.knapsack import Knapsack
@@ -76,7 +76,9 @@ class Lattice:
 
     def picks(self, allocation: Mapping[str, Choice]) -> Picks:
         """Columns of an allocation of this space."""
-        return np.array([self._columns[allocation[self.space.names[group[0]]]] for group in self.space.groups], dtype=np.intp)
+        chosen = [allocation[name] for name in self._first_names]
+        # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
+        return self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
 
     def allocation(self, picks: Picks) -> Allocation:
         """The inverse."""
@@ -87,5 +89,13 @@ class Lattice:
         return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
 
     @cached_property
-    def _columns(self) -> dict[Choice, int]:
-        return {choice: column for column, choice in enumerate(self.space.choices)}
+    def _first_names(self) -> tuple[str, ...]:
+        names = self.space.names
+        return tuple(names[group[0]] for group in self.space.groups)
+
+    @cached_property
+    def _columns(self) -> Picks:
+        columns = np.full((FLOAT_BITS + 1, FLOAT_BITS + 1), -1, dtype=np.intp)
+        for column, choice in enumerate(self.space.choices):
+            columns[choice.weight_bits, choice.act_bits] = column
+        return columns

@@ -110,6 +110,7 @@ class Searcher:
         self._sweep = tuple(sweep)
         self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
         self._learns = surrogate
+        self._read: dict[int, tuple[Allocation, Picks]] = {}
         self._programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *self._sweep}}
         self._signals = informative(self.lattice, tables)
         self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
@@ -228,7 +229,7 @@ class Searcher:
     ) -> Candidate | None:
         """The best so far with its budget spent, then swaps around it."""
         program = self._programs[1.0]
-        inside = [p for o in observations if o.losses and program.broken(p := self.lattice.picks(o.allocation)) is None]
+        inside = [p for o in observations if o.losses and program.broken(p := self._picks(o.allocation)) is None]
         if not inside:
             return None
         means, _ = surrogate.predict(np.array(inside))
@@ -243,7 +244,7 @@ class Searcher:
     def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
         """Without a surrogate: every second time a random swap around the best, else the exact optimum of a perturbed signal."""
         program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep))]
-        done = [o for o in observations if o.losses and self._programs[1.0].broken(self.lattice.picks(o.allocation)) is None]
+        done = [o for o in observations if o.losses and self._programs[1.0].broken(self._picks(o.allocation)) is None]
         if number % 2 and done:
             best = self.lattice.picks(min(done, key=lambda o: (-len(o.losses), list(o.losses.values())[-1])).allocation)
             around = swaps(self.lattice, program, best, random.standard_normal(self.lattice.allowed.shape), _SWAPS)
@@ -271,13 +272,20 @@ class Searcher:
         return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
 
     def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
-        return {tuple(self.lattice.picks(allocation).tolist()) for allocation in allocations}
+        return {tuple(self._picks(allocation).tolist()) for allocation in allocations}
+
+    def _picks(self, allocation: Allocation) -> Picks:
+        """Columns of an allocation, remembered: a study hands in the same ones again and again."""
+        known = self._read.get(id(allocation))
+        if known is None or known[0] is not allocation:
+            known = self._read[id(allocation)] = (allocation, self.lattice.picks(allocation))
+        return known[1]
 
     def _evidence(self, observations: Sequence[Observation]) -> tuple[Evidence, int]:
         names: dict[str, int] = {}
         rows: list[tuple[Picks, int, float]] = []
         for observation in observations:
-            picks = self.lattice.picks(observation.allocation)
+            picks = self._picks(observation.allocation)
             for name, loss in observation.losses.items():
                 rows.append((picks, names.setdefault(name, len(names)), loss))
         losses = np.array([loss for _, _, loss in rows])

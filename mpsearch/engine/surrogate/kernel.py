@@ -94,8 +94,32 @@ class Metric:
         left = (near[picks] * self.shares[:, None]).reshape(len(picks), cells)
         onehot = (others[:, :, None] == np.arange(len(near))).reshape(len(others), cells).astype(np.float64)
         additive = left @ onehot.T
+        apart = self._apart(kernel, picks, others)
+        return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)
+
+    def near_by(self, kernel: Kernel, picks: Picks, moves: Picks, steps: Picks, others: Picks) -> Floats:
+        """Kernel, float64 `[K, N]`, with allocations `[N, G]` of K allocations that are up to a few moves away from `picks`.
+
+        Args:
+            kernel: hyperparameters.
+            picks: int `[G]`.
+            moves: (group, choice), int `[U, 2]`.
+            steps: int `[K, J]`, the moves each takes, in different groups; U stands for none.
+            others: int `[N, G]`.
+        """
+        near, scaled = kernel.near(self.squares), kernel.scaled(self.squares)
+        group, choice = moves.T
+        at = others[:, group].T
+        share, own = self.shares[group][:, None], picks[group][:, None]
+        none = np.zeros((1, len(others)))
+        closer = np.concatenate([share * (near[choice[:, None], at] - near[own, at]), none])
+        farther = np.concatenate([share * (scaled[choice[:, None], at] - scaled[own, at]), none])
+        additive = (self.shares[:, None] * near[picks[:, None], others.T]).sum(axis=0) + closer[steps].sum(axis=1)
+        apart = (self.shares[:, None] * scaled[picks[:, None], others.T]).sum(axis=0) + farther[steps].sum(axis=1)
+        return np.asarray(kernel.additive**2 * additive + kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2))
+
+    def _apart(self, kernel: Kernel, picks: Picks, others: Picks) -> Floats:
         # In scaled coordinates |a − b|² = |a|² + |b|² − 2ab; one matrix product instead of N·M·G differences.
         roots = np.sqrt(self.shares)[:, None] / np.asarray(kernel.lengths)
         a, b = ((self.coordinates[p] * roots).reshape(len(p), roots.size) for p in (picks, others))
-        apart = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0)
-        return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)
+        return np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0)

@@ -12,6 +12,7 @@ Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ Picks = NDArray[np.intp]
 _INTERCEPT = 0.5
 _SLOPE = 0.2
 _OFFSET = 0.5
+_LEAST_SLOPE = 0.1
+"""A sample may flatten the mean, not turn it."""
+_JITTER = 1e-9
 _MOST_FITTED = 160
 """Measurements the hyperparameters are fitted on; all of them are conditioned on."""
 _FEWEST_FITTED = 3
@@ -75,7 +79,7 @@ class Surrogate:
     centre: float
     factor: Floats
 
-    @property
+    @cached_property
     def damage_table(self) -> Floats:
         """D by group and choice, float64 `[G, C]`."""
         return np.tensordot(self.prior.weights, self.signals, axes=1)
@@ -99,6 +103,13 @@ class Surrogate:
         additive, product = self.metric.between(self.kernel, picks, self.evidence.picks)
         return self.conclude(self.total_damage(picks), additive + product)
 
+    def predict_moves(self, picks: Picks, moves: Picks, steps: Picks) -> tuple[Floats, Floats]:
+        """The same for K allocations a few moves away from `picks`; see `Metric.near_by`. Far cheaper where there are many layers."""
+        covariance = self.metric.near_by(self.kernel, picks, moves, steps, self.evidence.picks)
+        table, (group, choice) = self.damage_table, moves.T
+        more = np.append(table[group, choice] - table[group, picks[group]], 0.0)
+        return self.conclude(self.total_damage(picks[None])[0] + more[steps].sum(axis=1), covariance)
+
     def conclude(self, damages: Floats, covariance: Floats) -> tuple[Floats, Floats]:
         """(mean, deviation) from D `[M]` and the kernel with the evidence `[M, N]`."""
         from scipy.linalg import solve_triangular
@@ -113,7 +124,7 @@ class Surrogate:
         known = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
         return mean, np.sqrt(np.maximum(before - np.square(known).sum(axis=0), 1e-12))
 
-    @property
+    @cached_property
     def weights(self) -> Floats:
         """K⁻¹ (y − mean), float64 `[N]`."""
         from scipy.linalg import cho_solve
@@ -128,33 +139,41 @@ class Surrogate:
 
         Source: Wilson et al., "Pathwise Conditioning of Gaussian Processes", arXiv 2011.04026, section 3.
         """
-        kernel, shares, near = self.kernel, self.metric.shares, self.kernel.near(self.metric.squares)
-        tilts = self.prior.mean(self.damages) - self.centre
-        groups = np.arange(len(shares))
-        sample, slope, residuals = np.zeros((len(shares), len(near))), 0.0, self.residuals
-        if random is not None:
-            root = np.linalg.cholesky(near + 1e-9 * np.eye(len(near)))
-            sample = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal(sample.shape) @ root.T)
-            slope = _SLOPE * float(random.standard_normal())
-            imagined = self._product_sample(random) + sample[groups, self.evidence.picks].sum(axis=1)
-            imagined += slope * tilts + _INTERCEPT * float(random.standard_normal())
-            offsets = np.concatenate([[0.0], _OFFSET * random.standard_normal(len(kernel.noises) - 1)])
-            noise = kernel.noises[self.evidence.rungs] * random.standard_normal(len(tilts))
-            residuals = residuals - self.scales * imagined - offsets[self.evidence.rungs] - noise
+        parts, slope = self._learned if random is None else self._imagined(random)
+        return np.asarray(self.prior.slopes[0] * (max(_LEAST_SLOPE, 1 + slope) * self.prior.slope(at) * self.damage_table + parts))
+
+    @cached_property
+    def _learned(self) -> tuple[Floats, float]:
+        """(additive part, `[G, C]`; change of the mean's slope) of the posterior mean."""
+        return self._pulled(self.weights)
+
+    def _imagined(self, random: np.random.Generator) -> tuple[Floats, float]:
+        """The same of a sample: drawn from the prior, then moved by what the evidence says against it."""
         from scipy.linalg import cho_solve
 
-        pull = self.scales * cho_solve((self.factor, True), residuals, check_finite=False)
-        slope += _SLOPE**2 * float(tilts @ pull)
-        for choice in range(len(near)):
-            sample[:, choice] += kernel.additive**2 * shares * (pull @ near[choice][self.evidence.picks])
-        return np.asarray(self.prior.slopes[0] * (max(0.1, 1 + slope) * self.prior.slope(at) * self.damage_table + sample))
+        kernel, shares, near = self.kernel, self.metric.shares, self.kernel.near(self.metric.squares)
+        rungs, count = self.evidence.rungs, len(self.residuals)
+        root = np.linalg.cholesky(near + _JITTER * np.eye(len(near)))
+        parts = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal((len(shares), len(near))) @ root.T)
+        slope = _SLOPE * float(random.standard_normal())
+        imagined = parts[np.arange(len(shares)), self.evidence.picks].sum(axis=1) + self._product_root @ random.standard_normal(count)
+        imagined += slope * (self.prior.mean(self.damages) - self.centre) + _INTERCEPT * float(random.standard_normal())
+        offsets = np.concatenate([[0.0], _OFFSET * random.standard_normal(len(kernel.noises) - 1)])
+        noise = kernel.noises[rungs] * random.standard_normal(count)
+        against = self.residuals - self.scales * imagined - offsets[rungs] - noise
+        more, steeper = self._pulled(np.asarray(cho_solve((self.factor, True), against, check_finite=False)))
+        return parts + more, slope + steeper
 
-    def _product_sample(self, random: np.random.Generator) -> Floats:
-        normal = random.standard_normal(len(self.residuals))
-        if not len(normal):
-            return normal
+    def _pulled(self, weights: Floats) -> tuple[Floats, float]:
+        near, pull = self.kernel.near(self.metric.squares), self.scales * weights
+        parts = np.stack([pull @ near[choice][self.evidence.picks] for choice in range(len(near))], axis=1)
+        slope = _SLOPE**2 * float((self.prior.mean(self.damages) - self.centre) @ pull)
+        return self.kernel.additive**2 * self.metric.shares[:, None] * parts, slope
+
+    @cached_property
+    def _product_root(self) -> Floats:
         _, product = self.metric.between(self.kernel, self.evidence.picks, self.evidence.picks)
-        return np.asarray(np.linalg.cholesky(product + 1e-9 * self.kernel.product**2 * np.eye(len(normal))) @ normal)
+        return np.asarray(np.linalg.cholesky(product + _JITTER * self.kernel.product**2 * np.eye(len(product))), dtype=np.float64)
 
     def believing(self, picks: Picks) -> Surrogate:
         """The same with allocations `[M, G]` as if they had come out as predicted: less is left to learn near them.
