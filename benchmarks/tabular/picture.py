@@ -40,7 +40,7 @@ def picture(kept: Mapping[str, Mapping[str, Any]]) -> str:
         f'<rect width="{width}" height="{height}" rx="10" fill="{palette.PAPER}"/>',
         f'<text x="{_LEFT}" y="28" font-size="17" font-weight="600">How far from the best allocation within the budget</text>',
         f'<text x="{_LEFT}" y="46" fill="{palette.MUTED}">'
-        "loss above the optimum against trials; medians over seeds, shaded: quartiles</text>",
+        "loss above the best within the budget against trials; medians over seeds, shaded: quartiles</text>",
     ]
     for index, (title, entries) in enumerate(kept.items()):
         x = _LEFT + (index % columns) * (_PANEL_W + _GAP_X)
@@ -52,7 +52,7 @@ def picture(kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _panel(title: str, entries: Mapping[str, Any], *, labelled: bool) -> str:
     parts = [f'<text x="0" y="-8" font-weight="600">{escape(title)}</text>']
-    for value, label in ((_FLOOR, "found"), (math.log(1.01), "1 %"), (math.log(1.1), "10 %"), (math.log(2), "100 %")):
+    for value, label in ((_FLOOR, "found"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")):
         parts.append(f'<path d="M0 {_y(value):.1f}H{_PANEL_W}" stroke="{palette.GRID}"/>')
         if labelled:
             parts.append(f'<text x="-8" y="{_y(value) + 4:.1f}" text-anchor="end">{label}</text>')

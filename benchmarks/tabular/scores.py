@@ -15,14 +15,14 @@ Floats = NDArray[np.float64]
 
 
 def regret(contest: Contest, trials: Sequence[int], length: int) -> Floats:
-    """`ln(least loss so far / least loss within the budget)` after 1 … `length` trials; infinite before the first find.
+    """`least loss so far / least loss within the budget − 1` after 1 … `length` trials; infinite before the first find.
 
     A search that has no more to say keeps what it found.
     """
     found = np.full(length, np.inf)
     kept = [contest.truth.loss.flat[position] if position >= 0 else np.inf for position in trials[:length]]
     found[: len(kept)] = kept
-    return np.log(np.minimum.accumulate(found) / contest.optimum)
+    return np.asarray(np.minimum.accumulate(found) / contest.optimum - 1)
 
 
 def hypervolume(contest: Contest, trials: Sequence[int], counts: Sequence[int]) -> Floats:
