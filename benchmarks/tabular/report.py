@@ -51,7 +51,7 @@ def tables(runs: Sequence[Run]) -> tuple[str, dict[str, Any]]:
     found = curves(runs)
     parts, kept = [], {}
     for (network, budget), entries in found.items():
-        parts.append(f"\n**{network}, {budget}**: regret (how far the best loss so far lies above the best within the budget), median over seeds\n")
+        parts.append(f"\n**{network}, {budget}**: regret (best loss so far over the best within the budget, less one), median\n")
         parts.append(_regrets(entries))
         kept[f"{network}, {budget}"] = {name: _kept(of) for name, of in entries.items()}
     parts.append("\n**Hypervolume**, share of the whole table's, median over seeds, networks and budgets\n")
