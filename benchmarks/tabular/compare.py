@@ -17,7 +17,7 @@ from benchmarks.tabular.ours import OURS, OURS_SWEPT
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import FRONT_RIVALS, RIVALS
-from benchmarks.tabular.runs import Run, add_run, read_runs
+from benchmarks.tabular.runs import Run, add_run, drop_runs, read_runs
 from benchmarks.tabular.truth import Truth, file_of, names
 from mpsearch.data import cache_directory
 
@@ -54,10 +54,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     parser.add_argument("--runs", type=Path, default=cache_directory() / "tabular" / "runs.jsonl", help="where runs are kept")
+    parser.add_argument("--again", nargs="+", help="play these anew, by the beginning of their names: their code has changed")
     parser.add_argument("--report", action="store_true", help="play nothing")
     parser.add_argument("--keep", type=Path, help="write medians and quartiles to this JSON file")
     parser.add_argument("--picture", type=Path, help="write an SVG")
     arguments = parser.parse_args()
+    if arguments.again:
+        drop_runs(arguments.runs, arguments.again)
     everyone = (OURS, OURS_SWEPT, *RIVALS, *FRONT_RIVALS)
     entries = [e for e in everyone if not arguments.entries or any(e.name.startswith(start) for start in arguments.entries)]
     if not arguments.report:

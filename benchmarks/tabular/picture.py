@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,7 +74,12 @@ def _panel(title: str, entries: Mapping[str, Any], *, labelled: bool) -> str:
 
 
 def _points(regrets: Sequence[float]) -> list[str]:
-    return [f"{_x(index + 1):.1f},{_y(value):.1f}" for index, value in enumerate(regrets)]
+    """Steps: a regret holds until the next trial."""
+    steps = [f"{_x(1):.1f},{_y(regrets[0]):.1f}"]
+    for index, (before, value) in enumerate(itertools.pairwise(regrets)):
+        if value != before:
+            steps += [f"{_x(index + 2):.1f},{_y(before):.1f}", f"{_x(index + 2):.1f},{_y(value):.1f}"]
+    return [*steps, f"{_x(len(regrets)):.1f},{_y(regrets[-1]):.1f}"]
 
 
 def _x(count: float) -> float:

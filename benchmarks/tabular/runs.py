@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Run", "add_run", "read_runs"]
+__all__ = ["Run", "add_run", "drop_runs", "read_runs"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,11 @@ def add_run(file: Path, run: Run) -> None:
     torn = bool(written) and not written.endswith(b"\n")
     with file.open("a") as stream:
         stream.write("\n" * torn + json.dumps(asdict(run)) + "\n")
+
+
+def drop_runs(file: Path, entries: Sequence[str]) -> None:
+    """Forget the runs of entries whose names begin so."""
+    kept = [run for run in read_runs(file) if not run.entry.startswith(tuple(entries))]
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(asdict(run)) + "\n" for run in kept))
+    temporary.replace(file)

@@ -17,7 +17,7 @@ from benchmarks.tabular.ours import OURS
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import RIVALS
-from benchmarks.tabular.runs import read_runs
+from benchmarks.tabular.runs import drop_runs, read_runs
 from benchmarks.tabular.scores import hypervolume, regret
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
 from mpsearch.core.layer import Layer
@@ -179,6 +179,8 @@ def test_runs_go_on_and_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(read_runs(file), key=repr) == sorted(
         (replace(r, seconds=s.seconds) for r, s in zip(runs, read_runs(file), strict=True)), key=repr
     )
+    drop_runs(file, ["MILP"])
+    assert {run.entry for run in read_runs(file)} == {"mpsearch", "random"}
     text, kept = tables(runs)
     assert "| mpsearch | 2 |" in text
     assert "optimum within 30 trials over all" in text
