@@ -1,7 +1,7 @@
 """What each part of the search is worth: the same contest with one part taken away, `python -m benchmarks.tabular.ablations`.
 
-A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung, so early rungs
-cannot be taken away here.
+A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung; on those of a
+supernet the table without training is set below it, see `rungs.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from benchmarks.tabular.compare import compete
 from benchmarks.tabular.contest import Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.report import curves
+from benchmarks.tabular.rungs import EARLY_RUNG, SUPERNET
 from benchmarks.tabular.runs import Run, read_runs
 from benchmarks.tabular.truth import names
 from mpsearch.data import cache_directory
@@ -42,7 +43,7 @@ def table(runs: Sequence[Run]) -> str:
     """Markdown: mean regret and share of optima found, over seeds, budgets and networks, with the standard error over the runs."""
     found = curves(runs)
     lines = ["| | runs | " + " | ".join(f"regret at {count}" for count in COUNTS) + " | found by 30 |", "|---" * (len(COUNTS) + 3) + "|"]
-    for entry in PARTS:
+    for entry in (*PARTS, EARLY_RUNG):
         regrets = [entries[entry.name]["regret"][:, :HORIZON] for entries in found.values() if entry.name in entries]
         if not regrets:
             continue
@@ -63,9 +64,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     parser.add_argument("--runs", type=Path, default=cache_directory() / "tabular" / "ablations.jsonl", help="where runs are kept")
     arguments = parser.parse_args()
-    if not compete(arguments.networks, PARTS, arguments.seeds, arguments.runs, time.monotonic() + 60 * arguments.minutes):
+    deadline = time.monotonic() + 60 * arguments.minutes
+    dear = [name for name in arguments.networks if name.endswith(SUPERNET)]
+    whole = compete(arguments.networks, PARTS, arguments.seeds, arguments.runs, deadline)
+    if not (compete(dear, (EARLY_RUNG,), arguments.seeds, arguments.runs, deadline) and whole):
         print("out of time; the same command goes on")
-    print(table([run for run in read_runs(arguments.runs) if run.network in arguments.networks]))
+    runs = [run for run in read_runs(arguments.runs) if run.network in arguments.networks]
+    print(table(runs))
+    if dear:
+        print("\nOn tables of a supernet\n\n" + table([run for run in runs if run.network in dear]))
 
 
 if __name__ == "__main__":

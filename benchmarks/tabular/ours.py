@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.tabular.contest import Contest, Entry
@@ -48,8 +49,11 @@ class Ours:
 
     def tell(self, picks: Picks, loss: float, violation: float) -> None:
         """Kept as an observation."""
+        self._observe({"ptq": loss})
+
+    def _observe(self, losses: Mapping[str, float]) -> None:
         assert self._asked is not None
-        self._seen.append(Observation(allocation=self._asked, losses={"ptq": loss}))
+        self._seen.append(Observation(allocation=self._asked, losses=losses))
 
 
 OURS = Entry(name="mpsearch", start=lambda contest, seed: Ours(contest, seed))

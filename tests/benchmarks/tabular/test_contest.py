@@ -17,6 +17,7 @@ from benchmarks.tabular.ours import OURS
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import RIVALS
+from benchmarks.tabular.rungs import Climbing
 from benchmarks.tabular.runs import drop_runs, read_runs
 from benchmarks.tabular.scores import hypervolume, regret
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
@@ -114,6 +115,21 @@ def test_every_contestant_keeps_inside_the_budget_and_repeats_itself(entry: Entr
     assert len(set(found)) == len(found)
     assert contest.feasible.ravel()[found].all()
     assert play(contest, short, 3) == trials
+
+
+def test_an_early_rung_lets_only_the_best_climb() -> None:
+    contest = Contest.of(truth(), "loose")
+    early = truth(1)
+    climbing = Climbing(contest, 0, early)
+    entry = Entry(name="climbing", start=lambda c, s: climbing, trials=4, front=True)
+    trials = play(contest, entry, 0)
+    assert len(set(trials)) == len(trials) > 0
+    assert len(climbing._seen) > len(trials)
+    for observation in climbing._seen:
+        picks = contest.truth.picks(observation.allocation)
+        assert observation.losses["ptq"] == early.loss[picks]
+        if "supernet" in observation.losses:
+            assert observation.losses["supernet"] == contest.truth.loss[picks]
 
 
 def test_regret_is_zero_from_the_optimum_on() -> None:
