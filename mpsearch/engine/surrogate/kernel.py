@@ -122,4 +122,4 @@ class Metric:
         # In scaled coordinates |a − b|² = |a|² + |b|² − 2ab; one matrix product instead of N·M·G differences.
         roots = np.sqrt(self.shares)[:, None] / np.asarray(kernel.lengths)
         a, b = ((self.coordinates[p] * roots).reshape(len(p), roots.size) for p in (picks, others))
-        return np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0)
+        return np.asarray(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0))
