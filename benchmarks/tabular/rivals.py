@@ -106,8 +106,8 @@ RIVALS: tuple[Entry, ...] = (
     Entry(name="random", start=_Random),
     Entry(name="Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=False)),
     Entry(
-        name="Optuna TPE, multivariate",
-        start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s, multivariate=True), front=False),
+        name="Optuna TPE, univariate",
+        start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s, multivariate=False), front=False),
     ),
     Entry(
         name="Optuna NSGA-II",
