@@ -21,7 +21,7 @@ from mpsearch.core.budget import Budget
 __all__ = ["BUDGETS", "REDRAWS", "TRIALS", "Contest", "Contestant", "Entry", "play"]
 
 TRIALS = 100
-REDRAWS = 50
+REDRAWS = 20
 BUDGETS = {"tight": 0.125, "middle": 0.25, "loose": 0.5}
 """Where the limit lies between the smallest and the largest file."""
 

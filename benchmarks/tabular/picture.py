@@ -19,7 +19,6 @@ _COLOURS = {
     "mpsearch": palette.ACCENT,
     "Optuna GP": "#1b4f8f",
     "Optuna TPE": "#5b93c9",
-    "Optuna TPE, univariate": "#93b8d8",
     "Optuna NSGA-II": "#2c7a5b",
     "random": "#a3b1c2",
     "MILP by fisher": "#6b4f9a",

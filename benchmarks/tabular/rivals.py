@@ -106,10 +106,6 @@ RIVALS: tuple[Entry, ...] = (
     Entry(name="random", start=_Random),
     Entry(name="Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=False)),
     Entry(
-        name="Optuna TPE, univariate",
-        start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s, multivariate=False), front=False),
-    ),
-    Entry(
         name="Optuna NSGA-II",
         start=lambda c, s: _Optuna(c, optuna.samplers.NSGAIISampler(seed=s, population_size=_POPULATION), front=False),
     ),
