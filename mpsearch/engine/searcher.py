@@ -10,7 +10,7 @@ Deterministic in (seed, observations, pending): an interrupted study proposes wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ from mpsearch.engine.acquisition import Candidate, Climber
 from mpsearch.engine.informed import Signal, informative
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
+from mpsearch.engine.observation import Observation, Proposal, evidence_of
 from mpsearch.engine.packing import pack
+from mpsearch.engine.perturb import perturbed, swapped
 from mpsearch.engine.refine import filled, swaps
 from mpsearch.engine.refusal import refusal
 from mpsearch.engine.surrogate.kernel import Metric
-from mpsearch.engine.surrogate.model import Evidence, Surrogate, fit_surrogate
+from mpsearch.engine.surrogate.model import Surrogate, fit_surrogate
 
 __all__ = ["Observation", "Proposal", "Searcher"]
 
@@ -36,44 +38,13 @@ Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _SAMPLES = 4
-"""Posterior samples solved for each proposal."""
+"""Posterior samples solved for each proposal; half of them where a program has more than `_LARGE` columns, counted once a limit."""
+_LARGE = 2000
 _BEST = 3
 """Of the best so far, climbed from."""
 _SWAPS = 200
-_ATTEMPTS = 12
-_PERTURBATION = 0.5
 _TIME = 5.0
 """Seconds for one exact solution; the best found counts then."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """A finished trial.
-
-    Args:
-        allocation: its bits.
-        losses: validation loss by rung, shallow to deep; empty if it failed.
-    """
-
-    allocation: Allocation
-    losses: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """What to measure next.
-
-    Args:
-        origin: who proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `sample`.
-        allocation: its bits.
-        improvement: expected improvement of log loss, nats; infinite before the surrogate has a say.
-        noise: deviation of one measurement, nats of log loss.
-    """
-
-    origin: str
-    allocation: Allocation
-    improvement: float = np.inf
-    noise: float = 0.0
 
 
 class Searcher:
@@ -85,7 +56,7 @@ class Searcher:
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of posterior samples.
-        sweep: factors on every budget that proposals aim at; 1 is the budget itself.
+        sweep: factors on every budget that proposals aim at; 1 is the budget itself, those out of reach are left out.
         starts: (origin, allocation) of further first proposals.
         surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
 
@@ -107,11 +78,13 @@ class Searcher:
     ) -> None:
         self.lattice = Lattice(space=space, costs=costs, budgets=tuple(budgets))
         self._seed = seed
-        self._sweep = tuple(sweep)
+        programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *sweep}}
+        self._programs = {factor: p for factor, p in programs.items() if factor == 1.0 or pack(p) is not None}
+        self._sweep = tuple(factor for factor in sweep if factor in self._programs)
         self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
         self._learns = surrogate
+        self._samples = _SAMPLES if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else _SAMPLES // 2
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        self._programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *self._sweep}}
         self._signals = informative(self.lattice, tables)
         self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
         self._units = np.array([_unit(signal, picks) for signal, (_, picks) in zip(self._signals, self._optima, strict=True)])
@@ -166,7 +139,7 @@ class Searcher:
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """Fitted to the observations, with `pending` as if they had come out as predicted."""
-        evidence, rungs = self._evidence(observations)
+        evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self._metric.shares))
         fitted = fit_surrogate(self._metric, self._scaled, evidence, rungs)
         if not pending:
             return fitted
@@ -177,13 +150,15 @@ class Searcher:
     ) -> tuple[float, Candidate | None]:
         """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
 
-        A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost.
+        A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost; where
+        nothing was measured yet between a budget and the next smaller one, there is no front to improve on, and that comes first.
         """
         factors = sorted({1.0, *self._sweep})
         steps = np.diff(np.log(factors))
         widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
         turns = [factor for factor in self._sweep if factor != 1.0] if around else []
-        for options in (turns, [1.0]):
+        empty = [factor for factor in turns if not self._visited(factor, surrogate.evidence.picks)]
+        for options in (empty[:1] or turns, [1.0]):
             found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
             gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
             if gains:
@@ -191,13 +166,19 @@ class Searcher:
                 return factor, found[factor]
         return 1.0, None
 
+    def _visited(self, factor: float, tried: Picks) -> bool:
+        """Whether something was measured inside the limits at `factor` and outside those at the next smaller one."""
+        smaller = max((f for f in self._programs if f < factor), default=None)
+        inside = [row for row in tried if self._programs[factor].broken(row) is None]
+        return any(smaller is None or self._programs[smaller].broken(row) is not None for row in inside)
+
     def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
         """The most improvement that climbs from optima and from the best so far come to."""
         centre = self._optimum(surrogate, program)
         if centre is None:
             return None
         at = float(surrogate.total_damage(centre[None])[0])
-        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(_SAMPLES))
+        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(self._samples))
         starts = [centre, *(packing.picks for packing in draws if packing is not None)]
         tried = surrogate.evidence.picks
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
@@ -242,21 +223,17 @@ class Searcher:
         return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
 
     def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
-        """Without a surrogate: every second time a random swap around the best, else the exact optimum of a perturbed signal."""
-        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep))]
-        done = [o for o in observations if o.losses and self._programs[1.0].broken(self._picks(o.allocation)) is None]
-        if number % 2 and done:
-            best = self.lattice.picks(min(done, key=lambda o: (-len(o.losses), list(o.losses.values())[-1])).allocation)
-            around = swaps(self.lattice, program, best, random.standard_normal(self.lattice.allowed.shape), _SWAPS)
-            fresh = [row for row in around if tuple(row.tolist()) not in seen]
-            if fresh:
-                return Proposal(origin="swap", allocation=self.lattice.allocation(fresh[0]))
-        for attempt in range(_ATTEMPTS):
-            values = self._scaled[int(random.integers(len(self._scaled)))]
-            noise = np.exp(_PERTURBATION * (1 + attempt / 2) * random.standard_normal(values.shape))
-            packing = pack(replace(program, objective=values * noise), time_limit=_TIME)
-            if packing is not None and tuple(packing.picks.tolist()) not in seen:
-                return Proposal(origin="milp~", allocation=self.lattice.allocation(packing.picks))
+        """Without a surrogate; see `engine.perturb`."""
+        done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
+        inside = [key for key in done if self._programs[1.0].broken(np.array(key, dtype=np.intp)) is None]
+        best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
+        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep or [1.0]))]
+        found = None if best is None else swapped(self.lattice, self._programs[1.0], best, seen, random)
+        if found is not None:
+            return Proposal(origin="swap", allocation=self.lattice.allocation(found))
+        found = perturbed(program, self._scaled, seen, random)
+        if found is not None:
+            return Proposal(origin="perturbed", allocation=self.lattice.allocation(found))
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._scaled[0], seen)))
 
     def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
@@ -272,7 +249,10 @@ class Searcher:
         return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
 
     def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
-        return {tuple(self._picks(allocation).tolist()) for allocation in allocations}
+        return {self._key(allocation) for allocation in allocations}
+
+    def _key(self, allocation: Allocation) -> tuple[int, ...]:
+        return tuple(self._picks(allocation).tolist())
 
     def _picks(self, allocation: Allocation) -> Picks:
         """Columns of an allocation, remembered: a study hands in the same ones again and again."""
@@ -280,29 +260,6 @@ class Searcher:
         if known is None or known[0] is not allocation:
             known = self._read[id(allocation)] = (allocation, self.lattice.picks(allocation))
         return known[1]
-
-    def _evidence(self, observations: Sequence[Observation]) -> tuple[Evidence, int]:
-        names: dict[str, int] = {}
-        rows: list[tuple[Picks, int, float]] = []
-        for observation in observations:
-            picks = self._picks(observation.allocation)
-            for name, loss in observation.losses.items():
-                rows.append((picks, names.setdefault(name, len(names)), loss))
-        losses = np.array([loss for _, _, loss in rows])
-        evidence = Evidence(
-            picks=np.array([picks for picks, _, _ in rows], dtype=np.intp).reshape(len(rows), len(self.lattice.space.groups)),
-            rungs=np.array([rung for _, rung, _ in rows], dtype=np.intp),
-            values=_logarithm(losses),
-        )
-        return evidence, max(1, len(names))
-
-
-def _logarithm(losses: Floats) -> Floats:
-    """Logarithm of the loss; where a loss is not above zero, of the distance from just below the lowest."""
-    if not len(losses) or losses.min() > 0:
-        return np.asarray(np.log(losses), dtype=np.float64)
-    spread = float(np.ptp(losses)) or 1.0
-    return np.asarray(np.log(losses - losses.min() + 0.01 * spread), dtype=np.float64)
 
 
 def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:

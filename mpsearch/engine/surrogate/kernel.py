@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +81,10 @@ class Metric:
         different, kind = self.kinds
         found = np.zeros((len(different), len(picks), len(picks)))
         roots = np.sqrt(self.shares)
-        taken = [np.where(picks == choice, roots, 0.0) for choice in range(len(kind))]
-        for one, first in enumerate(taken):
-            for other in range(one, len(taken)):
-                overlap = first @ taken[other].T
-                found[kind[one, other]] += overlap if one == other else overlap + overlap.T
+        taken = {int(choice): np.where(picks == choice, roots, 0.0) for choice in np.unique(picks)}
+        for (one, first), (other, second) in combinations_with_replacement(taken.items(), 2):
+            overlap = first @ second.T
+            found[kind[one, other]] += overlap if one == other else overlap + overlap.T
         return found
 
     def between(self, kernel: Kernel, picks: Picks, others: Picks) -> tuple[Floats, Floats]:

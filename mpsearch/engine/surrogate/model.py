@@ -86,8 +86,8 @@ class Surrogate:
 
     @property
     def noise(self) -> float:
-        """Deviation of one measurement at the first rung, nats of log loss."""
-        return float(self.kernel.noises[0])
+        """Deviation of one measurement at the rung that tells most, on the scale of the first, nats of log loss."""
+        return float((self.kernel.noises * self.prior.slopes[0] / self.prior.slopes).min())
 
     @property
     def scales(self) -> Floats:
