@@ -2,8 +2,9 @@
 
 **Constraints, alike for all.** The bytes of an allocation are known before it is measured, so nobody pays a trial for one that does not
 fit, nor for one that was measured before: such a proposal is told at once, its true loss included (more than a user would learn), and
-drawn again, up to `REDRAWS` times in a row; after that it counts as a trial in which nothing was found. The first `TRIALS` distinct
-allocations inside the budget are what is compared. Optuna's samplers see the violation by `set_constraint`, as its documentation asks.
+drawn again, up to `REDRAWS` times a run; after that it counts as a trial in which nothing was found. The first `TRIALS` distinct
+allocations inside the budget are what is compared. Optuna's samplers see the violation by `set_constraint`, as its documentation asks, and
+start from random allocations that fit in place of random ones.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mpsearch.core.budget import Budget
 __all__ = ["BUDGETS", "REDRAWS", "TRIALS", "Contest", "Contestant", "Entry", "play"]
 
 TRIALS = 100
-REDRAWS = 20
+REDRAWS = 100
 BUDGETS = {"tight": 0.125, "middle": 0.25, "loose": 0.5}
 """Where the limit lies between the smallest and the largest file."""
 
@@ -117,7 +118,4 @@ def play(contest: Contest, entry: Entry, seed: int) -> list[int]:
                 break
         elif (redraws := redraws + 1) > REDRAWS:
             trials.append(-1)
-        else:
-            continue
-        redraws = 0
     return trials

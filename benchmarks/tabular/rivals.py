@@ -20,14 +20,20 @@ _POPULATION = 20
 
 
 class _Optuna:
-    """A sampler over one integer a group, the position on the menu, which it may take for ordered; the value is log loss."""
+    """A sampler over one integer a group, the position on the menu, which it may take for ordered; the value is log loss.
 
-    def __init__(self, contest: Contest, sampler: optuna.samplers.BaseSampler, *, front: bool) -> None:
+    Its first trials, random by default, are random allocations that fit; as many as the sampler would have drawn.
+    """
+
+    def __init__(self, contest: Contest, seed: int, sampler: optuna.samplers.BaseSampler, *, front: bool, starts: int = 10) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._menus = [len(menu) for menu in contest.truth.menus]
         self._front = front
         self._study = optuna.create_study(sampler=sampler, directions=["minimize"] * (2 if front else 1))
         self._trial: optuna.trial.Trial | None = None
+        inside = np.random.default_rng(seed).permutation(np.argwhere(contest.feasible))
+        for start in inside[:starts].tolist():
+            self._study.enqueue_trial({f"group{index}": pick for index, pick in enumerate(start)})
 
     def ask(self) -> Picks:
         with warnings.catch_warnings():
@@ -96,6 +102,11 @@ def _greedy(contest: Contest, table: str) -> Contestant:
     return _Once(tuple(picks))
 
 
+def _nsga(contest: Contest, seed: int, *, front: bool) -> Contestant:
+    sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=_POPULATION)
+    return _Optuna(contest, seed, sampler, front=front, starts=_POPULATION)
+
+
 def _gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,12 +115,12 @@ def _gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
 
 RIVALS: tuple[Entry, ...] = (
     Entry(name="random", start=_Random),
-    Entry(name="Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=False)),
+    Entry(name="Optuna TPE", start=lambda c, s: _Optuna(c, s, optuna.samplers.TPESampler(seed=s), front=False)),
     Entry(
         name="Optuna NSGA-II",
-        start=lambda c, s: _Optuna(c, optuna.samplers.NSGAIISampler(seed=s, population_size=_POPULATION), front=False),
+        start=lambda c, s: _nsga(c, s, front=False),
     ),
-    Entry(name="Optuna GP", start=lambda c, s: _Optuna(c, _gaussian_process(s), front=False)),
+    Entry(name="Optuna GP", start=lambda c, s: _Optuna(c, s, _gaussian_process(s), front=False)),
     Entry(name="greedy by SQNR (AIMET)", start=lambda c, s: _greedy(c, SQNR), seeded=False),
     Entry(name="MILP by fisher", start=lambda c, s: _optimal(c, "fisher"), seeded=False),
     Entry(name="MILP by activation distance (MCT)", start=lambda c, s: _optimal(c, ACTIVATION_DISTANCE), seeded=False),
@@ -118,10 +129,10 @@ RIVALS: tuple[Entry, ...] = (
 
 FRONT_RIVALS: tuple[Entry, ...] = (
     Entry(name="front: random", start=_Random, front=True),
-    Entry(name="front: Optuna TPE", start=lambda c, s: _Optuna(c, optuna.samplers.TPESampler(seed=s), front=True), front=True),
+    Entry(name="front: Optuna TPE", start=lambda c, s: _Optuna(c, s, optuna.samplers.TPESampler(seed=s), front=True), front=True),
     Entry(
         name="front: Optuna NSGA-II",
-        start=lambda c, s: _Optuna(c, optuna.samplers.NSGAIISampler(seed=s, population_size=_POPULATION), front=True),
+        start=lambda c, s: _nsga(c, s, front=True),
         front=True,
     ),
 )
