@@ -120,7 +120,8 @@ RIVALS: tuple[Entry, ...] = (
         name="Optuna NSGA-II",
         start=lambda c, s: _nsga(c, s, front=False),
     ),
-    Entry(name="Optuna GP", start=lambda c, s: _Optuna(c, s, _gaussian_process(s), front=False)),
+    # Half as far as the others: beyond, a proposal takes seconds.
+    Entry(name="Optuna GP", start=lambda c, s: _Optuna(c, s, _gaussian_process(s), front=False), trials=50),
     Entry(name="greedy by SQNR (AIMET)", start=lambda c, s: _greedy(c, SQNR), seeded=False),
     Entry(name="MILP by fisher", start=lambda c, s: _optimal(c, "fisher"), seeded=False),
     Entry(name="MILP by activation distance (MCT)", start=lambda c, s: _optimal(c, ACTIVATION_DISTANCE), seeded=False),
