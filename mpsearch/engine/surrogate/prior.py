@@ -25,7 +25,8 @@ _CEILING = (np.log(30.0), 1.0)
 """Mean and deviation of log C."""
 _WEIGHT = 1.0
 """Deviation of the mixture's logits."""
-_SLOPE = (0.8, 0.3)
+_SLOPE = (0.8, 0.8)
+"""Middle of a slope, and deviation of its log: wide, so that signals that say nothing are soon not listened to."""
 
 
 @dataclass(frozen=True, kw_only=True)
