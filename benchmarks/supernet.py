@@ -5,8 +5,9 @@
     python benchmarks/supernet.py --out runs/supernet.jsonl --report        # the tables alone
 
 Allocations are random ones that just fit the budget (90 to 100 % of it), so that size tells nothing. Each is scored on the validation split
-by calibration with BatchNorm re-estimated (`ptq`), by the shared weights (`supernet`), by short training from the float weights (`short`),
-and a few by the same training from the shared weights (`inherited`). One JSON line a score; seconds of processor and wall.
+by calibration with BatchNorm re-estimated (`ptq`), by the shared weights (`supernet`), and by short training from the float weights
+(`short`); some by the same training from the shared weights (`inherited`), and from the float weights with another seed (`again`), which
+says how far ranks can agree at all. One JSON line a score; seconds of processor and wall.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from scipy.stats import spearmanr
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.experiment import build_experiment, search_settings
+from mpsearch.network.network import Network
 from mpsearch.report.progress import RichProgress
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.sandwich import Sandwich
@@ -57,8 +61,12 @@ def fitting(problem: Problem, count: int, seed: int) -> list[Allocation]:
 def measure(arguments: argparse.Namespace, console: Console) -> None:
     """Append what is missing to the file, until time is up."""
     deadline = time.monotonic() + 60 * arguments.minutes
-    overrides: dict[str, Any] = {"compile": "off", "search.supernet.epochs": arguments.supernet_epochs}
-    config = load_study(arguments.study, {**overrides, **({"budgets": [arguments.budget]} if arguments.budget else {})})
+    asked = {
+        "compile": "off",
+        "budgets": [arguments.budget] if arguments.budget else None,
+        "search.supernet.epochs": arguments.supernet_epochs,
+    }
+    config = load_study(arguments.study, {key: value for key, value in asked.items() if value is not None})
     progress = RichProgress(console)
     problem = build_experiment(config, progress).problem
     hyper = search_settings(config).default
@@ -70,25 +78,28 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
         images=config.search.supernet.images,
     )
     kept = arguments.out.with_suffix(".checkpoint")
-    shared = SupernetEvaluator(problem, Compiler("off", problem.device), settings, hyper.method, checkpoint=kept, progress=progress)
+    steps = Steps()
+    shared = SupernetEvaluator(problem, Compiler("off", problem.device), settings, hyper.method, checkpoint=kept, progress=steps)
 
-    def trained(allocation: Allocation, *, inherited: bool) -> Score:
+    def trained(allocation: Allocation, *, inherited: bool = False, seed: int = 1) -> Score:
         network = plain.begin(allocation, hyper.method)
         if inherited:
-            shared.prepare().hand_over(network)
-        plain.train(network, hyper.method, short, seed=problem.seed + 1)
+            inherit(shared.prepare().network, network)
+        plain.train(network, hyper.method, short, seed=problem.seed + seed)
         return plain.score(network)
 
     kinds: dict[str, Callable[[Allocation], Score]] = {
         "ptq": lambda allocation: plain.untrained(allocation, hyper.method, hyper.recipe),
         "supernet": lambda allocation: shared.untrained(allocation, hyper.method, hyper.recipe),
-        "short": lambda allocation: trained(allocation, inherited=False),
+        "short": trained,
         "inherited": lambda allocation: trained(allocation, inherited=True),
+        "again": lambda allocation: trained(allocation, seed=2),
     }
     lines = read(arguments.out)
     done = {(line["kind"], line["allocation"]) for line in lines}
-    if not any(line["kind"] == "training" for line in lines):
-        append(arguments.out, timed("training", "", lambda: shared.prepare() and None), epochs=arguments.supernet_epochs)
+    trained_now = timed("training", "", lambda: shared.prepare() and None)
+    if steps.done:
+        append(arguments.out, trained_now, steps=len(steps.done), of=steps.total)
     if not any(line["kind"] == "speed" for line in lines):
         allocations = iter(fitting(problem, SPEED + 8, seed=99))
         for _ in range(8):  # the first ones quantize the weights that the others find kept
@@ -97,12 +108,42 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
             append(arguments.out, timed("speed", allocation.spelled(), lambda a=allocation: kinds["supernet"](a)))
     compared = fitting(problem, arguments.allocations, seed=7)
     for kind, score in kinds.items():
-        for allocation in compared[: arguments.inherited if kind == "inherited" else None]:
+        for allocation in compared[: {"inherited": arguments.inherited, "again": arguments.again}.get(kind)]:
             if time.monotonic() > deadline:
                 console.print("time is up; the same command goes on")
                 return
             if (kind, allocation.spelled()) not in done:
                 append(arguments.out, timed(kind, allocation.spelled(), lambda s=score, a=allocation: s(a)))
+
+
+@torch.no_grad()
+def inherit(shared: Network, network: Network) -> None:
+    """Put shared weights into a network that has begun at an allocation: weights, statistics, and steps to start from."""
+    assert network.allocation is not None
+    shared.set_bits(network.allocation)
+    for name in network.architecture.state_dict():
+        network.tensor(name).copy_(shared.tensor(name))
+    for layer in network.space.layers:
+        weight, act, donor = network.weight_quantizer(layer), network.act_quantizer(layer), shared.act_quantizer(layer)
+        if weight.bits != FLOAT_BITS:
+            rows = weight.rows.split(network.latent_weight(layer).detach())
+            weight.begin(rows, shared.weight_quantizer(layer).steps(rows))
+        if act is not None and donor is not None and act.bits != FLOAT_BITS:
+            act.begin(donor.step_value())
+    network.method.begin(network)
+
+
+class Steps(Silent):
+    """Notes the steps of training that this process made itself."""
+
+    def __init__(self) -> None:
+        self.done: list[float] = []
+        self.total = 0.0
+
+    def update(self, done: float, total: float | None = None, text: str = "") -> None:
+        """One more."""
+        self.done.append(done)
+        self.total = total or 0.0
 
 
 def timed(kind: str, allocation: str, run: Callable[[], Score | None]) -> dict[str, Any]:
@@ -144,7 +185,7 @@ def report(lines: list[dict[str, Any]], console: Console) -> None:
     table = Table(title=f"against short training, {len(truth)} allocations that just fit")
     for column in ("score", "rank correlation", "5 to 95 %", "mean loss", "best by it: loss after short training", "processor s each"):
         table.add_column(column, justify="left" if column == "score" else "right")
-    for kind in ("ptq", "supernet", "short"):
+    for kind in ("ptq", "supernet", "again"):
         common = [name for name in truth if name in by_kind.get(kind, {})]
         if len(common) < 4:
             continue
@@ -153,12 +194,17 @@ def report(lines: list[dict[str, Any]], console: Console) -> None:
         each = np.mean([by_kind[kind][name]["processor_seconds"] for name in common])
         table.add_row(kind, f"{rho:.2f}", f"{low:.2f} to {high:.2f}", f"{found.mean():.4f}", f"{true[found.argmin()]:.4f}", f"{each:.2f}")
     console.print(table)
+    if truth:
+        losses = np.array([line["loss"] for line in truth.values()])
+        console.print(f"short training itself: loss {losses.min():.4f} to {losses.max():.4f}, mean {losses.mean():.4f}")
     speed = list(by_kind.get("speed", {}).values())
     if speed:
         wall, processor = (np.array([line[name] for line in speed]) for name in ("seconds", "processor_seconds"))
+        training = by_kind["training"][""]
+        once = training["processor_seconds"] * training["of"] / training["steps"]
         console.print(
             f"supernet: {60 / np.median(processor):.0f} evaluations a processor minute, {60 / np.median(wall):.0f} by the wall clock "
-            f"(medians of {len(speed)}); trained once in {by_kind['training']['']['processor_seconds']:.0f} processor s"
+            f"(medians of {len(speed)}); trained once in {once:.0f} processor s"
         )
     both = [name for name in truth if name in by_kind.get("inherited", {})]
     if both:
@@ -176,8 +222,9 @@ def main() -> None:
     parser.add_argument("--budget")
     parser.add_argument("--allocations", type=int, default=20)
     parser.add_argument("--inherited", type=int, default=8, help="how many are also trained from the shared weights")
+    parser.add_argument("--again", type=int, default=20, help="how many are trained once more, with another seed: how far ranks can agree")
     parser.add_argument("--epochs", type=int, default=2, help="of short training")
-    parser.add_argument("--supernet-epochs", type=int, default=8)
+    parser.add_argument("--supernet-epochs", type=int, help="instead of the study's")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true")

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mpsearch.config.study import StudyConfig, validate_study
+from mpsearch.config.study import MANY_TRIALS, StudyConfig, validate_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.progress import Silent
@@ -22,6 +22,9 @@ from mpsearch.models import build_model, is_registered
 from mpsearch.pipeline import ARTIFACT, claimed, finished, run
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 __all__ = ["Result", "load", "search"]
 
@@ -71,6 +74,9 @@ def search(
     effort: str = "normal",
     evaluate: str = "qat",
     trials: int | None = None,
+    timeout: float | str | None = None,
+    until_flat: bool = False,
+    sampler: BaseSampler | None = None,
     epochs: int | None = None,
     hardware: str | Path | None = None,
     run_dir: str | Path | None = None,
@@ -89,13 +95,17 @@ def search(
         task: classification unless told; see `Task.regression` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
-        signals: names.
+        signals: names; `mix` weighs the others by measured allocations.
         images: training samples for signals and ranges.
         recipe: of quantization-aware training; AdamW with distillation if not given.
         effort: `quick`, `normal` or `thorough`; scales trials, rungs and epochs.
         evaluate: what trials are scored by: `ptq`, calibration alone; `qat`, training in rungs; `supernet`, weights shared by all
             allocations first, then the rungs that train.
-        trials: instead of the effort's.
+        trials: at most, instead of the effort's.
+        timeout: begin no trial after so long: seconds, or `"90s"`, `"5min"`, `"2h"`.
+        until_flat: end when a trial is expected to gain less than the noise.
+        sampler: any of Optuna's that takes two objectives proposes bits and hyperparameters instead of mpsearch's own; its trials may break
+            the budgets, and those do not win.
         epochs: of the final retraining, instead of the effort's.
         hardware: profile for latency budgets.
         run_dir: where everything is kept and a killed search goes on; a temporary folder if not given.
@@ -119,7 +129,13 @@ def search(
         else {name: dict(settings) for name, settings in methods.items()},
         signals={"names": list(signals), "images": images},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
-        search={"trials": trials or scale["trials"], "evaluate": evaluate, "rungs": scale["rungs"]},
+        search={
+            "trials": trials or (MANY_TRIALS if timeout is not None or until_flat else scale["trials"]),
+            "evaluate": evaluate,
+            "rungs": scale["rungs"],
+            "timeout": timeout,
+            "until_flat": until_flat,
+        },
         retrain={"epochs": scale["epochs"] if epochs is None else epochs},
         hardware=None if hardware is None else str(hardware),
         seed=seed,
@@ -150,7 +166,9 @@ def search(
 
         reporter = RichProgress(Console(stderr=True))
     with claimed(directory, config, "mpsearch.search(…)"):
-        summary = finished(directory) or run(assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter)
+        summary = finished(directory) or run(
+            assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter, sampler=sampler
+        )
     allocation = summary.winning_allocation
     assert allocation is not None
     path = directory / ARTIFACT

@@ -27,12 +27,14 @@ from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits, check_split
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.solve import check_budgets
+from mpsearch.engine.stopping import Stopping
 from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.export.packed import Blueprint, file_overhead
 from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.inputs import call, lay_out, to_device
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import FormatOf
@@ -146,7 +148,8 @@ def search_settings(config: StudyConfig) -> SearchSettings:
     names = tuple(config.methods)
     first = config.hyperparameters(names[0]).build(METHODS[names[0]])
     default = Hyperparameters(method=first, recipe=config.recipe.build(), params={"method": names[0]})
-    return SearchSettings(trials=config.search.trials, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
+    stopping = Stopping(trials=config.search.trials, seconds=config.search.timeout, until_flat=config.search.until_flat)
+    return SearchSettings(stopping=stopping, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
 
 
 def build_evaluator(experiment: Experiment, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
@@ -216,8 +219,9 @@ def _formats(config: StudyConfig) -> list[FormatOf]:
 def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
     images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
     batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
-    style = config.hyperparameters(next(iter(config.methods))).build(METHODS[next(iter(config.methods))]).grid
-    return Calibration.fit(model, space, batches, style)
+    first = next(iter(config.methods))
+    kind = CompensatedCalibration if METHODS[first].compensates else Calibration
+    return kind.fit(model, space, batches, config.hyperparameters(first).build(METHODS[first]).grid)
 
 
 def _float_baseline(config: StudyConfig, splits: Splits, device: torch.device, progress: Progress) -> nn.Module:

@@ -32,7 +32,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("data", "mpsearch.training.task"), ("cli", "mpsearch")}
 DOORS = {
     "click": {"cli"},
-    "optuna": {"engine", "experiment", "doctor"},
+    "optuna": {"api", "engine", "experiment", "doctor", "pipeline"},
     "plotly": {"report"},
     "pydantic": {"config"},
     "safetensors": {"export", "experiment", "models", "training", "quant"},

@@ -35,11 +35,13 @@ _STUDY = [
     click.option("--effort", metavar="EFFORT", help="quick, normal or thorough: trials, rungs and epochs as the study states them."),
     click.option("--space", metavar="SPACE", help="What may be chosen: a name in spaces/ or a YAML file."),
     click.option("--hardware", metavar="PROFILE", help="Hardware profile for latency budgets: a name or a YAML file."),
-    click.option("--signals", metavar="A,B", help="Sensitivity signals, separated by commas, or all."),
+    click.option("--signals", "--signal", metavar="A,B", help="Sensitivity signals, separated by commas, or all; mix weighs the others."),
     click.option("--methods", metavar="A,B", help="Quantization methods, separated by commas, or all."),
     click.option("--images", type=int, metavar="N", help="Training images the signals and ranges are measured on."),
     click.option("--evaluate", type=click.Choice(["ptq", "qat", "supernet"]), help="What trials are scored by: see search.evaluate."),
-    click.option("--trials", type=int, metavar="N", help="Trials of the search."),
+    click.option("--trials", type=int, metavar="N", help="Trials of the search, at most."),
+    click.option("--timeout", metavar="TIME", help="Begin no trial after so long: seconds, or 90s, 5min, 2h."),
+    click.option("--until-flat", is_flag=True, default=None, help="End when a trial is expected to gain less than the noise."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
 ]
@@ -64,6 +66,8 @@ _KEYS = {
     "images": "signals.images",
     "evaluate": "search.evaluate",
     "trials": "search.trials",
+    "timeout": "search.timeout",
+    "until_flat": "search.until_flat",
     "epochs": "retrain.epochs",
     "compile": "compile",
     "weights": "model.weights",
@@ -110,6 +114,10 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags.get("model") is not None:
         changes["model.factory"] = flags["model"]
         changes["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", flags["model"].rpartition(":")[2]).strip("-._") or "model"
+    if "search.trials" not in changes and changes.keys() & {"search.timeout", "search.until_flat"}:
+        from mpsearch.config.study import MANY_TRIALS
+
+        changes["search.trials"] = MANY_TRIALS
     for flag, key in (("signals", "signals.names"), ("methods", "methods")):
         if flags.get(flag) is not None:
             changes[key] = [name.strip() for name in flags[flag].split(",") if name.strip()]

@@ -18,6 +18,7 @@ def signals(**flags: Any) -> None:
     config = read_config(flags)
 
     from mpsearch.pipeline import sensitivities
+    from mpsearch.report.info import mixture_infos
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import sensitivity_table
 
@@ -25,3 +26,5 @@ def signals(**flags: Any) -> None:
     space, tables = sensitivities(config, RichProgress(progress))
     for table in tables:
         results.print(sensitivity_table(table, space.layers))
+    for mixture in mixture_infos(tables):
+        results.print(mixture.finding)

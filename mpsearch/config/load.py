@@ -30,7 +30,8 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
         reference: name or path.
         overrides: dotted path of a key → value that replaces it, such as `{"recipe.lr": 0.01, "budgets": ["2MB"]}`. `effort` picks the
             study's own changes, which come first. `methods` may list names: those not in the study get their defaults, those left out go.
-            `all` among `methods` or `signals.names` stands for every one there is, the study's own first.
+            `all` among `methods` or `signals.names` stands for every one there is, the study's own first; signals that combine others,
+            named alone, combine the study's own.
 
     Raises:
         ConfigError: unreadable, a wrong key, type or value, with the path of the key.
@@ -52,6 +53,8 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
             value = {name: stated.methods.get(name, {}) for name in _everyone(value, tuple(stated.methods), METHODS)}
         if key == "signals.names":
             value = list(_everyone(value, stated.signals.names, SIGNALS))
+            if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):  # of what, the study says
+                value = list(dict.fromkeys([*value, *stated.signals.names]))
         content = replaced(content, key, value)
     try:
         config = validate_study(content, label="")
@@ -82,8 +85,9 @@ def check_plugins(config: StudyConfig) -> None:
         ConfigError: a hyperparameter that the method does not have, or of the wrong type.
         UnknownNameError: a signal or method nobody registered.
     """
-    for name in config.signals.names:
-        SIGNALS[name]
+    if all(SIGNALS[name].combines for name in config.signals.names):
+        alone = ", ".join(config.signals.names)
+        raise ConfigError(f"signals.names: '{alone}' combines other signals; name at least two more", path="signals.names")
     for name, settings in config.methods.items():
         model = hyperparameter_model(METHODS[name], name)
         try:

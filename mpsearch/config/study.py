@@ -19,11 +19,24 @@ from mpsearch.config.strict import Strict, config_error
 from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
 from mpsearch.core.budget import Budget, parse_budget, parse_budgets
+from mpsearch.core.duration import parse_duration
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 
-__all__ = ["DataConfig", "EffortConfig", "ModelConfig", "RetrainConfig", "Rung", "SearchConfig", "SignalsConfig", "StudyConfig"]
+__all__ = [
+    "MANY_TRIALS",
+    "DataConfig",
+    "EffortConfig",
+    "ModelConfig",
+    "RetrainConfig",
+    "Rung",
+    "SearchConfig",
+    "SignalsConfig",
+    "StudyConfig",
+]
 
+MANY_TRIALS = 1000
+"""Where time or the prospects end a study, and nobody said how many trials."""
 Effort = Literal["quick", "normal", "thorough"]
 
 
@@ -92,7 +105,12 @@ class SignalsConfig(Strict):
         default=("fisher", "measured"), description="each proposes allocations of its own"
     )
     images: int = Field(default=512, ge=1, description="training samples the signals and the ranges are measured on")
+    mixed_on: int = Field(default=24, ge=8, description="random allocations near the budgets, measured, that `mix` weighs the others on")
     batch_size: int = Field(default=64, ge=1)
+
+
+def _seconds(value: Any) -> Any:
+    return None if value is None else parse_duration(value, path="search.timeout")
 
 
 class Rung(Strict):
@@ -106,7 +124,12 @@ class Rung(Strict):
 class SearchConfig(Strict):
     """The study of trials."""
 
-    trials: int = Field(default=24, ge=1)
+    trials: int = Field(default=24, ge=1, description="at most")
+    timeout: Annotated[float | None, BeforeValidator(_seconds, json_schema_input_type=float | str | None)] = Field(
+        default=None, description="begin no trial after so long: seconds, or 90s, 5min, 2h"
+    )
+    until_flat: bool = Field(default=False, description="end when the expected improvement of the front falls under its noise")
+    refine: float = Field(default=0.25, ge=0, le=1, description="share of the trials, the last, that swap bits around the best")
     evaluate: Literal["ptq", "qat", "supernet"] = Field(
         default="qat",
         description="what trials are scored by: ptq, calibration alone; qat, all rungs; supernet, shared weights, then rungs that train",

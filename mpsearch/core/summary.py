@@ -56,6 +56,8 @@ class Summary:
         formats: one letter a layer for how the artifact holds its weight, see `mpsearch.quant.formats`; "" is the default grid's.
         card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
+        surrogate: what its leave-one-out predictions are worth: `count`, rank `correlation`, `error` in nats of log loss, and the shares
+            `covered50` and `covered90` of scores inside their intervals; empty where there was too little to tell.
         skipped: what a smaller run left out, one sentence each.
     """
 
@@ -81,6 +83,7 @@ class Summary:
     formats: str = ""
     card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +100,7 @@ class Summary:
             plain[name] = None if record is None else record.to_dict()
         plain["test"] = _scores(self.test)
         plain["seconds"] = dict(self.seconds)
+        plain["surrogate"] = dict(self.surrogate)
         plain["skipped"] = list(self.skipped)
         return plain
 
@@ -140,6 +144,7 @@ def table_to_dict(table: Table) -> dict[str, Any]:
         "values": [[None if math.isnan(value) else value for value in row] for row in table.values.tolist()],
         "base": table.base,
         "cost": dict(table.cost),
+        "bits": dict(table.bits),
     }
 
 
@@ -154,4 +159,5 @@ def table_from_dict(plain: Mapping[str, Any]) -> Table:
         values=values.reshape(len(plain["layers"]), len(plain["choices"])),
         base=plain["base"],
         cost=plain["cost"],
+        bits=plain.get("bits", {}),
     )

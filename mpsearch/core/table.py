@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ class Table:
         values: float64 `[L, C]`; NaN where a layer cannot take a choice.
         base: constant part (file header, unquantized tensors), in the same unit.
         cost: seconds and passes it took to compute, and whatever else is worth reporting.
+        bits: weight bits by layer that a training has learned, where the table comes from such; fractions where it could tell.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Table:
     values: NDArray[np.float64]
     base: float = 0.0
     cost: Mapping[str, float] = field(default_factory=dict)
+    bits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.layers), len(self.choices))
@@ -43,11 +46,11 @@ class Table:
         object.__setattr__(self, "values", values)
 
     def total(self, allocation: Mapping[str, Choice]) -> float:
-        """`base + Σ_l values[l, allocation[l]]`.
+        """`base + Σ_l values[l, allocation[l]]`, the exact sum rounded once.
 
         Raises:
             KeyError: a layer without a choice, or a choice that is no column.
         """
         column = {choice: c for c, choice in enumerate(self.choices)}
         picked = (self.values[row, column[allocation[name]]] for row, name in enumerate(self.layers))
-        return self.base + float(sum(picked))
+        return math.fsum([self.base, *picked])

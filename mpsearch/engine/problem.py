@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
@@ -90,7 +90,7 @@ class Evaluator:
         self._compiler = compiler
         self._networks: dict[str, Network] = {}
         self._teacher: nn.Module | None = None
-        self._reference: list[tuple[Any, Tensor]] | None = None
+        self._references: dict[int, list[tuple[Any, Tensor]]] = {}
 
     def begin(self, allocation: Allocation, method: Method) -> Network:
         """The float network with calibrated quantizers at `allocation`."""
@@ -106,11 +106,17 @@ class Evaluator:
 
     def ptq(self, network: Network, method: Method, recipe: Recipe) -> Score:
         """Let the method improve its calibration, re-estimate BatchNorm, and score."""
+        self.calibrate(network, method, recipe)
+        return self.score(network)
+
+    def calibrate(self, network: Network, method: Method, recipe: Recipe) -> None:
+        """Let the method improve its calibration and re-estimate BatchNorm: all that is done without training."""
         network.model.eval()
         with torch.no_grad():
-            method.calibrate(network, partial(self._divergence, network))
-        settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
-        return self.score(network)
+            method.calibrate(network, self._divergence(network, _CALIBRATION_IMAGES))
+            if not method.compensates:
+                with parametrize.cached():  # statistics change, weights do not
+                    settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
         """Score of an allocation before it is trained: what the first rung of a trial goes by."""
@@ -186,15 +192,19 @@ class Evaluator:
         baked = install(problem.model, problem.space.layers, parts)
         return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
 
-    def _divergence(self, network: Network) -> float:
-        """Mean divergence from the float network on fixed, plain training images: what calibration without training goes by."""
+    @torch.no_grad()
+    def divergence(self, network: Network, images: int) -> float:
+        """Mean divergence from the float network, nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
+        return self._divergence(network, images)()
+
+    def _divergence(self, network: Network, images: int) -> _Divergence:
+        """The same to be asked again and again: what calibration without training goes by. Neither labels nor other splits are read."""
         problem = self.problem
-        if self._reference is None:
-            images = problem.train.take(min(_CALIBRATION_IMAGES, len(problem.train)), problem.seed)
-            batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in images.batches(256)]
-            self._reference = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
-        apart = [problem.task.divergence(reference, call(network.model, inputs)) for inputs, reference in self._reference]
-        return float(torch.cat(apart).mean())
+        if images not in self._references:
+            taken = problem.train.take(min(images, len(problem.train)), problem.seed)
+            batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
+            self._references[images] = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
+        return _Divergence(network.model, self._references[images], problem.task)
 
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
@@ -203,6 +213,25 @@ class Evaluator:
 
             self._teacher = lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
         return self._teacher
+
+
+class _Divergence:
+    """A network's mean divergence from the float network (`methods.base.CalibrationLoss`).
+
+    Args:
+        model: quantized.
+        reference: (inputs, float outputs) by batch.
+        task: names the divergence.
+    """
+
+    def __init__(self, model: nn.Module, reference: Sequence[tuple[Any, Tensor]], task: Task) -> None:
+        self.inputs = [inputs for inputs, _ in reference]
+        self._model, self._reference, self._task = model, reference, task
+
+    def __call__(self) -> float:
+        with parametrize.cached():
+            apart = [self._task.divergence(outputs, call(self._model, inputs)) for inputs, outputs in self._reference]
+        return float(torch.cat(apart).mean())
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

@@ -1,102 +1,72 @@
-"""What to try next: MILP solutions of the signals at budgets around the asked one, then of perturbed signals, then swaps around the best.
-
-Deterministic in (seed, number of the trial, what was tried before): an interrupted study that goes on proposes what it would have proposed.
-"""
+"""Who proposes what a study tries: its sampler, and the uniform allocations that everything is compared with."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import BudgetError
 from mpsearch.core.record import Record
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.problem import Problem
-from mpsearch.engine.solve import solve
+from mpsearch.engine.sampler import BitsSampler
+from mpsearch.engine.searcher import Observation
+from mpsearch.engine.stopping import Stopping
 from mpsearch.methods.base import Method
 
-__all__ = ["Proposer", "uniform_candidates"]
+__all__ = ["bits_sampler", "calibration", "uniform_candidates"]
 
-_NOISE = 0.5
-_ATTEMPTS = 12
+_FEWEST = 4
+"""Scores below which nothing is said of a surrogate."""
 
 
-class Proposer:
-    """Proposes allocations that were not tried before.
+def bits_sampler(
+    problem: Problem,
+    tables: Sequence[Table],
+    sweep: Sequence[float],
+    starts: Sequence[tuple[str, Allocation]] = (),
+    *,
+    stopping: Stopping,
+    refine: float,
+) -> BitsSampler:
+    """The sampler of a study.
 
     Args:
         problem: space, costs, budgets, seed.
         tables: signals; each proposes on its own first.
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
+        starts: (origin, allocation) of further first proposals.
+        stopping: when the study ends.
+        refine: share of the trials that swap around the best: the last ones, or, where nobody knows which those are, every so many.
     """
+    return BitsSampler(
+        problem.space,
+        tables,
+        problem.costs,
+        problem.budgets,
+        seed=problem.seed,
+        sweep=sweep,
+        starts=starts,
+        losses=lambda trial: trial.user_attrs.get("losses"),
+        refine=lambda number: _refines(number, stopping, refine),
+    )
 
-    def __init__(self, problem: Problem, tables: Sequence[Table], sweep: Sequence[float]) -> None:
-        self._problem = problem
-        self._tables = tuple(tables)
-        self._sweep = tuple(sweep)
 
-    def next(self, records: Sequence[Record]) -> tuple[str, Allocation]:
-        """(origin, allocation) of the next trial, given all records so far.
+def calibration(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
+    """How well the surrogate predicts what the study measured, as `Calibration` gives it; empty where there is too little to tell."""
+    observations = [Observation(allocation=r.allocation, losses={rung: score.loss for rung, score in r.scores.items()}) for r in records]
+    if sum(len(observation.losses) for observation in observations) < _FEWEST:
+        return {}
+    return sampler.searcher.surrogate(observations).calibration().to_dict()
 
-        Raises:
-            BudgetError: every allocation within the budget was tried.
-        """
-        number = len(records)
-        tried = {record.allocation for record in records}
-        planned = [(factor, table) for factor in self._sweep for table in self._tables]
-        if number < len(planned):
-            factor, table = planned[number]
-            found = self._solve(table, factor, tried)
-            if found is not None:
-                return f"milp:{table.name}" + ("" if factor == 1 else f"@{factor:g}"), found
-        random = np.random.default_rng([self._problem.seed, number])
-        best = min((r for r in records if r.status == "complete" and r.feasible), key=_merit, default=None)
-        if best is not None and number % 2:
-            swapped = self._swap(best.allocation, tried, random)
-            if swapped is not None:
-                return "swap", swapped
-        for attempt in range(_ATTEMPTS):
-            table = self._tables[int(random.integers(len(self._tables)))]
-            factor = 1.0 if attempt else self._sweep[int(random.integers(len(self._sweep)))]
-            noise = np.exp(_NOISE * (1 + attempt / 2) * random.standard_normal(table.values.shape))
-            found = self._solve(replace(table, values=table.values * noise), factor, tried)
-            if found is not None:
-                return f"milp~{table.name}", found
-        raise BudgetError("every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials")
 
-    def _solve(self, table: Table, factor: float, tried: set[Allocation]) -> Allocation | None:
-        budgets = [Budget(b.cost, b.limit * factor, b.text) for b in self._problem.budgets]
-        try:
-            found = solve(self._problem.space, table, self._problem.costs, budgets).allocation
-            return (
-                found
-                if found not in tried
-                else solve(self._problem.space, table, self._problem.costs, budgets, exclude=tuple(tried)).allocation
-            )
-        except BudgetError:
-            return None
-
-    def _swap(self, start: Allocation, tried: set[Allocation], random: np.random.Generator) -> Allocation | None:
-        """One tie group up, another down, whichever leaves the budget kept; a random one of them."""
-        space = self._problem.space
-        order = random.permutation(len(space.groups))
-        for up in order:
-            for down in random.permutation(len(space.groups)):
-                if up == down:
-                    continue
-                raised = _moved(space, start, int(up), +1)
-                moved = None if raised is None else _moved(space, raised, int(down), -1)
-                for candidate in (raised, moved):
-                    if candidate is not None and candidate not in tried and self._problem.fits(candidate):
-                        return candidate
-        return None
+def _refines(number: int, stopping: Stopping, share: float) -> bool:
+    if stopping.open_ended:
+        return math.floor((number + 1) * share) > math.floor(number * share)
+    return number >= stopping.trials - math.floor(share * stopping.trials)
 
 
 def uniform_candidates(problem: Problem, method: Method | None = None) -> list[tuple[str, Allocation]]:
@@ -137,17 +107,3 @@ def _with_ends(space: ResolvedSpace, choice: Choice) -> Allocation:
             for index in group:
                 choices[space.names[index]] = max(menu, key=lambda c: (c.act_bits, c.weight_bits))
     return Allocation(choices)
-
-
-def _moved(space: ResolvedSpace, allocation: Allocation, group: int, direction: int) -> Allocation | None:
-    members = space.groups[group]
-    current = allocation[space.names[members[0]]]
-    menu = space.menus[members[0]]
-    index = menu.index(current) + direction
-    if not 0 <= index < len(menu):
-        return None
-    return Allocation({**allocation, **{space.names[member]: menu[index] for member in members}})
-
-
-def _merit(record: Record) -> tuple[int, float, float]:
-    return (-len(record.scores), record.score.error, record.score.loss)

@@ -13,6 +13,7 @@ construction. Whatever else the objective asks for (a method, a learning rate) a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,7 @@ def allocation_of_params(space: ResolvedSpace, params: Mapping[str, Any]) -> All
     Raises:
         KeyError: a group without its parameter.
     """
-    of_layer = {
-        index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group
-    }
+    of_layer = {index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group}
     return Allocation({name: of_layer[index] for index, name in enumerate(space.names)})
 
 
@@ -71,8 +70,8 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 class BitsSampler(BaseSampler):
     """Proposes allocations inside every budget, none of them twice; see `Searcher`.
 
-    Trials may run in parallel: those under way are believed to come out as predicted. A proposal depends on the seed, the finished trials and
-    those under way alone, so a study that goes on proposes what it would have proposed.
+    Trials may run in parallel: those under way are believed to come out as predicted, and threads never get the same. A proposal depends
+    on the seed, the finished trials and those under way alone, so a study that goes on proposes what it would have proposed.
 
     Args:
         space: layers, menus, ties.
@@ -83,7 +82,7 @@ class BitsSampler(BaseSampler):
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
         starts: (origin, allocation) of further first proposals.
         others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
-        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: as if it had never been. The first value unless told.
+        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
         refine: whether the next trial swaps around the best, from the number of trials before it.
 
     Raises:
@@ -111,8 +110,16 @@ class BitsSampler(BaseSampler):
         self._seed = seed
         self._others = others or (lambda drawn: TPESampler(seed=drawn))
         self._losses = losses
-        self._refine = refine
+        self.refines = refine
         self._beside: dict[int, BaseSampler] = {}
+        self._read: dict[int, Allocation] = {}
+        self._turn = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_turn": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "_turn": threading.Lock()})
 
     def suggest(self, trial: optuna.trial.Trial) -> Allocation:
         """The allocation of a trial of the study this samples for; who proposed it is kept as the trial's `origin`."""
@@ -135,14 +142,14 @@ class BitsSampler(BaseSampler):
         Raises:
             BudgetError: every allocation within the budgets was tried.
         """
-        observations, pending, ahead = self._known(study, trial)
-        # Workers that ask at the same moment do not see each other's bits; they see who came first, and think through what those draw.
-        for _ in range(min(ahead, _MOST_AHEAD)):
-            pending.append(self._propose(observations, pending).allocation)
-        proposal = self.proposals[trial.number] = self._propose(observations, pending)
+        with self._turn:
+            observations, pending, ahead = self._known(study, trial)
+            # Processes that ask at the same moment do not see each other's bits, but who came first: what those draw is thought through.
+            for _ in range(min(ahead, _MOST_AHEAD)):
+                pending.append(self._propose(observations, pending).allocation)
+            proposal = self.proposals[trial.number] = self._propose(observations, pending)
         return {
-            name: str(proposal.allocation[self._space.names[group[0]]])
-            for name, group in zip(self._bits, self._space.groups, strict=True)
+            name: str(proposal.allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)
         }
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
@@ -166,7 +173,7 @@ class BitsSampler(BaseSampler):
                 return
 
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
-        return self.searcher.propose(observations, pending, refine=self._refine(len(observations) + len(pending)))
+        return self.searcher.propose(observations, pending, refine=self.refines(len(observations) + len(pending)))
 
     def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
         """Finished trials by number; allocations under way; and how many began before this one and have no bits yet."""
@@ -179,9 +186,13 @@ class BitsSampler(BaseSampler):
             if other.state.is_finished() and self._whole(other):
                 losses = self._losses(other)
                 if losses is not None:
-                    observations.append(Observation(allocation=self.allocation(other.params), losses=losses))
+                    if other.number not in self._read:
+                        self._read[other.number] = self.allocation(other.params)
+                    observations.append(Observation(allocation=self._read[other.number], losses=losses))
             elif other.state == TrialState.RUNNING and self._whole(other):
                 pending.append(self.allocation(other.params))
+            elif other.state == TrialState.RUNNING and other.number in self.proposals:
+                pending.append(self.proposals[other.number].allocation)
             elif other.state == TrialState.RUNNING and other.number < trial.number:
                 ahead += 1
         return observations, pending, ahead

@@ -10,22 +10,20 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 
-from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import BudgetError, ModelError, TrainingDiverged
+from mpsearch.core.errors import BudgetError, ConfigError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.sampler import BitsSampler, suggest_bits
+from mpsearch.engine.stopping import Outlook, Stopping
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.training.recipe import Recipe
@@ -70,24 +68,40 @@ class SearchSettings:
     """How a study searches.
 
     Args:
-        trials: number of trials.
+        stopping: when it ends.
         rungs: from cheap to dear; the first one every trial takes.
         default: hyperparameters of rungs without training, and of references.
         suggest: Optuna trial → hyperparameters; asked when a trial first trains.
     """
 
-    trials: int
+    stopping: Stopping
     rungs: tuple[Rung, ...]
     default: Hyperparameters
     suggest: Callable[[optuna.trial.BaseTrial], Hyperparameters]
 
 
 def run_trials(
-    problem: Problem, evaluator: Evaluator, proposer: Proposer, settings: SearchSettings, storage: Path, progress: Progress | None = None
+    problem: Problem,
+    evaluator: Evaluator,
+    sampler: optuna.samplers.BaseSampler,
+    settings: SearchSettings,
+    storage: Path,
+    progress: Progress | None = None,
 ) -> list[Record]:
     """Run, or go on with, the study in the SQLite file `storage`; returns all records.
 
     A trial that was in flight when a run was killed is marked failed and proposed again.
+
+    Args:
+        problem: what is searched.
+        evaluator: trains and scores.
+        sampler: proposes; `engine.propose.bits_sampler`, or any other of Optuna's, whose trials may then break the budgets.
+        settings: rungs, hyperparameters, when to end.
+        storage: the file.
+        progress: a bar and words.
+
+    Raises:
+        ConfigError: a sampler that cannot sample for a loss and a cost at once.
     """
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -96,29 +110,28 @@ def run_trials(
         storage=f"sqlite:///{storage}",
         directions=["minimize", "minimize"],
         load_if_exists=True,
-        sampler=optuna.samplers.RandomSampler(seed=0),
+        sampler=sampler,
     )
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    records = [
-        Record.from_dict(json.loads(t.user_attrs["record"]))
-        for t in study.get_trials(deepcopy=False)
-        if "record" in t.user_attrs and t.state.is_finished()
-    ]
-    with progress.phase("study", settings.trials) as bar:
+    done = [t for t in study.get_trials(deepcopy=False) if "record" in t.user_attrs and t.state.is_finished()]
+    records = [Record.from_dict(json.loads(t.user_attrs["record"])) for t in done]
+    outlooks = [Outlook(**t.user_attrs.get("outlook", {})) for t in done]
+    before, started = sum(record.seconds for record in records), time.monotonic()
+    with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
-        while len(records) < settings.trials:
+        while (reason := settings.stopping.reason(outlooks, before + time.monotonic() - started)) is None:
             try:
-                origin, allocation = proposer.next(records)
+                record, outlook = _run_trial(study, problem, evaluator, settings, records, lambda text: bar.update(len(records), text=text))
             except BudgetError as error:
-                progress.say(str(error))
+                reason = str(error)
                 break
-            record = _run_trial(
-                study, problem, evaluator, settings, records, origin, allocation, lambda text: bar.update(len(records), text=text)
-            )
             records.append(record)
+            outlooks.append(outlook)
             best = best_record(records)
             bar.update(len(records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
+        if len(records) < settings.stopping.trials:
+            progress.say(reason)
     return records
 
 
@@ -135,21 +148,31 @@ def _run_trial(
     evaluator: Evaluator,
     settings: SearchSettings,
     records: Sequence[Record],
-    origin: str,
-    allocation: Allocation,
     tell: Callable[[str], None],
-) -> Record:
-    bits = {f"bits/{problem.space.names[group[0]]}": allocation[problem.space.names[group[0]]] for group in problem.space.groups}
+) -> tuple[Record, Outlook]:
     number = len(records)
-    # A fresh sampler by trial number: a resumed study draws what an uninterrupted one would have drawn.
-    tpe = optuna.samplers.TPESampler(seed=problem.seed * 1_000_003 + number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        study.sampler = optuna.samplers.PartialFixedSampler({name: str(choice) for name, choice in bits.items()}, tpe)
+    sampler = study.sampler
+    if isinstance(sampler, BitsSampler) and not sampler.searcher.left([record.allocation for record in records]):
+        raise BudgetError("every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials")
     trial = study.ask()
-    for group in problem.space.groups:
-        trial.suggest_categorical(f"bits/{problem.space.names[group[0]]}", [str(choice) for choice in problem.space.menus[group[0]]])
+    try:
+        allocation = suggest_bits(trial, problem.space)
+    except ValueError as error:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        if "multi-objective" in str(error):
+            raise ConfigError(
+                f"sampler: {type(sampler).__name__} takes one objective, a study has two (error and cost); "
+                "give one that takes both, such as TPESampler or NSGAIISampler",
+                path="sampler",
+            ) from error
+        raise
+    origin, outlook = type(sampler).__name__, Outlook()
+    if isinstance(sampler, BitsSampler) and trial.number in sampler.proposals:
+        proposal = sampler.proposals[trial.number]
+        origin, outlook = proposal.origin, Outlook(improvement=proposal.improvement, noise=proposal.noise)
     trial.set_user_attr("origin", origin)
+    if math.isfinite(outlook.improvement):
+        trial.set_user_attr("outlook", asdict(outlook))
     record = climb(
         problem,
         evaluator,
@@ -161,12 +184,13 @@ def _run_trial(
     )
     for budget in problem.budgets:
         trial.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
+    trial.set_user_attr("losses", {rung: score.loss for rung, score in record.scores.items()})
     trial.set_user_attr("record", json.dumps(record.to_dict()))
     if record.status == "complete":
         study.tell(trial, [record.score.error, record.costs[problem.budgets[0].cost]])
     else:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return record
+    return record, outlook
 
 
 def climb(

@@ -20,7 +20,8 @@ __all__ = ["SupernetEvaluator"]
 class SupernetEvaluator(Evaluator):
     """Trains the shared weights once, when a score is first asked for.
 
-    Trials that train, and the winner, start from the float network like those of any evaluator.
+    Trials that train, and the winner, start from the float network like those of any evaluator: whether the same training from the
+    shared weights ends lower is undecided (`benchmarks/supernet.py`: for two allocations of five).
 
     Args:
         problem: what is searched.

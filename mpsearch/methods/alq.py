@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
@@ -238,7 +238,7 @@ class Alq(Method):
         for quantizer, weight in _quantized(network).values():
             quantizer.grow(quantizer.rows.split(weight), 0 if self.target_bits else self.extra_bases)
         self._follow(network, progress)
-        keep_steps_positive(network)
+        keep_steps_near(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """The same without a step, so that even the shortest training reaches the end of the schedule."""

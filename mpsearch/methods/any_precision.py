@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods.base import Method
+from mpsearch.methods.learned_step import keep_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.scaled_gradient import scale_gradient
 
 __all__ = ["AnyPrecision", "AnyStepActivation", "AnyStepWeight"]
-
-_SMALLEST = 1e-8
 
 
 class AnyStepWeight(WeightQuantizer):
@@ -42,7 +41,7 @@ class AnyStepWeight(WeightQuantizer):
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Take calibrated steps for the bit width that was just set."""
-        _step_of(self).data.copy_(steps)
+        _begin(self, steps)
 
     def steps(self, weight: Tensor) -> Tensor:
         """Those of the bit width in force, `[C]`."""
@@ -78,7 +77,7 @@ class AnyStepActivation(ActQuantizer):
 
     def begin(self, step: Tensor) -> None:
         """Take the calibrated step for the bit width that was just set."""
-        _step_of(self).data.copy_(step)
+        _begin(self, step)
 
     def step_value(self) -> Tensor:
         """That of the bit width in force, `[]`."""
@@ -116,15 +115,24 @@ class AnyPrecision(Method):
         return AnyStepActivation(self.act_widths)
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay positive."""
-        for parameter in network.quantizer_parameters():
-            parameter.clamp_(min=_SMALLEST)
+        """Steps stay near where they began, as those of `lsq` do."""
+        for module in network.model.modules():
+            if isinstance(module, AnyStepWeight | AnyStepActivation):
+                for name, start in module.named_buffers(recurse=False):
+                    if name.startswith("start"):
+                        keep_near(module.get_parameter(name.replace("start", "step")), start)
 
 
 def _add_steps(quantizer: nn.Module, widths: tuple[int, ...], shape: tuple[int, ...]) -> None:
     # A parameter each, not one of shape [widths, C]: those that took no part in a step have no gradient and stay where they are.
     for bits in widths:
         quantizer.register_parameter(f"step{bits}", nn.Parameter(torch.ones(shape)))
+        quantizer.register_buffer(f"start{bits}", torch.ones(shape))
+
+
+def _begin(quantizer: WeightQuantizer | ActQuantizer, steps: Tensor) -> None:
+    _step_of(quantizer).data.copy_(steps)
+    quantizer.get_buffer(f"start{quantizer.bits}").copy_(steps)
 
 
 def _step_of(quantizer: WeightQuantizer | ActQuantizer) -> nn.Parameter:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import Format, grid_format
 from mpsearch.quant.grid import GridStyle
 
-__all__ = ["Batch", "Method"]
+__all__ = ["Batch", "CalibrationLoss", "Method"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,17 @@ class Batch:
     progress: float
 
 
+class CalibrationLoss(Protocol):
+    """Mean divergence of the network from its float self on fixed, plain training images, in nats; no label is read."""
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """The images, in batches on the network's device."""
+
+    def __call__(self) -> float:
+        """The divergence of the network as it is now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """Base of all methods; the object is its hyperparameters.
@@ -61,6 +72,10 @@ class Method(ABC):
 
     compilable: ClassVar[bool] = True
     """Whether the training forward runs in one compiled graph for all allocations; others train eagerly."""
+
+    compensates: ClassVar[bool] = False
+    """Whether `calibrate` makes errors up for each other over images: BatchNorm is then left as it comes out, and signals see weights that
+    are compensated alike."""
 
     grid: GridStyle = "twos"
 
@@ -94,10 +109,10 @@ class Method(ABC):
     def begin(self, network: Network) -> None:  # noqa: B027
         """The network has just taken an allocation: reset what the method keeps beside the quantizers."""
 
-    def calibrate(self, network: Network, loss: Callable[[], float]) -> None:  # noqa: B027
-        """Improve the calibrated network without training; `loss` is its divergence from the float network on fixed training images.
+    def calibrate(self, network: Network, loss: CalibrationLoss) -> None:  # noqa: B027
+        """Improve the calibrated network without training, by `loss` or by the images it is taken on.
 
-        Called without gradients and in evaluation mode, before BatchNorm is re-estimated.
+        Called without gradients and in evaluation mode, before BatchNorm is re-estimated (unless the method `compensates`).
         """
 
     def objective(self, network: Network, batch: Batch) -> Tensor:

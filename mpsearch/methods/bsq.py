@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.bit_planes import (
@@ -58,7 +58,7 @@ from mpsearch.quant.grid import Grid, GridStyle, weight_grid
 from mpsearch.quant.ranges import fit_steps
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["Bsq"]
+__all__ = ["Bsq", "plane_sizes"]
 
 _SMALLEST = 1e-8
 
@@ -226,7 +226,7 @@ class Bsq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Planes in [0, 2], steps positive; re-quantization when it is due; finetuned weights stay on the grid."""
-        keep_steps_positive(network)
+        keep_steps_near(network)
         due = self._rounds_due(progress)
         for _, quantizer in network.quantized(_PlaneWeight):
             quantizer.clip()
@@ -258,3 +258,12 @@ class Bsq(Method):
         if self.alpha == 0:
             return 0
         return math.floor(min(progress, self.search) / self.interval) + (progress >= self.search)
+
+
+def plane_sizes(network: Network) -> dict[str, Tensor]:
+    """`‖(p_j, n_j)‖`, `[7]`, of each plane in use (else 0) by name of each layer that has planes, that is two bits or more."""
+    return {
+        layer.name: plane_norms(quantizer.p.detach(), quantizer.n.detach(), quantizer.places)
+        for layer, quantizer in network.quantized(_PlaneWeight)
+        if quantizer.bits > 1
+    }

@@ -18,7 +18,9 @@ after which bits are frozen, masks go, and training goes on. Evaluation knows no
 are learned, those up to the widest width whose noiseless gate is open.
 
 Choices of ours where the paper's are unknown, and deviations:
-- Step and noise scale by output channel, plain parameters with LSQ's gradient scale; spread/step is kept in [0.05, 2].
+- Step and noise scale by output channel, plain parameters; spread/step is kept in [0.05, 2]. The spread has LSQ's gradient scale. Codes do
+  not answer to the step here, so its gradient holds `Σ h ∂L/∂ŵ` where LSQ's holds `Σ (h − w/step) ∂L/∂ŵ`, as much larger as the levels
+  h: it is divided by √n and by the square of the largest level, which moves the range as fast as one bit moves its step.
 - `normalize` divides the gradient through π by the largest level. As published it grows with the level, 127-fold at 8 bits.
 - `straight` mixes in plain straight-through. On its own the published gradient points the wrong way for half the weights: a small network
   at 8 bits trained by it ended far above the loss of calibration alone. From 0.4 on, with `normalize` and spread ≥ step/3, no weight's
@@ -46,7 +48,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.affine import codes
@@ -56,7 +58,7 @@ from mpsearch.quant.grid import Grid, GridStyle, weight_grid
 from mpsearch.quant.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["Cpq"]
+__all__ = ["Cpq", "expected_bits", "mask_logits"]
 
 _SMALLEST = 1e-8
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8)
@@ -107,7 +109,7 @@ class _CategoricalWeight(WeightQuantizer):
         self.high.copy_(self.hi)
 
     def steps(self, weight: Tensor) -> Tensor:
-        return scale_gradient(self.step, self._balance(weight))
+        return scale_gradient(self.step, (weight.shape[1] ** 0.5 * self._largest().clamp_min(1).square()).reciprocal())
 
     def quantize(self, rows: Tensor) -> Tensor:
         drawn = self.training and self.dropping
@@ -241,7 +243,7 @@ class Cpq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Projections; the next step's masks; bits follow the gates and are frozen once the search is over."""
-        keep_steps_positive(network)
+        keep_steps_near(network)
         for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
@@ -264,3 +266,15 @@ class Cpq(Method):
             quantizer = network.weight_quantizer(layer)
             if isinstance(quantizer, _CategoricalWeight):
                 quantizer.dropping = whether
+
+
+def expected_bits(network: Network) -> dict[str, float]:
+    """`E[bits]` under the masks by layer name, whether they are drawn or not; 32 where weights are float."""
+    masked = network.quantized(_CategoricalWeight)
+    found = {layer.name: min(quantizer.bits, 2) + float(quantizer.extra_bits().detach()) for layer, quantizer in masked}
+    return {layer.name: found.get(layer.name, float(FLOAT_BITS)) for layer in network.space.layers}
+
+
+def mask_logits(network: Network) -> dict[str, nn.Parameter]:
+    """Logits `[6]` of the masks of 3 to 8 bits by name of each layer with quantized weights."""
+    return {layer.name: quantizer.phi for layer, quantizer in network.quantized(_CategoricalWeight)}

@@ -1,7 +1,7 @@
 """`learned_range`: step and range of every quantizer are trained, and with a budget the bits that the two imply.
 
 Uhlich, Mauch, Cardinaux, Yoshiyama, Garcia, Tiedemann, Kemp, Nakamura: Mixed Precision DNNs: All you need is a good parametrization,
-ICLR 2020, arXiv 1905.11452. Quantizer and implied bits: `mpsearch.quant.learned_range`. Three parametrizations (section 2.1): `u3` learns
+ICLR 2020, arXiv 1905.11452. Quantizer and implied bits: `mpsearch.methods.uniform_range`. Three parametrizations (section 2.1): `u3` learns
 (step d, range m) and reads the bits b off them; `u1` learns (b, d) and `u2` (b, m), with `m = top(b) · d`, `top(b) = 2^(b−1) − 1` of
 weights and `2^b − 1` of an unsigned activation; b is rounded, straight through. Those two are kept for comparison.
 
@@ -17,12 +17,17 @@ of d and m are clipped to [−d, d], so a step of plain gradient descent moves t
 so bounded: lower `scale_lr`), and after each step d is brought back to where `1 ≤ m/d ≤ top` of the allocation. The penalty is 0 inside the
 budget and the bits flicker around it; what is left above it after training is for the caller to take away.
 
+With `levels: power_of_two` the levels of weights are ±m · 2^−k, and what is learned beside m is the smallest magnitude q (eq. 4 to 6, the
+paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`); see `mpsearch.methods.power_range`. Only `u3` has such a form here.
+
 Differences: d and m are one pair a layer, for weights times fixed ratios of the calibrated steps of its output channels; both start as
 calibrated, not at max|w|; the grid is the library's, two's complement with its lowest code; bits stay between 2 and the allocation's;
 gradients are clipped without a budget too (without, training diverged now and then); d and m stay within a factor 32 of their start
 instead of the original's 2^−8 … 127, made for weights near 1; the bias is not quantized; `snap`, steps that are powers of two before
 BatchNorm is folded in, is an option. An artifact holds one step an activation and no range: while activation bits are learned, evaluation
-and export quantize to `m / top` at the allocation's bits, no coarser than training did. Which learning rate gave each published number
+and export quantize to `m / top` at the allocation's bits, no coarser than training did. Powers of two are levels of weights only (the
+paper's activations may have them too), m is any number and q is m over a power of two, and the paper's extra scale of the logits is left
+out: scales are stored by channel anyway, and BatchNorm is folded into them. Which learning rate gave each published number
 is UNVERIFIED.
 """
 
@@ -33,184 +38,20 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
+from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth
+from mpsearch.methods.power_range import PowerRangeWeight
+from mpsearch.methods.uniform_range import Parametrization, RangeActivation, RangeWeight
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import Grid
-from mpsearch.quant.learned_range import implied_bits, power_of_two, quantize_in_range, range_codes, round_straight
+from mpsearch.quant.formats import POWER_OF_TWO, Format
 
-__all__ = ["LearnedRange"]
-
-Parametrization = Literal["u3", "u2", "u1"]
-
-_FACTOR = 32.0
-"""How far step and range may leave their start; from 0 the clipped gradients would not lead back."""
-_LOWEST_BITS = 2
-
-
-class _Range(nn.Module):
-    """Step and range of one tensor; shared by weights and activations, which supply grid and direction."""
-
-    lo: Tensor
-    hi: Tensor
-    offset: Tensor
-    bits: int
-    grid: Grid
-    step: nn.Parameter
-    top: nn.Parameter
-    width: nn.Parameter
-    start: Tensor
-
-    def _setup(self, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
-        self.parametrization, self.learns_bits, self.snap = parametrization, learns_bits, snap
-        self.learned: tuple[str, ...]
-        if learns_bits:
-            self.learned = {"u3": ("step", "top"), "u2": ("width", "top"), "u1": ("width", "step")}[parametrization]
-        else:
-            self.learned = ("step",) if parametrization == "u1" else ("top",)
-        for name in self.learned:
-            self.register_parameter(name, nn.Parameter(torch.ones(())))
-        self.register_buffer("start", torch.ones(()))
-
-    def _begin(self, step: Tensor) -> None:
-        self.start.copy_(step)
-        for name in self.learned:
-            start = {"step": step, "top": step * self.highest(), "width": torch.tensor(float(self.bits))}[name]
-            getattr(self, name).data.copy_(start)
-
-    def highest(self) -> Tensor:
-        """`[]`, largest value over step on the allocation's grid; never 0, not even where nothing is quantized."""
-        return (self.hi + self.offset).clamp_min(0.5)
-
-    def _two_levels(self) -> Tensor:
-        return self.hi - self.lo == 1
-
-    def _signed(self) -> Tensor:
-        return (self.lo < 0).to(self.lo.dtype)
-
-    def _reach(self) -> Tensor:
-        """`m/d` at the learned width."""
-        width = round_straight(self.width)
-        return torch.exp2(width - self._signed()) - 1 + self.offset
-
-    def raw_step(self) -> Tensor:
-        """`[]`, d before snapping."""
-        if "step" in self.learned:
-            return self.step
-        return self.top / (self._reach() if self.learns_bits else self.highest())
-
-    def range_top(self) -> Tensor:
-        """`[]`, m."""
-        if "top" in self.learned:
-            return self.top
-        return self.step * (self._reach() if self.learns_bits else self.highest())
-
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """(d, m) in force."""
-        step, top = self.raw_step(), self.range_top()
-        if self.learns_bits:  # two levels have no step apart from their range
-            step = torch.where(self._two_levels(), top / self.highest(), step)
-        return (power_of_two(step) if self.snap else step), top
-
-    def bits_now(self) -> Tensor:
-        """`[]`, the learned bits, with gradients."""
-        lowest = min(self.bits, _LOWEST_BITS)
-        if "width" in self.learned:
-            return round_straight(self.width).clamp_min(lowest)
-        step, top = self.pair()
-        bits = implied_bits(top, step, self.offset, signed=self.grid.lo < 0, lowest=lowest)
-        return bits - (bits - self.bits).clamp_min(0).detach()  # a step that was snapped down counts codes which the grid cuts off
-
-    def whole_bits(self) -> float:
-        """The learned bits as a number; 32 where nothing is quantized."""
-        return float(self.bits if self.bits == FLOAT_BITS else self.bits_now().detach())
-
-    def clip_gradients(self) -> None:
-        """No step larger than `lr · d`, or lr bits."""
-        limit = torch.minimum(self.raw_step(), self.range_top())
-        for name in self.learned:
-            parameter = getattr(self, name)
-            if parameter.grad is not None:
-                bound = torch.ones_like(limit) if name == "width" else limit
-                parameter.grad.clamp_(-bound, bound)
-
-    def project(self) -> None:
-        """Positive, and `k ≥ 1` no finer than the allocation's grid."""
-        highest = self.highest()
-        if "top" in self.learned:
-            self.top.clamp_(self.start * highest / _FACTOR, self.start * highest * _FACTOR)
-        if "step" in self.learned:
-            self.step.clamp_(self.start / _FACTOR, self.start * highest * _FACTOR)
-        if "width" in self.learned:
-            self.width.clamp_(min(self.bits, _LOWEST_BITS), self.bits)
-        elif len(self.learned) == 2:
-            least = torch.minimum(1 + self.offset, highest)
-            self.step.copy_(torch.clamp(self.step, self.top / highest, self.top / least))
-
-
-class _RangeWeight(_Range, WeightQuantizer):
-    ratios: Tensor
-
-    def __init__(self, rows: Rows, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
-        super().__init__(rows)
-        self._setup(parametrization, learns_bits, snap)
-        self.register_buffer("ratios", torch.ones(rows.channels))
-
-    def begin(self, weight: Tensor, steps: Tensor) -> None:
-        typical = steps.median()  # a dead channel's step of 1 would carry a mean away
-        if self.snap:
-            typical = power_of_two(typical)
-        ratios = steps / typical
-        self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
-        self._begin(typical)
-
-    def steps(self, weight: Tensor) -> Tensor:
-        return self.pair()[0] * self.ratios
-
-    def quantize(self, rows: Tensor) -> Tensor:
-        return quantize_in_range(rows, *self._limits()) if self.learns_bits else super().quantize(rows)
-
-    @torch.no_grad()
-    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.learns_bits:
-            return super().export(weight)
-        limits = self._limits()
-        return range_codes(self.rows.split(weight), *limits).to(torch.int16), limits[2].squeeze(1)
-
-    def _limits(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        step, top = (value * self.ratios.unsqueeze(1) for value in self.pair())
-        further = -self.lo - self.hi - 2 * self.offset  # 1 in two's complement, else 0
-        top = top + torch.where(self._two_levels(), 0.5, 0.0) * step  # or every weight beyond one of two levels would be frozen
-        return -(top + further * step), top, step, self.lo, self.hi, self.offset
-
-
-class _RangeActivation(_Range, ActQuantizer):
-    def __init__(self, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
-        super().__init__()
-        self._setup(parametrization, learns_bits, snap)
-
-    def begin(self, step: Tensor) -> None:
-        self._begin(power_of_two(step) if self.snap else step)
-
-    def step_value(self) -> Tensor:
-        if not self.learns_bits:
-            return self.pair()[0]
-        step = self.range_top() / self.highest()
-        return power_of_two(step) if self.snap else step
-
-    def forward(self, x: Tensor) -> Tensor:
-        compiling = torch.compiler.is_compiling()
-        if not (self.learns_bits and self.training) or (not compiling and self.bits == FLOAT_BITS):
-            return super().forward(x)
-        step, top = self.pair()
-        low = -self._signed() * (top + step)
-        quantized = quantize_in_range(x, *(value.to(x.dtype) for value in (low, top, step, self.lo, self.hi, self.offset)))
-        return torch.where(self.is_float, x, quantized) if compiling else quantized
+__all__ = ["LearnedRange", "Parametrization", "soft_bits"]
 
 
 @METHODS.register("learned_range")
@@ -224,7 +65,8 @@ class LearnedRange(Method):
         act_budget: target activation bits; 0 takes them as given.
         act_budget_kind: `sum`: mean over all activations' elements; `max`: bits of the activation that takes the most memory.
         penalty: λ, nats per squared bit.
-        snap: whether steps are powers of two.
+        levels: of weights: `uniform`, or `power_of_two`, ±m · 2^−k, for `u3` alone.
+        snap: whether steps (with powers of two: the largest levels) are powers of two.
 
     Raises:
         ConfigError: a value out of its range.
@@ -238,6 +80,7 @@ class LearnedRange(Method):
     act_budget: float = 0.0
     act_budget_kind: Literal["sum", "max"] = "sum"
     penalty: float = 100.0
+    levels: Literal["uniform", "power_of_two"] = "uniform"
     snap: bool = False
 
     def __post_init__(self) -> None:
@@ -245,20 +88,30 @@ class LearnedRange(Method):
             "learned_range",
             {
                 "parametrization": (self.parametrization in ("u3", "u2", "u1"), "u3, u2 or u1"),
-                "weight_budget": (self.weight_budget == 0 or _LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
-                "act_budget": (self.act_budget == 0 or _LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
+                "weight_budget": (self.weight_budget == 0 or LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
+                "act_budget": (self.act_budget == 0 or LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
                 "act_budget_kind": (self.act_budget_kind in ("sum", "max"), "sum or max"),
                 "penalty": (self.penalty > 0, "above 0"),
+                "levels": (
+                    self.levels == "uniform" or (self.levels == "power_of_two" and self.parametrization == "u3"),
+                    "uniform, or power_of_two with the parametrization u3",
+                ),
             },
         )
 
+    def format(self, bits: int) -> Format:
+        """Powers of two have a format of their own, whatever the bits."""
+        return POWER_OF_TWO if self.levels == "power_of_two" else super().format(bits)
+
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and range of the layer, channels in fixed proportion."""
-        return _RangeWeight(rows, self.parametrization, self.weight_budget > 0, self.snap)
+        if self.levels == "power_of_two":
+            return PowerRangeWeight(rows, self.weight_budget > 0, self.snap)
+        return RangeWeight(rows, self.parametrization, self.weight_budget > 0, self.snap)
 
     def act_quantizer(self) -> ActQuantizer:
         """One step and range."""
-        return _RangeActivation(self.parametrization, self.act_budget > 0, self.snap)
+        return RangeActivation(self.parametrization, self.act_budget > 0, self.snap)
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """The loss and the penalty of what lies above the budgets."""
@@ -283,7 +136,7 @@ class LearnedRange(Method):
         """Whole weight bits by layer name, those of float layers as they are; None without a weight budget."""
         if not self.weight_budget:
             return None
-        quantizers = {layer.name: _range_of(network.weight_quantizer(layer)) for layer in network.space.layers}
+        quantizers = {layer.name: _width_of(network.weight_quantizer(layer)) for layer in network.space.layers}
         return {name: quantizer.whole_bits() for name, quantizer in quantizers.items()}
 
     def learned_act_bits(self, network: Network) -> Mapping[str, float] | None:
@@ -291,28 +144,39 @@ class LearnedRange(Method):
         if not self.act_budget:
             return None
         quantizers = {layer.name: network.act_quantizer(layer) for layer in network.space.layers}
-        return {name: _range_of(quantizer).whole_bits() for name, quantizer in quantizers.items() if quantizer is not None}
+        return {name: _width_of(quantizer).whole_bits() for name, quantizer in quantizers.items() if quantizer is not None}
 
 
-def _range_of(quantizer: WeightQuantizer | ActQuantizer) -> _Range:
-    assert isinstance(quantizer, _Range)
+def soft_bits(network: Network) -> dict[str, float]:
+    """Weight bits by layer name before they are rounded up, `log2(k + 1) + 1` for k levels a side; 32 where weights are float.
+
+    Raises:
+        ValueError: the network is under another method.
+    """
+    if not isinstance(network.method, LearnedRange):
+        raise ValueError(f"soft bits are read off the method learned_range, not off {type(network.method).__name__}")
+    return {layer.name: _width_of(network.weight_quantizer(layer)).soft_bits() for layer in network.space.layers}
+
+
+def _width_of(quantizer: WeightQuantizer | ActQuantizer) -> LearnedWidth:
+    assert isinstance(quantizer, LearnedWidth)
     return quantizer
 
 
-def _weights(network: Network) -> list[tuple[int, _Range]]:
-    return [(layer.weights, _range_of(network.weight_quantizer(layer))) for layer in network.space.layers]
+def _weights(network: Network) -> list[tuple[int, LearnedWidth]]:
+    return [(layer.weights, _width_of(network.weight_quantizer(layer))) for layer in network.space.layers]
 
 
-def _activations(network: Network) -> list[tuple[int, _Range]]:
+def _activations(network: Network) -> list[tuple[int, LearnedWidth]]:
     inputs = [(layer.input_elements, network.act_quantizer(layer)) for layer in network.space.layers]
-    return [(elements, _range_of(quantizer)) for elements, quantizer in inputs if quantizer is not None]
+    return [(elements, _width_of(quantizer)) for elements, quantizer in inputs if quantizer is not None]
 
 
-def _quantizers(network: Network) -> list[_Range]:
+def _quantizers(network: Network) -> list[LearnedWidth]:
     return [quantizer for _, quantizer in _weights(network) + _activations(network)]
 
 
-def _excess(tensors: list[tuple[int, _Range]], budget: float, *, largest: bool = False) -> Tensor | float:
+def _excess(tensors: list[tuple[int, LearnedWidth]], budget: float, *, largest: bool = False) -> Tensor | float:
     """`relu(S − S₀)²` of (elements, range) pairs, in squared bits."""
     counted = [(elements, quantizer.bits_now()) for elements, quantizer in tensors if quantizer.bits != FLOAT_BITS]
     if not counted:

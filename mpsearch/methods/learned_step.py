@@ -2,6 +2,9 @@
 
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3 (see
 `mpsearch.quant.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2).
+
+Own addition: a step stays within a factor of 4 of the calibrated one. BatchNorm makes a channel's scale free, and the gradient grows as the
+step shrinks: at learning rates that low bits need, one channel of many bits on its way to zero throws the whole network off.
 """
 
 from __future__ import annotations
@@ -17,24 +20,27 @@ from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.scaled_gradient import scale_gradient
 
-__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_steps_positive"]
+__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 
-_SMALLEST = 1e-8
+_FARTHEST = 4.0
 
 
 class LearnedStepWeight(WeightQuantizer):
     """One learned step an output channel."""
 
     factor: Tensor
+    start: Tensor
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
         self.step = nn.Parameter(torch.ones(rows.channels))
         self.register_buffer("factor", torch.ones(()))
+        self.register_buffer("start", torch.ones(rows.channels))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Take the calibrated steps."""
         self.step.data.copy_(steps)
+        self.start.copy_(steps)
         self.factor.fill_(1 / math.sqrt(weight.shape[1] * max(self.grid.hi + self.grid.offset, 1)))
 
     def steps(self, weight: Tensor) -> Tensor:
@@ -46,15 +52,18 @@ class LearnedStepActivation(ActQuantizer):
     """One learned step."""
 
     factor: Tensor
+    start: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.step = nn.Parameter(torch.ones(()))
         self.register_buffer("factor", torch.ones(()))
+        self.register_buffer("start", torch.ones(()))
 
     def begin(self, step: Tensor) -> None:
         """Take the calibrated step."""
         self.step.data.copy_(step)
+        self.start.copy_(step)
         self.factor.fill_(1 / math.sqrt(self.grid.hi))
 
     def step_value(self) -> Tensor:
@@ -68,8 +77,13 @@ class LearnedStepActivation(ActQuantizer):
         return super().forward(x)
 
 
-def keep_steps_positive(network: Network) -> None:
-    """Clamp the parameters of all quantizers that learn nothing but steps."""
+def keep_steps_near(network: Network) -> None:
+    """Clamp the parameters of all quantizers that learn nothing but steps to within a factor of 4 of where they began."""
     for module in network.model.modules():
         if isinstance(module, LearnedStepWeight | LearnedStepActivation):
-            module.step.clamp_(min=_SMALLEST)
+            keep_near(module.step, module.start)
+
+
+def keep_near(step: Tensor, start: Tensor) -> None:
+    """Clamp `step` to within a factor of 4 of `start`, in place."""
+    step.clamp_(start / _FARTHEST, start * _FARTHEST)

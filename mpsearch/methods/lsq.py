@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.channels import Rows
@@ -37,5 +37,5 @@ class Lsq(Method):
         return LearnedStepActivation()
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay positive."""
-        keep_steps_positive(network)
+        """Steps stay near where they began."""
+        keep_steps_near(network)

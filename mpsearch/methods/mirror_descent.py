@@ -36,7 +36,7 @@ from torch import Tensor
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.quant.affine import codes, fake_quantize_rows
@@ -159,4 +159,4 @@ class MirrorDescent(Method):
         beta = self.beta(progress)
         for layer, quantizer in network.quantized(_MirrorWeight):
             quantizer.anneal(network.latent_weight(layer), beta)
-        keep_steps_positive(network)
+        keep_steps_near(network)

@@ -38,7 +38,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_positive
+from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_near
 from mpsearch.network.bypass import bypassed, on_same_inputs, statistics_kept
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -158,8 +158,8 @@ class Pdq(Method):
         return loss
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay positive."""
-        keep_steps_positive(network)
+        """Steps stay near where they began."""
+        keep_steps_near(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """The multipliers move."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.tally import count
 
-__all__ = ["batch_size", "call", "lay_out", "to_device"]
+__all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
@@ -48,3 +49,13 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=memory_format)
     return model
+
+
+def concatenated(batches: Sequence[Any], samples: int) -> Any:
+    """The first `samples` samples of the batches as one, in their structure and memory layout."""
+    first = batches[0]
+    if isinstance(first, dict):
+        return {key: concatenated([batch[key] for batch in batches], samples) for key in first}
+    if isinstance(first, tuple | list):
+        return type(first)(concatenated(parts, samples) for parts in zip(*batches, strict=True))
+    return first[:samples] if len(batches) == 1 else torch.cat(list(batches))[:samples]

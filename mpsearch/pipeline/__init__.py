@@ -5,7 +5,8 @@ Each stage leaves its result in the run directory before the next begins; the sa
 | file | content |
 |---|---|
 | `study.yaml`, `run.json` | the resolved study; its fingerprint and the command |
-| `tables.json` | signals |
+| `tables.json`, `measured.json` | signals; the damage of the random allocations that `mix` weighs them by |
+| `starts.json` | allocations that the signals' trainings have learned |
 | `study.db` | Optuna's SQLite storage |
 | `uniform.json`, `winner.json`, `control.json` | retrained records (with `*.checkpoint` while they train) |
 | `model.safetensors`, `bits.yaml` | the artifact and its allocation |

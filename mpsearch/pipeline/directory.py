@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,7 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
     elif directory.exists() and any(not entry.name.startswith(".run.json.") for entry in directory.iterdir()):
         raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
     fresh = not file.exists()
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     if fresh:
         directory.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"fingerprint": identity, "command": command}))
@@ -88,5 +89,7 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
         if fresh and {entry.name for entry in directory.iterdir()} == {file.name, study.name}:
             file.unlink()
             study.unlink()
-            directory.rmdir()
+            for folder in made or [directory]:
+                with suppress(OSError):  # another run has moved in meanwhile
+                    folder.rmdir()
         raise

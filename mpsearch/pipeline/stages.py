@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.problem import Problem
+from mpsearch.engine.propose import bits_sampler, calibration
 from mpsearch.engine.solve import Solution, solve
+from mpsearch.engine.starts import affordable_bits, learned_starts
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.experiment import Experiment, build_evaluator, build_experiment, hyperparameters_of, search_settings
@@ -25,6 +28,7 @@ from mpsearch.export.packed import read_artifact
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.card import write_card
+from mpsearch.pipeline.combining import combined, plain_and_combining
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
@@ -34,6 +38,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from rich.console import Console
 
     from mpsearch.config import StudyConfig
@@ -69,8 +74,24 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
     return problem.space, dict(problem.costs), solve(problem.space, table, problem.costs, problem.budgets)
 
 
-def run(experiment: Experiment, directory: Path, command: str, progress: Progress, allocation: Allocation | None = None) -> Summary:
-    """Run, or go on with, an experiment in a run directory; with `allocation` the search is skipped."""
+def run(
+    experiment: Experiment,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    allocation: Allocation | None = None,
+    sampler: BaseSampler | None = None,
+) -> Summary:
+    """Run, or go on with, an experiment in a run directory.
+
+    Args:
+        experiment: what is searched.
+        directory: of the run.
+        command: for the report.
+        progress: bars and words.
+        allocation: train this one, and search nothing.
+        sampler: proposes instead of the study's own.
+    """
     if allocation is not None:  # nothing is searched, so no weights are trained to be shared
         experiment = replace(experiment, config=_without_supernet(experiment.config))
     problem, config = experiment.problem, experiment.config
@@ -80,6 +101,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     evaluator = build_evaluator(experiment, compiler, directory, progress)
     tables: tuple[Table, ...] = ()
     trials: list[Record] = []
+    trust: Mapping[str, float] = {}
     if allocation is None:
         with clock("signals"):
             tables = _signals(experiment, directory / "tables.json", progress)
@@ -87,9 +109,10 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
             with clock("supernet"):
                 evaluator.prepare()
         with clock("study"):
-            trials = run_trials(
-                problem, evaluator, Proposer(problem, tables, config.search.sweep), settings, directory / "study.db", progress
-            )
+            starts = _starts(problem, tables, directory / "starts.json")
+            own = bits_sampler(problem, tables, config.search.sweep, starts=starts, stopping=settings.stopping, refine=config.search.refine)
+            trials = run_trials(problem, evaluator, sampler or own, settings, directory / "study.db", progress)
+            trust = calibration(own, trials) if sampler is None else {}
         best = best_record(trials)
         if best is None:
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
@@ -111,6 +134,7 @@ def run(experiment: Experiment, directory: Path, command: str, progress: Progres
     with clock("test"):
         test = read_test_split(experiment, evaluator, directory, parts, uniform_parts, control_model)
     summary = summarise(experiment, command, tables, trials, winner, uniform, control, test, size, parts, clock.seconds)
+    summary = replace(summary, surrogate=trust)
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(experiment, summary, parts, hyper, directory, progress)
     write_text(directory / "summary.json", json.dumps(summary.to_dict()))
@@ -195,12 +219,13 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
 
 
 def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, only_first: bool = False) -> tuple[Table, ...]:
-    """Compute the signals, or read those an earlier run left."""
+    """Compute the signals, or read those an earlier run left; those that combine others come first."""
     stored = {} if file is None or not file.exists() else json.loads(file.read_text())
     config, problem = experiment.config, experiment.problem
     tables: list[Table] = []
     images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
-    for name in config.signals.names[: 1 if only_first else None]:
+    names, combining = plain_and_combining(config.signals.names)
+    for name in names[: 1 if only_first and not combining else None]:
         if name not in stored:
             batches = [
                 (to_device(inputs, problem.device), targets.to(problem.device))
@@ -218,6 +243,7 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
                         task=replace(problem.task, loss=labels),
                         seed=config.seed,
                         progress=lambda done, total: bar.update(done, total),
+                        target_bits=affordable_bits(problem),
                     ),
                 )
             table = replace(table, cost={**table.cost, "labels": float(labels.read)})
@@ -226,7 +252,16 @@ def _signals(experiment: Experiment, file: Path | None, progress: Progress, *, o
             if file is not None:
                 write_text(file, json.dumps(stored))
         tables.append(table_from_dict(stored[name]))
+    for name in combining:
+        tables = combined(name, experiment, tables, None if file is None else file.with_name("measured.json"), progress) + tables
     return tuple(tables)
+
+
+def _starts(problem: Problem, tables: Sequence[Table], file: Path) -> list[tuple[str, Allocation]]:
+    """What the signals' trainings have learned, brought under the budgets, or what an earlier run left of it."""
+    if not file.exists():
+        write_text(file, json.dumps([[origin, start.to_dict()] for origin, start in learned_starts(problem, tables)]))
+    return [(origin, Allocation.from_dict(start)) for origin, start in json.loads(file.read_text())]
 
 
 def _steps_to_come(experiment: Experiment) -> int:

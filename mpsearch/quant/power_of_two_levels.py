@@ -54,8 +54,9 @@ class _Powers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, smallest: Tensor, largest: Tensor, zero: bool) -> Tensor:
         size = x.clamp_min(0) if zero else x.abs()
-        within = size.clamp(smallest, largest)  # the logarithm never meets a zero
-        levels = torch.ldexp(torch.ones_like(within), torch.floor(0.5 + within.log2()))
+        within = size.clamp(smallest, largest)
+        mantissa, exponent = torch.frexp(within)  # as in `quant.power_of_two`: no logarithm decides a border
+        levels = torch.ldexp(torch.ones_like(within), torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent))
         levels = torch.where(size <= smallest, smallest, torch.where(size > largest, largest, levels))
         y = levels * (size >= smallest * math.sqrt(0.5)) if zero else torch.where(x < 0, -levels, levels)
         ctx.save_for_backward(x, y, smallest, largest)

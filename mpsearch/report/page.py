@@ -8,8 +8,8 @@ from pathlib import Path
 from mpsearch.core.summary import Summary
 from mpsearch.report import figures
 from mpsearch.report.atomic import write_whole
-from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, signal_infos
-from mpsearch.report.sections import Section, front_table, header, layer_table, run_notes
+from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, mixture_infos, signal_infos
+from mpsearch.report.sections import Section, front_table, header, layer_table, mixture_table, run_notes
 from mpsearch.report.style import STYLE
 from mpsearch.report.wording import is_fraction
 
@@ -108,7 +108,7 @@ def _bits(summary: Summary) -> Section:
 
 
 def _signals(summary: Summary) -> Section:
-    infos = signal_infos(summary)
+    infos, mixtures = signal_infos(summary), mixture_infos(summary.tables)
     empty = (
         "No signal was measured in this run."
         if not infos
@@ -119,13 +119,14 @@ def _signals(summary: Summary) -> Section:
     return Section(
         anchor="signals",
         title="What the signals predicted",
-        finding=" ".join(info.finding for info in infos if info.pairs),
+        finding=" ".join([info.finding for info in infos if info.pairs] + [mixture.finding for mixture in mixtures]),
         reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them "
         "before any training. "
         "The closer to one rising line, the better the signal ranks.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
-        extra="" if empty else "".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty),
+        extra="".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty and not empty)
+        + "".join(mixture_table(mixture) for mixture in mixtures),
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 
 from mpsearch.core.summary import Summary
 from mpsearch.report import palette
-from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, Point
+from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
 from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
 
-__all__ = ["Section", "front_table", "header", "layer_table", "run_notes"]
+__all__ = ["Section", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +167,27 @@ def layer_table(info: BitsInfo) -> str:
     caption = f"Bytes are those in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
     table = f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
+
+
+def mixture_table(info: MixtureInfo) -> str:
+    """The signals of a mixture: weight, share of the predicted damage, rank correlation alone; below them the mixture itself."""
+    head = _head(["signal", ("num", "weight"), ("num", "share"), ("num", "rank correlation")])
+    body = "".join(
+        f'<tr><th scope="row">{escape(row.name)}</th><td class="num">{row.weight:.3g}</td><td class="num">{100 * row.share:.0f} %</td>'
+        f'<td class="num">{_signed(row.rho)}</td></tr>'
+        for row in info.rows
+    )
+    whole = f'<tr class="winner"><th scope="row">{escape(info.name)}</th><td></td><td></td><td class="num">{_signed(info.rho)}</td></tr>'
+    saturates = "Damage adds up" if math.isinf(info.ceiling) else f"Damage saturates at {info.ceiling:.3g} nats"
+    caption = (
+        f"What {escape(info.name)} is made of, weighed on {info.allocations} random allocations near the budgets; "
+        f"its own correlation is of predictions for those left out of the fit. {saturates}."
+    )
+    return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}{whole}</tbody></table></div>'
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\u2212")
 
 
 def run_notes(summary: Summary, known: Facts) -> Section:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
@@ -32,6 +33,9 @@ class SignalInputs:
         task: loss, divergence and the model's own predictive distribution.
         seed: of whatever a signal draws.
         progress: called with (steps done, steps in all), or None.
+        target_bits: mean weight bits that the budgets leave room for; signals that train aim there, or at the middle of the menus if None.
+        tables: signals that are there already; only those that combine others look at them.
+        measured: (allocation, damage in nats) of a few; likewise.
     """
 
     model: nn.Module
@@ -41,6 +45,9 @@ class SignalInputs:
     task: Task
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
+    target_bits: float | None = None
+    tables: Sequence[Table] = ()
+    measured: Sequence[tuple[Allocation, float]] = ()
 
     def report(self, done: int, total: int) -> None:
         """Tell `progress`, if there is one."""
@@ -57,12 +64,14 @@ class Signal:
         paper: authors, title, venue or arXiv number.
         description: one line for `mpsearch list`.
         function: computes the table, unit nats; its `cost` counts seconds, images, and forwards and backwards in passes over those images.
+        combines: whether it is made of the other signals' tables and of measured allocations.
     """
 
     name: str
     paper: str
     description: str
     function: Callable[[SignalInputs], Table]
+    combines: bool = False
 
 
 @contextmanager

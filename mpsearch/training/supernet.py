@@ -8,9 +8,9 @@ which shared weights rank nothing, and reads the validation split once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class SupernetRecipe:
     """
 
     recipe: Recipe
-    draws: int = 1
+    draws: int = 2
     images: int = 128
 
 
@@ -163,9 +163,9 @@ class Supernet:
         with autocast(recipe.precision, device):
             narrow = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
         if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MOST_KEPT:
-            for layer, quantizer in self._quantizers():
-                takes = isinstance(self.network.model.get_submodule(layer), _TAKE_BFLOAT16)
-                quantizer.keep(narrow if takes else torch.float32)
+            for layer in space.layers:
+                takes = isinstance(self.network.model.get_submodule(layer.module), _TAKE_BFLOAT16) and not layer.aliases
+                cast(AnyStepWeight, self.network.weight_quantizer(layer)).keep(narrow if takes else torch.float32)
         images = split.take(min(self.settings.images, len(split)), seed)
         batches = images.batches(_BATCH, seed=seed, augment=recipe.augment)
         self._passes = [to_device(inputs, device) for inputs, _ in batches]
@@ -180,23 +180,6 @@ class Supernet:
         with autocast(self.settings.recipe.precision, device):
             reestimate(self.network.model, self._passes)
             return evaluate(self.network.model, split, task, device=device, batch=_BATCH)
-
-    @torch.no_grad()
-    def hand_over(self, network: Network) -> None:
-        """Put the shared weights into a network of another method, at the bits it is at: weights, statistics, and steps to start from."""
-        assert network.allocation is not None
-        self.network.set_bits(network.allocation)
-        for name in network.architecture.state_dict():
-            network.tensor(name).copy_(self.network.tensor(name))
-        for layer in network.space.layers:
-            weight, act = network.weight_quantizer(layer), network.act_quantizer(layer)
-            if weight.bits != FLOAT_BITS:
-                rows = weight.rows.split(network.latent_weight(layer).detach())
-                weight.begin(rows, self.network.weight_quantizer(layer).steps(rows))
-            shared = self.network.act_quantizer(layer)
-            if act is not None and shared is not None and act.bits != FLOAT_BITS:
-                act.begin(shared.step_value())
-        network.method.begin(network)
 
     def _sandwiched(self, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:
         """Leave the gradients of all allocations but the last; returns the last one's share, its value that of the mean loss."""
@@ -218,10 +201,6 @@ class Supernet:
         self._method.after_step(self.network, progress)
         self.network.set_bits(self._sandwich.largest)
 
-    def _quantizers(self) -> list[tuple[str, AnyStepWeight]]:
-        found = [(layer.module, self.network.weight_quantizer(layer)) for layer in self.network.space.layers]
-        return [(module, quantizer) for module, quantizer in found if isinstance(quantizer, AnyStepWeight)]
 
-
-def _widths(bits: Any) -> tuple[int, ...]:
+def _widths(bits: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted({width for width in bits if width != FLOAT_BITS}))

@@ -62,7 +62,7 @@ def asked(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         given = ["--model", "nets:small", "--data", "imagefolder:images"]
         given += [] if "--weights" in arguments or "--model" in arguments else ["--weights", "float.pt"]
         given += [] if "--budget" in arguments else ["--budget", "1200B"]
-        given += ["--images", "16", "--out", "run", "--quiet"] if command == "study" else ["--images", "16"]
+        given += ["--images", "16", "--out", "runs/mine", "--quiet"] if command == "study" else ["--images", "16"]
         code = main([command, *given, *arguments])
         return code, capsys.readouterr().err
 
@@ -76,7 +76,7 @@ def refused(answer: tuple[int, str], *words: str) -> None:
     assert told.count("\n") == 1
     for word in words:
         assert word in told
-    assert not Path("run").exists()
+    assert not Path("runs").exists()
 
 
 def space(text: str) -> str:
@@ -138,17 +138,17 @@ def test_labels_outside_the_classes(asked: Answer) -> None:
 
 def test_a_run_directory_of_another_study(asked: Answer) -> None:
     assert asked("--effort", "quick", "--trials", "2", "--epochs", "0")[0] == 0
-    before = {path: path.read_bytes() for path in Path("run").iterdir()}
+    before = {path: path.read_bytes() for path in Path("runs/mine").iterdir()}
     code, told = asked("--effort", "quick", "--trials", "3", "--epochs", "0")
     assert code == 2
     assert "holds another study" in told
-    assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
-    artifact = next(Path("run").glob("*.safetensors"))
+    assert {path: path.read_bytes() for path in Path("runs/mine").iterdir()} == before
+    artifact = next(Path("runs/mine").glob("*.safetensors"))
     torn = Path("torn.safetensors")
     torn.write_bytes(artifact.read_bytes()[:-7])
-    code = main(["evaluate", str(torn), "--study", "run/study.yaml"])
+    code = main(["evaluate", str(torn), "--study", "runs/mine/study.yaml"])
     assert code == 2
     tampered = bytearray(artifact.read_bytes())
     tampered[-3] ^= 1
     torn.write_bytes(tampered)
-    assert main(["evaluate", str(torn), "--study", "run/study.yaml"]) == 2
+    assert main(["evaluate", str(torn), "--study", "runs/mine/study.yaml"]) == 2

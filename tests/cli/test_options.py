@@ -27,10 +27,20 @@ from mpsearch.core.errors import BudgetError, ConfigError
         ({"settings": ("recipe.lr=1e-3", "recipe.augment=false")}, {"recipe.lr": 0.001, "recipe.augment": False}),
         ({"settings": ("recipe.lr={low: 0.1, high: 1}",)}, {"recipe.lr": {"low": 0.1, "high": 1}}),
         ({"trials": 3, "settings": ("search.trials=4",)}, {"search.trials": 4}),
+        ({"timeout": "5min"}, {"search.timeout": "5min", "search.trials": 1000}),
+        ({"until_flat": True, "trials": 40}, {"search.until_flat": True, "search.trials": 40}),
     ],
 )
 def test_flags_become_changes(flags: dict[str, Any], changes: dict[str, Any]) -> None:
     assert overrides_from(flags) == changes
+
+
+def test_time_and_prospects_reach_the_study() -> None:
+    search = read_config({"timeout": "5min", "until_flat": True}).search
+    assert (search.timeout, search.until_flat, search.trials) == (300.0, True, 1000)
+    assert read_config({}).search.timeout is None
+    with pytest.raises(ConfigError, match=r"search\.timeout: 'soon' cannot be read"):
+        read_config({"timeout": "soon"})
 
 
 def test_bad_flags() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,14 +11,14 @@ import torch
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import Space
 from mpsearch.data.base import TensorSplit
-from mpsearch.methods import METHODS
+from mpsearch.methods import METHODS, Method
 from mpsearch.network.baked import bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import MULTIBIT
-from mpsearch.quant.grid import GRID_STYLES
+from mpsearch.quant.grid import GRID_STYLES, GridStyle
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, settle, train
 from mpsearch.training.recipe import Recipe
@@ -27,6 +28,8 @@ from tests.networks import Depthwise, trained_statistics
 CPU = torch.device("cpu")
 TASK = Task.classification()
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+VARIANTS: dict[str, dict[str, str]] = {"learned_range levels=power_of_two": {"levels": "power_of_two"}}
+"""Settings under which a method writes another format: the whole contract holds for them too."""
 CHOICES = [Choice(1), Choice(2), Choice(3, 4), Choice(8, 8), Choice(FLOAT_BITS, 2)]
 
 
@@ -36,11 +39,15 @@ def data() -> TensorSplit:
     return TensorSplit(x, (x.mean((1, 2, 3)) > 0).long())
 
 
+def built(name: str, grid: str = "twos") -> Method:
+    return METHODS[name.split()[0]](grid=cast(GridStyle, grid), **cast(Any, VARIANTS.get(name, {})))
+
+
 def attached(method: str, grid: str = "twos") -> Network:
     torch.manual_seed(0)
     model, x = trained_statistics(Depthwise()), data().x
     space = SPACE.resolve(trace(model, x))
-    return Network(model, space, Calibration.fit(model, space, [x]), METHODS[method](grid=grid))
+    return Network(model, space, Calibration.fit(model, space, [x]), built(method, grid))
 
 
 def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> None:
@@ -58,13 +65,13 @@ def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> 
     )
 
 
-@pytest.fixture(params=METHODS.names())
+@pytest.fixture(params=[*METHODS.names(), *VARIANTS])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_cites_its_paper(name: str) -> None:
-    method = METHODS[name]
+    method = type(built(name))
     assert "arXiv" in method.paper
     assert method.description
     assert "arXiv" in (method.__doc__ or "")

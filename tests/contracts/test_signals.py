@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import DataError, ModelError, UnknownNameError
 from mpsearch.core.space import LayerMenu, Space
@@ -21,7 +22,8 @@ from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
 from mpsearch.training.task import Task
 from tests.networks import Depthwise, trained_statistics
 
-every_signal = pytest.mark.parametrize("name", SIGNALS.names())
+every_signal = pytest.mark.parametrize("name", [name for name, signal in SIGNALS.items() if not signal.combines])
+every_combining = pytest.mark.parametrize("name", [name for name, signal in SIGNALS.items() if signal.combines])
 FLOAT = 32
 
 
@@ -44,10 +46,10 @@ def _inputs(model: nn.Module | None = None, **more: Any) -> SignalInputs:
 
 
 def test_the_registry_finds_the_files() -> None:
-    assert {"coverage", "fisher", "hessian", "measured"} <= set(SIGNALS.names())
+    assert {"alq", "bsq", "coverage", "dropbits", "fisher", "hessian", "learned_range", "measured", "pdq"} <= set(SIGNALS.names())
 
 
-@every_signal
+@pytest.mark.parametrize("name", SIGNALS.names())
 def test_is_listed_with_its_paper(name: str) -> None:
     signal = SIGNALS[name]
     assert signal.name == name
@@ -153,6 +155,31 @@ def test_a_network_that_gives_no_numbers_is_one_clear_line(name: str) -> None:
         compute_signal(name, inputs)
 
 
+@every_combining
+def test_a_combination_has_the_shape_of_its_parts(name: str) -> None:
+    inputs = _inputs()
+    parts = [compute_signal(part, inputs) for part in ("coverage", "fisher")]
+    random = np.random.default_rng(0)
+    menus = inputs.space.menus
+    allocations = [
+        Allocation({layer: menu[random.integers(len(menu))] for layer, menu in zip(inputs.space.names, menus, strict=True)})
+        for _ in range(20)
+    ]
+    measured = [(allocation, parts[0].total(allocation) + 2 * parts[1].total(allocation)) for allocation in allocations]
+    table = compute_signal(name, replace(inputs, tables=parts, measured=[pair for pair in measured if pair[1] > 0]))
+    assert (table.name, table.unit, table.layers, table.choices) == (name, "nats", inputs.space.names, inputs.space.choices)
+    np.testing.assert_array_equal(np.isnan(table.values), ~inputs.space.allowed)
+    assert (table.values[inputs.space.allowed] >= 0).all()
+    assert table.cost["seconds"] >= sum(part.cost["seconds"] for part in parts)
+    assert table.cost["forwards"] >= 1
+
+
+@every_combining
+def test_a_combination_of_nothing_is_one_clear_line(name: str) -> None:
+    with pytest.raises(DataError, match=f"'{name}' weighs other signals"):
+        compute_signal(name, _inputs())
+
+
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="coverage, fisher, hessian, measured"):
+    with pytest.raises(UnknownNameError, match=r"coverage, .*fisher, hessian, .*measured"):
         compute_signal("hunch", _inputs())

@@ -10,11 +10,11 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record
 from mpsearch.costs.size import size
 from mpsearch.engine.problem import Problem
-from mpsearch.engine.propose import Proposer, uniform_candidates
+from mpsearch.engine.propose import uniform_candidates
 from mpsearch.engine.study import costed
 from mpsearch.methods.base import Method
 from mpsearch.quant.formats import MULTIBIT, Format
-from tests.engine.test_propose import problem, proposals, tables
+from tests.engine.test_propose import problem, proposals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def test_proposals_fit_whichever_method_they_are_trained_with() -> None:
     assert tight.budgets == (parse_budget("400B"),)
     for record in proposals(tight, 12):
         assert all(tight.fits(record.allocation, method) for method in (Plain(), Bases()))
-    first = Proposer(tight, tables(tight), (1.0,)).next([])[1]
+    first = proposals(tight, 1)[0].allocation
     assert tight.amounts(first, Plain())["size"] < tight.amounts(first)["size"] <= 400
 
 

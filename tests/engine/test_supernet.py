@@ -17,6 +17,7 @@ from mpsearch.core.space import Space
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
 from mpsearch.engine.problem import Problem
+from mpsearch.engine.stopping import Stopping
 from mpsearch.engine.study import Hyperparameters, Rung, SearchSettings, climb
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.methods.lsq import Lsq
@@ -67,7 +68,7 @@ def blank(bits: int) -> Record:
 
 def test_a_trial_climbs_from_shared_weights_to_training_from_float() -> None:
     rungs = (Rung(name="supernet", epochs=0), Rung(name="short", epochs=1), Rung(name="long", epochs=2))
-    settings = SearchSettings(trials=1, rungs=rungs, default=HYPER, suggest=lambda trial: HYPER)
+    settings = SearchSettings(stopping=Stopping(trials=1), rungs=rungs, default=HYPER, suggest=lambda trial: HYPER)
     scored = evaluator()
     record = climb(problem(), scored, settings, (), blank(2), lambda: HYPER)
     assert list(record.scores) == ["supernet", "short", "long"]

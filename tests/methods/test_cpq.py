@@ -468,6 +468,22 @@ def test_projections(rows: Rows) -> None:
     assert ratio == pytest.approx([2, 0.05, *[1 / 3] * (rows.channels - 2)])
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_range_moves_alike_at_any_bits(bits: int) -> None:
+    """With a gradient of one sign in every weight, none cancels: the worst case for the step's."""
+    rows = Rows("first", (4, 3, 2))
+    quantizer = _CategoricalWeight(rows, Cpq())
+    quantizer.set_grid(bits, weight_grid(bits, "narrow"))
+    weight = rows.split(normal(0, *rows.shape).float())
+    largest = max(quantizer.grid.hi + quantizer.grid.offset, 1)
+    with torch.no_grad():
+        quantizer.begin(weight, weight.abs().amax(1) / largest)
+    value = quantizer.quantize(weight)
+    value.backward(value.detach().sign())
+    assert quantizer.step.grad is not None
+    assert float(quantizer.step.grad.abs().max()) * largest <= 3 * weight.shape[1] ** 0.5
+
+
 def test_a_checkpoint_holds_masks_and_learned_bits() -> None:
     method = Cpq(bit_penalty=30.0)
     network = attached(method)

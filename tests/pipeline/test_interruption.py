@@ -29,7 +29,7 @@ data: {source: digits}
 model: {factory: "tinynet:make"}
 space: weights-only
 budgets: [1500B]
-signals: {names: [fisher], images: 64}
+signals: {names: [fisher, coverage, mix], images: 64, mixed_on: 24}
 methods: {lsq: {grid: half}}
 recipe: {batch_size: 32, lr: {low: 0.01, high: 0.05, log: true}, distill: 0.9, reestimate: 128, precision: float32}
 float_recipe: {epochs: 4, batch_size: 32, lr: 0.1, precision: float32}
@@ -85,6 +85,10 @@ def while_float_trains(folder: Path) -> bool:
     return any((folder / "cache" / "float").glob("*.checkpoint"))
 
 
+def while_mix_measures(folder: Path) -> bool:
+    return (folder / "run" / "measured.json").exists()
+
+
 def while_trials_run(folder: Path) -> bool:
     storage = folder / "run" / "study.db"
     if not storage.exists():
@@ -109,7 +113,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[A
     return place.outcome()
 
 
-@pytest.mark.parametrize("reached", [while_float_trains, while_trials_run, while_winner_trains], ids=lambda function: function.__name__)
+@pytest.mark.parametrize(
+    "reached", [while_float_trains, while_mix_measures, while_trials_run, while_winner_trains], ids=lambda function: function.__name__
+)
 def test_killed_run_ends_as_if_undisturbed(
     reached: Callable[[Path], bool], tmp_path: Path, undisturbed: tuple[bytes, list[Any], Any]
 ) -> None:

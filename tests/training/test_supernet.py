@@ -195,8 +195,9 @@ def test_scores_rank_allocations_as_short_training_does() -> None:
     assert spearmanr(found, truth).statistic > 0.7
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_any_kind_of_network(name: str) -> None:
+def test_any_kind_of_network(name: str, precision: Any) -> None:
     make, inputs = NETWORKS[name]
     torch.manual_seed(0)
     model, x = trained_statistics(make()), inputs()
@@ -204,7 +205,7 @@ def test_any_kind_of_network(name: str) -> None:
     y = torch.arange(8) % classes
     space = Space(name="s", weights=(1, 4, FLOAT_BITS), activations=(2, 8, FLOAT_BITS)).resolve(trace(model, x))
     split = _Whole(x, y)
-    settings = SupernetRecipe(recipe=Recipe(epochs=2, batch_size=8, lr=1e-3, precision="float32", distill=0.5))
+    settings = SupernetRecipe(recipe=Recipe(epochs=2, batch_size=8, lr=1e-3, precision=precision, distill=0.5))
     made = Supernet(model, space, Calibration.fit(model, space, [x]), settings, style="twos", costs={}, budgets=())
     curve = made.train(split, TASK, device=CPU, seed=0, teacher=model)
     assert len(curve) == 2

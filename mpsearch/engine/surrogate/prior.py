@@ -25,7 +25,7 @@ _CEILING = (np.log(30.0), 1.0)
 """Mean and deviation of log C."""
 _WEIGHT = 1.0
 """Deviation of the mixture's logits."""
-_SLOPE = (0.8, 0.8)
+_SLOPE = (0.8, 0.5)
 """Middle of a slope, and deviation of its log: wide, so that signals that say nothing are soon not listened to."""
 
 

@@ -5,6 +5,7 @@ from mpsearch.report.info.curves import Curve, CurvesInfo, curves_info
 from mpsearch.report.info.facts import BudgetCheck, Facts, Verdict, facts
 from mpsearch.report.info.front import FrontInfo, front_costs, front_info
 from mpsearch.report.info.history import HistoryInfo, history_info
+from mpsearch.report.info.mixture import MixtureInfo, MixtureRow, mixture_infos
 from mpsearch.report.info.points import Point
 from mpsearch.report.info.signals import SignalInfo, signal_infos, spearman
 
@@ -17,6 +18,8 @@ __all__ = [
     "FrontInfo",
     "HistoryInfo",
     "LayerBits",
+    "MixtureInfo",
+    "MixtureRow",
     "Point",
     "SignalInfo",
     "Verdict",
@@ -26,6 +29,7 @@ __all__ = [
     "front_costs",
     "front_info",
     "history_info",
+    "mixture_infos",
     "signal_infos",
     "spearman",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mpsearch.core.summary import Summary
@@ -61,9 +62,19 @@ def history_info(summary: Summary) -> HistoryInfo:
         failed=failed,
         view=view,
         hidden=hidden,
-        finding=_finding(summary.metric, points, best, len(failed)),
+        finding=" ".join(filter(None, [_finding(summary.metric, points, best, len(failed)), _trust(summary.surrogate)])),
         empty="" if points else ("All trials failed." if failed else "No trial was run."),
     )
+
+
+def _trust(surrogate: Mapping[str, float]) -> str:
+    """How far the surrogate that proposed can be believed."""
+    if not surrogate:
+        return ""
+    return (
+        f"The surrogate, each of {surrogate['count']:.0f} scores left out in turn: Spearman \u03c1 = {surrogate['correlation']:.2f}, "
+        f"{surrogate['covered50']:.0%} of scores inside its 50% intervals, {surrogate['covered90']:.0%} inside its 90% intervals."
+    ).replace("-", "\u2212")
 
 
 def _finding(metric: str, points: tuple[Point, ...], best: list[Point], failed: int) -> str:

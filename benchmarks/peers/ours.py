@@ -1,0 +1,199 @@
+"""mpsearch's rows of the comparison with peers: CIFAR-10, ResNet-20, post-training only.
+
+    python benchmarks/peers/ours.py --data DIR --weights FILE --out ours.json --bits 4 3.5 3 2.5 2.1
+    python benchmarks/peers/ours.py … --menu 2 4 8
+    python benchmarks/peers/ours.py … --method brecq --given ours.json        (the same allocations, calibrated otherwise)
+
+Everything is chosen by the divergence from the float network on held-out training images, without labels; the test split is read once a
+row, at the end. Rows that the file holds already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpsearch.config.study import validate_study
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import parse_budgets
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.progress import Silent
+from mpsearch.core.record import Record
+from mpsearch.core.table import Table
+from mpsearch.data.base import TensorSplit
+from mpsearch.engine.problem import Evaluator, Problem
+from mpsearch.engine.propose import Proposer
+from mpsearch.experiment import Experiment, build_experiment
+from mpsearch.methods import METHODS
+from mpsearch.network.baked import bake
+from mpsearch.network.inputs import call
+from mpsearch.signals import compute_signal
+from mpsearch.signals.base import SignalInputs
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.task import Task
+
+RECIPE = Recipe(epochs=0, reestimate=2048)
+FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)
+
+
+def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float) -> Experiment:
+    """Data, float network, space and ranges, as a study has them."""
+    activations = "float" if act_bits == FLOAT_BITS else act_bits
+    config = validate_study(
+        {
+            "name": "peers",
+            "data": {
+                "source": "imagefolder",
+                "path": data,
+                "options": {"size": 32, "mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010], "augment": "crop-flip"},
+            },
+            "model": {"factory": "resnet20_cifar", "weights": weights},
+            "space": {"weights": ["float" if b == FLOAT_BITS else b for b in menu], "activations": [activations]},
+            "budgets": [f"{bits}bit"],
+            "methods": {"gptq": {"grid": "half"}},
+            "recipe": {name: value for name, value in asdict(RECIPE).items() if name != "epochs"},
+        },
+        label="peers",
+    )
+    return build_experiment(config, Silent())
+
+
+def by_divergence(problem: Problem, images: int) -> Problem:
+    """The same search, scored by the mean divergence from the float outputs on held-out training images."""
+    inputs = torch.cat([x for x, _ in problem.validation.take(images, 0).batches(256)])
+    with torch.no_grad():
+        outputs = torch.cat([call(problem.model, batch) for batch in inputs.split(256)])
+    task = problem.task
+
+    def mean(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return task.divergence(wanted, found).mean()
+
+    scored: Task = replace(
+        task,
+        metric_name="divergence",
+        loss=mean,
+        per_sample=lambda found, wanted: task.divergence(wanted, found),
+        error=lambda value: value,
+    )
+    return replace(problem, validation=TensorSplit(inputs, outputs), task=scored)
+
+
+def tables(problem: Problem, images: int, names: list[str]) -> list[Table]:
+    """The signals, on training images."""
+    batches = list(problem.train.take(images, problem.seed).batches(128))
+    made: list[Table] = []
+    for name in names:
+        started = time.monotonic()
+        made.append(
+            compute_signal(
+                name,
+                SignalInputs(model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=problem.task),
+            )
+        )
+        print(f"signal {name}: {time.monotonic() - started:.0f} s", flush=True)
+    return made
+
+
+def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method: Any, trials: int, file: Path) -> list[Record]:
+    """Proposals of the library, each calibrated and scored; best last. Those in the file are not run again."""
+    proposer = Proposer(problem, found, (1.0,))
+    records = [Record.from_dict(plain) for plain in json.loads(file.read_text())] if file.exists() else []
+    for number in range(len(records), trials):
+        origin, allocation = proposer.next(records)
+        network = evaluator.begin(allocation, method)
+        started = time.monotonic()
+        score = evaluator.ptq(network, method, RECIPE)
+        records.append(
+            Record(
+                number=number, origin=origin, allocation=allocation, rung="ptq", scores={"ptq": score}, costs=problem.amounts(allocation)
+            )
+        )
+        file.write_text(json.dumps([record.to_dict() for record in records]))
+        print(f"  {number} {origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
+    return sorted(records, key=lambda record: -record.score.loss)
+
+
+def row(evaluator: Evaluator, made: Experiment, allocation: Allocation, quantizer: Any, **words: Any) -> dict[str, Any]:
+    """Calibrate once more and read the test split."""
+    network = evaluator.begin(allocation, quantizer)
+    evaluator.ptq(network, quantizer, RECIPE)
+    assert made.splits.test is not None
+    score = evaluator.score_parts(bake(network), made.splits.test)
+    layers = evaluator.problem.space.layers
+    return {
+        **words,
+        "mean_bits": allocation.mean_weight_bits(layers),
+        "weight_bytes": sum(layer.weights * allocation[layer.name].weight_bits for layer in layers) / 8,
+        "test": score.metric,
+        "bits": {name: choice.weight_bits for name, choice in allocation.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--bits", type=float, nargs="+", default=[4, 3.5, 3, 2.5, 2.1])
+    parser.add_argument("--menu", type=int, nargs="+", default=list(FULL_MENU))
+    parser.add_argument("--act-bits", type=int, default=8, help="32: float")
+    parser.add_argument("--method", default="gptq")
+    parser.add_argument("--set", nargs="*", default=[], help="hyperparameters of the method, such as iterations=200")
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--images", type=int, default=1000, help="held-out training images that trials are scored on")
+    parser.add_argument("--signals", nargs="+", default=["fisher", "measured"])
+    parser.add_argument("--signal-images", type=int, default=512)
+    parser.add_argument("--given", type=Path, help="JSON rows whose allocations are taken instead of searching")
+    parser.add_argument("--source", help="of the rows in --given, those of this source alone")
+    asked = parser.parse_args()
+    settings = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in asked.set)}
+    method = METHODS[asked.method](**{"grid": "half", **settings})
+    rows: list[dict[str, Any]] = json.loads(asked.out.read_text()) if asked.out.exists() else []
+    menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
+    made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
+    problem = by_divergence(made.problem, asked.images)
+    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
+
+    def keep(entry: dict[str, Any]) -> None:
+        rows.append(entry)
+        asked.out.write_text(json.dumps(rows, indent=1))
+        print(f"{entry['source']} {entry['asked_bits']} bits by {entry['method']}: test {entry['test']:.4f}", flush=True)
+
+    def known(**words: Any) -> bool:
+        return any(all(entry.get(name) == value for name, value in words.items()) for entry in rows)
+
+    if asked.given:
+        for given in json.loads(asked.given.read_text()):
+            words = {
+                "source": given["source"],
+                "method": asked.method,
+                "menu": given.get("menu"),
+                "asked_bits": given["asked_bits"],
+                "act_bits": asked.act_bits,
+            }
+            if (asked.source in (None, given["source"])) and not known(**words):
+                chosen = {name: Choice(bits if bits <= 8 else FLOAT_BITS, asked.act_bits) for name, bits in given["bits"].items()}
+                allocation = Allocation({name: chosen[name] for name in made.problem.space.names})
+                keep(row(evaluator, made, allocation, method, **words))
+        return
+    found: list[Table] = []
+    for bits in asked.bits:
+        words = {"source": "mpsearch", "method": asked.method, "menu": asked.menu, "asked_bits": bits, "act_bits": asked.act_bits}
+        if known(**words):
+            continue
+        found = found or tables(made.problem, asked.signal_images, asked.signals)
+        evaluator.problem = replace(problem, budgets=parse_budgets([f"{bits}bit"]))
+        name = f"{asked.out.stem}-{bits:g}-{''.join(map(str, asked.menu))}-a{asked.act_bits}.trials"
+        best = searched(evaluator.problem, evaluator, found, method, asked.trials, asked.out.with_name(name))[-1]
+        keep(row(evaluator, made, best.allocation, method, trials=asked.trials, divergence=best.score.loss, origin=best.origin, **words))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What a proposal costs, for networks of growing depth and studies of growing length: `python benchmarks/proposal.py`.
+
+Seconds of one thread: fitting the surrogate, then solving for the proposal; the budget is a third of the way between the smallest and the
+largest file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as Grid
+
+from mpsearch.core.budget import Budget
+from mpsearch.core.layer import Layer
+from mpsearch.core.space import Space
+from mpsearch.core.table import Table
+from mpsearch.engine.searcher import Observation, Searcher
+from mpsearch.engine.solve import reachable, solve
+
+BITS = (2, 3, 4, 8)
+DEPTHS = (20, 200, 2000)
+TRIALS = (50, 500)
+FRACTION = 0.3
+
+
+def searcher(depth: int, seed: int = 0) -> tuple[Searcher, Table]:
+    """Random layers, two signals that are wrong by a third, and the truth."""
+    random = np.random.default_rng(seed)
+    weights = np.exp(random.normal(8, 1.5, depth)).astype(int) + 1
+    layers = [
+        Layer(
+            name=f"l{i}",
+            module=f"l{i}",
+            parameter="weight",
+            kind="Linear",
+            weight_shape=(1, int(count)),
+            channels=1,
+            macs=int(count),
+            input_elements=1,
+            output_elements=1,
+            act_quantizable=True,
+            signed_input=False,
+            bias_elements=0,
+        )
+        for i, count in enumerate(weights)
+    ]
+    space = Space(name="random", weights=BITS).resolve(layers)
+    bits = np.array(BITS, dtype=np.float64)
+    size = Table(name="size", unit="B", layers=space.names, choices=space.choices, values=np.ceil(weights[:, None] * bits / 8))
+    true = np.exp(random.normal(0, 1.2, (depth, 1))) * 4.0 ** -(bits - 1) / depth
+
+    def table(name: str, spread: float) -> Table:
+        values = true * np.exp(random.normal(0, spread, true.shape))
+        return Table(name=name, unit="nats", layers=space.names, choices=space.choices, values=values)
+
+    smallest, largest = reachable(space, size)
+    budget = Budget("size", float(int(smallest + FRACTION * (largest - smallest))), "budget")
+    signals = [table("fisher", 0.3), table("measured", 0.3)]
+    return Searcher(space, signals, {"size": size}, [budget]), table("truth", 0.0)
+
+
+def study(found: Searcher, truth: Table, trials: int, seed: int = 0) -> list[Observation]:
+    """Allocations around the optimum, a tenth of the layers moved, as if they had been measured."""
+    random = np.random.default_rng(seed)
+    lattice = found.lattice
+    optimum = lattice.picks(solve(lattice.space, truth, lattice.costs, lattice.budgets).allocation)
+    observations: list[Observation] = []
+    while len(observations) < trials:
+        moved = optimum + (random.random(optimum.shape) < 0.1) * random.choice([-1, 1], size=optimum.shape)
+        allocation = lattice.allocation(np.clip(moved, 0, len(BITS) - 1))
+        if len(observations) < 2:  # the signals' own optima, without which they are what is proposed
+            allocation = found.propose(observations).allocation
+        loss = (0.2 + truth.total(allocation)) * float(np.exp(random.normal(0, 0.02)))
+        observations.append(Observation(allocation=allocation, losses={"ptq": loss}))
+    return observations
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--depths", type=int, nargs="+", default=list(DEPTHS))
+    parser.add_argument("--trials", type=int, nargs="+", default=list(TRIALS))
+    asked = parser.parse_args()
+    grid = Grid("layers", "trials", "fit, s", "fit and solve, s", title="Cost of a proposal")
+    for depth in asked.depths:
+        found, truth = searcher(depth)
+        everything = study(found, truth, max(asked.trials))
+        for trials in asked.trials:
+            started = time.process_time()
+            found.surrogate(everything[:trials])
+            fitted = time.process_time()
+            found.propose(everything[:trials])
+            grid.add_row(f"{depth:,}", str(trials), f"{fitted - started:.2f}", f"{time.process_time() - fitted:.2f}")
+    Console().print(grid)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What `signals_table.py` measured, as a Markdown table: rank correlation of every signal's prediction with the measured loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.summary import table_from_dict
+from mpsearch.core.table import Table
+from mpsearch.signals.mix import mix, rank_correlation
+
+Line = dict[str, Any]
+Floats = NDArray[np.float64]
+Predict = Callable[[list[Allocation]], Floats]
+
+RESAMPLES = 500
+FEWEST = 10
+"""Allocations below which a rank correlation is not told."""
+
+RUNGS = {"calibrated": "calibration", "trained": "short training"}
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The measurements in a file; a last line that was cut off by a kill is left out."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def markdown(lines: list[Line]) -> str:
+    """One table a task."""
+    tasks = dict.fromkeys(line["task"] for line in lines)
+    return "\n\n".join(_task_table(task, [line for line in lines if line["task"] == task]) for task in tasks) + "\n"
+
+
+def _task_table(task: str, lines: list[Line]) -> str:
+    budgets = list(dict.fromkeys(line["budget"] for line in lines))
+    columns = [(budget, rung) for budget in budgets for rung in RUNGS if len(_measured(lines, budget, rung)) >= FEWEST]
+    names = list(dict.fromkeys(line["name"] for line in lines if line["kind"] == "signal"))
+    cells: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+    ahead: list[str] = []
+    for budget, rung in columns:
+        here = _at(lines, budget)
+        predictors = _predictors(here)
+        judged = _measured(here, budget, rung)
+        allocations = [_allocation(line, here) for line in judged]
+        losses = np.array([line["loss"] for line in judged])
+        predicted = {name: [predict(allocations) for predict in several] for name, several in predictors.items()}
+        predicted["measured damage"] = [np.array([_calibrated(line, here)["divergence"] for line in judged])]
+        for name, several in predicted.items():
+            cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
+        if "mix" in predicted:
+            ahead.append(f"{budget}, {RUNGS[rung]}: {_against_best(predicted, losses, names)}")
+    head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
+    rows = [head, ["---"] * len(head)]
+    for name in [*names, "mix", "measured damage"]:
+        if name in cells:
+            values = [f"{mean:.2f} ± {spread:.2f}".replace("-", "\u2212") for mean, spread in (cells[name][column] for column in columns)]
+            rows.append([f"`{name}`" if name != "measured damage" else "damage itself", *values, *_costs(name, lines)])
+    counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"**{task}** (allocations: {counts})\n\n{table}\n\n`mix` against the best single signal, " + "; ".join(ahead) + "."
+
+
+def _at(lines: list[Line], budget: str) -> list[Line]:
+    """Lines of one budget; a signal that was not computed at it counts as computed at the first."""
+    own = {line["name"] for line in lines if line["kind"] == "signal" and line["budget"] == budget}
+    return [line for line in lines if line["budget"] == budget or (line["kind"] == "signal" and line["name"] not in own)]
+
+
+def _measured(lines: list[Line], budget: str, rung: str) -> list[Line]:
+    return [line for line in lines if line["kind"] == rung and line["budget"] == budget and line["use"] == "judge"]
+
+
+def _predictors(lines: list[Line]) -> dict[str, list[Predict]]:
+    """Of one budget: every signal, and `mix` once for each set of allocations it was fitted to."""
+    tables = {line["name"]: table_from_dict(line["table"]) for line in lines if line["kind"] == "signal"}
+    predictors: dict[str, list[Predict]] = {name: [_totals(table)] for name, table in tables.items()}
+    fits = [line for line in lines if line["kind"] == "calibrated" and line["use"] == "fit"]
+    for seed in dict.fromkeys(line["seed"] for line in fits):
+        own = [line for line in fits if line["seed"] == seed]
+        mixture = mix(list(tables.values()), [_allocation(line, lines) for line in own], [line["divergence"] for line in own])
+        predictors.setdefault("mix", []).append(_totals(mixture.table))
+    return predictors
+
+
+def _totals(table: Table) -> Predict:
+    return lambda allocations: np.array([table.total(allocation) for allocation in allocations])
+
+
+def _allocation(line: Line, lines: list[Line]) -> Allocation:
+    layers = next(other["table"]["layers"] for other in lines if other["kind"] == "signal")
+    return Allocation({layer: Choice.parse(text) for layer, text in zip(layers, line["bits"], strict=True)})
+
+
+def _calibrated(line: Line, lines: list[Line]) -> Line:
+    same = ("use", "seed", "index")
+    return next(other for other in lines if other["kind"] == "calibrated" and all(other[key] == line[key] for key in same))
+
+
+def _rho(several: list[Floats], losses: Floats) -> tuple[float, float]:
+    """Mean rank correlation of the predictions, and its standard deviation over resampled allocations."""
+    own = np.mean([rank_correlation(one, losses) for one in several])
+    return float(own), float(np.mean([_resampled(one, losses) for one in several], axis=0).std())
+
+
+def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
+    """The difference, with its standard deviation: the same resampled allocations for both."""
+    own = {name: _rho(predicted[name], losses)[0] for name in (*names, "mix")}
+    best = max(names, key=lambda name: own[name])
+    mixed = np.mean([_resampled(one, losses) for one in predicted["mix"]], axis=0)
+    spread = (mixed - _resampled(predicted[best][0], losses)).std()
+    return f"{own['mix'] - own[best]:+.2f} \u00b1 {spread:.2f} (`{best}`)".replace("-", "\u2212")
+
+
+def _resampled(predicted: Floats, losses: Floats) -> Floats:
+    """Rank correlations `[RESAMPLES]` of allocations drawn with replacement."""
+    rows = np.random.default_rng(0).integers(len(losses), size=(RESAMPLES, len(losses)))
+    x, y = (rankdata(side[rows], axis=1) for side in (predicted, losses))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
+
+
+def _costs(name: str, lines: list[Line]) -> list[str]:
+    """Forward passes over the signals' images, a backward pass counted as two, and seconds; the mean over budgets."""
+    signals = [line for line in lines if line["kind"] == "signal"]
+    passes = seconds = 0.0
+    for line in signals:
+        if name in ("mix", line["name"]):
+            times, cost = sum(other["name"] == line["name"] for other in signals), line["table"]["cost"]
+            passes += (cost["forwards"] + 2 * cost["backwards"]) / times
+            seconds += cost["seconds"] / times
+    measured = [line for line in lines if line["kind"] == "calibrated" and line["use"] == ("fit" if name == "mix" else "judge")]
+    if name == "mix":
+        seeds = len({(line["budget"], line["seed"]) for line in measured})
+        passes += sum(line["forwards"] for line in measured) / seeds
+        seconds += sum(line["seconds"] for line in measured) / seeds
+    if name == "measured damage":
+        means = [np.mean([line[key] for line in measured]) for key in ("forwards", "seconds")]
+        return [f"{means[0]:.0f} each", f"{means[1]:.1f} each"]
+
+    return [f"{passes:.0f}", f"{seconds:.1f}"]

@@ -1,0 +1,174 @@
+"""`gptq`: rounding in which every weight makes up for the errors before it, layer by layer, without training or backpropagation.
+
+Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, arXiv 2210.17323; Frantar, Singh, Alistarh: Optimal Brain Compression, NeurIPS 2022,
+arXiv 2208.11580. A layer's codes minimise the squared change of its outputs over training images, `(v − w)ᵀ H (v − w)` with the second
+moments H of its inputs, instead of the distance of each weight to its code (see `mpsearch.quant.compensated`).
+
+All of it is one pass of all images through the float network and one through the network that is being quantized: when the second reaches a
+layer, everything before it is quantized already, so its inputs are those it will see. There its target is taken to where quantized inputs
+come nearest to the float outputs (asymmetric calibration, Li et al.: GPTAQ, 2025, arXiv 2504.02692),
+
+    w' = w + (E[y xᵀ] − w H) (H + ridge)⁻¹,     y: float output, x: quantized input,
+
+its step is tried at `clips` sizes and refitted in closed form, and then the pass goes on through the quantized layer. Behind it BatchNorm's
+statistics move by what quantization changed on the same images,
+
+    mean ← mean_q − (mean_f − mean) · σ_q/σ_f,     variance ← variance · (σ_q/σ_f)²,
+
+a paired difference: a few hundred images suffice where estimating afresh takes thousands, and statistics of augmented images stay what they
+were. A layer without BatchNorm shifts its bias alike. Both hold only where the artifact has a bias, so moments are then central.
+
+Differences: steps by output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
+again until they settle; convolutions (grouped ones by group) see patches at sampled places. Attention, embeddings, transposed
+convolutions and layers whose weight has several owners keep their calibrated steps.
+
+Training afterwards is `lsq`, from the codes found: each latent weight is the point of its code's cell that is nearest to the float weight.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.layer import Layer
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import CalibrationLoss
+from mpsearch.methods.lsq import Lsq
+from mpsearch.network.inputs import call, concatenated
+from mpsearch.network.network import Network
+from mpsearch.network.patches import Patches
+from mpsearch.network.quantizers import WeightQuantizer
+from mpsearch.network.shifts import Shifts
+from mpsearch.quant.compensated import damped, fit_compensated
+
+__all__ = ["Gptq", "place_codes"]
+
+_CELL = 0.25
+"""How far a latent weight may be from its code, in steps; nearer to a half, the first steps of a training would flip codes at random."""
+
+
+@METHODS.register("gptq")
+@dataclass(frozen=True, kw_only=True)
+class Gptq(Lsq):
+    """Error-compensating rounding, then LSQ (arXiv 2210.17323, 2208.11580, 2504.02692).
+
+    Args:
+        images: at most so many training images, as one batch.
+        places: patches taken of each image in a convolution.
+        clips: sizes of the step that are tried.
+        clip_low: smallest, as a share of the calibrated step.
+        clip_high: largest.
+        sweeps: further visits of every weight.
+        damping: on H, as a share of its mean diagonal.
+        ridge: on the target's correction, likewise.
+        asymmetric: whether targets make up for the errors of quantized inputs.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    paper: ClassVar[str] = "Frantar et al., GPTQ, ICLR 2023, arXiv 2210.17323, and Optimal Brain Compression, arXiv 2208.11580"
+    description: ClassVar[str] = "rounding errors compensated layer by layer, in closed form, without backpropagation; trains as lsq"
+    compensates: ClassVar[bool] = True
+
+    images: int = 512
+    places: int = 32
+    clips: int = 8
+    clip_low: float = 0.6
+    clip_high: float = 1.4
+    sweeps: int = 3
+    damping: float = 0.01
+    ridge: float = 0.1
+    asymmetric: bool = True
+
+    def __post_init__(self) -> None:
+        self.require(
+            "gptq",
+            {
+                "images": (self.images >= 1, "1 or more"),
+                "places": (self.places >= 1, "1 or more"),
+                "clips": (self.clips >= 1, "1 or more"),
+                "clip_low": (self.clip_low > 0, "above 0"),
+                "clip_high": (self.clip_high >= self.clip_low, f"clip_low, {self.clip_low}, or more"),
+                "sweeps": (self.sweeps >= 0, "0 or more"),
+                "damping": (self.damping > 0, "above 0"),
+                "ridge": (self.ridge > 0, "above 0"),
+            },
+        )
+
+    def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
+        """Codes, steps, and BatchNorm's statistics or biases, of every layer in the order of the forward pass."""
+        compensate(network, concatenated(loss.inputs, self.images), self)
+
+
+def compensate(network: Network, images: Any, method: Gptq) -> None:
+    """What `Gptq.calibrate` does, for one batch of images."""
+    observed: dict[str, tuple[Patches, Tensor]] = {}
+
+    def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if layer.name not in observed:
+            patches = Patches(module, output.shape, method.places)
+            observed[layer.name] = patches, patches.outputs(output)
+
+    def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if layer.name in observed:
+            patches, outputs = observed.pop(layer.name)
+            _round_layer(network, layer, patches.inputs(args[0] if args else next(iter(kwargs.values()))), outputs, method)
+
+    layers = [
+        layer
+        for layer, _ in network.quantized(WeightQuantizer)  # type: ignore[type-abstract]
+        if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
+    ]
+    shifts = Shifts(network)
+    with ExitStack() as hooks, shifts.observing():
+        for layer in layers:
+            module = network.architecture.get_submodule(layer.module)
+            hooks.callback(module.register_forward_hook(partial(observe, layer)).remove)
+        call(network.architecture, images)
+    with ExitStack() as hooks, shifts.correcting():
+        for layer in layers:
+            module = network.model.get_submodule(layer.module)
+            hooks.callback(module.register_forward_pre_hook(partial(round_weights, layer), with_kwargs=True).remove)
+        call(network.model, images)
+
+
+def _round_layer(network: Network, layer: Layer, inputs: Tensor, outputs: Tensor, method: Gptq) -> None:
+    """Fit one layer's codes and steps to `inputs` `[G, M, d]` and float `outputs` `[G, M, C/G]`."""
+    quantizer = network.weight_quantizer(layer)
+    rows = quantizer.rows.split(network.latent_weight(layer).detach()).float()
+    if layer.bias_elements:
+        inputs, outputs = inputs - inputs.mean(1, keepdim=True), outputs - outputs.mean(1, keepdim=True)
+    moments = torch.bmm(inputs.mT, inputs) / inputs.shape[1]
+    if not bool(torch.isfinite(moments).all()):
+        return
+    target = weights = rows.reshape(len(inputs), -1, rows.shape[1])
+    if method.asymmetric:
+        missing = torch.bmm(outputs.mT, inputs) / inputs.shape[1] - torch.bmm(weights, moments)
+        target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
+    codes, steps = fit_compensated(
+        target,
+        moments,
+        quantizer.steps(rows).detach().reshape(target.shape[:2]),
+        quantizer.grid,
+        factors=torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,),
+        sweeps=method.sweeps,
+        damping=method.damping,
+    )
+    place_codes(network, layer, codes.reshape(rows.shape), steps.reshape(-1))
+
+
+def place_codes(network: Network, layer: Layer, codes: Tensor, steps: Tensor) -> None:
+    """Make a layer's weight round to `codes` `[C, n]` with `steps` `[C]`, staying as near to what it was as their cells allow."""
+    quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer)
+    column = steps.unsqueeze(1)
+    values = (codes + quantizer.grid.offset) * column
+    rest = quantizer.rows.split(weight.detach()).float() - values
+    latent = values + torch.maximum(torch.minimum(rest, _CELL * column), -_CELL * column)
+    quantizer.begin(latent, steps)
+    weight.copy_(quantizer.rows.join(latent.contiguous()))

@@ -1,0 +1,194 @@
+"""The two quantizers of `learned_range` on uniform grids: step and range of a weight or of an activation, and the bits that they imply."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.quant.channels import Rows
+from mpsearch.quant.grid import Grid
+from mpsearch.quant.learned_range import implied_bits, power_of_two, quantize_in_range, range_codes, round_straight
+
+__all__ = ["Parametrization", "RangeActivation", "RangeWeight", "UniformRange"]
+
+Parametrization = Literal["u3", "u2", "u1"]
+
+_FACTOR = 32.0
+"""How far step and range may leave their start; from 0 the clipped gradients would not lead back."""
+
+
+class UniformRange(LearnedWidth):
+    """Step and range of one tensor; shared by weights and activations, which supply grid and direction."""
+
+    lo: Tensor
+    hi: Tensor
+    offset: Tensor
+    grid: Grid
+    step: nn.Parameter
+    top: nn.Parameter
+    width: nn.Parameter
+    start: Tensor
+
+    def _setup(self, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
+        self.parametrization, self.learns_bits, self.snap = parametrization, learns_bits, snap
+        self.learned: tuple[str, ...]
+        if learns_bits:
+            self.learned = {"u3": ("step", "top"), "u2": ("width", "top"), "u1": ("width", "step")}[parametrization]
+        else:
+            self.learned = ("step",) if parametrization == "u1" else ("top",)
+        for name in self.learned:
+            self.register_parameter(name, nn.Parameter(torch.ones(())))
+        self.register_buffer("start", torch.ones(()))
+
+    def _begin(self, step: Tensor) -> None:
+        self.start.copy_(step)
+        for name in self.learned:
+            start = {"step": step, "top": step * self.highest(), "width": torch.tensor(float(self.bits))}[name]
+            getattr(self, name).data.copy_(start)
+
+    def highest(self) -> Tensor:
+        """`[]`, largest value over step on the allocation's grid; never 0, not even where nothing is quantized."""
+        return (self.hi + self.offset).clamp_min(0.5)
+
+    def _two_levels(self) -> Tensor:
+        return self.hi - self.lo == 1
+
+    def _signed(self) -> Tensor:
+        return (self.lo < 0).to(self.lo.dtype)
+
+    def _reach(self) -> Tensor:
+        """`m/d` at the learned width."""
+        width = round_straight(self.width)
+        return torch.exp2(width - self._signed()) - 1 + self.offset
+
+    def raw_step(self) -> Tensor:
+        """`[]`, d before snapping."""
+        if "step" in self.learned:
+            return self.step
+        return self.top / (self._reach() if self.learns_bits else self.highest())
+
+    def range_top(self) -> Tensor:
+        """`[]`, m."""
+        if "top" in self.learned:
+            return self.top
+        return self.step * (self._reach() if self.learns_bits else self.highest())
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """(d, m) in force."""
+        step, top = self.raw_step(), self.range_top()
+        if self.learns_bits:  # two levels have no step apart from their range
+            step = torch.where(self._two_levels(), top / self.highest(), step)
+        return (power_of_two(step) if self.snap else step), top
+
+    def bits_now(self) -> Tensor:
+        """`[]`, the learned bits, with gradients."""
+        lowest = min(self.bits, LOWEST_BITS)
+        if "width" in self.learned:
+            return round_straight(self.width).clamp_min(lowest)
+        step, top = self.pair()
+        bits = implied_bits(top, step, self.offset, signed=self.grid.lo < 0, lowest=lowest)
+        return bits - (bits - self.bits).clamp_min(0).detach()  # a step that was snapped down counts codes which the grid cuts off
+
+    def soft_bits(self) -> float:
+        """`log2(m/d + 1) + 1`, as far as there is a sign, without rounding; 32 where nothing is quantized."""
+        if self.bits == FLOAT_BITS:
+            return float(FLOAT_BITS)
+        if "width" in self.learned:
+            return float(self.width.detach())
+        step, top = (value.detach() for value in (self.raw_step(), self.range_top()))
+        return float((torch.log2((top / step - self.offset).clamp_min(0) + 1) + self._signed()).clamp_max(self.bits))
+
+    def clip_gradients(self) -> None:
+        """No step larger than `lr · d`, or lr bits."""
+        limit = torch.minimum(self.raw_step(), self.range_top())
+        for name in self.learned:
+            clip_to(getattr(self, name), torch.ones_like(limit) if name == "width" else limit)
+
+    def project(self) -> None:
+        """Positive, and `k ≥ 1` no finer than the allocation's grid."""
+        highest = self.highest()
+        if "top" in self.learned:
+            self.top.clamp_(self.start * highest / _FACTOR, self.start * highest * _FACTOR)
+        if "step" in self.learned:
+            self.step.clamp_(self.start / _FACTOR, self.start * highest * _FACTOR)
+        if "width" in self.learned:
+            self.width.clamp_(min(self.bits, LOWEST_BITS), self.bits)
+        elif len(self.learned) == 2:
+            least = torch.minimum(1 + self.offset, highest)
+            self.step.copy_(torch.clamp(self.step, self.top / highest, self.top / least))
+
+
+class RangeWeight(UniformRange, WeightQuantizer):
+    """Step and range of the layer, for each channel times a fixed ratio."""
+
+    ratios: Tensor
+
+    def __init__(self, rows: Rows, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
+        super().__init__(rows)
+        self._setup(parametrization, learns_bits, snap)
+        self.register_buffer("ratios", torch.ones(rows.channels))
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """Start at the calibrated steps: one for the layer, and each channel's ratio to it."""
+        typical = steps.median()  # a dead channel's step of 1 would carry a mean away
+        if self.snap:
+            typical = power_of_two(typical)
+        ratios = steps / typical
+        self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
+        self._begin(typical)
+
+    def steps(self, weight: Tensor) -> Tensor:
+        """Step d of each channel, `[C]`."""
+        return self.pair()[0] * self.ratios
+
+    def quantize(self, rows: Tensor) -> Tensor:
+        """On the learned range, or on the whole grid at bits as given."""
+        return quantize_in_range(rows, *self._limits()) if self.learns_bits else super().quantize(rows)
+
+    @torch.no_grad()
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as codes and steps."""
+        if not self.learns_bits:
+            return super().export(weight)
+        limits = self._limits()
+        return range_codes(self.rows.split(weight), *limits).to(torch.int16), limits[2].squeeze(1)
+
+    def _limits(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        step, top = (value * self.ratios.unsqueeze(1) for value in self.pair())
+        further = -self.lo - self.hi - 2 * self.offset  # 1 in two's complement, else 0
+        top = top + torch.where(self._two_levels(), 0.5, 0.0) * step  # or every weight beyond one of two levels would be frozen
+        return -(top + further * step), top, step, self.lo, self.hi, self.offset
+
+
+class RangeActivation(UniformRange, ActQuantizer):
+    """Step and range of a layer's input."""
+
+    def __init__(self, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
+        super().__init__()
+        self._setup(parametrization, learns_bits, snap)
+
+    def begin(self, step: Tensor) -> None:
+        """Start at the calibrated step."""
+        self._begin(power_of_two(step) if self.snap else step)
+
+    def step_value(self) -> Tensor:
+        """The step, `[]`, that covers the range at the allocation's bits."""
+        if not self.learns_bits:
+            return self.pair()[0]
+        step = self.range_top() / self.highest()
+        return power_of_two(step) if self.snap else step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In training on the learned range; else as the file has it."""
+        compiling = torch.compiler.is_compiling()
+        if not (self.learns_bits and self.training) or (not compiling and self.bits == FLOAT_BITS):
+            return super().forward(x)
+        step, top = self.pair()
+        low = -self._signed() * (top + step)
+        quantized = quantize_in_range(x, *(value.to(x.dtype) for value in (low, top, step, self.lo, self.hi, self.offset)))
+        return torch.where(self.is_float, x, quantized) if compiling else quantized

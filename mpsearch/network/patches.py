@@ -1,0 +1,80 @@
+"""What a layer multiplies its weight with, as rows: sampled patches of its input beside the outputs they give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Patches"]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_PADDING = {"zeros": "constant"}
+
+
+class Patches:
+    """Places in one layer's output, the same in every pass.
+
+    Args:
+        module: convolution (grouped too) or linear layer.
+        shape: of its output.
+        places: at most so many of each sample.
+        seed: of the choice.
+    """
+
+    def __init__(self, module: nn.Module, shape: Sequence[int], places: int, seed: int = 0) -> None:
+        self._module = module
+        samples, *extent = (shape[0], *shape[2:]) if isinstance(module, _CONVOLUTIONS) else tuple(shape[:-1])
+        self.groups = module.groups if isinstance(module, _CONVOLUTIONS) else 1
+        total = math.prod(extent)
+        if total <= places:
+            picked = torch.arange(total).expand(samples, -1)
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            picked = torch.randint(total, (samples, places), generator=generator)
+        index = [torch.arange(samples).repeat_interleave(picked.shape[1])]
+        rest = picked.reshape(-1)
+        for size in reversed(extent):
+            index.insert(1, rest % size)
+            rest = rest // size
+        self._index = tuple(index)
+
+    @classmethod
+    def fit(cls, module: nn.Module) -> bool:
+        """Whether the module's product is one of rows and patches."""
+        return isinstance(module, _CONVOLUTIONS) or type(module).forward is nn.Linear.forward
+
+    def outputs(self, y: Tensor) -> Tensor:
+        """Outputs at the places, `[G, M, C/G]`."""
+        return self._grouped(y.movedim(1, -1)[self._index] if isinstance(self._module, _CONVOLUTIONS) else y[self._index])
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the weight's rows are multiplied with there, `[G, M, d]`."""
+        module = self._module
+        if not isinstance(module, _CONVOLUTIONS):
+            return self._grouped(x[self._index])
+        x = F.pad(x, _margins(module), mode=_PADDING.get(module.padding_mode, module.padding_mode))
+        extents = zip(module.kernel_size, module.stride, module.dilation, strict=True)
+        for axis, (kernel, stride, dilation) in enumerate(extents):
+            x = x.unfold(2 + axis, (kernel - 1) * dilation + 1, stride)[..., ::dilation]
+        rows = x.movedim(1, 1 + len(module.kernel_size))[self._index]  # [N, places…, C, kernel…] → [M, C, kernel…]
+        return self._grouped(rows.flatten(1))
+
+    def _grouped(self, rows: Tensor) -> Tensor:
+        return rows.float().reshape(len(rows), self.groups, -1).transpose(0, 1)
+
+
+def _margins(module: nn.Module) -> list[int]:
+    """For `F.pad`: last axis first, before and after."""
+    assert isinstance(module, _CONVOLUTIONS)
+    margins: list[int] = []
+    for axis in reversed(range(len(module.kernel_size))):
+        if isinstance(module.padding, str):
+            total = 0 if module.padding == "valid" else module.dilation[axis] * (module.kernel_size[axis] - 1)
+            margins += [total // 2, total - total // 2]
+        else:
+            margins += [module.padding[axis]] * 2
+    return margins

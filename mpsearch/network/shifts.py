@@ -1,0 +1,113 @@
+"""`Shifts`: what quantization does to the mean and variance of every channel, seen on the same images, and taken back.
+
+    BatchNorm:          mean ← mean_q − (mean_f − mean) · σ_q/σ_f,  variance ← variance · (σ_q/σ_f)²
+    bias, without one:  bias ← bias − (mean_q − mean_f)
+
+so that behind a BatchNorm every channel has the mean and variance over the images that the float network gives it, whatever images its
+statistics were collected on.
+
+Source: bias correction of Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight Equalization and Bias Correction,
+ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.network.network import Network
+
+__all__ = ["Shifts"]
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_SMALLEST = 1e-12
+_LARGEST = 100.0
+"""Factor on a variance: a channel that was all but constant is no measure."""
+
+
+class Shifts:
+    """Two passes over the same images: of the float architecture, `observing`, then of the quantized network, `correcting`.
+
+    Only a module's first call in each counts.
+
+    Args:
+        network: both it and its architecture in evaluation mode.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._axes = {path: 1 for path, m in network.model.named_modules() if isinstance(m, _NORMS) and m.track_running_stats}
+        self._norms = frozenset(self._axes)
+        for layer in network.space.layers:
+            module = network.architecture.get_submodule(layer.module)
+            if not layer.norm and not layer.aliases and layer.parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor):
+                self._axes[layer.module] = -1 if isinstance(module, nn.Linear) else 1
+        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+        self._paused = False
+
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """The pass of the float network."""
+        with self._hooked(self._network.architecture, self._observe):
+            yield
+
+    @contextmanager
+    def correcting(self) -> Iterator[None]:
+        """The pass of the quantized network: each module is corrected when the pass reaches it, and the pass goes on corrected."""
+        with self._hooked(self._network.model, self._correct):
+            yield
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Other passes in the middle of one: they leave no trace."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    @contextmanager
+    def _hooked(self, model: nn.Module, visit: Callable[[str, Any, Tensor], Tensor | None]) -> Iterator[None]:
+        def before(path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+            if not self._paused:
+                visit(path, module, args[0])
+
+        def after(path: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            return None if self._paused else visit(path, module, output)
+
+        with ExitStack() as hooks:
+            for path in self._axes:
+                module = model.get_submodule(path)
+                if path in self._norms:
+                    hooks.callback(module.register_forward_pre_hook(partial(before, path)).remove)
+                else:
+                    hooks.callback(module.register_forward_hook(partial(after, path)).remove)
+            yield
+
+    def _observe(self, path: str, module: nn.Module, x: Tensor) -> None:
+        self._seen.setdefault(path, _moments(x, self._axes[path]))
+
+    def _correct(self, path: str, module: Any, x: Tensor) -> Tensor | None:
+        if path not in self._seen:
+            return None
+        axis = self._axes[path]
+        (mean, variance), (mean_f, variance_f) = _moments(x, axis), self._seen.pop(path)
+        if path not in self._norms:
+            module.bias -= mean - mean_f
+            return x - (mean - mean_f).reshape([-1 if i == axis % x.dim() else 1 for i in range(x.dim())])
+        ratio = (variance / variance_f.clamp_min(_SMALLEST)).clamp(1 / _LARGEST, _LARGEST)
+        norm: Any = self._network.architecture.get_submodule(path)
+        module.running_mean.copy_(mean - (mean_f - norm.running_mean) * ratio.sqrt())
+        module.running_var.copy_(norm.running_var * ratio)
+        return None
+
+
+def _moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every channel, float32 `[C]`."""
+    variance, mean = torch.var_mean(x.float(), [i for i in range(x.dim()) if i != axis % x.dim()], correction=0)
+    return mean, variance

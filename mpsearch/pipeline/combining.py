@@ -1,0 +1,100 @@
+"""Signals made of other signals: measure a few random allocations near the budgets, so that `mix` can weigh the tables by them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import BudgetError, DataError
+from mpsearch.core.progress import Progress
+from mpsearch.core.table import Table
+from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.sampling import random_allocations
+from mpsearch.experiment import Experiment, search_settings
+from mpsearch.network.inputs import to_device
+from mpsearch.pipeline.directory import write_text
+from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
+from mpsearch.training.compiled import Compiler
+
+__all__ = ["combined", "plain_and_combining"]
+
+
+def plain_and_combining(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(signals that stand by themselves, signals made of those)."""
+    return [name for name in names if not SIGNALS[name].combines], [name for name in names if SIGNALS[name].combines]
+
+
+def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: Path | None, progress: Progress) -> list[Table]:
+    """The combining signal's table alone, or nothing, and a line that says why, where signals or measurements do not allow one.
+
+    Damage is the divergence from the float network, after calibration with BatchNorm re-estimated, on the training images the signals
+    are computed on: neither labels nor validation nor test.
+
+    Args:
+        name: of the signal.
+        experiment: whose budgets the allocations lie near.
+        tables: the signals to combine.
+        file: keeps every measurement as soon as it is there, so that an interrupted run goes on; None keeps nothing.
+        progress: gets a bar and the line.
+    """
+    problem, signals = experiment.problem, experiment.config.signals
+    if len(tables) < 2:
+        only = ", ".join(table.name for table in tables) or "none"
+        progress.say(f"no {name}: it weighs signals against each other, and signals.names has only {only}; name one more")
+        return []
+    train = problem.train.take(min(signals.images, len(problem.train)), problem.seed)
+    inputs = SignalInputs(
+        model=problem.model,
+        space=problem.space,
+        calibration=problem.calibration,
+        batches=[(to_device(inputs, problem.device), targets) for inputs, targets in train.batches(signals.batch_size)],
+        task=problem.task,
+        seed=problem.seed,
+        tables=tables,
+    )
+    try:
+        allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
+        damages, seconds = _measured(name, experiment, allocations, file, progress)
+        pairs = [(allocation, damage) for allocation, damage in zip(allocations, damages, strict=True) if math.isfinite(damage)]
+        table = compute_signal(name, replace(inputs, measured=pairs))
+    except (BudgetError, DataError) as error:
+        progress.say(f"no {name}, the other signals go on without it: {error}")
+        return []
+    reestimated = min(search_settings(experiment.config).default.recipe.reestimate, len(problem.train))
+    spent = {
+        "seconds": table.cost["seconds"] + seconds,
+        "forwards": table.cost["forwards"] + len(allocations) * (1.0 + reestimated / len(train)),
+        "images": float(len(train)),
+    }
+    return [replace(table, cost={**table.cost, **spent})]
+
+
+def _measured(
+    name: str, experiment: Experiment, allocations: Sequence[Allocation], file: Path | None, progress: Progress
+) -> tuple[list[float], float]:
+    """(damage of each allocation in nats, seconds all of them took)."""
+    held: list[dict[str, Any]] = json.loads(file.read_text()) if file is not None and file.exists() else []
+    known = {Allocation.from_dict(entry["bits"]): entry for entry in held}
+    default, images = search_settings(experiment.config).default, experiment.config.signals.images
+    evaluator = Evaluator(experiment.problem, Compiler("off", experiment.problem.device, 0))
+    with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
+        for done, allocation in enumerate(allocations):
+            bar.update(done)
+            if allocation in known:
+                continue
+            began = time.monotonic()
+            network = evaluator.begin(allocation, default.method)
+            evaluator.calibrate(network, default.method, default.recipe)
+            damage = evaluator.divergence(network, images)
+            known[allocation] = {"bits": allocation.to_dict(), "damage": damage, "seconds": time.monotonic() - began}
+            if file is not None:
+                write_text(file, json.dumps(list(known.values())))
+        bar.update(len(allocations))
+    entries = [known[allocation] for allocation in allocations]
+    return [entry["damage"] for entry in entries], sum(entry["seconds"] for entry in entries)

@@ -1,0 +1,76 @@
+"""Numbers of a mixture of signals: what each weighs, and how well each alone and all together rank what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mpsearch.core.table import Table
+
+__all__ = ["MixtureInfo", "MixtureRow", "mixture_infos"]
+
+_WEIGHT = "weight of "
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureRow:
+    """One signal in a mixture.
+
+    Args:
+        name: of the signal.
+        weight: nats of damage a nat of the signal stands for.
+        share: of the predicted damage of the measured allocations, 0 to 1.
+        rho: Spearman's correlation of the signal alone with the measured damage.
+    """
+
+    name: str
+    weight: float
+    share: float
+    rho: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureInfo:
+    """One mixture.
+
+    Args:
+        name: of its table.
+        rows: signals, the largest share first.
+        rho: Spearman's correlation of leave-one-out predictions with the measured damage.
+        allocations: that were measured.
+        ceiling: nats at which damage saturates; infinite where it adds up.
+        finding: one sentence that says what is seen.
+    """
+
+    name: str
+    rows: tuple[MixtureRow, ...]
+    rho: float
+    allocations: int
+    ceiling: float
+    finding: str
+
+
+def mixture_infos(tables: Sequence[Table]) -> tuple[MixtureInfo, ...]:
+    """One for every table that says what it was mixed of."""
+    return tuple(_mixture(table) for table in tables if any(key.startswith(_WEIGHT) for key in table.cost))
+
+
+def _mixture(table: Table) -> MixtureInfo:
+    cost = table.cost
+    names = [key.removeprefix(_WEIGHT) for key in cost if key.startswith(_WEIGHT)]
+    rows = [
+        MixtureRow(name=name, weight=cost[f"{_WEIGHT}{name}"], share=cost[f"share of {name}"], rho=cost[f"correlation of {name}"])
+        for name in names
+    ]
+    rho, allocations, best = cost["correlation"], int(cost["measured allocations"]), max(rows, key=lambda row: row.rho)
+    own, other = (f"{value:.2f}".replace("-", "\u2212") for value in (rho, best.rho))
+    finding = f"{table.name}: \u03c1 = {own} over {allocations} measured allocations, each left out of the fit; {best.name} alone: {other}."
+    return MixtureInfo(
+        name=table.name,
+        rows=tuple(sorted(rows, key=lambda row: -row.share)),
+        rho=rho,
+        allocations=allocations,
+        ceiling=cost.get("ceiling", math.inf),
+        finding=finding,
+    )

@@ -1,0 +1,145 @@
+"""The sampler in Optuna's hands: anybody's objective, parallel workers, an interrupted study, a space that runs out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.errors import BudgetError
+from mpsearch.engine.sampler import BitsSampler, bits_space
+from tests.engine.test_searcher import World, space_of, table
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def sampler_of(world: World, **options: Any) -> BitsSampler:
+    return BitsSampler(world.space, world.signals, {"size": world.size}, world.budgets, **options)
+
+
+def allocations(sampler: BitsSampler, study: optuna.Study) -> list[Allocation]:
+    return [sampler.allocation(trial.params) for trial in study.trials]
+
+
+def test_five_lines_with_an_objective_of_ones_own() -> None:
+    world = World(0)
+    space, tables, costs, budgets, loss_of = world.space, world.signals, {"size": world.size}, world.budgets, world.loss
+
+    sampler = BitsSampler(space, tables, costs, budgets)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: loss_of(sampler.suggest(trial)), n_trials=12)
+    best = sampler.allocation(study.best_trial.params)
+
+    assert loss_of(best) < 1.02 * world.best
+    assert len(set(allocations(sampler, study))) == 12
+    assert all(world.size.total(a) <= world.limit for a in allocations(sampler, study))
+    assert [trial.user_attrs["origin"] for trial in study.trials[:3]] == ["milp:fisher", "ei", "ei"]  # both signals have one optimum
+
+
+def test_everything_else_is_drawn_in_the_same_trial() -> None:
+    world = World(1)
+    sampler = sampler_of(world)
+
+    def objective(trial: optuna.Trial) -> float:
+        method = trial.suggest_categorical("method", ["lsq", "bsq"])
+        rate = trial.suggest_float(f"{method}.lr", 1e-3, 1e-1, log=True)
+        return world.loss(sampler.suggest(trial)) * (1 + abs(np.log(rate / 0.02)))
+
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=8)
+    assert {trial.params["method"] for trial in study.trials} == {"lsq", "bsq"}
+    assert all(trial.params.keys() >= bits_space(world.space).keys() for trial in study.trials)
+
+
+def test_a_study_that_goes_on_proposes_what_it_would_have_proposed(tmp_path: Path) -> None:
+    world = World(2)
+
+    def run(name: str, parts: tuple[int, ...]) -> list[dict[str, Any]]:
+        for part in parts:
+            sampler = sampler_of(world, seed=5)
+
+            def objective(trial: optuna.Trial, sampler: BitsSampler = sampler) -> float:
+                return world.loss(sampler.suggest(trial)) * trial.suggest_float("lr", 0.9, 1.1)
+
+            study = optuna.create_study(storage=f"sqlite:///{tmp_path}/{name}.db", study_name="s", load_if_exists=True, sampler=sampler)
+            study.optimize(objective, n_trials=part)
+        return [trial.params for trial in study.trials]
+
+    assert run("whole", (5,)) == run("parts", (2, 2, 1))
+
+
+def test_workers_do_not_propose_the_same() -> None:
+    world = World(3)
+    sampler = sampler_of(world)
+    study = optuna.create_study(sampler=sampler)
+    barrier = threading.Barrier(4, timeout=60)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number < 4:
+            barrier.wait()  # all four ask at once, before any has bits
+        allocation = sampler.suggest(trial)
+        time.sleep(0.01)
+        return world.loss(allocation)
+
+    study.optimize(objective, n_trials=12, n_jobs=4)
+    assert len(set(allocations(sampler, study))) == 12
+
+
+def test_a_small_space_ends_the_study() -> None:
+    space = space_of([10, 20])
+    size = table(space, np.array([10, 20])[:, None] * np.array([1.0, 2.0, 4.0, 8.0]), "size", "B")
+    sampler = BitsSampler(space, [], {"size": size}, [Budget("size", 70.0, "70B")])
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: sum(1 / c.weight_bits for c in sampler.suggest(trial).values()), n_trials=50)
+    assert len(study.trials) == 5
+    with pytest.raises(BudgetError, match="every allocation within the budget has been tried"):
+        sampler.suggest(study.ask())
+
+
+def test_failed_trials_are_not_tried_again() -> None:
+    world = World(4)
+    sampler = sampler_of(world)
+
+    def objective(trial: optuna.Trial) -> float:
+        sampler.suggest(trial)
+        raise ArithmeticError("diverged")
+
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=6, catch=ArithmeticError)
+    assert len(set(allocations(sampler, study))) == 6
+
+
+def test_the_sampler_of_everything_else_may_be_given() -> None:
+    world, made = World(5), []
+
+    def others(seed: int) -> BaseSampler:
+        made.append(seed)
+        return RandomSampler(seed=seed)
+
+    sampler = sampler_of(world, others=others)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(
+        lambda trial: world.loss(sampler.suggest(trial)) + trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1), n_trials=3
+    )
+    assert made == [0, 1, 2]
+
+
+def test_two_objectives_are_no_obstacle() -> None:
+    world = World(6)
+    sampler = sampler_of(world, sweep=(1.0, 0.8))
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        allocation = sampler.suggest(trial)
+        return world.loss(allocation), world.size.total(allocation)
+
+    study.optimize(objective, n_trials=6)
+    assert len(study.best_trials) >= 2

@@ -1,0 +1,142 @@
+"""`gptq`, property by property."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.space import Space
+from mpsearch.methods.base import Method
+from mpsearch.methods.gptq import Gptq
+from mpsearch.methods.lsq import Lsq
+from mpsearch.network.baked import bake
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call, concatenated
+from mpsearch.network.network import Network
+from mpsearch.network.trace import trace
+from mpsearch.training.task import Task
+from tests.networks import NETWORKS, trained_statistics
+
+TASK = Task.classification()
+SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(4, 8, FLOAT_BITS))
+
+
+class Loss:
+    """As the engine hands it over."""
+
+    def __init__(self, network: Network, inputs: list[Any]) -> None:
+        self.network, self.inputs = network, inputs
+        with torch.no_grad():
+            self.reference = [call(network.architecture, x) for x in inputs]
+
+    def __call__(self) -> float:
+        with torch.no_grad():
+            apart = [TASK.divergence(r, call(self.network.model, x)) for x, r in zip(self.inputs, self.reference, strict=True)]
+        return float(torch.cat(apart).mean())
+
+
+def attached(name: str = "depthwise", method: Method | None = None) -> tuple[Network, Loss]:
+    torch.manual_seed(0)
+    build, inputs = NETWORKS[name]
+    model = trained_statistics(build())
+    batches = [inputs() for _ in range(8)]
+    space = SPACE.resolve(trace(model, batches[0]))
+    network = Network(model, space, Calibration.fit(model, space, batches), method or Gptq())
+    return network, Loss(network, batches)
+
+
+def calibrated(network: Network, loss: Loss, allocation: Allocation) -> float:
+    network.begin(allocation)
+    network.model.eval()
+    with torch.no_grad():
+        network.method.calibrate(network, loss)  # type: ignore[attr-defined]
+    return loss()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("choice", [Choice(1), Choice(2, 4), Choice(FLOAT_BITS, 4)], ids=str)
+def test_any_network_is_calibrated_to_finite_numbers_that_can_be_baked(name: str, choice: Choice) -> None:
+    network, loss = attached(name)
+    assert math.isfinite(calibrated(network, loss, network.space.uniform(choice)))
+    bake(network)
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+@pytest.mark.parametrize("name", ["mlp", "depthwise"])
+def test_nearer_to_the_float_network_than_plain_steps(name: str, bits: int) -> None:
+    losses = {}
+    for method in (Lsq(grid="half"), Gptq(grid="half")):
+        network, loss = attached(name, method)
+        losses[type(method)] = calibrated(network, loss, network.space.uniform(Choice(bits)))
+    assert losses[Gptq] < 0.8 * losses[Lsq]
+
+
+def layer_change(method: Method, first: Choice) -> float:
+    """Squared change of the second layer's outputs, after a first layer at `first`."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 6)).eval()
+    x = torch.randn(256, 4) @ torch.randn(4, 12) + 0.1 * torch.randn(256, 12)
+    space = SPACE.resolve(trace(model, x))
+    network = Network(model, space, Calibration.fit(model, space, [x]), method)
+    calibrated(network, Loss(network, [x]), Allocation({"0": first, "2": Choice(2)}))
+    with torch.no_grad():
+        return float((network.model(x) - model(x)).square().mean())
+
+
+def test_errors_of_correlated_inputs_make_up_for_each_other() -> None:
+    assert layer_change(Gptq(), Choice(FLOAT_BITS)) < 0.3 * layer_change(Lsq(), Choice(FLOAT_BITS))
+
+
+def test_asymmetric_targets_make_up_for_errors_of_layers_before() -> None:
+    assert layer_change(Gptq(), Choice(2)) < layer_change(Gptq(asymmetric=False), Choice(2))
+
+
+def test_latent_weights_stay_in_their_cells_near_the_float_weights() -> None:
+    network, loss = attached()
+    calibrated(network, loss, network.space.uniform(Choice(3)))
+    for layer in network.space.layers:
+        quantizer, latent = network.weight_quantizer(layer), network.latent_weight(layer).detach()
+        codes, steps = quantizer.export(latent)
+        values = (codes + quantizer.grid.offset) * steps.unsqueeze(1)
+        rest = (quantizer.rows.split(latent) - values).abs() / steps.unsqueeze(1)
+        assert float(rest.max()) <= 0.2501
+        floats = quantizer.rows.split(dict(network.architecture.named_parameters())[f"{layer.module}.weight"].detach())
+        assert bool(((quantizer.rows.split(latent) - floats).abs() <= (values - floats).abs() + 1e-6).all())
+
+
+def test_float_layers_keep_their_weights() -> None:
+    network, loss = attached()
+    mixed = Allocation({**network.space.uniform(Choice(2)), "depth": Choice(FLOAT_BITS)})
+    calibrated(network, loss, mixed)
+    assert torch.equal(network.tensor("depth.weight"), network.architecture.get_submodule("depth").weight)  # type: ignore[arg-type]
+
+
+def test_the_same_images_give_the_same_codes() -> None:
+    found: list[dict[str, Tensor]] = []
+    for _ in range(2):
+        network, loss = attached()
+        calibrated(network, loss, network.space.uniform(Choice(2, 8)))
+        found.append({name: layer.codes for name, layer in bake(network).layers.items() if layer.codes is not None})
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_batches_become_one_batch_in_their_structure() -> None:
+    batches = [{"a": torch.zeros(3, 1), "b": (torch.ones(3), torch.ones(3, 2))} for _ in range(2)]
+    one = concatenated(batches, 5)
+    assert [one["a"].shape, one["b"][0].shape, one["b"][1].shape] == [(5, 1), (5,), (5, 2)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"images": 0}, {"places": 0}, {"clips": 0}, {"clip_low": 0.0}, {"clip_high": 0.1}, {"sweeps": -1}, {"damping": 0.0}, {"ridge": 0.0}],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"gptq.{next(iter(wrong))}"):
+        Gptq(**wrong)

@@ -1,0 +1,149 @@
+"""`learned_range` on powers of two: P3 of its paper (sheet's section 3), in the units of the file."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ConfigError
+from mpsearch.costs.size import size
+from mpsearch.methods.learned_range import LearnedRange, soft_bits
+from mpsearch.network.baked import bake, install
+from mpsearch.network.inputs import call
+from mpsearch.quant.formats import POWER_OF_TWO
+from mpsearch.quant.power_of_two import codes, fit_scales, values
+from tests.methods.test_learned_range import attached, data, mean_bits, trained, weight_quantizer
+
+POWERS = LearnedRange(levels="power_of_two")
+LEARNING = LearnedRange(levels="power_of_two", weight_budget=2.5)
+
+
+def rows(seed: int = 0) -> torch.Tensor:
+    return torch.randn(4, 60, generator=torch.Generator().manual_seed(seed)) * torch.tensor([[0.1], [1.0], [3.0], [0.02]])
+
+
+def quantizer(method: LearnedRange, bits: int, weight: torch.Tensor) -> Any:
+    return weight_quantizer(method, weight.abs().amax(1) / max(2 ** (bits - 1) - 1, 1), bits, weight)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 99), bits=st.integers(1, 8), learning=st.booleans())
+def test_what_is_computed_is_what_the_file_holds_and_its_levels_are_powers_of_two(seed: int, bits: int, learning: bool) -> None:
+    weight = rows(seed)
+    made = quantizer(LEARNING if learning else POWERS, bits, weight)
+    written, scales = made.export(weight)
+    computed = made(weight).detach()
+    assert torch.equal(values(written, scales), computed)
+    exponents = (computed.abs() / scales[:, None]).log2()
+    assert torch.equal(exponents, exponents.round())
+    assert -(2 ** (bits - 1)) + 1 <= int(exponents.min()) <= int(exponents.max()) <= 0
+    assert torch.equal(computed < 0, weight < 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_fitted_scales_beat_the_largest_weight(bits: int) -> None:
+    weight = rows()
+    largest = weight.abs().amax(1)
+    fitted = fit_scales(weight, largest, bits)
+
+    def error(scales: torch.Tensor) -> torch.Tensor:
+        return (values(codes(weight, scales, bits), scales) - weight).square().sum(1)
+
+    assert (error(fitted) <= error(largest)).all()
+    assert error(fitted).sum() < 0.95 * error(largest).sum()
+
+
+def test_an_empty_channel_keeps_its_scale() -> None:
+    weight = torch.zeros(1, 5)
+    assert fit_scales(weight, torch.tensor([0.7]), 3).tolist() == [pytest.approx(0.7)]
+
+
+def test_gradients_are_the_papers() -> None:
+    """∂Q/∂x = |Q|/|x| between q and m; ∂Q/∂q = sign(x) below q, ∂Q/∂m = sign(x) above m, and 0 elsewhere."""
+    weight = torch.tensor([[0.1, -0.1, 0.9, -0.9, 0.9, 3.0, 3.0, -0.6]], requires_grad=True)
+    made = weight_quantizer(LEARNING, torch.tensor([1.0]), 3, weight.detach())
+    with torch.no_grad():
+        made.top.fill_(2.0)
+        made.bottom.fill_(0.5)
+        made.ratios.fill_(1.0)
+    out = made(weight)
+    assert out.tolist() == [[0.5, -0.5, 1.0, -1.0, 1.0, 2.0, 2.0, -0.5]]
+    grad, dtop, dbottom = torch.autograd.grad(out, (weight, made.top, made.bottom), torch.tensor([[1.0, 1, 1, 1, 1, 1, 1, 1]]))
+    expected = [0.0, 0.0, 1 / 0.9, 1 / 0.9, 1 / 0.9, 0.0, 0.0, 0.5 / 0.6]
+    assert grad[0].tolist() == pytest.approx(expected, rel=1e-5)
+    assert float(dtop) == pytest.approx(2.0)
+    assert float(dbottom) == pytest.approx(0.0, abs=1e-6)  # one weight of each sign lies below q
+    (dbottom,) = torch.autograd.grad(made(weight)[0, 0], made.bottom)
+    assert float(dbottom) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("ratio", "bits"), [(1, 2), (2, 2), (8, 3), (128, 4)])
+def test_bits_follow_from_the_two_ends(ratio: int, bits: int) -> None:
+    made = quantizer(LEARNING, 8, rows())
+    with torch.no_grad():
+        made.bottom.copy_(made.top / ratio)
+    assert made.whole_bits() == bits
+    made.bits_now().backward()
+    assert (float(made.bottom.grad or 0) < 0) == (bits > 2)  # pushed up by a price, unless at the least
+
+
+@settings(deadline=None, max_examples=30)
+@given(bits=st.integers(1, 8), moves=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2))
+def test_after_any_update_the_ends_are_in_order(bits: int, moves: list[float]) -> None:
+    weight = rows()
+    made = quantizer(LEARNING, bits, weight)
+    with torch.no_grad():
+        for parameter, move in zip((made.top, made.bottom), moves, strict=True):
+            parameter.add_(move)
+        made.project()
+    top, bottom = float(made.top.detach()), float(made.bottom.detach())
+    assert 0 < bottom <= top
+    assert min(bits, 2) <= made.whole_bits() <= bits
+    assert min(bits, 2) <= made.soft_bits() + 1e-4
+    written, _ = made.export(weight)
+    assert -(2 ** (bits - 1)) <= int(written.min()) <= int(written.max()) <= 2 ** (bits - 1) - 1
+
+
+def test_training_finds_bits_near_the_budget() -> None:
+    network = trained(LEARNING, Choice(4), lr=0.1)
+    learned = cast(Any, LEARNING.learned_bits(network))
+    assert mean_bits(network, learned) <= 3.2
+    assert all(2 <= bits <= 4 for bits in learned.values())
+    assert all(bits - 1 < soft_bits(network)[name] < bits + 0.4 for name, bits in learned.items())  # the span is rounded, then the bits up
+
+
+@pytest.mark.parametrize("method", [POWERS, LEARNING, LearnedRange(levels="power_of_two", snap=True)])
+def test_the_file_is_of_powers_of_two_and_exactly_as_large_as_its_cost_says(method: LearnedRange) -> None:
+    network = trained(method, Choice(3, 8), epochs=2)
+    parts = bake(network)
+    assert {baked.format for baked in parts.layers.values()} == {POWER_OF_TWO}
+    counted = size(network.space, (method.format,)).total(network.space.uniform(Choice(3, 8)))
+    packed = sum(
+        len(POWER_OF_TWO.pack(cast(Any, baked.codes).numpy(), cast(Any, baked.scales).numpy(), 3)[0]) for baked in parts.layers.values()
+    )
+    codes_bytes = sum(POWER_OF_TWO.code_bytes(layer.channels, layer.weights // layer.channels, 3) for layer in network.space.layers)
+    assert packed == codes_bytes < counted
+    network.model.eval()
+    with torch.no_grad():
+        plain, live = call(install(network.architecture, network.space.layers, parts), data().x), call(network.model, data().x)
+    torch.testing.assert_close(plain, live, atol=2e-2 * float(live.abs().max()), rtol=0)
+    if method.snap:
+        for layer in network.space.layers:
+            scales = network.weight_quantizer(layer).export(network.latent_weight(layer))[1]
+            assert torch.equal(scales.log2(), scales.log2().round())
+
+
+def test_float_layers_learn_nothing() -> None:
+    network = attached(LEARNING)
+    network.begin(network.space.uniform(Choice(FLOAT_BITS)))
+    assert set(soft_bits(network).values()) == {FLOAT_BITS}
+
+
+def test_the_other_parametrizations_are_uniform_only() -> None:
+    with pytest.raises(ConfigError, match=r"learned_range\.levels must be uniform, or power_of_two with the parametrization u3"):
+        LearnedRange(levels="power_of_two", parametrization="u1")

@@ -1,0 +1,59 @@
+"""What signals see when rounding is compensated."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.space import Space
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.compensated import CompensatedCalibration
+from mpsearch.network.trace import trace
+from tests.networks import NETWORKS, trained_statistics
+
+SPACE = Space(name="all", weights=(1, 2, 4, FLOAT_BITS), activations=(4, FLOAT_BITS))
+
+
+def fitted(name: str) -> tuple[Calibration, CompensatedCalibration, torch.nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    build, inputs = NETWORKS[name]
+    model = trained_statistics(build())
+    batches = [inputs() for _ in range(8)]
+    space = SPACE.resolve(trace(model, batches[0]))
+    return (
+        Calibration.fit(model, space, batches, "half"),
+        CompensatedCalibration.fit(model, space, batches, "half"),
+        model,
+        batches[0],
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_network_gets_finite_weights_of_the_right_shape(name: str) -> None:
+    plain, compensated, model, _ = fitted(name)
+    for layer in SPACE.resolve(trace(model, NETWORKS[name][1]())).layers:
+        for bits in (1, 2, FLOAT_BITS):
+            weight = compensated.weight(layer.name, bits)
+            assert weight.shape == plain.weight(layer.name, bits).shape
+            assert bool(torch.isfinite(weight).all())
+
+
+def test_outputs_change_less_though_weights_change_more() -> None:
+    plain, compensated, model, x = fitted("depthwise")
+    weight = model.get_submodule("stem").weight.detach()  # type: ignore[union-attr]
+
+    def changes(calibration: Calibration) -> tuple[float, float]:
+        change = calibration.weight("stem", 2) - weight
+        y = torch.nn.functional.conv2d(x, change, padding=1)
+        return float((y - y.mean((0, 2, 3), keepdim=True)).square().mean()), float(change.square().mean())
+
+    (outputs, weights), (plain_outputs, plain_weights) = changes(compensated), changes(plain)
+    assert outputs < 1.05 * plain_outputs
+    assert weights > 0.9 * plain_weights
+
+
+def test_steps_and_activations_are_those_of_plain_calibration() -> None:
+    plain, compensated, _, _ = fitted("mlp")
+    assert torch.equal(plain.weight_steps("0", 2), compensated.weight_steps("0", 2))
+    assert torch.equal(plain.act_step("0", 4), compensated.act_step("0", 4))

@@ -1,0 +1,68 @@
+"""Who proposes and when a search ends, through the front door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+from mpsearch.core.errors import ConfigError, MpsearchError
+from mpsearch.engine.problem import Evaluator
+from tests.pipeline.test_any_model import small
+
+
+def test_anybodys_sampler_proposes_instead(tmp_path: Path) -> None:
+    result = small(tmp_path, sampler=optuna.samplers.RandomSampler(seed=1), trials=8, epochs=0)
+    assert {trial.origin for trial in result.summary.trials} == {"RandomSampler"}
+    assert len(result.summary.trials) == 8
+    assert not all(trial.feasible for trial in result.summary.trials), "it knows nothing of budgets"
+    assert result.summary.winner is not None
+    assert result.summary.winner.feasible
+
+
+def test_tpe_sees_the_budget_as_a_constraint(tmp_path: Path) -> None:
+    result = small(tmp_path, sampler=optuna.samplers.TPESampler(seed=1), trials=4, epochs=0)
+    study = optuna.load_study(study_name="mpsearch", storage=f"sqlite:///{tmp_path}/run/study.db")
+    assert len(study.trials) == len(result.summary.trials) == 4
+    assert all(trial.params.keys() >= {"bits/0", "bits/2", "bits/5"} for trial in study.trials)
+
+
+def test_a_sampler_of_one_objective_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes one objective, a study has two"):
+        small(tmp_path, sampler=Single(), trials=2, epochs=0)
+
+
+class Single(optuna.samplers.RandomSampler):
+    def sample_independent(self, study, trial, param_name, param_distribution):  # type: ignore[no-untyped-def]
+        self._raise_error_if_multi_objective(study)
+
+
+def test_search_ends_when_nothing_is_to_be_gained(tmp_path: Path) -> None:
+    result = small(tmp_path, until_flat=True, trials=60, epochs=0, effort="quick")
+    assert 4 < len(result.summary.trials) < 60
+
+
+def test_search_ends_when_time_is_spent(tmp_path: Path) -> None:
+    assert len(small(tmp_path, timeout=1e-9, trials=None, epochs=0).summary.trials) == 1
+
+
+def test_all_trials_failing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    genuine = Evaluator.ptq
+
+    def broken(self: Evaluator, network, method, recipe):  # type: ignore[no-untyped-def]
+        return replace(genuine(self, network, method, recipe), loss=float("nan"))
+
+    monkeypatch.setattr(Evaluator, "ptq", broken)
+    with pytest.raises(MpsearchError, match="the validation loss is nan"):
+        small(tmp_path, trials=5, epochs=0)
+
+
+def test_the_surrogate_says_what_it_is_worth(tmp_path: Path) -> None:
+    result = small(tmp_path, trials=8, epochs=0, effort="quick")
+    assert result.summary.surrogate["count"] == 8
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["surrogate"]["covered90"] <= 1
+    assert "each of 8 scores left out in turn" in (tmp_path / "run" / "front.html").read_text()
