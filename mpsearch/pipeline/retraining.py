@@ -31,7 +31,8 @@ def retrained(
 ) -> tuple[Record, Parts]:
     """Full training of one allocation from the float weights: its record and its numbers.
 
-    Training that ends with a larger validation error and loss than calibration alone is not delivered: the calibrated network is, and says so.
+    Training that ends with a larger validation error and loss than calibration alone is not delivered: the calibrated network is, and the
+    record says so.
     """
     config = experiment.config
     recipe = with_epochs(hyper.recipe, config.retrain.epochs)
@@ -65,7 +66,7 @@ def retrained(
     parts, note = bake(network), ""
     found = evaluator.score_parts(parts)
     if found.error >= calibrated.error and found.loss > calibrated.loss:  # one sample's answer alone may be chance
-        note = "Training ended above calibration alone in validation error and loss, so the calibrated network is delivered; try a lower lr."
+        note = "Training ended above calibration alone on validation, so the calibrated network is delivered; try a lower lr."
         parts, found = calibrated_parts, calibrated
     record = replace(
         start,
