@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,7 +91,8 @@ class Evaluator:
         self._compiler = compiler
         self._networks: dict[str, Network] = {}
         self._teacher: nn.Module | None = None
-        self._references: dict[int, list[tuple[Any, Tensor]]] = {}
+        self._inputs: dict[int, list[Any]] = {}
+        self._outputs: dict[int, list[Tensor]] = {}
 
     def begin(self, allocation: Allocation, method: Method) -> Network:
         """The float network with calibrated quantizers at `allocation`."""
@@ -200,11 +202,15 @@ class Evaluator:
     def _divergence(self, network: Network, images: int) -> _Divergence:
         """The same to be asked again and again: what calibration without training goes by. Neither labels nor other splits are read."""
         problem = self.problem
-        if images not in self._references:
+        if images not in self._inputs:
             taken = problem.train.take(min(images, len(problem.train)), problem.seed)
-            batches = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
-            self._references[images] = [(inputs, call(self.teacher(), inputs)) for inputs in batches]
-        return _Divergence(network.model, self._references[images], problem.task)
+            self._inputs[images] = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
+        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), problem.task)
+
+    def _reference(self, images: int) -> list[Tensor]:
+        if images not in self._outputs:
+            self._outputs[images] = [call(self.teacher(), inputs) for inputs in self._inputs[images]]
+        return self._outputs[images]
 
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
@@ -220,17 +226,19 @@ class _Divergence:
 
     Args:
         model: quantized.
-        reference: (inputs, float outputs) by batch.
+        inputs: by batch.
+        reference: gives the float outputs by batch; asked only by methods that ask for the loss.
         task: names the divergence.
     """
 
-    def __init__(self, model: nn.Module, reference: Sequence[tuple[Any, Tensor]], task: Task) -> None:
-        self.inputs = [inputs for inputs, _ in reference]
+    def __init__(self, model: nn.Module, inputs: list[Any], reference: Callable[[], list[Tensor]], task: Task) -> None:
+        self.inputs = inputs
         self._model, self._reference, self._task = model, reference, task
 
     def __call__(self) -> float:
         with parametrize.cached():
-            apart = [self._task.divergence(outputs, call(self._model, inputs)) for inputs, outputs in self._reference]
+            pairs = zip(self._reference(), self.inputs, strict=True)
+            apart = [self._task.divergence(outputs, call(self._model, inputs)) for outputs, inputs in pairs]
         return float(torch.cat(apart).mean())
 
 
