@@ -71,7 +71,7 @@ def study(found: Searcher, truth: Table, trials: int, seed: int = 0) -> list[Obs
     while len(observations) < trials:
         moved = optimum + (random.random(optimum.shape) < 0.1) * random.choice([-1, 1], size=optimum.shape)
         allocation = lattice.allocation(np.clip(moved, 0, len(BITS) - 1))
-        if len(observations) < 2:  # the signals' own optima, without which they are what is proposed
+        if len(observations) < 3:  # the optima that are proposed first, whatever else was measured
             allocation = found.propose(observations).allocation
         loss = (0.2 + truth.total(allocation)) * float(np.exp(random.normal(0, 0.02)))
         observations.append(Observation(allocation=allocation, losses={"ptq": loss}))

@@ -13,7 +13,7 @@ from mpsearch.engine.lattice import Lattice
 from mpsearch.engine.solve import monotone
 from mpsearch.engine.tables import grouped
 
-__all__ = ["Signal", "informative"]
+__all__ = ["Signal", "informative", "neutral_signal"]
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Signal:
 
 
 def informative(lattice: Lattice, tables: Sequence[Table]) -> list[Signal]:
-    """The tables that tell allocations apart; without any, `Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid.
+    """The tables that tell allocations apart; there may be none.
 
     Noise can make more bits look worse than fewer; the running maximum from many bits to few takes that out.
     """
@@ -46,8 +46,11 @@ def informative(lattice: Lattice, tables: Sequence[Table]) -> list[Signal]:
         values = np.where(lattice.allowed, values, 0.0)
         if values.max() > 0:
             signals.append(Signal(origin=f"milp:{table.name}", values=values))
-    if signals:
-        return signals
+    return signals
+
+
+def neutral_signal(lattice: Lattice) -> Signal:
+    """`Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid: what to believe where no signal tells."""
     bits = np.power(2.0, lattice.coordinates)
     values = lattice.weights[:, None] * np.power(4.0, -bits).sum(axis=1)[None]
-    return [Signal(origin="milp:bits", values=np.where(lattice.allowed, values, 0.0))]
+    return Signal(origin="milp:bits", values=np.where(lattice.allowed, values, 0.0))

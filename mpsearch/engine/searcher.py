@@ -1,7 +1,8 @@
 """`Searcher`: which allocation to measure next, always inside the budgets, never twice. No torch, no optuna.
 
-1. The exact optimum of each signal, then whatever starts it was given.
-2. The surrogate's expected improvement: exact optima of posterior samples (and of its mean) and the best so far are climbed from.
+1. The exact optimum of each signal and of the grid's error alone, then whatever starts it was given.
+2. The surrogate's expected improvement, under signals or without them, drawn by what they are worth so far (`belief.py`): exact optima of
+   posterior samples (and of its mean) and the best so far are climbed from.
 3. Budgets around the asked one take turns by what each would add to the dominated hypervolume.
 
 Deterministic in (seed, observations, pending): an interrupted study proposes what it would have proposed.
@@ -21,7 +22,8 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.acquisition import Candidate, Climber
-from mpsearch.engine.informed import Signal, informative
+from mpsearch.engine.belief import belief_in, worth
+from mpsearch.engine.informed import informative, neutral_signal
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
 from mpsearch.engine.observation import Observation, Proposal, evidence_of
@@ -29,8 +31,7 @@ from mpsearch.engine.packing import pack
 from mpsearch.engine.perturb import perturbed, swapped
 from mpsearch.engine.refine import filled, swaps
 from mpsearch.engine.refusal import refusal
-from mpsearch.engine.surrogate.kernel import Metric
-from mpsearch.engine.surrogate.model import Surrogate, fit_surrogate
+from mpsearch.engine.surrogate.model import Surrogate
 
 __all__ = ["Observation", "Proposal", "Searcher"]
 
@@ -40,6 +41,8 @@ Picks = NDArray[np.intp]
 _SAMPLES = 4
 """Posterior samples solved for each proposal; half of them where a program has more than `_LARGE` columns, counted once a limit."""
 _LARGE = 2000
+_TRUST = 4.0
+"""Odds that the signals tell more than the error of a uniform grid does, before anything is measured."""
 _BEST = 3
 """Of the best so far, climbed from."""
 _SWAPS = 200
@@ -85,12 +88,14 @@ class Searcher:
         self._learns = surrogate
         self._samples = _SAMPLES if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else _SAMPLES // 2
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        self._signals = informative(self.lattice, tables)
-        self._optima = [(signal.origin, self._solved(signal.values, self._programs[1.0])) for signal in self._signals]
-        self._units = np.array([_unit(signal, picks) for signal, (_, picks) in zip(self._signals, self._optima, strict=True)])
-        scaled = np.array([signal.values for signal in self._signals]) / self._units[:, None, None]
-        self._scaled = np.where(self.lattice.allowed, scaled, 0.0)
-        self._metric = Metric(coordinates=self.lattice.coordinates, shares=_shares(self._scaled.mean(axis=0), self.lattice.allowed))
+        mixtures = [(_TRUST, informative(self.lattice, tables)), (1.0, [neutral_signal(self.lattice)])]
+        solved = [
+            (odds, signals, [self._solved(signal.values, self._programs[1.0]) for signal in signals])
+            for odds, signals in mixtures
+            if signals
+        ]
+        self._beliefs = [belief_in(signals, optima, self.lattice, odds) for odds, signals, optima in solved]
+        self._optima = [(signal.origin, picks) for _, signals, optima in solved for signal, picks in zip(signals, optima, strict=True)]
 
     def propose(self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False) -> Proposal:
         """The next allocation, given everything that finished and what is under way.
@@ -111,7 +116,7 @@ class Searcher:
         random = np.random.default_rng([self._seed, number])
         if not self._learns:
             return self._blind(observations, seen, random, number)
-        surrogate = self.surrogate(observations, pending)
+        surrogate = self.surrogate(observations, pending, random)
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
         factor, found = self._aimed(surrogate, seen, random, around=bool(number % 2) and not refine)
@@ -137,13 +142,19 @@ class Searcher:
                     return True
         return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
 
-    def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
-        """Fitted to the observations, with `pending` as if they had come out as predicted."""
-        evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self._metric.shares))
-        fitted = fit_surrogate(self._metric, self._scaled, evidence, rungs)
-        if not pending:
-            return fitted
-        return fitted.believing(self.lattice.stacked(pending))
+    def surrogate(
+        self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), random: np.random.Generator | None = None
+    ) -> Surrogate:
+        """Fitted to the observations, with `pending` as if they had come out as predicted.
+
+        Under the belief that is worth most; with `random`, under one drawn by what it is worth.
+        """
+        evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.lattice.weights))
+        fitted = [belief.fitted(evidence, rungs) for belief in self._beliefs]
+        weights = worth(self._beliefs, fitted)
+        index = weights.argmax() if random is None or len(fitted) == 1 else random.choice(len(fitted), p=weights)
+        chosen = fitted[int(index)]
+        return chosen.believing(self.lattice.stacked(pending)) if pending else chosen
 
     def _aimed(
         self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
@@ -231,10 +242,10 @@ class Searcher:
         found = None if best is None else swapped(self.lattice, self._programs[1.0], best, seen, random)
         if found is not None:
             return Proposal(origin="swap", allocation=self.lattice.allocation(found))
-        found = perturbed(program, self._scaled, seen, random)
+        found = perturbed(program, self._beliefs[0].signals, seen, random)
         if found is not None:
             return Proposal(origin="perturbed", allocation=self.lattice.allocation(found))
-        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._scaled[0], seen)))
+        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._beliefs[0].signals[0], seen)))
 
     def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
         packing = pack(replace(self._programs[1.0], objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
@@ -269,20 +280,3 @@ def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
         return float(means.min())
     keys = {tuple(row) for row in inside.tolist()}
     return float(min(value for row, value in zip(evidence.picks.tolist(), evidence.values, strict=True) if tuple(row) in keys))
-
-
-def _unit(signal: Signal, optimum: Picks) -> float:
-    """The least total within the budgets, unless that is next to nothing beside what the signal can tell."""
-    values = signal.values
-    least = float(values[np.arange(len(optimum)), optimum].sum())
-    return max(least, 1e-3 * float(np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1).sum()))
-
-
-def _shares(damage: Floats, allowed: NDArray[np.bool_]) -> Floats:
-    """Weight of each group in the kernel: half alike for all that can vary, half as the root of what the signals say is at stake."""
-    free = (allowed.sum(axis=1) > 1).astype(np.float64)
-    if not free.any():
-        return np.full(len(free), 1.0 / len(free))
-    stake = np.sqrt(np.where(allowed, damage, 0.0).max(axis=1)) * free
-    stake = stake / stake.sum() if stake.sum() > 0 else free / free.sum()
-    return np.asarray(0.5 * free / free.sum() + 0.5 * stake)

@@ -96,15 +96,15 @@ def proposals(
 
 def test_signals_propose_first_then_the_surrogate_then_swaps() -> None:
     found = proposals(problem(), 12, trials=12)
-    assert [record.origin for record in found[:2]] == ["milp:fisher", "milp:measured"]
-    assert {record.origin for record in found[2:9]} == {"ei", "ei@0.8"}
+    assert [record.origin for record in found[:3]] == ["milp:fisher", "milp:measured", "milp:bits"]
+    assert {record.origin for record in found[3:9]} == {"ei", "ei@0.8"}
     assert [record.origin for record in found[9:11]] == ["refine"] * 2
     assert found[11].origin in ("refine", "ei")  # where every swap was tried, the budget is searched further
 
 
 def test_every_second_proposal_is_for_the_asked_budget() -> None:
     found = proposals(problem(), 14, sweep=(1.0, 0.8, 1.3))
-    assert {record.origin for record in found[2::2]} == {"ei"}
+    assert {record.origin for record in found[4::2]} == {"ei"}
     assert {record.origin for record in found[3::2]} <= {"ei@0.8", "ei@1.3"}
     assert all(record.costs["size"] <= 240 for record in found if record.origin == "ei@0.8")
 

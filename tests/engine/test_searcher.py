@@ -128,7 +128,7 @@ def test_every_proposal_is_inside_and_new() -> None:
 def test_sweep_out_of_reach_is_left_out() -> None:
     world = World(7)
     _, proposals = played(world.searcher(sweep=(1.0, 0.01, 0.8)), world.loss, 6)
-    assert {p.origin for p in proposals[2:]} == {"ei", "ei@0.8"}
+    assert {p.origin for p in proposals[3:]} == {"ei", "ei@0.8"}
 
 
 def test_no_budget_at_all_is_a_search_of_the_whole_space() -> None:
@@ -155,9 +155,9 @@ def test_trials_under_way_are_not_proposed_again_and_change_the_next() -> None:
 def test_starts_come_after_the_signals() -> None:
     world = World(3)
     start = world.space.uniform(world.space.choices[0])
-    _, proposals = played(world.searcher(starts=[("learned:bsq", start)]), world.loss, 4)
-    assert [p.origin for p in proposals] == ["milp:fisher", "milp:measured", "learned:bsq", "ei"]
-    assert proposals[2].allocation == start
+    _, proposals = played(world.searcher(starts=[("learned:bsq", start)]), world.loss, 5)
+    assert [p.origin for p in proposals] == ["milp:fisher", "milp:measured", "milp:bits", "learned:bsq", "ei"]
+    assert proposals[3].allocation == start
 
 
 def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
@@ -180,7 +180,7 @@ def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
 def test_without_a_surrogate_signals_are_perturbed_and_swapped() -> None:
     world = World(5)
     observations, proposals = played(world.searcher(surrogate=False), world.loss, 12)
-    assert {p.origin for p in proposals[2:]} == {"perturbed", "swap"}
+    assert {p.origin for p in proposals[3:]} == {"perturbed", "swap"}
     assert len({o.allocation for o in observations}) == 12
 
 

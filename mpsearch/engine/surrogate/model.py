@@ -11,6 +11,7 @@ Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -130,6 +131,12 @@ class Surrogate:
         from scipy.linalg import cho_solve
 
         return np.asarray(cho_solve((self.factor, True), self.residuals, check_finite=False))
+
+    @property
+    def likelihood(self) -> float:
+        """Log density of the N values under the fitted mean and covariance, nats: −½ rᵀK⁻¹r − ½ log|K| − ½ N log 2π."""
+        fit, spread = float(self.residuals @ self.weights), float(np.log(np.diag(self.factor)).sum())
+        return -0.5 * fit - spread - 0.5 * len(self.residuals) * math.log(2 * math.pi)
 
     def linear(self, at: float, random: np.random.Generator | None = None) -> Floats:
         """What each choice adds to log loss near damage `at`, float64 `[G, C]`: the mean's tangent plus the kernel's additive part.

@@ -1,0 +1,77 @@
+"""Beliefs are worth their odds before anything is measured, and what they predicted afterwards; signals that mislead lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mpsearch.engine.belief import Belief, worth
+from mpsearch.engine.searcher import Searcher
+from mpsearch.engine.surrogate.kernel import Metric
+from mpsearch.engine.surrogate.model import Evidence, Surrogate, fit_surrogate
+from tests.engine.test_searcher import World, played, table
+
+GROUPS = 6
+COORDINATES = np.stack([np.log2([1.0, 2.0, 4.0, 8.0]), np.full(4, 5.0)], axis=1)
+ERRORS = np.array([1.0, 0.25, 0.05, 0.0])
+
+
+def belief(seed: int, odds: float) -> Belief:
+    random = np.random.default_rng(seed)
+    signals = np.exp(random.normal(0, 1.5, (1, GROUPS, 1))) * ERRORS
+    return Belief(odds=odds, signals=signals, metric=Metric(coordinates=COORDINATES, shares=np.full(GROUPS, 1 / GROUPS)))
+
+
+def evidence_under(truth: Belief, count: int) -> Evidence:
+    picks = np.random.default_rng(5).integers(0, 4, (count, GROUPS)).astype(np.intp)
+    damage = truth.signals[0][np.arange(GROUPS), picks].sum(axis=1)
+    return Evidence(picks=picks, rungs=np.zeros(count, dtype=np.intp), values=np.log(0.3 + damage))
+
+
+def weights(beliefs: list[Belief], evidence: Evidence) -> np.ndarray:
+    return worth(beliefs, [one.fitted(evidence, 1) for one in beliefs])
+
+
+def test_worth_is_the_odds_where_nothing_was_measured() -> None:
+    beliefs = [belief(0, 4.0), belief(1, 1.0)]
+    np.testing.assert_allclose(weights(beliefs, evidence_under(beliefs[0], 0)), [0.8, 0.2])
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_worth_goes_to_the_belief_that_predicts(right: int) -> None:
+    beliefs = [belief(0, 4.0), belief(1, 1.0)]
+    few, many = (weights(beliefs, evidence_under(beliefs[right], count))[right] for count in (4, 25))
+    assert many > 0.98
+    assert many > few
+
+
+def test_likelihood_is_the_density_of_the_values() -> None:
+    from scipy.stats import multivariate_normal
+
+    one = belief(2, 1.0)
+    fitted: Surrogate = fit_surrogate(one.metric, one.signals, evidence_under(belief(3, 1.0), 9), 1)
+    expected = multivariate_normal(cov=fitted.factor @ fitted.factor.T).logpdf(fitted.residuals)
+    assert fitted.likelihood == pytest.approx(expected)
+
+
+def test_signals_that_mislead_are_left_for_what_predicts() -> None:
+    gained = []
+    for seed in range(20, 24):
+        world = World(seed)
+        wrong = [table(world.space, signal.values[np.argsort(-signal.values[::-1, 0])], signal.name) for signal in world.signals]
+        trusting, doubting = world.searcher(signals=wrong), world.searcher(signals=wrong)
+        trusting._beliefs = trusting._beliefs[:1]
+        trusting._optima = trusting._optima[:2]
+        gained.append(lag(world, trusting) - lag(world, doubting))
+    assert np.mean(gained) > 0
+
+
+def lag(world: World, searcher: Searcher) -> float:
+    """Mean over the first trials of log(best so far / best)."""
+    losses = [o.losses["ptq"] for o in played(searcher, world.loss, 10)[0]]
+    return float(np.log(np.minimum.accumulate(losses) / world.best).mean())
+
+
+def test_no_signals_is_one_belief() -> None:
+    assert len(World(0).searcher(signals=[])._beliefs) == 1
+    assert len(World(0).searcher()._beliefs) == 2
