@@ -12,7 +12,6 @@ from torch import nn
 from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
-from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record, Score
 from mpsearch.core.space import LayerMenu, Space
 from mpsearch.core.table import Table
@@ -24,27 +23,11 @@ from mpsearch.engine.searcher import Observation
 from mpsearch.engine.stopping import Stopping
 from mpsearch.network.calibrate import Calibration
 from mpsearch.training.task import Task
+from tests.layers import linear_layers
 
 
 def problem(budget: str = "300B", weights: tuple[int, ...] = (1, 2, 4, 8), layers: int = 6, menus: dict[str, Any] | None = None) -> Problem:
-    traced = [
-        Layer(
-            name=f"l{i}",
-            module=f"l{i}",
-            parameter="weight",
-            kind="Linear",
-            weight_shape=(4, 20 + 10 * i),
-            channels=4,
-            macs=100,
-            input_elements=5,
-            output_elements=4,
-            act_quantizable=True,
-            signed_input=False,
-            bias_elements=0,
-        )
-        for i in range(layers)
-    ]
-    space = Space(name="s", weights=weights, **(menus or {})).resolve(traced, file_overhead=10)
+    space = Space(name="s", weights=weights, **(menus or {})).resolve(linear_layers(layers), file_overhead=10)
     data = TensorSplit(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long))
     calibration = cast(Calibration, None)  # proposals never look at ranges
     return Problem(

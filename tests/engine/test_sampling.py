@@ -10,33 +10,16 @@ from hypothesis import strategies as st
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
-from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
 from mpsearch.costs import compute_costs
 from mpsearch.engine.sampling import LEAST_FILL, fill, random_allocations
 from mpsearch.engine.solve import meets
+from tests.layers import linear_layers
 
 
 def space_of(layers: int, weights: tuple[int, ...] = (1, 2, 4, 8), ties: tuple[tuple[str, ...], ...] = ()) -> ResolvedSpace:
-    traced = [
-        Layer(
-            name=f"l{i}",
-            module=f"l{i}",
-            parameter="weight",
-            kind="Linear",
-            weight_shape=(4, 20 + 10 * i),
-            channels=4,
-            macs=100,
-            input_elements=5,
-            output_elements=4,
-            act_quantizable=True,
-            signed_input=False,
-            bias_elements=0,
-        )
-        for i in range(layers)
-    ]
-    return Space(name="s", weights=weights, ties=ties).resolve(traced, file_overhead=10)
+    return Space(name="s", weights=weights, ties=ties).resolve(linear_layers(layers), file_overhead=10)
 
 
 def costs_of(space: ResolvedSpace) -> dict[str, Table]:

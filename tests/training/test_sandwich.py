@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpsearch.core.budget import Budget, parse_budget
-from mpsearch.core.layer import Layer
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
 from mpsearch.costs.size import size
 from mpsearch.training.sandwich import Sandwich
+from tests.layers import linear_layers
 
 WIDTHS = st.lists(st.sampled_from([1, 2, 3, 4, 6, 8, 32]), min_size=1, unique=True)
 
@@ -20,23 +20,7 @@ WIDTHS = st.lists(st.sampled_from([1, 2, 3, 4, 6, 8, 32]), min_size=1, unique=Tr
 def space_of(
     count: int, weights: tuple[int, ...] = (1, 2, 3, 4, 6, 8), activations: tuple[int, ...] = (32,), **rules: object
 ) -> ResolvedSpace:
-    layers = [
-        Layer(
-            name=f"l{i}",
-            module=f"l{i}",
-            parameter="weight",
-            kind="Linear",
-            weight_shape=(4, 50 + 10 * i),
-            channels=4,
-            macs=1,
-            input_elements=5,
-            output_elements=4,
-            act_quantizable=i > 0,
-            signed_input=False,
-            bias_elements=0,
-        )
-        for i in range(count)
-    ]
+    layers = linear_layers(count, inputs=50, macs=1, first_input_float=True)
     return Space(name="s", weights=weights, activations=activations, **rules).resolve(layers)  # type: ignore[arg-type]
 
 
