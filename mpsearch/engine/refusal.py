@@ -12,7 +12,12 @@ from mpsearch.core.table import Table
 from mpsearch.engine.packing import pack
 from mpsearch.engine.tables import admitted, allocation_of, cost_of, knapsack, reachable, total
 
-__all__ = ["out_of_reach", "refusal"]
+__all__ = ["exhausted", "out_of_reach", "refusal"]
+
+
+def exhausted() -> BudgetError:
+    """The error where nothing is left to try."""
+    return BudgetError("every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials")
 
 
 def out_of_reach(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> BudgetError | None:

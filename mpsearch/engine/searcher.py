@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.acquisition import Candidate, Climber
@@ -30,7 +29,7 @@ from mpsearch.engine.observation import Observation, Proposal, evidence_of
 from mpsearch.engine.packing import pack
 from mpsearch.engine.perturb import perturbed, swapped
 from mpsearch.engine.refine import filled, swaps
-from mpsearch.engine.refusal import refusal
+from mpsearch.engine.refusal import exhausted, refusal
 from mpsearch.engine.surrogate.model import Surrogate
 
 __all__ = ["Observation", "Proposal", "Searcher"]
@@ -250,9 +249,7 @@ class Searcher:
     def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
         packing = pack(replace(self._programs[1.0], objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
         if packing is None:
-            raise BudgetError(
-                "every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials"
-            )
+            raise exhausted()
         return packing.picks
 
     def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:

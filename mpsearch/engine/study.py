@@ -22,6 +22,7 @@ from mpsearch.core.errors import BudgetError, ConfigError, ModelError, TrainingD
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
+from mpsearch.engine.refusal import exhausted
 from mpsearch.engine.sampler import BitsSampler, suggest_bits
 from mpsearch.engine.stopping import Outlook, Stopping
 from mpsearch.methods.base import Method
@@ -153,7 +154,7 @@ def _run_trial(
     number = len(records)
     sampler = study.sampler
     if isinstance(sampler, BitsSampler) and not sampler.searcher.left([record.allocation for record in records]):
-        raise BudgetError("every allocation within the budget has been tried; raise the budget, widen the space, or ask for fewer trials")
+        raise exhausted()
     trial = study.ask()
     try:
         allocation = suggest_bits(trial, problem.space)
