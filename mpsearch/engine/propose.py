@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -17,7 +18,7 @@ from mpsearch.engine.searcher import Observation
 from mpsearch.engine.stopping import Stopping
 from mpsearch.methods.base import Method
 
-__all__ = ["bits_sampler", "calibration", "uniform_candidates"]
+__all__ = ["bits_sampler", "calibration", "spending", "uniform_candidates"]
 
 _FEWEST = 4
 """Scores below which nothing is said of a surrogate."""
@@ -57,10 +58,26 @@ def bits_sampler(
 
 def calibration(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
     """How well the surrogate predicts what the study measured, as `Calibration` gives it; empty where there is too little to tell."""
-    observations = [Observation(allocation=r.allocation, losses={rung: score.loss for rung, score in r.scores.items()}) for r in records]
+    observations = _observed(records)
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
     return sampler.searcher.surrogate(observations).calibration().to_dict()
+
+
+def spending(sampler: BitsSampler, best: Record, records: Sequence[Record]) -> Record:
+    """`best` with what its allocation leaves of the budgets spent, unless that very allocation was tried as far and did worse.
+
+    A trial at a smaller budget leaves room that what is handed over can use. Scores are left behind: they are of other bits.
+    """
+    allocation = sampler.searcher.spend(best.allocation, _observed(records))
+    lost = any(record.allocation == allocation and len(record.scores) >= len(best.scores) for record in records)
+    if lost or allocation == best.allocation:
+        return best
+    return replace(best, allocation=allocation, origin=f"{best.origin}, budget spent", scores={})
+
+
+def _observed(records: Sequence[Record]) -> list[Observation]:
+    return [Observation(allocation=r.allocation, losses={rung: score.loss for rung, score in r.scores.items()}) for r in records]
 
 
 def _refines(number: int, stopping: Stopping, share: float) -> bool:

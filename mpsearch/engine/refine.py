@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
+from mpsearch.engine.packing import pack
 
-__all__ = ["filled", "swaps"]
+__all__ = ["filled", "spent", "swaps"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _WIDTH = 64
 """Moves up and moves down that are paired."""
+_TIME = 5.0
+"""Seconds for an exact solution; the best found counts then."""
 
 
 def filled(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
@@ -41,6 +46,20 @@ def filled(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) ->
         if program.broken(picks) is not None:  # rounding of fractions: differences fit, the exact sum does not
             picks[group] = before
             refused.add((group, choice))
+
+
+def spent(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
+    """The best allocation within the limits that takes bits from no group of `picks`, with nothing left that a group could go up by.
+
+    Args:
+        lattice: menus.
+        program: limits; `picks` meets them.
+        picks: int `[G]`.
+        linear: see `filled`.
+    """
+    kept = lattice.richer[picks] | (np.arange(len(lattice.space.choices)) == picks[:, None])
+    packing = pack(replace(program, objective=linear, allowed=program.allowed & kept), time_limit=_TIME)
+    return filled(lattice, program, picks if packing is None else packing.picks, linear)
 
 
 def swaps(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats, most: int) -> Picks:

@@ -28,7 +28,7 @@ from mpsearch.engine.lattice import Lattice
 from mpsearch.engine.observation import Observation, Proposal, evidence_of
 from mpsearch.engine.packing import pack
 from mpsearch.engine.perturb import perturbed, swapped
-from mpsearch.engine.refine import filled, swaps
+from mpsearch.engine.refine import filled, spent, swaps
 from mpsearch.engine.refusal import exhausted, refusal
 from mpsearch.engine.surrogate.model import Surrogate
 
@@ -140,6 +140,15 @@ class Searcher:
                 if tuple(moved.tolist()) not in seen and program.broken(moved) is None:
                     return True
         return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
+
+    def spend(self, allocation: Allocation, observations: Sequence[Observation]) -> Allocation:
+        """`allocation`, which meets the budgets, with what it leaves of them given to the groups that are expected to gain most.
+
+        No group loses bits, and none could go up further.
+        """
+        surrogate, picks = self.surrogate(observations), self._picks(allocation)
+        linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
+        return self.lattice.allocation(spent(self.lattice, self._programs[1.0], picks, linear))
 
     def surrogate(
         self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), random: np.random.Generator | None = None

@@ -18,7 +18,7 @@ from mpsearch.core.summary import Summary, table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.core.tally import LabelReader, count, phase
 from mpsearch.engine.problem import Problem
-from mpsearch.engine.propose import bits_sampler, calibration
+from mpsearch.engine.propose import bits_sampler, calibration, spending
 from mpsearch.engine.solve import Solution, solve
 from mpsearch.engine.starts import affordable_bits, learned_starts
 from mpsearch.engine.study import Hyperparameters, best_record, costed, run_trials
@@ -116,6 +116,7 @@ def run(
         best = best_record(trials)
         if best is None:
             raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
+        best = spending(own, best, trials) if sampler is None else best
     else:
         chosen = problem.space.check(allocation)
         given = Record(number=-1, origin="given", allocation=chosen, rung="", scores={}, costs={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from mpsearch.core.table import Table
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
 from mpsearch.engine.problem import Problem
-from mpsearch.engine.propose import bits_sampler, calibration, uniform_candidates
+from mpsearch.engine.propose import bits_sampler, calibration, spending, uniform_candidates
 from mpsearch.engine.searcher import Observation
 from mpsearch.engine.stopping import Stopping
 from mpsearch.network.calibrate import Calibration
@@ -147,3 +148,19 @@ def test_uniform_is_called_what_most_layers_take() -> None:
 
 def test_no_uniform_allocation_fits() -> None:
     assert uniform_candidates(problem(budget="100B")) == []
+
+
+def test_what_is_handed_over_spends_its_budget_unless_that_was_tried_and_did_worse() -> None:
+    asked = problem()
+    sampler = bits_sampler(asked, tables(asked), (1.0,), stopping=Stopping(trials=40), refine=0.25)
+    first = proposals(asked, 1)[0]
+    low = asked.space.uniform(asked.space.choices[0])
+    small = replace(first, allocation=low, costs=asked.amounts(low))
+    handed = spending(sampler, small, [small])
+    assert small.costs["size"] < asked.amounts(handed.allocation)["size"] <= 300
+    assert handed.origin == f"{first.origin}, budget spent"
+    assert not handed.scores
+    assert spending(sampler, handed, [small]) is handed
+    tried = replace(first, allocation=handed.allocation)
+    kept = spending(sampler, small, [small, tried])
+    assert kept is small or kept.allocation != handed.allocation  # what was measured there may lead elsewhere

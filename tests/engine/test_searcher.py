@@ -17,6 +17,7 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
+from mpsearch.engine.refine import filled
 from mpsearch.engine.searcher import Observation, Proposal, Searcher
 
 Floats = NDArray[np.float64]
@@ -175,6 +176,33 @@ def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
                 raised[group] = choice
                 assert program.broken(raised) is not None
         observations.append(Observation(allocation=proposal.allocation, losses={"ptq": world.loss(proposal.allocation)}))
+
+
+@given(st.integers(0, 200))
+@settings(max_examples=20, deadline=None)
+def test_what_an_allocation_leaves_of_the_budget_is_spent_as_well_as_it_can_be(seed: int) -> None:
+    world = World(seed % 10)
+    searcher, random = world.searcher(), np.random.default_rng(seed)
+    observations, _ = played(searcher, world.loss, 6)
+    lattice = searcher.lattice
+    poor = min((o.allocation for o in observations), key=lambda a: sum(choice.weight_bits for choice in a.values()))
+    menus = {name: [c for c in world.space.choices if c.weight_bits <= poor[name].weight_bits] for name in poor}
+    start = Allocation({name: menu[random.integers(len(menu))] for name, menu in menus.items()})
+    spent = searcher.spend(start, observations)
+    program = lattice.program
+    picks, before = lattice.picks(spent), lattice.picks(start)
+    assert program.broken(picks) is None
+    assert all(spent[name].weight_bits >= start[name].weight_bits for name in start)
+    for group in range(len(picks)):
+        for column in np.flatnonzero(lattice.richer[picks[group]]):
+            raised = picks.copy()
+            raised[group] = column
+            assert program.broken(raised) is not None
+    surrogate = searcher.surrogate(observations)
+    linear = surrogate.linear(float(surrogate.total_damage(before[None])[0]))
+    greedy = filled(lattice, program, before, linear)
+    rows = np.arange(len(picks))
+    assert linear[rows, picks].sum() <= linear[rows, greedy].sum() + 1e-9
 
 
 def test_without_a_surrogate_signals_are_perturbed_and_swapped() -> None:
