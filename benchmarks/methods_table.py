@@ -9,6 +9,7 @@ Finished cells are lines of the file, which another run goes on from; a cell tha
 first, two bits before one, four and three, so that a run cut short is of use. On `cifar` a second seed is trained where the first is less
 than half a point from `ste`'s.
 
+`brecq` and `gptq` are left out: they train as `lsq`, and `benchmarks/peers` compares what they are before training.
 `lapq` is a method of calibration: it and `ste`, which has the usual one, are scored before training as well. With `digits` it has 60
 evaluations of the loss, not 300, which would take three minutes a cell. `SECONDS` holds what a cell takes on one thread; `--dry-run` adds
 them up.
@@ -48,6 +49,8 @@ SECONDS = {
     "cifar": {"lapq": 540, "pdq": 220, "alq": 200, "cpq": 180, "bsq": 180},
 }
 FIRST = ("ste", "lsq")
+ELSEWHERE = ("brecq", "gptq")
+"""Calibrations that train as `lsq`: compared in `benchmarks/peers`."""
 CLOSE = 0.005
 SETTINGS: Mapping[tuple[str, str], Mapping[str, Any]] = {("digits", "lapq"): {"evaluations": 60}}
 KEY = ("task", "method", "weight_bits", "act_bits", "seed", "epochs")
@@ -157,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="file of results: a JSON object a line, added to")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help="those of `mpsearch list methods`; all, if not given")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="those of `mpsearch list methods`; all but brecq and gptq, if not given")
     parser.add_argument("--seeds", type=int, help="seeds of every cell; digits 3, cifar 1 and where it is close 2, if not given")
     parser.add_argument("--cifar", type=Path, metavar="DIR", help="folder with train/<class> and test/<class>")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="float ResNet-20")
@@ -168,7 +171,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="PAGE", help="with --table: put them between the markers of a page")
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    names = METHODS.names()
+    names = [name for name in METHODS.names() if name not in ELSEWHERE]
     methods = arguments.methods or sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     for name in methods:
         METHODS[name]
