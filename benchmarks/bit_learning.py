@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mpsearch.core.choice import Choice
 from mpsearch.engine.problem import Evaluator
@@ -44,11 +45,15 @@ class _Learner:
     scale_lr: float = 1.0
 
 
+def _method(name: str, **settings: Any) -> Method:
+    return METHODS[name](**settings)
+
+
 LEARNERS: Mapping[str, _Learner] = {
-    "bsq": _Learner(of=lambda price: METHODS["bsq"](alpha=price, interval=0.5, search=1.0), first_price=0.05, factor=3.0),
-    "cpq": _Learner(of=lambda price: METHODS["cpq"](dropbits=True, bit_penalty=price, search=1.0), first_price=32.0, factor=4.0),
-    "learned_range": _Learner(of=lambda target: METHODS["learned_range"](weight_budget=target), scale_lr=5.0),
-    "alq": _Learner(of=lambda target: METHODS["alq"](target_bits=target)),
+    "bsq": _Learner(of=lambda price: _method("bsq", alpha=price, interval=0.5, search=1.0), first_price=0.05, factor=3.0),
+    "cpq": _Learner(of=lambda price: _method("cpq", dropbits=True, bit_penalty=price, search=1.0), first_price=32.0, factor=4.0),
+    "learned_range": _Learner(of=lambda target: _method("learned_range", weight_budget=target), scale_lr=5.0),
+    "alq": _Learner(of=lambda target: _method("alq", target_bits=target)),
 }
 
 

@@ -95,10 +95,10 @@ def picture(runs: list[Run]) -> str:
     left, right = min(p[0] for p in points) * 0.97, max(p[0] for p in points) * 1.03
 
     def x(size: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (size - left) / (right - left)
+        return float(_LEFT + (_WIDTH - _LEFT - _RIGHT) * (size - left) / (right - left))
 
     def y(metric: float) -> float:
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (metric - low) / (high - low)
+        return float(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (metric - low) / (high - low))
 
     def words(at_x: float, at_y: float, text: str, anchor: str = "start", colour: str = palette.INK) -> str:
         return f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}" font-size="13" fill="{colour}">{text}</text>'

@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,11 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     }
     lines = read(arguments.out)
     done = {(line["kind"], line["allocation"]) for line in lines}
-    trained_now = timed("training", "", lambda: shared.prepare() and None)
+
+    def prepare() -> None:
+        shared.prepare()
+
+    trained_now = timed("training", "", prepare)
     if steps.done:
         append(arguments.out, trained_now, steps=len(steps.done), of=steps.total)
     if not any(line["kind"] == "speed" for line in lines):
@@ -105,7 +110,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
         for _ in range(8):  # the first ones quantize the weights that the others find kept
             kinds["supernet"](next(allocations))
         for allocation in allocations:
-            append(arguments.out, timed("speed", allocation.spelled(), lambda a=allocation: kinds["supernet"](a)))
+            append(arguments.out, timed("speed", allocation.spelled(), partial(kinds["supernet"], allocation)))
     compared = fitting(problem, arguments.allocations, seed=7)
     for kind, score in kinds.items():
         for allocation in compared[: {"inherited": arguments.inherited, "again": arguments.again}.get(kind)]:
@@ -113,7 +118,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
                 console.print("time is up; the same command goes on")
                 return
             if (kind, allocation.spelled()) not in done:
-                append(arguments.out, timed(kind, allocation.spelled(), lambda s=score, a=allocation: s(a)))
+                append(arguments.out, timed(kind, allocation.spelled(), partial(score, allocation)))
 
 
 @torch.no_grad()

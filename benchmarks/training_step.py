@@ -46,7 +46,8 @@ def stepper(model: nn.Module, images: Tensor, labels: Tensor, *, compiled: bool)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(forward(images), labels).backward()
+        loss: Tensor = nn.functional.cross_entropy(forward(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
