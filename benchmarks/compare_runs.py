@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def read(path: Path) -> list[Run]:
             "budget": " and ".join(budget.text for budget in summary.budgets),
             "file": summary.artifact_bytes,
             "test": {name: score.metric for name, score in summary.test.items()},
+            "loss": {name: score.loss for name, score in summary.test.items()},
+            "seconds": round(sum(summary.seconds.values())),
             "results": {name: result(record, summary) for name, record in trained.items() if record is not None},
         }
     ]
@@ -71,9 +74,34 @@ def table(runs: list[Run]) -> str:
                 f"| **{percent(test['winner'])}** | {beside} | {control} |"
             )
         if len(members) > 1:
-            scores = [100 * run["test"]["winner"] for run in members]
-            lines.append(f"| | mean ± sd | | | | **{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}** | | |")
-    return "\n".join(lines)
+            means = [
+                spread([100 * run["test"][key] for run in members if key in run["test"]])
+                for key in ("float", "winner", "uniform", "control")
+            ]
+            lines.append("| | mean ± sd | | | {} | **{}** | {} | {} |".format(*means))
+    return "\n".join([*lines, *(line for members in groups.values() if (line := paired(members)))])
+
+
+def spread(values: list[float]) -> str:
+    """`88.93 ± 0.12`, the standard deviation of one; `-` of less than two."""
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+
+
+def paired(runs: list[Run]) -> str:
+    """What mixed bits are worth over the uniform ones of the same seed: mean ± its standard error; empty for less than two seeds."""
+    both = [run for run in runs if "uniform" in run["test"] and "loss" in run]
+    if len(both) < 2:
+        return ""
+
+    def gain(figure: str, unit: float) -> tuple[float, float]:
+        differences = [unit * (run[figure]["winner"] - run[figure]["uniform"]) for run in both]
+        return statistics.mean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
+
+    points, nats = gain("test", 100), gain("loss", 1)
+    return (
+        f"\n{both[0]['study']}, {both[0]['budget']}, {len(both)} seeds, mixed less uniform bits of the same seed on the test split: "
+        f"{points[0]:+.2f} ± {points[1]:.2f} points, log loss {nats[0]:+.4f} ± {nats[1]:.4f} (mean ± standard error)."
+    )
 
 
 def percent(share: float) -> str:

@@ -160,9 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="file of results: a JSON object a line, added to")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument(
-        "--methods", nargs="+", metavar="NAME", help="of `mpsearch list methods`; all but brecq and gptq if not given"
-    )
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="of `mpsearch list methods`; all but brecq and gptq if not given")
     parser.add_argument("--seeds", type=int, help="seeds of every cell; digits 3, cifar 1 and where it is close 2, if not given")
     parser.add_argument("--cifar", type=Path, metavar="DIR", help="folder with train/<class> and test/<class>")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="float ResNet-20")
