@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
-from mpsearch.engine.sampler import BitsSampler, bits_space
+from mpsearch.engine.sampler import BitsSampler, bits_space, suggest_bits
 from tests.engine.test_searcher import World, space_of, table
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -91,6 +91,40 @@ def test_workers_do_not_propose_the_same() -> None:
 
     study.optimize(objective, n_trials=12, n_jobs=4)
     assert len(set(allocations(sampler, study))) == 12
+
+
+def test_bits_that_another_process_takes_while_a_proposal_is_made_are_left_to_it(tmp_path: Path) -> None:
+    world, storage = World(3), f"sqlite:///{tmp_path}/s.db"
+    first = world.searcher().propose([]).allocation
+    taken = {name: str(choice) for name, choice in zip(bits_space(world.space), first.values(), strict=True)}
+    calls = []
+
+    def meanwhile(number: int) -> bool:
+        """Asked in the middle of every proposal."""
+        calls.append(number)
+        if len(calls) == 1:
+            other = optuna.load_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+            other.enqueue_trial(taken)
+            suggest_bits(other.ask(), world.space)
+        return False
+
+    sampler = sampler_of(world, refine=meanwhile)
+    study = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
+    mine = sampler.suggest(study.ask())
+    assert len(calls) == 2
+    assert sampler.allocation(study.trials[1].params) == first != mine
+
+
+def test_claims_of_processes_count_as_under_way(tmp_path: Path) -> None:
+    """Before any of their parameters is stored."""
+    world, storage = World(3), f"sqlite:///{tmp_path}/s.db"
+    found = []
+    for _ in range(4):
+        sampler = sampler_of(world)  # as another process has it: nothing is shared but the storage
+        study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True, sampler=sampler)
+        found.append(sampler.allocation(study.ask().relative_params))
+    assert not any(trial.params for trial in study.trials)
+    assert len(set(found)) == 4
 
 
 def test_a_small_space_ends_the_study() -> None:
