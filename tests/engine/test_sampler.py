@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 
+import mpsearch.engine.sampler as sampler_module
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
@@ -42,6 +44,20 @@ def test_five_lines_with_an_objective_of_ones_own() -> None:
     assert len(set(allocations(sampler, study))) == 12
     assert all(world.size.total(a) <= world.limit for a in allocations(sampler, study))
     assert [trial.user_attrs["origin"] for trial in study.trials[:3]] == ["milp:fisher", "milp:bits", "ei"]  # both signals have one optimum
+
+
+def test_the_example_of_the_page_runs_as_written() -> None:
+    """Only shorter; and the module's own example is the same."""
+    page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "BitsSampler(" in block]
+    said = [line.partition("  #")[0] for line in example.splitlines() if line and "import " not in line]
+    assert len(said) == 4
+    assert "\n".join(said) in sampler_module.__doc__.replace("\n\n", "\n")
+    world = World(0)
+    names = {"space": world.space, "tables": world.signals, "costs": {"size": world.size}, "budgets": world.budgets, "loss_of": world.loss}
+    lines: dict[str, Any] = dict(names)
+    exec(example.replace("n_trials=50", "n_trials=4"), lines)
+    assert lines["best"] in allocations(lines["sampler"], lines["study"])
 
 
 def test_everything_else_is_drawn_in_the_same_trial() -> None:
