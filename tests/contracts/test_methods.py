@@ -7,6 +7,7 @@ half-precision scales of the file: what is scored and delivered is the baked net
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import MULTIBIT
 from mpsearch.quant.grid import GRID_STYLES, GridStyle
+from mpsearch.training import loop
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, settle, train
@@ -36,8 +38,14 @@ from tests.networks import Depthwise, trained_statistics
 CPU = torch.device("cpu")
 TASK = Task.classification()
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
-VARIANTS: dict[str, dict[str, str]] = {"learned_range levels=power_of_two": {"levels": "power_of_two"}}
-"""Settings under which a method writes another format: the whole contract holds for them too."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "learned_range levels=power_of_two": {"levels": "power_of_two"},
+    "learned_range learning bits": {"weight_budget": 3.0, "act_budget": 4.0},
+    "bsq learning bits": {"alpha": 0.05},
+    "cpq learning bits": {"bit_penalty": 1.0},
+    "alq learning bits": {"target_bits": 0.8},
+}
+"""Settings under which a method writes another format or learns its bits: the whole contract holds for them too."""
 CHOICES = [Choice(1), Choice(2), Choice(3, 4), Choice(8, 8), Choice(FLOAT_BITS, 2)]
 
 
@@ -48,7 +56,7 @@ def data() -> TensorSplit:
 
 
 def built(name: str, grid: str = "twos") -> Method:
-    return METHODS[name.split()[0]](grid=cast(GridStyle, grid), **cast(Any, VARIANTS.get(name, {})))
+    return METHODS[name.split()[0]](grid=cast(GridStyle, grid), **VARIANTS.get(name, {}))
 
 
 def attached(method: str, grid: str = "twos") -> Network:
@@ -108,6 +116,11 @@ def test_cites_its_paper(name: str) -> None:
     assert "arXiv" in method.paper
     assert method.description
     assert "arXiv" in (method.__doc__ or "")
+
+
+def test_the_loop_knows_none_by_name(name: str) -> None:
+    words = set(re.findall(r"\w+", Path(loop.__file__).read_text(encoding="utf-8")))
+    assert not words & {name.split()[0], type(built(name)).__name__}
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
