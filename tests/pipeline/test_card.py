@@ -171,9 +171,16 @@ def test_what_calibration_alone_did_to_the_weights_is_said(tmp_path: Path) -> No
     assert card.ranges.bias_correction == "mean of every channel, with BatchNorm its variance too, by gptq on images"
     assert card.ranges.batchnorm_images == "n/a: statistics are corrected, not re-estimated"
     assert card.formats.weights["rounding"].endswith("codes calibrated by gptq")
+    assert {card.data.use[use]["images"] for use in ("search", "fine-tune")} == {TRAIN}  # all there are, up to 512
+    blocks = {"brecq": {"iterations": 3, "images": 40}}
+    learned = card_of(searched(tmp_path / "blocks", methods=blocks, trials=1, epochs=0, images=32, recipe=replace(RECIPE, reestimate=32)))
+    assert learned.resources.passes["study"]["backward"] > 0
+    assert learned.data.use["search"]["images"] == learned.data.use["fine-tune"]["images"] == TRAIN
+    assert learned.resources.tier == "P2"
     plain = card_of(searched(tmp_path / "plain", trials=1, epochs=0))
     assert plain.ranges.weights == "least squared error by output channel"
     assert (plain.ranges.bias_correction, plain.ranges.batchnorm_images) == ("none", 96)
+    assert {plain.data.use[use]["images"] for use in ("search", "fine-tune")} == {96}
 
 
 def test_the_card_is_linked_and_named(result: mpsearch.Result, card: Card) -> None:
