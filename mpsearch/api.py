@@ -118,6 +118,8 @@ def search(
     """
     if effort not in _EFFORTS:
         raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
+    if sampler is not None:
+        _check_sampler(sampler)
     scale = _EFFORTS[effort]
     recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
     config = _config(
@@ -130,7 +132,7 @@ def search(
         signals={"names": list(signals), "images": images},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
         search={
-            "trials": trials or (MANY_TRIALS if timeout is not None or until_flat else scale["trials"]),
+            "trials": trials if trials is not None else MANY_TRIALS if timeout is not None or until_flat else scale["trials"],
             "evaluate": evaluate,
             "rungs": scale["rungs"],
             "timeout": timeout,
@@ -200,6 +202,14 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
     elif isinstance(model, str):
         model = build_model(model, **dict(artifact.options))
     return artifact.install(model).cpu()
+
+
+def _check_sampler(sampler: object) -> None:
+    from optuna.samplers import BaseSampler
+
+    if not isinstance(sampler, BaseSampler):
+        given = sampler.__name__ if isinstance(sampler, type) else repr(sampler)
+        raise ConfigError(f"sampler: one of Optuna's is needed, such as TPESampler(), not {given}", path="sampler")
 
 
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:

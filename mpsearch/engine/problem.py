@@ -33,9 +33,10 @@ from mpsearch.training.task import Task
 if TYPE_CHECKING:
     from mpsearch.data.base import Split
 
-__all__ = ["Evaluator", "Problem"]
+__all__ = ["CALIBRATION_IMAGES", "Evaluator", "Problem"]
 
-_CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 512
+"""Training images that a method may calibrate itself on, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,7 @@ class Evaluator:
         """Let the method improve its calibration and re-estimate BatchNorm: all that is done without training."""
         network.model.eval()
         with torch.no_grad():
-            method.calibrate(network, self._divergence(network, _CALIBRATION_IMAGES))
+            method.calibrate(network, self._divergence(network, CALIBRATION_IMAGES))
             if not method.compensates:
                 with parametrize.cached():  # statistics change, weights do not
                     settle(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)

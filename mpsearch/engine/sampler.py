@@ -36,6 +36,10 @@ __all__ = ["BitsSampler", "allocation_of_params", "bits_space", "suggest_bits"]
 
 _MOST_AHEAD = 8
 """Trials that began earlier and whose bits are not known yet; more of them are workers that died."""
+_CLAIM = "mpsearch:bits"
+"""System attribute of a trial: its bits, for other processes to see before its parameters are stored one by one."""
+_REVISIONS = 4
+"""Times a proposal is thought over because another process had the same one meanwhile."""
 
 
 def bits_space(space: ResolvedSpace) -> dict[str, CategoricalDistribution]:
@@ -70,8 +74,9 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 class BitsSampler(BaseSampler):
     """Proposes allocations inside every budget, none of them twice; see `Searcher`.
 
-    Trials may run in parallel: those under way are believed to come out as predicted, and threads never get the same. A proposal depends
-    on the seed, the finished trials and those under way alone, so a study that goes on proposes what it would have proposed.
+    Trials may run in parallel, in threads or in processes that share a storage: those under way are believed to come out as predicted, and
+    no two get the same. A proposal depends on the seed, the finished trials and those under way alone, so a study that goes on proposes
+    what it would have proposed.
 
     Args:
         space: layers, menus, ties.
@@ -143,14 +148,17 @@ class BitsSampler(BaseSampler):
             BudgetError: every allocation within the budgets was tried.
         """
         with self._turn:
-            observations, pending, ahead = self._known(study, trial)
-            # Processes that ask at the same moment do not see each other's bits, but who came first: what those draw is thought through.
-            for _ in range(min(ahead, _MOST_AHEAD)):
-                pending.append(self._propose(observations, pending).allocation)
-            proposal = self.proposals[trial.number] = self._propose(observations, pending)
-        return {
-            name: str(proposal.allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)
-        }
+            for _ in range(_REVISIONS):
+                observations, pending, ahead = self._known(study, trial)
+                # Who asks at the same moment has shown no bits yet, but has a number: what those before draw is thought through.
+                for _ in range(min(ahead, _MOST_AHEAD)):
+                    pending.append(self._propose(observations, pending).allocation)
+                proposal = self.proposals[trial.number] = self._propose(observations, pending)
+                params = self._params(proposal.allocation)
+                study._storage.set_trial_system_attr(trial._trial_id, _CLAIM, params)
+                if not self._taken(study, trial, params):
+                    break
+        return params
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """Everything that is not bits; by a fresh sampler a trial, so that a study that goes on draws what it would have drawn."""
@@ -175,6 +183,22 @@ class BitsSampler(BaseSampler):
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
         return self.searcher.propose(observations, pending, refine=self.refines(len(observations) + len(pending)))
 
+    def _params(self, allocation: Allocation) -> dict[str, str]:
+        return {name: str(allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)}
+
+    def _taken(self, study: Study, trial: FrozenTrial, params: Mapping[str, str]) -> bool:
+        """Whether another process took these bits meanwhile: of two that only claim them, the trial that began first keeps them."""
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number:
+                continue
+            whole = self._whole(other)
+            if other.state.is_finished() and (not whole or self._losses(other) is None):
+                continue
+            bits = other.params if whole else other.system_attrs.get(_CLAIM, {})
+            if all(bits.get(name) == value for name, value in params.items()) and (whole or other.number < trial.number):
+                return True
+        return False
+
     def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
         """Finished trials by number; allocations under way; and how many began before this one and have no bits yet."""
         observations: list[Observation] = []
@@ -191,8 +215,8 @@ class BitsSampler(BaseSampler):
                     observations.append(Observation(allocation=self._read[other.number], losses=losses))
             elif other.state == TrialState.RUNNING and self._whole(other):
                 pending.append(self.allocation(other.params))
-            elif other.state == TrialState.RUNNING and other.number in self.proposals:
-                pending.append(self.proposals[other.number].allocation)
+            elif other.state == TrialState.RUNNING and _CLAIM in other.system_attrs:
+                pending.append(self.allocation(other.system_attrs[_CLAIM]))
             elif other.state == TrialState.RUNNING and other.number < trial.number:
                 ahead += 1
         return observations, pending, ahead

@@ -100,7 +100,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Seq
 
     Raises:
         BudgetError: one is below the smallest total the space reaches, some exclude each other, or none of them binds: all are at or
-            above the largest total. Carries `smallest` and `largest` of the cost it speaks of.
+            above the largest total, or there is one choice a layer. Carries `smallest` and `largest` of the cost it speaks of.
     """
     if (refused := out_of_reach(space, costs, budgets)) is not None:
         raise refused
@@ -108,6 +108,13 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Seq
     loose = [budget.limit >= largest for budget, (_, largest) in zip(budgets, ranges, strict=True)]
     if budgets and all(loose):
         smallest, largest = ranges[0]
+        if all(len(menu) == 1 for menu in space.menus):
+            raise BudgetError(
+                f"nothing to search: this space leaves every layer one choice ({format_amount(budgets[0].cost, smallest)}); "
+                "widen a menu, or train these bits by 'mpsearch retrain'",
+                smallest=smallest,
+                largest=largest,
+            )
         asked = " and ".join(f"{b} ≥ {format_amount(b.cost, top)}" for b, (_, top) in zip(budgets, ranges, strict=True))
         raise BudgetError(
             f"nothing to search: even the most bits this space allows meet the budget ({asked}); "

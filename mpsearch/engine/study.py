@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -113,6 +114,8 @@ def run_trials(
         load_if_exists=True,
         sampler=sampler,
     )
+    ended = threading.Event()
+    study.stop = ended.set  # type: ignore[method-assign]  # a grid that is through; optuna's own refuses where trials are asked and told
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     done = [t for t in study.get_trials(deepcopy=False) if "record" in t.user_attrs and t.state.is_finished()]
@@ -129,6 +132,9 @@ def run_trials(
                 break
             records.append(record)
             outlooks.append(outlook)
+            if ended.is_set() and not isinstance(sampler, BitsSampler):  # which says itself, at the next trial, that all is tried
+                reason = f"{type(sampler).__name__} has nothing left to propose"
+                break
             best = best_record(records)
             bar.update(len(records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
         if len(records) < settings.stopping.trials:

@@ -10,7 +10,8 @@ allocation at hand:
 3. Jointly: Powell's method on the log of one factor a tensor, each between 0.3 and 1.5 of where it started.
 
 The steps with the least loss of all that were visited are kept, the calibrated ones among them. The loss is the divergence from the float
-network on training images; no label is read (the original takes labels, and images of the validation set).
+network on training images; no label is read (the original code takes labels, and images of the validation set; what the paper takes is
+UNVERIFIED).
 
 Differences: one factor a tensor on per-channel steps instead of one clip a tensor (10⁴ channels are out of Powell's reach); the library's
 grids; every tensor that the allocation quantizes takes part, not convolutions and ReLUs alone; Powell's search is bounded, starts at the

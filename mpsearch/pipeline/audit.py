@@ -18,8 +18,10 @@ from torch.utils.data import Dataset, Subset
 from mpsearch.core.errors import DataError
 from mpsearch.core.tally import Tally
 from mpsearch.data.base import DatasetSplit, LoaderSplit, Split, TensorSplit
+from mpsearch.engine.problem import CALIBRATION_IMAGES
 from mpsearch.engine.study import Hyperparameters
 from mpsearch.experiment import Experiment
+from mpsearch.methods import METHODS, Method
 from mpsearch.network.inputs import batch_size
 from mpsearch.report.card.schema import na
 from mpsearch.report.card.sections import Data
@@ -107,15 +109,23 @@ def data_use(experiment: Experiment, hyper: Hyperparameters, tally: Tally) -> Da
     """Section H: images and labels by stage, from the counters; overlap with the test split, from the samples."""
     config, splits, problem = experiment.config, experiment.splits, experiment.problem
     signals, study, retraining = tally["signals"], tally["study"] + tally["supernet"], tally["retraining"]
-    few = min(max(config.signals.images if signals.forward else 0, hyper.recipe.reestimate), len(problem.train))
+    few = min(
+        max(config.signals.images if signals.forward else 0, _images_untrained(hyper, *(METHODS[name] for name in config.methods))),
+        len(problem.train),
+    )
+    whole = study.backward and (config.search.evaluate == "supernet" or any(rung.epochs for rung in config.search.climbed))
     both = config.retrain.include_validation
     tuned = len(splits.train) + (len(splits.validation) if both else 0)
     uses = {
         "calibration": ("train", calibration_images(experiment, tally), tally["calibration"].labels),
-        "search": ("train", len(splits.train) if study.backward else few if study.forward else 0, signals.labels + study.labels),
+        "search": ("train", len(splits.train) if whole else few if study.forward else 0, signals.labels + study.labels),
         "fine-tune": (
             "train and validation" if both else "train",
-            tuned if retraining.backward else min(hyper.recipe.reestimate, len(splits.train)) if retraining.forward else 0,
+            tuned
+            if retraining.backward and config.retrain.epochs
+            else min(_images_untrained(hyper, type(hyper.method)), len(splits.train))
+            if retraining.forward
+            else 0,
             retraining.labels,
         ),
         "selection": ("validation", len(splits.validation), study.scored + retraining.scored),
@@ -133,6 +143,12 @@ def data_use(experiment: Experiment, hyper: Hyperparameters, tally: Tally) -> Da
         synthetic="none",
         teacher=f"the float network, weight {distilled:g} of the loss" if distilled else "none",
     )
+
+
+def _images_untrained(hyper: Hyperparameters, *methods: type[Method]) -> int:
+    """Images that BatchNorm is re-estimated on, or that one of the methods calibrates itself on."""
+    own = any(method.calibrate is not Method.calibrate for method in methods)
+    return max(hyper.recipe.reestimate, CALIBRATION_IMAGES if own else 0)
 
 
 def _found(split: str, shared: Mapping[str, Overlap]) -> dict[str, Any]:

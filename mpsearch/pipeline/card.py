@@ -22,6 +22,7 @@ from mpsearch.core.summary import Summary
 from mpsearch.core.tally import Tally, listener
 from mpsearch.engine.study import Hyperparameters
 from mpsearch.experiment import Experiment
+from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.audit import calibration_images, data_use
@@ -29,6 +30,7 @@ from mpsearch.pipeline.deployed import Deployed
 from mpsearch.pipeline.directory import CARD, write_text
 from mpsearch.pipeline.flips import confounder_flips
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import MULTIBIT
 from mpsearch.report.card import Card, card_markdown, comparability_group
 from mpsearch.report.card.arithmetic import over_seeds, tier
 from mpsearch.report.card.schema import CARD_VERSION, canonical_id, na
@@ -61,7 +63,7 @@ def build_card(experiment: Experiment, summary: Summary, parts: Parts, hyper: Hy
     problem, counted = experiment.problem, listener()
     tally = counted or Tally()
     deployed = Deployed(problem, parts)
-    style, method = hyper.method.grid, summary.winner.params.get("method", "") if summary.winner is not None else ""
+    method = summary.winner.params.get("method", "") if summary.winner is not None else ""
     method = method or next(iter(experiment.config.methods))
     trained = summary.winner is not None and bool(summary.winner.curve) and not summary.winner.note
     data = data_use(experiment, hyper, tally)
@@ -72,15 +74,17 @@ def build_card(experiment: Experiment, summary: Summary, parts: Parts, hyper: Hy
         if isinstance(entry["overlap_with_test"], int) and entry["overlap_with_test"] > 0
     ]
     finite = isinstance(result.mean, float) and math.isfinite(result.mean)
-    ablation = confounder_flips(experiment, parts.allocation, style, hyper.recipe, summary.tables)  # its passes are counted, too
+    ablation = confounder_flips(
+        experiment, parts.allocation, hyper.method.grid, hyper.recipe, summary.tables
+    )  # its passes are counted, too
     card = Card(
         identity=_identity(experiment, parts, directory),
         model=_model(experiment, summary),
         coverage=deployed.coverage(),
-        formats=deployed.formats(style, method),
+        formats=deployed.formats(f"{'trained' if trained else 'calibrated'} by {method}"),
         granularity=deployed.granularity(),
-        ranges=_ranges(experiment, hyper, tally, trained=trained),
-        precision=_precision(experiment, summary, parts, method),
+        ranges=_ranges(experiment, hyper, tally, deployed, method, trained=trained),
+        precision=_precision(experiment, summary, deployed, method),
         data=data,
         resources=_resources(experiment, summary, hyper, tally, data, trained=trained),
         result=result,
@@ -146,31 +150,40 @@ def _model(experiment: Experiment, summary: Summary) -> Model:
     )
 
 
-def _ranges(experiment: Experiment, hyper: Hyperparameters, tally: Tally, *, trained: bool) -> Ranges:
+def _ranges(experiment: Experiment, hyper: Hyperparameters, tally: Tally, deployed: Deployed, method: str, *, trained: bool) -> Ranges:
     problem = experiment.problem
     layer = problem.space.layers[0]
     module = problem.model.get_submodule(layer.module)
     quantizer = hyper.method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter)))
     quantized = problem.space.quantizes_activations
     norms = any(isinstance(module, _NORMS) for module in problem.model.modules())
+    own = type(hyper.method).calibrate is not Method.calibrate
+    moved = hyper.method.compensates and not trained  # training estimates BatchNorm's statistics afresh, and takes biases along
     return Ranges(
-        weights="least squared error by output channel, searched over clipping ratios",
+        weights=f"least squared error by output channel{f', then by {method} on images' if own else ''}"
+        if deployed.codes
+        else na("weights are float32"),
         activations="least squared error over samples of the layer's input" if quantized else na("activations are float32"),
         static=True,
         images=calibration_images(experiment, tally),
         learned=trained and any(True for _ in quantizer.parameters()),
-        bias_correction="none",
-        batchnorm_images=min(hyper.recipe.reestimate, len(problem.train)) if norms else na("no BatchNorm"),
+        bias_correction=f"mean of every channel, with BatchNorm its variance too, by {method} on images" if moved else "none",
+        batchnorm_images=na("no BatchNorm")
+        if not norms
+        else na("statistics are corrected, not re-estimated")
+        if moved
+        else min(hyper.recipe.reestimate, len(problem.train)),
     )
 
 
-def _precision(experiment: Experiment, summary: Summary, parts: Parts, method: str) -> Precision:
+def _precision(experiment: Experiment, summary: Summary, deployed: Deployed, method: str) -> Precision:
     space: ResolvedSpace = experiment.problem.space
-    pairs = {name: [choice.weight_bits, choice.act_bits] for name, choice in parts.allocation.items()}
+    allocation = deployed.allocation
     costs = {} if summary.winner is None else summary.winner.costs
+    shared = {name: codes.bits_used for name, codes in deployed.codes.items() if codes.letter == MULTIBIT.letter}
     return Precision(
         method=method,
-        bits=pairs,
+        bits={name: [choice.weight_bits, choice.act_bits] for name, choice in allocation.items()},
         allowed=[str(choice) for choice in space.choices],
         signals=[table.name for table in summary.tables],
         solver=na("no winner") if summary.winner is None else summary.winner.origin,
@@ -179,8 +192,8 @@ def _precision(experiment: Experiment, summary: Summary, parts: Parts, method: s
             for budget in summary.budgets
         ],
         ties=[[space.names[index] for index in group] for group in space.groups if len(group) > 1],
-        kernels=[str(choice) for choice in sorted(set(parts.allocation.values()))],
-        fractional_bits=na("bits are whole within a layer"),
+        kernels=[str(choice) for choice in sorted(set(allocation.values()))],
+        fractional_bits=shared or na("bits are whole within a layer"),
     )
 
 

@@ -123,6 +123,8 @@ def _skipped(config: StudyConfig, uniform: Record | None) -> tuple[str, ...]:
     if not any(rung.epochs for rung in config.search.climbed):
         how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
         said.append(f"No trial was trained: allocations were compared {how}.")
+        if len(config.methods) > 1:
+            said.append(f"Methods were not compared, which takes rungs that train: all is {next(iter(config.methods))}, the first of them.")
     if uniform is None and config.retrain.uniform:
         said.append("No uniform allocation fits the budget, so there is none to compare with.")
     if not config.retrain.uniform:

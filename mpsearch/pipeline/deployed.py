@@ -6,22 +6,22 @@ Everything is read off the baked numbers and off one forward pass of the network
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.core.summary import Summary
 from mpsearch.engine.problem import Problem
-from mpsearch.network.baked import Parts, from_half, install
+from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import to_device
 from mpsearch.network.walk import Walk, walk
 from mpsearch.pipeline.flips import amounts, end_layers
+from mpsearch.pipeline.number_format import code_names, family, number_format, zero_exact
 from mpsearch.quant.channels import Rows
+from mpsearch.quant.formats import MULTIBIT
 from mpsearch.report.card.arithmetic import (
     accumulator_bits,
     asymmetry_bits,
@@ -38,15 +38,6 @@ __all__ = ["Deployed"]
 _JOINS = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "cat", "stack"}
 _NORMS = {"native_batch_norm", "native_layer_norm", "native_group_norm", "_softmax", "_log_softmax", "mean", "sum", "amax"}
 _HALF_STEP = 0.5
-
-
-@dataclass(frozen=True)
-class _Codes:
-    """How one layer's values follow from its codes: `value = (code + shift) · scale` where it is uniform."""
-
-    uniform: bool
-    shift: float
-    lowest_used: bool
 
 
 class Deployed:
@@ -66,7 +57,9 @@ class Deployed:
         batch, _ = next(iter(problem.train.take(min(2, len(problem.train)), problem.seed).batches(2)))
         self.walk: Walk = walk(self.network, self.layers, to_device(batch, problem.device))
         self.ends = end_layers(self.layers)
-        self._codes = {layer.name: _codes_of(self.network, layer, parts) for layer in self.layers if self._weight_bits(layer) != FLOAT_BITS}
+        self.codes = {
+            layer.name: number_format(self.network, layer, parts) for layer in self.layers if self._weight_bits(layer) != FLOAT_BITS
+        }
 
     @property
     def quantizes_inputs(self) -> bool:
@@ -84,18 +77,18 @@ class Deployed:
             float_ops=self._float_ops() or na("none"),
         )
 
-    def formats(self, style: str, method: str) -> Formats:
-        """Section D; `style` is the grid the method was asked for."""
-        found = list(self._codes.values())
-        halves = [codes.shift == _HALF_STEP for codes in found]
+    def formats(self, codes_by: str) -> Formats:
+        """Section D; `codes_by` says what chose the codes."""
+        found = list(self.codes.values())
+        uniform = all(codes.uniform for codes in found)
         weights = {
-            "family": _family(found),
+            "family": family(found) if found else na(),
             "symmetric": all(abs(codes.shift) <= _HALF_STEP for codes in found),  # a zero point would shift by whole steps
-            "zero_exact": "no" if found and all(halves) else "not at 1 bit" if any(halves) else "yes",
-            "narrow": not any(codes.lowest_used for codes in found),
-            "grid": style,
+            "zero_exact": zero_exact(found),
+            "narrow": not any(codes.lowest_used for codes in found) if uniform else na("not uniform"),
+            "codes": code_names(found),
             "scale": "float16 times a power of two",
-            "rounding": f"nearest, half to even; codes as trained by {method}",
+            "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
         signed = [baked.signed for baked in self.parts.layers.values() if baked.act_step is not None]
@@ -160,12 +153,14 @@ class Deployed:
     def hardware(self) -> Hardware:
         """Section L."""
         pairs = {(choice.weight_bits, choice.act_bits) for choice in self.allocation.values()}
-        corrected = any(codes.shift for codes in self._codes.values())
+        corrected = any(codes.shift for codes in self.codes.values())
+        uniform = all(codes.uniform for codes in self.codes.values())
         integer = [
             accumulator_bits(choice.weight_bits, choice.act_bits, _row_length(layer))
             for layer, choice in zip(self.layers, self.allocation.values(), strict=True)
-            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits)
+            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits) and self.codes[layer.name].uniform
         ]
+        by_base = any(codes.letter == MULTIBIT.letter for codes in self.codes.values())
         inputs = {
             f"{'int' if baked.signed else 'uint'}{baked.choice.act_bits}" if baked.act_step is not None else "float32"
             for baked in self.parts.layers.values()
@@ -173,19 +168,27 @@ class Deployed:
         ties = any(len(group) > 1 for group in self.problem.space.groups)
         return Hardware(
             datatypes={
-                "weights": sorted({f"int{w}" if w != FLOAT_BITS else "float32" for w, _ in pairs}),
+                "weights": sorted({self._datatype(layer) for layer in self.layers}),
                 "layer inputs": sorted(inputs),
-                "weight scales": ["float16"] if self._codes else [],
+                "weight scales": ["float16"] if self.codes else [],
             },
             zero_point_correction=corrected,
             zero_point="values sit half a step above the codes of some layers, which adds ½ · scale · Σx at each output"
             if corrected
             else "none needed",
             accumulator_bits=max(integer) if integer else na("no layer multiplies integers by integers"),
-            requantization="one multiplication by a scale an output channel" if self._codes else na("weights are float32"),
+            requantization=f"one multiplication by a scale {'a sign plane and' if by_base else 'an'} output channel"
+            if self.codes
+            else na("weights are float32"),
             grouping="tied layers share a pair of bits" if ties else "none; any layer may take any pair on its menu",
-            runtimes=_runtimes(pairs, corrected, uniform=all(codes.uniform for codes in self._codes.values())),
+            runtimes=_runtimes(pairs, corrected, uniform=uniform),
         )
+
+    def _datatype(self, layer: Layer) -> str:
+        codes = self.codes.get(layer.name)
+        if codes is None:
+            return "float32"
+        return f"int{codes.bits}" if codes.uniform else f"{codes.bits} bits, {family([codes])}"
 
     def _weight_bits(self, layer: Layer) -> int:
         return self.allocation[layer.name].weight_bits
@@ -255,32 +258,6 @@ class Deployed:
             weighted += rows.shape[1] * sum(asymmetry_bits(low, high) for low, high in ranges)
             total += layer.weights
         return weighted / total if total else 0.0
-
-
-@torch.no_grad()
-def _codes_of(network: nn.Module, layer: Layer, parts: Parts) -> _Codes:
-    """Measured: whether the network's values are an affine function of the codes in the file."""
-    baked = parts.layers[layer.name]
-    assert baked.codes is not None
-    assert baked.scales is not None
-    module = network.get_submodule(layer.module)
-    weight = getattr(module, layer.parameter).detach().float().cpu()
-    rows, scales = Rows.of(module, weight).split(weight), from_half(baked.scales, baked.scale_exponent)
-    lowest = bool((baked.codes == -(2 ** (baked.choice.weight_bits - 1))).any()) and baked.choice.weight_bits > 1
-    if baked.codes.shape != rows.shape or scales.shape != rows.shape[:1]:
-        return _Codes(uniform=False, shift=0.0, lowest_used=lowest)
-    used = scales != 0
-    if not bool(used.any()):
-        return _Codes(uniform=True, shift=0.0, lowest_used=lowest)
-    shifts: Tensor = rows[used] / scales[used].unsqueeze(1) - baked.codes[used].float()
-    shift = float(shifts.mean())
-    uniform = float((shifts - shift).abs().max()) < 0.01
-    return _Codes(uniform=uniform, shift=round(2 * shift) / 2 if uniform else 0.0, lowest_used=lowest)
-
-
-def _family(found: Sequence[_Codes]) -> str:
-    kinds = {codes.uniform for codes in found}
-    return {frozenset({True}): "uniform", frozenset({False}): "not uniform"}.get(frozenset(kinds), "uniform and others, by layer")
 
 
 def _kind(model: nn.Module, layer: Layer) -> str:

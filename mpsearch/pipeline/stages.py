@@ -57,7 +57,9 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
     """Train, export and report one given allocation; no search."""
     progress = _rich(console)
     with claimed(directory, config, command, extra=allocation.key()):
-        return finished(directory) or run(build_experiment(config, progress), directory, command, progress, allocation=allocation)
+        return finished(directory) or run(
+            build_experiment(config, progress, check_limits=False), directory, command, progress, allocation=allocation
+        )
 
 
 def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:

@@ -8,7 +8,8 @@ rounded to i bits and its input to j. Both come from per-sample scalars, `g_n ·
 Kw + Ka. The second-order product δW · δx inside a layer is dropped, and so are correlations between layers: tied layers are rows of their
 own whose values add.
 
-Source: the Fisher along the quantization error is MPQCO's (Chen et al., ICCV 2021, arXiv 2110.06554), taken at layer outputs as in BRECQ
+Source: the Fisher along the quantization error is MPQCO's (Chen et al., ICCV 2021, arXiv 2110.06554; its coefficients are UNVERIFIED, the ½
+here makes it nats), taken at layer outputs as in BRECQ
 (Li et al., ICLR 2021, arXiv 2102.05426); why labels are drawn: Kunstner et al., NeurIPS 2019, arXiv 1905.12558.
 """
 

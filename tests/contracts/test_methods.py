@@ -1,16 +1,24 @@
-"""One contract for every registered method."""
+"""One contract for every registered method.
+
+Live and baked network agree bit for bit in every quantized weight. Their outputs do so only up to the folding of BatchNorm and the
+half-precision scales of the file: what is scored and delivered is the baked network, and with that one the file agrees in every bit.
+"""
 
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import Space
 from mpsearch.data.base import TensorSplit
+from mpsearch.export.packed import Blueprint, read_artifact, write_artifact
 from mpsearch.methods import METHODS, Method
 from mpsearch.network.baked import bake, install
 from mpsearch.network.calibrate import Calibration
@@ -19,6 +27,8 @@ from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import MULTIBIT
 from mpsearch.quant.grid import GRID_STYLES, GridStyle
+from mpsearch.training import loop
+from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, settle, train
 from mpsearch.training.recipe import Recipe
@@ -28,8 +38,14 @@ from tests.networks import Depthwise, trained_statistics
 CPU = torch.device("cpu")
 TASK = Task.classification()
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
-VARIANTS: dict[str, dict[str, str]] = {"learned_range levels=power_of_two": {"levels": "power_of_two"}}
-"""Settings under which a method writes another format: the whole contract holds for them too."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "learned_range levels=power_of_two": {"levels": "power_of_two"},
+    "learned_range learning bits": {"weight_budget": 3.0, "act_budget": 4.0},
+    "bsq learning bits": {"alpha": 0.05},
+    "cpq learning bits": {"bit_penalty": 1.0},
+    "alq learning bits": {"target_bits": 0.8},
+}
+"""Settings under which a method writes another format or learns its bits: the whole contract holds for them too."""
 CHOICES = [Choice(1), Choice(2), Choice(3, 4), Choice(8, 8), Choice(FLOAT_BITS, 2)]
 
 
@@ -40,7 +56,7 @@ def data() -> TensorSplit:
 
 
 def built(name: str, grid: str = "twos") -> Method:
-    return METHODS[name.split()[0]](grid=cast(GridStyle, grid), **cast(Any, VARIANTS.get(name, {})))
+    return METHODS[name.split()[0]](grid=cast(GridStyle, grid), **VARIANTS.get(name, {}))
 
 
 def attached(method: str, grid: str = "twos") -> Network:
@@ -50,9 +66,28 @@ def attached(method: str, grid: str = "twos") -> Network:
     return Network(model, space, Calibration.fit(model, space, [x]), built(method, grid))
 
 
-def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> None:
-    network.begin(network.space.uniform(choice))
-    method = network.method
+def fitted(
+    network: Network, choice: Choice, epochs: int = 2, seed: int = 0, *, checkpoint: Checkpoint | None = None, killed_at: int | None = None
+) -> None:
+    trained(network, network.space.uniform(choice), epochs, seed, checkpoint=checkpoint, killed_at=killed_at)
+
+
+def trained(
+    network: Network,
+    allocation: Allocation,
+    epochs: int = 2,
+    seed: int = 0,
+    *,
+    checkpoint: Checkpoint | None = None,
+    killed_at: int | None = None,
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == killed_at:
+            raise KeyboardInterrupt
+
+    network.begin(allocation)
+    hooks = Hooks.of(network.method, network)
+    hooks.on_step = stop
     train(
         network.model,
         network.quantizer_parameters(),
@@ -61,8 +96,14 @@ def fitted(network: Network, choice: Choice, epochs: int = 2, seed: int = 0) -> 
         Recipe(epochs=epochs, batch_size=32, lr=0.01, precision="float32", reestimate=96),
         device=CPU,
         seed=seed,
-        hooks=Hooks.of(method, network),
+        hooks=hooks,
+        checkpoint=checkpoint,
     )
+
+
+def mixed(network: Network) -> Allocation:
+    """Another choice for every layer."""
+    return Allocation({name: network.space.uniform(CHOICES[i % 4])[name] for i, name in enumerate(network.space.names)})
 
 
 @pytest.fixture(params=[*METHODS.names(), *VARIANTS])
@@ -75,6 +116,11 @@ def test_cites_its_paper(name: str) -> None:
     assert "arXiv" in method.paper
     assert method.description
     assert "arXiv" in (method.__doc__ or "")
+
+
+def test_the_loop_knows_none_by_name(name: str) -> None:
+    words = set(re.findall(r"\w+", Path(loop.__file__).read_text(encoding="utf-8")))
+    assert not words & {name.split()[0], type(built(name)).__name__}
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
@@ -95,6 +141,39 @@ def test_trained_network_is_its_baked_network(name: str, choice: Choice) -> None
     if choice.act_bits == FLOAT_BITS:
         torch.testing.assert_close(plain, live, atol=1e-2 * float(live.abs().max()), rtol=0)
     assert torch.equal(call(install(network.architecture, network.space.layers, bake(network)), data().x), plain)
+
+
+def test_weights_in_evaluation_are_the_exported_ones_and_the_file_is_the_baked_network_bit_for_bit(name: str, tmp_path: Path) -> None:
+    network = attached(name)
+    allocation = mixed(network)
+    trained(network, allocation)
+    network.model.eval()
+    for layer in network.space.layers:
+        quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach()
+        codes, steps = quantizer.export(weight)
+        values = network.method.format(allocation[layer.name].weight_bits).dequantize(codes, steps)  # type: ignore[attr-defined]
+        assert torch.equal(quantizer.rows.split(quantizer(weight)).detach(), values)
+    parts = bake(network)
+    path = tmp_path / "model.safetensors"
+    write_artifact(path, Blueprint(model="", options={}, layers=network.space.layers), parts)
+    with torch.no_grad():
+        scored = call(install(network.architecture, network.space.layers, parts), data().x)
+        assert torch.equal(call(read_artifact(path).install(Depthwise()), data().x), scored)
+
+
+def test_a_killed_training_goes_on_to_the_same_end(name: str, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "x.checkpoint", every=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(network := attached(name), mixed(network), checkpoint=checkpoint, killed_at=4)
+    ends = []
+    for saved in (checkpoint, None):
+        network = attached(name)
+        trained(network, mixed(network), checkpoint=saved)
+        ends.append(bake(network))
+    for layer, baked in ends[0].layers.items():
+        assert torch.equal(baked.codes, ends[1].layers[layer].codes)
+        assert torch.equal(baked.scales, ends[1].layers[layer].scales)
+    assert all(torch.equal(tensor, ends[1].rest[key]) for key, tensor in ends[0].rest.items())
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)

@@ -1,4 +1,8 @@
-"""What every signal owes, run over whatever the registry finds."""
+"""What every signal owes, run over whatever the registry finds.
+
+Not tested, since not built: weight-wise diagonal Fisher (its correlations are what `fisher` keeps), pairwise interactions (K²L²/2 passes;
+the search engine's product kernel learns them from trials), SQNR and activation distances, which stand in the benchmarks as baselines.
+"""
 
 from __future__ import annotations
 

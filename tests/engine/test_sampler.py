@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -12,10 +13,11 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 
+import mpsearch.engine.sampler as sampler_module
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
-from mpsearch.engine.sampler import BitsSampler, bits_space
+from mpsearch.engine.sampler import BitsSampler, bits_space, suggest_bits
 from tests.engine.test_searcher import World, space_of, table
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -42,6 +44,20 @@ def test_five_lines_with_an_objective_of_ones_own() -> None:
     assert len(set(allocations(sampler, study))) == 12
     assert all(world.size.total(a) <= world.limit for a in allocations(sampler, study))
     assert [trial.user_attrs["origin"] for trial in study.trials[:3]] == ["milp:fisher", "milp:bits", "ei"]  # both signals have one optimum
+
+
+def test_the_example_of_the_page_runs_as_written() -> None:
+    """Only shorter; and the module's own example is the same."""
+    page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "BitsSampler(" in block]
+    said = [line.partition("  #")[0] for line in example.splitlines() if line and "import " not in line]
+    assert len(said) == 4
+    assert "\n".join(said) in sampler_module.__doc__.replace("\n\n", "\n")
+    world = World(0)
+    names = {"space": world.space, "tables": world.signals, "costs": {"size": world.size}, "budgets": world.budgets, "loss_of": world.loss}
+    lines: dict[str, Any] = dict(names)
+    exec(example.replace("n_trials=50", "n_trials=4"), lines)
+    assert lines["best"] in allocations(lines["sampler"], lines["study"])
 
 
 def test_everything_else_is_drawn_in_the_same_trial() -> None:
@@ -91,6 +107,40 @@ def test_workers_do_not_propose_the_same() -> None:
 
     study.optimize(objective, n_trials=12, n_jobs=4)
     assert len(set(allocations(sampler, study))) == 12
+
+
+def test_bits_that_another_process_takes_while_a_proposal_is_made_are_left_to_it(tmp_path: Path) -> None:
+    world, storage = World(3), f"sqlite:///{tmp_path}/s.db"
+    first = world.searcher().propose([]).allocation
+    taken = {name: str(choice) for name, choice in zip(bits_space(world.space), first.values(), strict=True)}
+    calls = []
+
+    def meanwhile(number: int) -> bool:
+        """Asked in the middle of every proposal."""
+        calls.append(number)
+        if len(calls) == 1:
+            other = optuna.load_study(storage=storage, study_name="s", sampler=RandomSampler(seed=0))
+            other.enqueue_trial(taken)
+            suggest_bits(other.ask(), world.space)
+        return False
+
+    sampler = sampler_of(world, refine=meanwhile)
+    study = optuna.create_study(storage=storage, study_name="s", sampler=sampler)
+    mine = sampler.suggest(study.ask())
+    assert len(calls) == 2
+    assert sampler.allocation(study.trials[1].params) == first != mine
+
+
+def test_claims_of_processes_count_as_under_way(tmp_path: Path) -> None:
+    """Before any of their parameters is stored."""
+    world, storage = World(3), f"sqlite:///{tmp_path}/s.db"
+    found = []
+    for _ in range(4):
+        sampler = sampler_of(world)  # as another process has it: nothing is shared but the storage
+        study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True, sampler=sampler)
+        found.append(sampler.allocation(study.ask().relative_params))
+    assert not any(trial.params for trial in study.trials)
+    assert len(set(found)) == 4
 
 
 def test_a_small_space_ends_the_study() -> None:

@@ -295,6 +295,14 @@ def test_budget_that_cannot_bind_leaves_nothing_to_search(limit: float) -> None:
     check_budgets(space, {"size": size}, [Budget("size", 81_215.0, "81215B")])
 
 
+def test_a_space_of_one_choice_leaves_nothing_to_search() -> None:
+    space = make_space([CHOICES[:1]] * 2)
+    size = make_table(space, [[20_000]] * 2, "size", base=1216)
+    with pytest.raises(BudgetError, match=r"leaves every layer one choice \(41,216 B\); widen a menu") as caught:
+        check_budgets(space, {"size": size}, [Budget("size", 50_000.0, "50KB")])
+    assert (caught.value.smallest, caught.value.largest) == (41_216, 41_216)
+
+
 def test_one_loose_budget_beside_a_binding_one_is_fine() -> None:
     space, _, costs, budgets = random_problem(0)
     check_budgets(space, costs, [budgets[0], Budget("bops", 1e12, "1TBOPs")])

@@ -1,8 +1,10 @@
 """`alq` in training: bases go by the loss to the very number asked for, then signs and scales follow.
 
 Properties of the tensor mathematics (sketch, nearest levels, fit, score, selection) are in `tests/quant/test_multibit.py`. Not tested here:
-the other three groupings (only output channels are groups; `Rows` has its tests), the removal cost as a signal (a signal is no part of the
-method), stochastic rounding (there is none: the schedule is exact), published accuracies.
+the other three groupings (only output channels are groups; `Rows` has its tests), the sums of removal scores as a signal (the signal here
+reads off what a short training keeps, and its table is convex and falling by construction: `tests/signals/test_learned_bits.py`),
+stochastic rounding (there is none: the schedule is exact), published accuracies, and the sheet's LeNet-5 on MNIST, which would take
+a download.
 """
 
 from __future__ import annotations

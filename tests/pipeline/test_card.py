@@ -141,6 +141,48 @@ def test_what_is_measured_of_the_network(result: mpsearch.Result, card: Card) ->
     assert card.provenance.comparability_group == comparability_group(card)
 
 
+@pytest.mark.parametrize(
+    ("methods", "family", "zero", "datatype"),
+    [
+        ({"alq": {}}, "multibit, sums of scaled signs", "no", "bits, multibit"),
+        ({"learned_range": {"levels": "power_of_two"}}, "power of two", "no", "bits, power of two"),
+        ({"lsq": {"grid": "narrow"}}, "uniform", "yes", "int"),
+    ],
+    ids=["alq", "powers of two", "lsq"],
+)
+def test_formats_are_what_the_file_holds(tmp_path: Path, methods: Any, family: str, zero: str, datatype: str) -> None:
+    result = searched(tmp_path, methods=methods, trials=1, epochs=1)
+    card = card_of(result)
+    assert card.formats.weights["family"] == family
+    assert card.formats.weights["zero_exact"] == zero
+    assert all(datatype in each for each in card.hardware.datatypes["weights"])
+    assert (card.hardware.accumulator_bits == "n/a: no layer multiplies integers by integers") == (family != "uniform")
+    if "alq" in methods:
+        planes = card.precision.fractional_bits
+        assert {name: round(bits) for name, bits in planes.items()} == {name: c.weight_bits for name, c in result.allocation.items()}
+        assert card.formats.weights["codes"] == "sign planes"
+    else:
+        assert card.precision.fractional_bits == "n/a: bits are whole within a layer"
+
+
+def test_what_calibration_alone_did_to_the_weights_is_said(tmp_path: Path) -> None:
+    card = card_of(searched(tmp_path, methods=["gptq"], trials=1, epochs=0))
+    assert card.ranges.weights == "least squared error by output channel, then by gptq on images"
+    assert card.ranges.bias_correction == "mean of every channel, with BatchNorm its variance too, by gptq on images"
+    assert card.ranges.batchnorm_images == "n/a: statistics are corrected, not re-estimated"
+    assert card.formats.weights["rounding"].endswith("codes calibrated by gptq")
+    assert {card.data.use[use]["images"] for use in ("search", "fine-tune")} == {TRAIN}  # all there are, up to 512
+    blocks = {"brecq": {"iterations": 3, "images": 40}}
+    learned = card_of(searched(tmp_path / "blocks", methods=blocks, trials=1, epochs=0, images=32, recipe=replace(RECIPE, reestimate=32)))
+    assert learned.resources.passes["study"]["backward"] > 0
+    assert learned.data.use["search"]["images"] == learned.data.use["fine-tune"]["images"] == TRAIN
+    assert learned.resources.tier == "P2"
+    plain = card_of(searched(tmp_path / "plain", trials=1, epochs=0))
+    assert plain.ranges.weights == "least squared error by output channel"
+    assert (plain.ranges.bias_correction, plain.ranges.batchnorm_images) == ("none", 96)
+    assert {plain.data.use[use]["images"] for use in ("search", "fine-tune")} == {96}
+
+
 def test_the_card_is_linked_and_named(result: mpsearch.Result, card: Card) -> None:
     assert 'href="card.md"' in (result.run_dir / "front.html").read_text()
     screen = io.StringIO()

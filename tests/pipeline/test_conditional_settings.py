@@ -10,6 +10,7 @@ from mpsearch.config.study import validate_study
 from mpsearch.experiment import search_settings
 from mpsearch.methods.bsq import Bsq
 from mpsearch.methods.learned_range import LearnedRange
+from mpsearch.pipeline.delivery import _skipped
 
 STUDY = {
     "name": "s",
@@ -45,3 +46,11 @@ def test_only_what_the_drawn_method_has_is_drawn() -> None:
         assert {field.name for field in fields(chosen.method)} >= {key.split(".")[1] for key in trial.params if "." in key}
     assert len(seen["bsq"]) > 5
     assert seen["learned_range"] == {"uniform", "power_of_two"}
+
+
+def test_where_no_trial_trains_no_method_is_drawn_and_that_is_said() -> None:
+    untrained = {**STUDY, "search": {"rungs": [{"name": "ptq", "epochs": 0}]}}
+    sentence = "Methods were not compared, which takes rungs that train: all is bsq, the first of them."
+    assert sentence in _skipped(validate_study(untrained, label=""), None)
+    assert sentence not in _skipped(validate_study(STUDY, label=""), None)
+    assert sentence not in _skipped(validate_study({**untrained, "methods": {"bsq": {}}}, label=""), None)

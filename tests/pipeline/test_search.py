@@ -34,6 +34,22 @@ def test_a_sampler_of_one_objective_is_refused(tmp_path: Path) -> None:
         small(tmp_path, sampler=Single(), trials=2, epochs=0)
 
 
+@pytest.mark.parametrize(("given", "said"), [("tpe", "not 'tpe'"), (optuna.samplers.TPESampler, "not TPESampler")])
+def test_what_is_no_sampler_is_refused(tmp_path: Path, given: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"sampler: one of Optuna's is needed, such as .*{said}"):
+        small(tmp_path, sampler=given, trials=2, epochs=0)
+
+
+def test_a_sampler_that_is_through_ends_the_search(tmp_path: Path) -> None:
+    grid = optuna.samplers.GridSampler({"bits/0": ["w2af", "w4af"], "bits/2": ["w2af", "w4af"], "bits/5": ["w4af"]}, seed=0)
+    assert len(small(tmp_path, sampler=grid, trials=9, epochs=0).summary.trials) == 4
+
+
+def test_no_trials_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"search\.trials"):
+        small(tmp_path, trials=0, epochs=0)
+
+
 class Single(optuna.samplers.RandomSampler):
     def sample_independent(self, study, trial, param_name, param_distribution):  # type: ignore[no-untyped-def]
         self._raise_error_if_multi_objective(study)

@@ -133,3 +133,14 @@ def test_activation_bits_out_of_range(bits: int) -> None:
 def test_levels_by_style() -> None:
     values = {style: [(code + g.offset) for code in range(g.lo, g.hi + 1)] for style in GRID_STYLES if (g := weight_grid(2, style))}  # type: ignore[arg-type]
     assert values == {"twos": [-2, -1, 0, 1], "narrow": [-1, 0, 1], "half": [-1.5, -0.5, 0.5, 1.5]}
+
+
+def test_four_bits_err_289_times_as_much_as_eight() -> None:
+    """(255/15)² in squares, where neither clips: steps of 2 max|w| / (2^b − 1)."""
+    w = torch.rand(1, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    errors = []
+    for bits in (4, 8):
+        grid = weight_grid(bits, "half")
+        step = w.abs().amax(1) / (grid.hi + grid.offset)
+        errors.append(float((fake_quantize_rows(w, step, *limits(grid)) - w).square().sum()))
+    assert errors[0] / errors[1] == pytest.approx(289, rel=0.02)

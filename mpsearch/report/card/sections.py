@@ -84,7 +84,7 @@ class Coverage(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Formats(Section):
-    """D. Each: `{family, symmetric, zero_exact, narrow, scale, rounding, saturating}`."""
+    """D. Each: `{family, symmetric, zero_exact, narrow, codes, scale, rounding, saturating}`, weights alone `codes`."""
 
     letter, title = "D", "Number format"
     weights: dict[str, Any]
@@ -119,7 +119,10 @@ class Ranges(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Precision(Section):
-    """G. `bits`: layer → [weight bits, input bits]; `allowed`, `kernels`: distinct pairs, spelled `w4a8`."""
+    """G. `bits`: layer → [weight bits, input bits]; `allowed`, `kernels`: distinct pairs, spelled `w4a8`.
+
+    `fractional_bits`: layer → mean sign planes a channel, where channels share a layer's bits out among themselves.
+    """
 
     letter, title = "G", "Mixed precision"
     method: str
@@ -130,7 +133,7 @@ class Precision(Section):
     budgets: list[dict[str, Any]]
     ties: list[list[str]]
     kernels: list[str]
-    fractional_bits: str
+    fractional_bits: Any
 
 
 @dataclass(frozen=True, kw_only=True)
