@@ -117,7 +117,7 @@ def run(
             trust = calibration(own, trials) if sampler is None else {}
         best = best_record(trials)
         if best is None:
-            raise MpsearchError(f"no trial gave a network within the budget ({_why(trials)}); widen the space or raise the budget")
+            raise MpsearchError(_why_none(trials))
         best = spending(own, best, trials) if sampler is None else best
     else:
         chosen = problem.space.check(allocation)
@@ -275,8 +275,11 @@ def _steps_to_come(experiment: Experiment) -> int:
     return int(epochs * experiment.splits.train.steps(config.recipe.build().batch_size))
 
 
-def _why(trials: list[Record]) -> str:
-    return next((record.note for record in trials if record.note), "none was feasible")
+def _why_none(trials: Sequence[Record]) -> str:
+    failed = next((record.note for record in trials if record.feasible and record.note), "")
+    if failed:
+        return f"every trial failed ({failed}); lower the learning rate (recipe.lr) or look at the data"
+    return "no trial was within the budget; raise it, widen the space, or leave the proposals to mpsearch's own sampler"
 
 
 def _rich(console: Console) -> Progress:
