@@ -73,7 +73,7 @@ def test_all_trials_failing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return replace(genuine(self, network, method, recipe), loss=float("nan"))
 
     monkeypatch.setattr(Evaluator, "ptq", broken)
-    with pytest.raises(MpsearchError, match="every trial failed .the validation loss is nan.*lower the learning rate"):
+    with pytest.raises(MpsearchError, match=r"every trial failed .the validation loss is nan.*lower the learning rate"):
         small(tmp_path, trials=5, epochs=0)
 
 
