@@ -40,6 +40,9 @@ def test_reads_what_people_write(text: str, cost: str, limit: float) -> None:
         ("", "cannot be read"),
         (2_000_000, "cannot be read"),
         ("nanMB", "cannot be read"),
+        ("0", "must be above zero"),
+        ("1e309MB", "no amount a computer can hold"),
+        ("1e-400B", "no amount a computer can hold"),
     ],
 )
 def test_says_what_is_wrong_on_one_line(text: object, words: str) -> None:
