@@ -104,7 +104,7 @@ def format_amount(cost: str, amount: float) -> str:
     if cost == "bits":
         return f"{amount:.3f} bit"
     if cost == "latency":
-        return f"{amount * 1e3:.4g} ms"
+        return f"{amount * 1e3:.4g} ms" if amount >= 1e-4 or amount == 0 else f"{amount * 1e6:.4g} µs"
     if cost == "bops":
         for factor, unit in ((1e12, "TBOPs"), (1e9, "GBOPs"), (1e6, "MBOPs"), (1e3, "KBOPs")):
             if amount >= factor:

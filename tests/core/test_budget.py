@@ -74,6 +74,7 @@ def test_whole_bytes_stay_whole(number: int) -> None:
         ("bops", 1.2e9, "1.200 GBOPs"),
         ("bops", 12, "12 BOPs"),
         ("latency", 0.005, "5 ms"),
+        ("latency", 9.637e-9, "0.009637 µs"),
         ("other", 2.5, "2.5"),
     ],
 )
