@@ -15,10 +15,11 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
-from mpsearch.data.base import Splits, as_split, fingerprint_of
+from mpsearch.data.base import Splits, as_split, digest, fingerprint_of
 from mpsearch.experiment import assemble
 from mpsearch.export.packed import read_artifact
 from mpsearch.models import build_model, is_registered
+from mpsearch.network.plain import plain
 from mpsearch.pipeline import ARTIFACT, claimed, finished, run
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
@@ -144,20 +145,15 @@ def search(
         device=device,
         effort=effort,
     )
-    data = {
-        name: None if source is None else as_split(source)
-        for name, source in (("train", train), ("validation", validation), ("test", test))
-    }
-    assert data["train"] is not None
-    assert data["validation"] is not None
+    training = as_split(train)
     splits = Splits(
         name="data at hand",
-        train=data["train"],
-        validation=data["validation"],
-        test=data["test"],
+        train=training,
+        validation=as_split(validation),
+        test=None if test is None else as_split(test),
         classes=(),
         task=task or Task.classification(),
-        fingerprint=fingerprint_of(data["train"]),
+        fingerprint=fingerprint_of(training),
     )
     directory = Path(run_dir) if run_dir is not None else Path(tempfile.mkdtemp(prefix="mpsearch-"))
     reporter: Any = Silent()
@@ -167,7 +163,8 @@ def search(
         from mpsearch.report.progress import RichProgress
 
         reporter = RichProgress(Console(stderr=True))
-    with claimed(directory, config, "mpsearch.search(…)"):
+    weights = digest(item for pair in plain(model).state_dict().items() for item in pair)  # the study's file knows no more than a name
+    with claimed(directory, config, "mpsearch.search(…)", extra=weights):
         summary = finished(directory) or run(
             assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter, sampler=sampler
         )

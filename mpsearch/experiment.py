@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import math
@@ -24,7 +23,7 @@ from mpsearch.core.table import Table
 from mpsearch.core.tally import phase
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
-from mpsearch.data.base import Splits, check_split
+from mpsearch.data.base import Splits
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.solve import check_budgets
 from mpsearch.engine.stopping import Stopping
@@ -35,7 +34,8 @@ from mpsearch.methods import METHODS
 from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.compensated import CompensatedCalibration
-from mpsearch.network.inputs import call, lay_out, to_device
+from mpsearch.network.inputs import lay_out, to_device
+from mpsearch.network.plain import plain
 from mpsearch.network.trace import trace
 from mpsearch.quant.formats import FormatOf
 from mpsearch.training.checkpoint import Checkpoint
@@ -43,6 +43,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
+from mpsearch.training.rehearse import rehearse
 from mpsearch.training.supernet import SupernetRecipe
 
 if TYPE_CHECKING:
@@ -102,10 +103,11 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
     """The same for data and a model that are at hand; the model is copied to the device and left as it is."""
     device = pick_device(config.device)
     torch.manual_seed(config.seed)
-    model = copy.deepcopy(model).to(device).eval()  # the user's own stays where and as it is
-    survey = _survey(config, splits, model, check_limits)
-    if config.model.weights_path is None and config.float_recipe is not None:
-        model = _float_baseline(config, splits, device, progress).eval()
+    model = plain(model).to(device)  # the user's own stays where and as it is
+    untrained = config.model.weights_path is None and config.float_recipe is not None
+    survey = _survey(config, splits, model, check_limits, trained=not untrained)
+    if untrained:
+        model = plain(_float_baseline(config, splits, device, progress))
         survey = _survey(config, splits, model, check_limits)  # which inputs are negative depends on the weights
     blueprint, space, costs = survey
     problem = Problem(
@@ -123,19 +125,16 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
     return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem)
 
 
-def _survey(config: StudyConfig, splits: Splits, model: nn.Module, check_limits: bool) -> tuple[Blueprint, ResolvedSpace, dict[str, Table]]:
+def _survey(
+    config: StudyConfig, splits: Splits, model: nn.Module, check_limits: bool, *, trained: bool = True
+) -> tuple[Blueprint, ResolvedSpace, dict[str, Table]]:
     """What one forward pass tells: the layers, their menus, what they cost; and whether data, space and budgets fit them."""
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
     layers = trace(model, batch)
     blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
     space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
-    if splits.task.name == "classification":
-        with torch.no_grad():
-            classes = call(model, batch).shape[-1]
-        for split in (splits.train, splits.validation, splits.test):
-            if split is not None:
-                check_split(split, classes)
+    rehearse(model, splits, pick_device(config.device), trained=trained)
     costs = _costs(config, space)
     if check_limits:
         check_budgets(space, costs, config.limits)

@@ -46,6 +46,8 @@ def config_error(error: ValidationError, model: type[BaseModel], *, label: str) 
         text = "this key is missing; add it"
     elif origin is not None:
         text = str(origin)
+    elif first["type"] == "too_short":
+        text = f"needs at least {first['ctx']['min_length']}, and is empty" if not first["input"] else first["msg"]
     else:
         message = first["msg"].replace("Input should be", "should be")
         text = f"{message}, not {_short(first['input'])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,23 +59,26 @@ def parse_budget(text: object) -> Budget:
     """Read one budget.
 
     Raises:
-        BudgetError: not a string, no number, no or unknown unit, zero or negative.
+        BudgetError: not a string, no number, no or unknown unit, zero, negative or beyond all numbers.
     """
     match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise BudgetError(f"budget {text!r} cannot be read; write a number and a unit: {_EXAMPLES}")
     spelled = str(text).strip()
+    # Decimal: 1.005MB is 1,005,000 bytes, which binary floating point would miss by a fraction.
+    number = Decimal(re.sub("[_,]", "", match["number"]))
+    if not number > 0:
+        raise BudgetError(f"budget '{spelled}' must be above zero; write {_EXAMPLES}")
     unit = match["unit"]
     if not unit:
         raise BudgetError(f"budget '{spelled}' has no unit; write {spelled}KB, {spelled}MB, {spelled}bit, {spelled}GBOPs or {spelled}ms")
     if unit.lower() not in _UNITS:
         raise BudgetError(f"budget '{spelled}' has the unknown unit '{unit}'; write {_EXAMPLES}")
-    # Decimal: 1.005MB is 1,005,000 bytes, which binary floating point would miss by a fraction.
-    number = Decimal(re.sub("[_,]", "", match["number"]))
-    if not number > 0:
-        raise BudgetError(f"budget '{spelled}' must be above zero; write {_EXAMPLES}")
     cost, factor = _UNITS[unit.lower()]
-    return Budget(cost, float(number * Decimal(factor)), spelled)
+    limit = float(number * Decimal(factor))
+    if not 0 < limit < math.inf:
+        raise BudgetError(f"budget '{spelled}' is no amount a computer can hold; write {_EXAMPLES}")
+    return Budget(cost, limit, spelled)
 
 
 def parse_budgets(texts: Iterable[object]) -> tuple[Budget, ...]:
@@ -100,7 +104,7 @@ def format_amount(cost: str, amount: float) -> str:
     if cost == "bits":
         return f"{amount:.3f} bit"
     if cost == "latency":
-        return f"{amount * 1e3:.4g} ms"
+        return f"{amount * 1e3:.4g} ms" if amount >= 1e-4 or amount == 0 else f"{amount * 1e6:.4g} µs"
     if cost == "bops":
         for factor, unit in ((1e12, "TBOPs"), (1e9, "GBOPs"), (1e6, "MBOPs"), (1e3, "KBOPs")):
             if amount >= factor:

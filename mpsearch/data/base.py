@@ -132,7 +132,7 @@ def digest(parts: Iterable[object]) -> str:
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            total.update(f"{part.dtype}{tuple(part.shape)}".encode() + part.detach().cpu().contiguous().numpy().tobytes())
+            total.update(f"{part.dtype}{tuple(part.shape)}".encode() + part.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         else:
             total.update(repr(part).encode())
         total.update(b"\0")

@@ -116,9 +116,12 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Seq
                 largest=largest,
             )
         asked = " and ".join(f"{b} ≥ {format_amount(b.cost, top)}" for b, (_, top) in zip(budgets, ranges, strict=True))
+        least, most = (format_amount(budgets[0].cost, amount) for amount in (smallest, largest))
+        advice = (
+            f"ask for less than {most}, down to {least}" if smallest < largest else "no choice in this space changes it; limit another cost"
+        )
         raise BudgetError(
-            f"nothing to search: even the most bits this space allows meet the budget ({asked}); "
-            f"ask for less than {format_amount(budgets[0].cost, largest)}, down to {format_amount(budgets[0].cost, smallest)}",
+            f"nothing to search: even the most bits this space allows meet the budget ({asked}); {advice}",
             smallest=smallest,
             largest=largest,
         )

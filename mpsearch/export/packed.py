@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.layer import Layer
-from mpsearch.export.unpack import STORED_DTYPES, choice_of, unpack
+from mpsearch.export.unpack import STORED_DTYPES, choice_of, stored_as, unpack
 from mpsearch.network.baked import Parts, install, rest_of_state
+from mpsearch.network.plain import plain
 from mpsearch.quant import container
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import FORMATS
@@ -97,7 +98,9 @@ class Artifact:
 
         Raises:
             ArtifactError: the file's contents do not fit the model.
+            ModelError: an architecture that cannot be copied.
         """
+        model = plain(model)
         return install(model, self.layers(model), self.parts(model))
 
 
@@ -139,9 +142,9 @@ def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
         if tensor.dtype == torch.float32:
             tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
         else:
-            stored = tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+            stored = stored_as(name, tensor)
             tensors[f"rest.{name}"] = bytearray(stored.contiguous().numpy().tobytes())
-            shapes[f"rest.{name}"] = (STORED_DTYPES.get(stored.dtype, "F32"), tuple(stored.shape))
+            shapes[f"rest.{name}"] = (STORED_DTYPES[stored.dtype], tuple(stored.shape))
     for name, dtype in container.TENSORS.items():
         shapes[name] = (dtype, (len(tensors[name]) // _WIDTH[dtype],))
     bits = "".join(container.spell_bits(parts.layers[layer.name].choice, parts.layers[layer.name].signed) for layer in blueprint.layers)
@@ -270,6 +273,7 @@ def _rest_sizes(
     for name in names:
         tensor = state[name]
         if tensor.dtype != torch.float32:
-            dtype = STORED_DTYPES.get(tensor.dtype, "F32")
-            extra[f"rest.{name}"] = (dtype, tuple(tensor.shape), tensor.numel() * _WIDTH[dtype])
+            stored = stored_as(name, tensor)
+            dtype = STORED_DTYPES[stored.dtype]
+            extra[f"rest.{name}"] = (dtype, tuple(stored.shape), stored.numel() * _WIDTH[dtype])
     return floats, extra

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
-from mpsearch.core.errors import ArtifactError
+from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import BakedLayer, Parts, rest_of_state
 from mpsearch.quant import container
@@ -19,9 +19,10 @@ from mpsearch.quant.formats import FORMATS
 if TYPE_CHECKING:
     from mpsearch.export.packed import Artifact
 
-__all__ = ["STORED_DTYPES", "choice_of", "unpack"]
+__all__ = ["STORED_DTYPES", "choice_of", "stored_as", "unpack"]
 
 STORED_DTYPES = {
+    torch.float32: "F32",
     torch.float64: "F64",
     torch.int64: "I64",
     torch.int32: "I32",
@@ -30,7 +31,22 @@ STORED_DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""torch dtype → safetensors dtype of the tensors that stay as they are; float16 and bfloat16 are stored as F32."""
+"""torch dtype → safetensors dtype of the tensors that stay as they are."""
+
+
+def stored_as(name: str, tensor: Tensor) -> Tensor:
+    """A tensor outside the layers as the file holds it: float16 and bfloat16 as float32, complex numbers as pairs.
+
+    Raises:
+        ModelError: a dtype the file has no room for.
+    """
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj())
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        return tensor.float()
+    if tensor.dtype not in STORED_DTYPES:
+        raise ModelError(f"the model's '{name}' is {tensor.dtype}, which no artifact can hold; convert it, or register it persistent=False")
+    return tensor
 
 
 def choice_of(bits: str, index: int) -> Choice:
@@ -110,12 +126,12 @@ def _unpack_rest(artifact: Artifact, reader: _Reader, model: nn.Module, layers: 
         if like.dtype == torch.float32:
             values = torch.from_numpy(reader.take("floats", like.numel(), "<f4").copy())
         else:
-            dtype = {text: key for key, text in STORED_DTYPES.items()}.get(
-                artifact.shapes.get(f"rest.{name}", ("F32", ()))[0], torch.float32
-            )
+            shown = stored_as(name, like)
             raw = artifact.tensors.get(f"rest.{name}", b"")
-            fits = len(raw) == like.numel() * dtype.itemsize > 0
-            values = torch.frombuffer(bytearray(raw), dtype=dtype) if fits else torch.empty(0, dtype=dtype)
+            fits = artifact.shapes.get(f"rest.{name}", ("", ()))[0] == STORED_DTYPES[shown.dtype] and len(raw) == shown.nbytes
+            values = torch.frombuffer(bytearray(raw), dtype=shown.dtype) if fits and raw else torch.empty(0, dtype=shown.dtype)
+            if like.is_complex():
+                values = torch.view_as_complex(values.reshape(-1, 2))
         if values.numel() != like.numel():
             raise ArtifactError(f"the artifact's '{name}' does not fit this model; give the model it was made from")
         rest[name] = values.reshape(like.shape)

@@ -71,7 +71,7 @@ def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[s
         model = factory(**options)
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"the factory '{reference}' fails with {_told(error)}; correct it or its options") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{reference}' returns a {type(model).__name__}; let it return a torch.nn.Module")
@@ -84,7 +84,7 @@ def _import(name: str, reference: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A module that is there but imports one that is not raises the same type.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and (name == missing or name.startswith(f"{missing}.")):
@@ -92,5 +92,5 @@ def _import(name: str, reference: str) -> ModuleType:
         raise ModelError(f"importing '{name}' for '{reference}' fails with {_told(error)}; correct it") from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -60,8 +61,10 @@ def _read(file: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ModelError(f"the weight file '{file}' is not a whole safetensors file ({_first_line(error)}); copy it again") from error
     except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+        # Its advice on a pickle that asks for code is to load it all the same.
+        reason = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
         raise ModelError(
-            f"the weight file '{file}' is damaged or holds more than tensors ({_first_line(error)}); "
+            f"the weight file '{file}' is damaged or holds more than tensors{reason}; no code in it was run; "
             "save it with torch.save(model.state_dict(), FILE)"
         ) from error
     for wrapper in _WRAPPERS:

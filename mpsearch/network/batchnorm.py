@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.network.inputs import call
+from mpsearch.network.inputs import batch_size, call
 from mpsearch.quant.channels import Rows
 
 __all__ = ["fold", "folded_gain_and_bias", "reestimate"]
@@ -76,8 +76,11 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+    largest = 1
     for inputs in batches:
-        call(model, inputs)
+        largest = max(largest, batch_size(inputs))
+        if batch_size(inputs) > 1 or largest == 1:  # a sample left alone has no variance
+            call(model, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():

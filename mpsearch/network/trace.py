@@ -89,12 +89,15 @@ def _forward(model: nn.Module, inputs: Any) -> Tensor:
     was_training = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        return call(model, inputs)
+        outputs: Any = call(model, inputs)
     except Exception as error:
         raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error
     finally:
         for module, mode in was_training.items():
             module.training = mode
+    if not isinstance(outputs, Tensor):
+        raise ModelError(f"the model returns a {type(outputs).__name__}; wrap it in a module that returns the one tensor to be scored")
+    return outputs
 
 
 class _observed:
@@ -226,7 +229,5 @@ def _folding_is_exact(model: nn.Module, inputs: Any, layers: list[Layer]) -> boo
         for layer in layers:
             fold(folded, layer)
         after = _forward(folded, inputs)
-    if not isinstance(before, Tensor):
-        return True
     spread = float(before.float().std()) if before.numel() > 1 else 1.0
     return bool((before - after).abs().max() <= 1e-3 * max(spread, 1e-6))

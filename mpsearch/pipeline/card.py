@@ -265,8 +265,6 @@ def _worst_class(experiment: Experiment, network: nn.Module) -> Any:
 
 def _warnings(summary: Summary, data: Data, counted: bool) -> list[str]:
     said = list(summary.skipped)
-    if summary.winner is not None and summary.winner.note:
-        said.append(summary.winner.note)
     if not counted:
         said.append("Passes and labels were not counted.")
     unknown = [use for use, entry in data.use.items() if use != "test" and not isinstance(entry["overlap_with_test"], int)]

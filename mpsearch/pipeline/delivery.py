@@ -113,13 +113,15 @@ def summarise(
         formats="".join(spell_format(parts.layers[name].format) for name in problem.space.names),
         card=CARD,
         seconds=seconds,
-        skipped=_skipped(config, uniform),
+        skipped=_skipped(config, winner, uniform),
     )
 
 
-def _skipped(config: StudyConfig, uniform: Record | None) -> tuple[str, ...]:
-    """What a smaller run left out, one sentence each."""
-    said: list[str] = []
+def _skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:
+    """What a smaller run left out, and training that was thrown away, one sentence each."""
+    said = [winner.note] if winner.note else []
+    if uniform is not None and uniform.note:
+        said.append(f"Best uniform allocation: {uniform.note}")
     if not any(rung.epochs for rung in config.search.climbed):
         how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
         said.append(f"No trial was trained: allocations were compared {how}.")

@@ -39,7 +39,7 @@ def style(figure: Figure, title: str, height: int) -> None:
     )
     axis = {"showline": True, "linecolor": _AXIS_LINE, "ticks": "outside", "tickcolor": _AXIS_LINE, "gridcolor": palette.GRID}
     for update in (figure.update_xaxes, figure.update_yaxes):
-        update(**axis, zeroline=False, automargin=True, title_font={"size": 14, "color": palette.MUTED})
+        update(**axis, zeroline=False, automargin=True, title_standoff=12, title_font={"size": 14, "color": palette.MUTED})
     figure.update_annotations(font={"size": 14, "color": palette.INK})
 
 

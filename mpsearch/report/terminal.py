@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -171,6 +171,10 @@ def _places(summary: Summary, run: Path | None) -> list[tuple[str, Text]]:
     return rows
 
 
+_OF_THIS_RUN = frozenset({"--effort", "--trials", "--epochs", "--out", "--run-dir"})
+"""What scales a run, and its directory, which holds no other study."""
+
+
 def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
     commands: list[tuple[str, str]] = []
     if summary.artifact:
@@ -179,10 +183,18 @@ def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
         commands.append((shlex.join(["mpsearch", "plot", str(run)]), "draw the report again"))
     deeper = {"quick": "normal", "normal": "thorough"}.get(summary.effort)
     if deeper is not None and summary.command.startswith("mpsearch study"):
-        words = summary.command.split(" --effort ")
-        rest = "" if len(words) == 1 else "".join(f" {word}" for word in words[1].split()[1:])
-        commands.append((f"{words[0]}{rest} --effort {deeper}", "search longer"))
+        commands.append((shlex.join([*_without(_OF_THIS_RUN, summary.command), "--effort", deeper]), "search longer"))
     return commands
+
+
+def _without(options: frozenset[str], command: str) -> Iterator[str]:
+    """The words of a command but for some options and their values."""
+    words = iter(shlex.split(command))
+    for word in words:
+        if word in options:
+            next(words, None)
+        elif word.partition("=")[0] not in options:
+            yield word
 
 
 def _artifact(summary: Summary, run: Path | None) -> Path:

@@ -113,7 +113,10 @@ def train(
     started = time.monotonic()
     for epoch in range(step // steps_per_epoch, recipe.epochs):
         batches = split.batches(recipe.batch_size, shuffle=True, seed=seed * 100_003 + epoch, augment=recipe.augment)
-        for inputs, targets in _skip(batches, step - epoch * steps_per_epoch):
+        for inputs, targets, alone in _skip(batches, step - epoch * steps_per_epoch):
+            if alone:
+                step += 1
+                continue
             progress = step / total
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _schedule(progress, recipe)
@@ -208,7 +211,11 @@ def _loss(task: Task, outputs: Tensor, targets: Tensor, teacher: nn.Module | Non
     return distilled(task.loss, task.divergence, outputs, targets, reference, recipe)
 
 
-def _skip(batches: Iterable[Any], count: int) -> Iterator[Any]:
-    for index, batch in enumerate(batches):
+def _skip(batches: Iterable[Any], count: int) -> Iterator[tuple[Any, Tensor, bool]]:
+    """Batches from number `count` on, and whether a sample is left alone in its batch: BatchNorm could not normalise it."""
+    largest = 1
+    for index, (inputs, targets) in enumerate(batches):
+        samples = batch_size(inputs)
+        largest = max(largest, samples)
         if index >= count:
-            yield batch
+            yield inputs, targets, samples == 1 < largest

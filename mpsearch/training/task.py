@@ -43,7 +43,7 @@ class Task:
         """Logits `[N, K]` against class indices `[N]`: cross-entropy, accuracy, KL divergence."""
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+            return F.cross_entropy(outputs.float(), targets.long(), label_smoothing=label_smoothing)
 
         return cls(
             name="classification",
@@ -58,9 +58,9 @@ class Task:
 
     @classmethod
     def regression(cls) -> Task:
-        """Outputs `[N, …]` against targets of the same shape: mean squared error; a unit-variance Gaussian for divergence and sampling."""
+        """Outputs `[N, …]` against as many targets: mean squared error; a unit-variance Gaussian for divergence and sampling."""
         return cls.custom(
-            loss=lambda outputs, targets: F.mse_loss(outputs.float(), targets),
+            loss=lambda outputs, targets: F.mse_loss(outputs.float(), targets.reshape(outputs.shape).float()),
             metric=_mse_per_sample,
             metric_name="MSE",
             higher_is_better=False,
@@ -100,7 +100,7 @@ def _kl(reference: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _mse_per_sample(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.float() - targets).flatten(1).square().mean(1)
+    return (outputs.float() - targets.reshape(outputs.shape)).flatten(1).square().mean(1)
 
 
 def _draw_classes(outputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -164,7 +164,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"search.supernet.images": 0}, r"search\.supernet\.images: should be greater than or equal to 1"),
     ({"search.sweep": [1.0, -1.0]}, r"search\.sweep\.1: should be greater than 0"),
     ({"signals.names": []}, r"signals\.names: .*at least 1"),
-    ({"methods": {}}, "methods: .*at least 1"),
+    ({"methods": {}}, "methods: needs at least 1, and is empty"),
     ({"methods.lsq.gird": 1}, r"methods\.lsq\.gird: unknown key; did you mean 'grid'"),
     ({"methods.lsq.grid": "odd"}, r"methods\.lsq\.grid: should be"),
     ({"space.weights": [9]}, r"space\.weights\.0: bits are an integer"),

@@ -40,6 +40,9 @@ def test_reads_what_people_write(text: str, cost: str, limit: float) -> None:
         ("", "cannot be read"),
         (2_000_000, "cannot be read"),
         ("nanMB", "cannot be read"),
+        ("0", "must be above zero"),
+        ("1e309MB", "no amount a computer can hold"),
+        ("1e-400B", "no amount a computer can hold"),
     ],
 )
 def test_says_what_is_wrong_on_one_line(text: object, words: str) -> None:
@@ -71,6 +74,7 @@ def test_whole_bytes_stay_whole(number: int) -> None:
         ("bops", 1.2e9, "1.200 GBOPs"),
         ("bops", 12, "12 BOPs"),
         ("latency", 0.005, "5 ms"),
+        ("latency", 9.637e-9, "0.009637 µs"),
         ("other", 2.5, "2.5"),
     ],
 )

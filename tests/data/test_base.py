@@ -116,3 +116,4 @@ def test_fingerprints_name_content() -> None:
     assert fingerprint_of(TensorSplit(x, y)) == fingerprint_of(TensorSplit(x.clone(), y.clone()))
     assert fingerprint_of(TensorSplit(x, y)) != fingerprint_of(TensorSplit(x + 1, y))
     assert digest([torch.zeros(2), 1]) != digest([torch.zeros(2), 2])
+    assert fingerprint_of(TensorSplit(x.bfloat16(), y)) != fingerprint_of(TensorSplit(x, y))

@@ -303,6 +303,14 @@ def test_a_space_of_one_choice_leaves_nothing_to_search() -> None:
     assert (caught.value.smallest, caught.value.largest) == (41_216, 41_216)
 
 
+def test_a_cost_that_no_choice_changes_is_said() -> None:
+    """Latency of float activations does not depend on the weights' bits."""
+    space = make_space([CHOICES] * 2)
+    flat = make_table(space, [[3.0] * len(CHOICES)] * 2, "bops")
+    with pytest.raises(BudgetError, match="no choice in this space changes it; limit another cost"):
+        check_budgets(space, {"bops": flat}, [Budget("bops", 100.0, "100BOPs")])
+
+
 def test_one_loose_budget_beside_a_binding_one_is_fine() -> None:
     space, _, costs, budgets = random_problem(0)
     check_budgets(space, costs, [budgets[0], Budget("bops", 1e12, "1TBOPs")])

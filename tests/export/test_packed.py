@@ -10,7 +10,7 @@ import torch
 
 import mpsearch
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import ArtifactError
+from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.space import Space
 from mpsearch.export.packed import Blueprint, file_overhead, read_artifact, write_artifact
 from mpsearch.methods import METHODS
@@ -123,3 +123,38 @@ def test_no_pickle_anywhere(artifact: Path) -> None:
     assert b"pickle" not in whole
     with pytest.raises(ValueError):  # noqa: PT011
         list(pickletools.genops(whole))
+
+
+def test_buffers_of_every_kind_come_back(tmp_path: Path) -> None:
+    """Rotary embeddings are complex; half precision is held as float32; an empty buffer takes no bytes."""
+    torch.manual_seed(0)
+    model, x = trained_statistics(Depthwise()), torch.randn(4, 1, 8, 8)
+    buffers = {
+        "rotary": torch.polar(torch.ones(2, 3), torch.randn(2, 3)),
+        "halves": torch.randn(3).half(),
+        "brain": torch.randn(3).bfloat16(),
+        "index": torch.arange(5),
+        "mask": torch.tensor([True, False]),
+        "empty": torch.empty(0, dtype=torch.int64),
+        "doubles": torch.randn((), dtype=torch.float64),
+    }
+    for name, buffer in buffers.items():
+        model.register_buffer(name, buffer)
+    blueprint = Blueprint(model="", options={}, layers=trace(model, x))
+    space = Space(name="s", weights=(2, 8)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
+    network = Network(model, space, Calibration.fit(model, space, []), METHODS["lsq"]())
+    network.begin(space.uniform(Choice(2)))
+    size = write_artifact(tmp_path / "model.safetensors", blueprint, bake(network))
+    assert size == space.file_overhead + sum(container.layer_bytes(layer, Choice(2)) for layer in space.layers)
+    blank = Depthwise()
+    for name, buffer in buffers.items():
+        blank.register_buffer(name, torch.zeros_like(buffer))
+    loaded = mpsearch.load(tmp_path / "model.safetensors", model=blank)
+    assert all(torch.equal(loaded.get_buffer(name), buffer) for name, buffer in buffers.items())
+
+
+def test_a_buffer_no_file_can_hold_is_said_before_anything_is_trained() -> None:
+    model = Depthwise()
+    model.register_buffer("odd", torch.zeros(2, dtype=torch.uint16))
+    with pytest.raises(ModelError, match=r"'odd' is torch\.uint16, which no artifact can hold"):
+        file_overhead(Blueprint(model="", options={}, layers=()), model)

@@ -80,6 +80,8 @@ def test_modules_that_do_not_work(here: str, tmp_path: Path) -> None:
     assert "fails with ModuleNotFoundError: No module named 'nowhere_to_be_found'; correct it" in refused(f"{here}_needs:factory")
     (tmp_path / f"{here}_typo.py").write_text("def factory(:\n")
     assert "fails with SyntaxError" in refused(f"{here}_typo:factory")
+    (tmp_path / f"{here}_script.py").write_text("import sys\nsys.exit('usage: script FILE')\n")
+    assert "fails with SystemExit: usage: script FILE" in refused(f"{here}_script:factory")
     assert refused(":factory") == "':factory' names no factory; write package.module:factory"
     assert refused("module:") == "'module:' names no factory; write package.module:factory"
 

@@ -94,7 +94,9 @@ def test_no_code_runs(tmp_path: Path) -> None:
 
     for legacy in (False, True):
         torch.save({"0.weight": Evil()}, tmp_path / "evil.pt", _use_new_zipfile_serialization=not legacy)
-        assert "is damaged or holds more than tensors" in refused(tmp_path / "evil.pt")
+        told = refused(tmp_path / "evil.pt")
+        assert "is damaged or holds more than tensors; no code in it was run" in told
+        assert "weights_only" not in told
     assert not (tmp_path / "owned").exists()
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import mpsearch
 from mpsearch.config import load_bits
-from mpsearch.core.errors import BudgetError, DataError, RunDirectoryError
+from mpsearch.core.errors import BudgetError, DataError, RunDirectoryError, UsageError
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
 from tests.networks import Depthwise, Transformer
@@ -200,6 +200,36 @@ def test_run_directory_of_another_study(tmp_path: Path) -> None:
     small(tmp_path)
     with pytest.raises(RunDirectoryError, match="holds another study"):
         small(tmp_path, budget="2bit")
+
+
+def test_run_directory_of_another_model(tmp_path: Path) -> None:
+    """The weights are not in the study's file, and count all the same."""
+    model, (x, y) = mlp().eval(), vectors()
+    small(tmp_path)
+    with pytest.raises(RunDirectoryError, match="holds another study"):
+        mpsearch.search(
+            model,
+            TensorDataset(x[:160], y[:160]),
+            TensorDataset(x[160:], y[160:]),
+            budget="3bit",
+            recipe=RECIPE,
+            images=32,
+            trials=3,
+            epochs=1,
+            signals=["fisher"],
+            run_dir=tmp_path / "run",
+            progress=False,
+        )
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    x, y = vectors()
+    for train, words in ((TensorDataset(x * float("nan"), y), "not finite"), (TensorDataset(x, y[:, None]), "squeeze")):
+        with pytest.raises(UsageError, match=words):
+            mpsearch.search(mlp().eval(), train, train, budget="3bit", run_dir=tmp_path / "run", progress=False)
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match="not NoneType"):
+        mpsearch.search(mlp().eval(), TensorDataset(x, y), None, budget="3bit", run_dir=tmp_path / "run", progress=False)
 
 
 def test_run_directory_with_something_else_in_it(tmp_path: Path) -> None:

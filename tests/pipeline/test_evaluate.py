@@ -59,6 +59,25 @@ def test_ptq_trains_no_trial(tmp_path: Path) -> None:
     assert any("after calibration only" in said for said in result.summary.skipped)
 
 
+def test_training_that_is_thrown_away_is_said_so(tmp_path: Path) -> None:
+    """The float network knows the classes, and so does the calibrated one until a wild learning rate comes over it."""
+    torch.manual_seed(0)
+    x = torch.randn(240, 6)
+    y = (x[:, :3].sum(1) > x[:, 3:].sum(1)).long()
+    model = nn.Sequential(nn.Linear(6, 2, bias=False))
+    model[0].weight.data = torch.tensor([[-3.0] * 3 + [3.0] * 3, [3.0] * 3 + [-3.0] * 3])  # type: ignore[union-attr]
+    data = TensorDataset(x, y)
+    wild = Recipe(optimizer="sgd", lr=1e3, batch_size=32, distill=0.0, reestimate=0, precision="float32")
+    options: dict[str, Any] = {"signals": ["fisher"], "images": 64, "epochs": 1, "trials": 2, "effort": "quick", "progress": False}
+    summary = mpsearch.search(model, data, data, budget="4bit", recipe=wild, run_dir=tmp_path / "run", **options).summary
+    assert summary.winner is not None
+    assert summary.winner.note.startswith("Training ended above calibration alone")
+    assert summary.winner.note in summary.skipped
+    assert (tmp_path / "run" / "card.md").read_text().count("Training ended above calibration alone on validation") == 1 + sum(
+        said.startswith("Best uniform allocation: Training ended") for said in summary.skipped
+    )
+
+
 def test_anything_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"search\.evaluate: should be 'ptq', 'qat' or 'supernet', not 'guess'"):
         searched(tmp_path / "never", evaluate="guess")

@@ -66,6 +66,8 @@ def test_closing_summary_says_everything() -> None:
 
 
 def test_a_quick_run_is_told_how_to_search_longer() -> None:
+    scaled = "mpsearch study --trials 2 --effort=quick --budget 2MB --epochs=1 --out mine"
+    assert "mpsearch study --budget 2MB --effort normal" in _closing(replace(make_summary(), effort="quick", command=scaled))
     text = _closing(replace(make_summary(), effort="quick", command="mpsearch study --effort quick --budget 2MB"))
     assert "mpsearch study --budget 2MB --effort normal" in text
 

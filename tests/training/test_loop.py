@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,13 @@ def test_batchnorm_is_reestimated_on_images_as_training_saw_them() -> None:
         model = nn.Sequential(nn.BatchNorm1d(5))
         settle(model, split, Recipe(reestimate=64, augment=augment), device=CPU, seed=0)
         torch.testing.assert_close(model[0].running_mean, mean)
+
+
+def test_a_sample_left_alone_in_its_batch_is_passed_over() -> None:
+    """BatchNorm cannot normalise one value; 33 samples in batches of 16 leave one."""
+    split = data().with_rows(torch.arange(33))
+    model = network()
+    curve = train(model, [], split, TASK, replace(RECIPE, batch_size=16, reestimate=257), device=CPU, seed=0)
+    assert len(curve) == 3
+    settle(model, data().with_rows(torch.arange(257) % 200), replace(RECIPE, reestimate=257), device=CPU, seed=0)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())

@@ -63,3 +63,17 @@ def test_recipe_refuses_what_cannot_train(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"recipe.{name} must be") as caught:
         Recipe(**{name: value})  # type: ignore[arg-type]
     assert caught.value.path == f"recipe.{name}"
+
+
+def test_regression_targets_may_lack_the_axis_of_one() -> None:
+    """`[N]` against `[N, 1]` would broadcast to N × N and train towards the mean."""
+    outputs, targets = torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])
+    task = Task.regression()
+    assert float(task.loss(outputs, targets)) == 2.0
+    assert task.per_sample(outputs, targets).tolist() == [0.0, 4.0]
+
+
+def test_class_labels_of_any_whole_type() -> None:
+    outputs, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    task = Task.classification()
+    assert task.loss(outputs, labels.int()) == task.loss(outputs, labels)

@@ -58,7 +58,8 @@ def curves_info(summary: Summary) -> CurvesInfo:
     drawn = {curve.name for curve in curves}
     reference = summary.reference.scores.get("validation")
     finding = "; ".join(
-        f"{curve.name} ends at {metric_text(summary.metric, curve.metric[-1])} after {curve.epochs[-1]:g} epochs"
+        f"{curve.name} ends at {metric_text(summary.metric, curve.metric[-1])} after {curve.epochs[-1]:g} "
+        f"epoch{'' if curve.epochs[-1] == 1 else 's'}"
         for curve in curves
         if curve.metric[-1] == curve.metric[-1]
     )
