@@ -143,6 +143,13 @@ def test_a_run_directory_of_another_study(asked: Answer) -> None:
     assert code == 2
     assert "holds another study" in told
     assert {path: path.read_bytes() for path in Path("runs/mine").iterdir()} == before
+    original = Path("float.pt").read_bytes()
+    torch.save({name: 2 * value for name, value in torch.load("float.pt", weights_only=True).items()}, "float.pt")
+    code, told = asked("--effort", "quick", "--trials", "2", "--epochs", "0")
+    assert code == 2
+    assert "holds another study" in told
+    Path("float.pt").write_bytes(original)
+    assert asked("--effort", "quick", "--trials", "2", "--epochs", "0")[0] == 0
     artifact = next(Path("runs/mine").glob("*.safetensors"))
     torn = Path("torn.safetensors")
     torn.write_bytes(artifact.read_bytes()[:-7])
