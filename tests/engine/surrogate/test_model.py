@@ -115,12 +115,12 @@ def test_gradient_of_the_fit_is_the_slope_of_its_objective(monkeypatch: pytest.M
     monkeypatch.setattr(optimize, "minimize", check)
     scales = np.array([0.8, 1.3])[evidence.rungs]
     fit_kernel(space, evidence.picks, evidence.values, scales, evidence.rungs, np.full((len(scales),) * 2, 0.1), 2)
-    assert len(checked) == 3 * 7
+    assert len(checked) == 3 * 8
 
 
 def test_histogram_says_the_same_as_the_kernel() -> None:
     space, _, evidence = world(8)
-    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9), stretch=0.8, noises=np.array([0.1]))
+    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9, 1.7), stretch=0.8, noises=np.array([0.1]))
     weight = space.histogram(evidence.picks)
     np.testing.assert_allclose(weight.sum(axis=0), 1.0)
     apart = kernel.scaled(space.kinds[0])
