@@ -129,6 +129,15 @@ def test_histogram_says_the_same_as_the_kernel() -> None:
     np.testing.assert_allclose(product, 0.16 * np.exp(-0.5 * np.tensordot(apart, weight, axes=1) / 0.64), atol=1e-12)
 
 
+def test_choices_that_differ_keep_a_distance_however_near_their_bits() -> None:
+    near = Metric(coordinates=np.log2([[4.0, 8.0], [4.0 + 1e-9, 8.0], [8.0, 8.0]]), shares=np.ones(1))
+    kernel = Kernel(additive=1.0, product=1.0, lengths=(1.0, 1.0, 2.0), stretch=1.0, noises=np.array([0.1]))
+    additive, product = near.between(kernel, np.array([[0]]), np.array([[0], [1], [2]]))
+    expected = np.exp(-0.5 * np.array([[0.0, 0.25, 1.25]]))
+    np.testing.assert_allclose(additive, expected, atol=1e-8)
+    np.testing.assert_allclose(product, expected, atol=1e-8)
+
+
 def test_samples_have_the_mean_of_the_posterior() -> None:
     space, signals, evidence = world(9)
     surrogate = fit_surrogate(space, signals, evidence, 1)
