@@ -86,6 +86,10 @@ class Climber:
         """The best of allocations int `[K, G]` that was not tried and meets the limits."""
         return self._chosen(options, *self._surrogate.predict(options)) if len(options) else None
 
+    def improvement(self, options: Picks) -> Floats:
+        """EI, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
+        return self._expected(*self._surrogate.predict(options))
+
     def _best_move(self, here: Picks) -> Candidate | None:
         moves, steps = self._moves(here)
         if not len(steps):
@@ -99,13 +103,16 @@ class Climber:
         return self._chosen(options, *self._surrogate.predict_moves(here, moves, steps))
 
     def _chosen(self, options: Picks, mean: Floats, deviation: Floats) -> Candidate | None:
-        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
-        improvement = expected_improvement(mean, np.hypot(deviation, self._surrogate.noise), self._best)
+        improvement = self._expected(mean, deviation)
         for index in np.lexsort((mean, -improvement)):
             picks = options[index]
             if tuple(picks.tolist()) not in self._seen and self._program.broken(picks) is None:
                 return Candidate(picks=picks, improvement=float(improvement[index]), mean=float(mean[index]))
         return None
+
+    def _expected(self, mean: Floats, deviation: Floats) -> Floats:
+        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
+        return expected_improvement(mean, np.hypot(deviation, self._surrogate.noise), self._best)
 
     def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
         """(moves (group, choice), `[U, 2]`; the one or two each neighbour within the limits takes, `[K, 2]`, U for none)."""

@@ -3,8 +3,8 @@
     P(b | y) ∝ odds_b · p(y | b),   p(y | b) the marginal likelihood of the surrogate fitted under b
 
 Signals of the float network need not rank what a trial measures: after training, or with shared weights, they can mislead. So beside the
-signals' mixture stands a belief that knows only the error of a uniform grid. Both are fitted to the same measurements, and each proposal
-is made under one of them, drawn by what it is worth.
+signals' mixture stands a belief that knows only the error of a uniform grid. Both are fitted to the same measurements, and what is expected
+of a proposal is the mean of what they expect of it, weighted by what they are worth.
 
 Source: Hoeting, Madigan, Raftery and Volinsky, "Bayesian Model Averaging: A Tutorial", Statistical Science 14(4), 1999, section 1.
 """

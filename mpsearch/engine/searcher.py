@@ -1,8 +1,8 @@
 """`Searcher`: which allocation to measure next, always inside the budgets, never twice. No torch, no optuna.
 
 1. The exact optimum of each signal and of the grid's error alone, then whatever starts it was given.
-2. The surrogate's expected improvement, under signals or without them, drawn by what they are worth so far (`belief.py`): exact optima of
-   posterior samples (and of its mean) and the best so far are climbed from.
+2. The surrogate's expected improvement, its mean over what may be believed, with signals and without (`belief.py`): under each, exact
+   optima of posterior samples (and of its mean) and the best so far are climbed from.
 3. Budgets around the asked one take turns by what each would add to the dominated hypervolume.
 
 Deterministic in (seed, observations, pending): an interrupted study proposes what it would have proposed.
@@ -42,6 +42,8 @@ _SAMPLES = 4
 _LARGE = 2000
 _TRUST = 4.0
 """Odds that the signals tell more than the error of a uniform grid does, before anything is measured."""
+_HEARD = 0.05
+"""A belief worth less is not asked for proposals."""
 _BEST = 3
 """Of the best so far, climbed from."""
 _SWAPS = 200
@@ -115,10 +117,11 @@ class Searcher:
         random = np.random.default_rng([self._seed, number])
         if not self._learns:
             return self._blind(observations, seen, random, number)
-        surrogate = self.surrogate(observations, pending, random)
+        minds = self._minds(observations, pending)
+        surrogate = minds[0][1]
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
-        factor, found = self._aimed(surrogate, seen, random, around=bool(number % 2) and not refine)
+        factor, found = self._aimed(minds, seen, random, around=bool(number % 2) and not refine)
         if found is not None:
             return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
@@ -150,22 +153,24 @@ class Searcher:
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
         return self.lattice.allocation(spent(self.lattice, self._programs[1.0], picks, linear))
 
-    def surrogate(
-        self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), random: np.random.Generator | None = None
-    ) -> Surrogate:
-        """Fitted to the observations, with `pending` as if they had come out as predicted.
+    def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
+        """Fitted to the observations, with `pending` as if they had come out as predicted, under the belief that is worth most."""
+        return self._minds(observations, pending)[0][1]
 
-        Under the belief that is worth most; with `random`, under one drawn by what it is worth.
-        """
+    def _minds(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
+        """(worth, surrogate) of the beliefs that are heard, the worthiest first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.lattice.weights))
         fitted = [belief.fitted(evidence, rungs) for belief in self._beliefs]
         weights = worth(self._beliefs, fitted)
-        index = weights.argmax() if random is None or len(fitted) == 1 else random.choice(len(fitted), p=weights)
-        chosen = fitted[int(index)]
-        return chosen.believing(self.lattice.stacked(pending)) if pending else chosen
+        under_way = self.lattice.stacked(pending) if pending else None
+        return [
+            (float(weights[index]), fitted[index] if under_way is None else fitted[index].believing(under_way))
+            for index in np.argsort(-weights, kind="stable")
+            if weights[index] >= _HEARD
+        ]
 
     def _aimed(
-        self, surrogate: Surrogate, seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
+        self, minds: Sequence[tuple[float, Surrogate]], seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
     ) -> tuple[float, Candidate | None]:
         """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
 
@@ -176,9 +181,9 @@ class Searcher:
         steps = np.diff(np.log(factors))
         widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
         turns = [factor for factor in self._sweep if factor != 1.0] if around else []
-        empty = [factor for factor in turns if not self._visited(factor, surrogate.evidence.picks)]
+        empty = [factor for factor in turns if not self._visited(factor, minds[0][1].evidence.picks)]
         for options in (empty[:1] or turns, [1.0]):
-            found = {factor: self._sought(surrogate, self._programs[factor], seen, random) for factor in options}
+            found = {factor: self._sought(minds, self._programs[factor], seen, random) for factor in options}
             gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
             if gains:
                 factor = max(gains, key=lambda f: gains[f])
@@ -191,7 +196,22 @@ class Searcher:
         inside = [row for row in tried if self._programs[factor].broken(row) is None]
         return any(smaller is None or self._programs[smaller].broken(row) is not None for row in inside)
 
-    def _sought(self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator) -> Candidate | None:
+    def _sought(
+        self, minds: Sequence[tuple[float, Surrogate]], program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator
+    ) -> Candidate | None:
+        """Of what each belief would propose, that of which all of them together, by their worth, expect most."""
+        climbs = [(weight, *climb) for weight, mind in minds if (climb := self._climbed(mind, program, seen, random)) is not None]
+        found = [candidate for _, _, candidate in climbs]
+        if len(found) < 2:
+            return found[0] if found else None
+        options = np.array([candidate.picks for candidate in found])
+        expected = np.sum([weight * climber.improvement(options) for weight, climber, _ in climbs], axis=0)
+        best = int(expected.argmax())
+        return replace(found[best], improvement=float(expected[best]))
+
+    def _climbed(
+        self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator
+    ) -> tuple[Climber, Candidate] | None:
         """The most improvement that climbs from optima and from the best so far come to."""
         centre = self._optimum(surrogate, program)
         if centre is None:
@@ -204,8 +224,8 @@ class Searcher:
         means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
         starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
         climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
-        found = [climber.climb(start) for start in starts]
-        return max((candidate for candidate in found if candidate is not None), key=lambda c: c.improvement, default=None)
+        found = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
+        return (climber, max(found, key=lambda candidate: candidate.improvement)) if found else None
 
     def _optimum(self, surrogate: Surrogate, program: Knapsack) -> Picks | None:
         """The exact optimum of the linearised posterior mean, linearised again where it lies."""

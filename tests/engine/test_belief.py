@@ -54,6 +54,20 @@ def test_likelihood_is_the_density_of_the_values() -> None:
     assert fitted.likelihood == pytest.approx(expected)
 
 
+def test_a_proposal_is_what_all_beliefs_together_expect_most_of() -> None:
+    world = World(20)
+    wrong = [table(world.space, signal.values[::-1].copy(), signal.name) for signal in world.signals]
+    searcher = world.searcher(signals=wrong)
+    observations, _ = played(searcher, world.loss, 4)
+    minds = searcher._minds(observations, ())
+    assert len(minds) == 2
+    alone = [searcher._sought([mind], searcher._programs[1.0], set(), np.random.default_rng(0)) for mind in minds]
+    both = searcher._sought(minds, searcher._programs[1.0], set(), np.random.default_rng(0))
+    assert both is not None
+    assert any(one is not None and (one.picks == both.picks).all() for one in alone)
+    assert both.improvement <= max(one.improvement for one in alone if one is not None)
+
+
 def test_signals_that_mislead_are_left_for_what_predicts() -> None:
     gained = []
     for seed in range(20, 24):

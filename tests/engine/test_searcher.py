@@ -225,7 +225,7 @@ def test_bad_signals_are_left_out_or_put_right(spoiled: str) -> None:
         "zero": [np.zeros_like(values)],
     }[spoiled]
     searcher = world.searcher(signals=[table(world.space, v, "bad") for v in bad])
-    observations, proposals = played(searcher, world.loss, 12)
+    observations, proposals = played(searcher, world.loss, 16)
     assert proposals[0].origin == ("milp:bad" if spoiled == "upside down" else "milp:bits")
     assert min(o.losses["ptq"] for o in observations) < 1.1 * world.best
 

@@ -21,6 +21,8 @@ Picks = NDArray[np.intp]
 _ADDITIVE = (np.log(0.3), 0.7)
 _PRODUCT = (np.log(0.2), 0.7)
 _LENGTH = (np.log(1.5), 0.5)
+_NOMINAL = (np.log(2.0), 0.7)
+"""Of the part that any two different choices share: each is a quantizer of its own, and what it does is not all a matter of its bits."""
 _STRETCH = (np.log(0.7), 0.5)
 _NOISE = (np.log(0.02), 1.0)
 _REACH = 3.0
@@ -74,7 +76,7 @@ def fit_kernel(
         weights = inverse @ residuals
         pull = 0.5 * (inverse - np.outer(weights, weights))
         slopes = [2 * (pull * additive).sum(), 2 * (pull * product).sum()]
-        for axis in range(2):
+        for axis in range(3):
             lengthened = outer * kernel.additive**2 * np.tensordot(near * relative[:, axis], histogram, axes=1) + product * apart[axis]
             slopes.append((pull * lengthened).sum())
         slopes.append((pull * product * apart.sum(axis=0)).sum())
@@ -89,7 +91,7 @@ def fit_kernel(
 
 
 def _middle(rungs: int) -> tuple[Floats, Floats]:
-    table = np.array([_ADDITIVE, _PRODUCT, _LENGTH, _LENGTH, _STRETCH, *[_NOISE] * rungs])
+    table = np.array([_ADDITIVE, _PRODUCT, _LENGTH, _LENGTH, _NOMINAL, _STRETCH, *[_NOISE] * rungs])
     return table[:, 0], table[:, 1]
 
 
@@ -98,7 +100,7 @@ def _kernel(theta: Floats) -> Kernel:
     return Kernel(
         additive=float(values[0]),
         product=float(values[1]),
-        lengths=(float(values[2]), float(values[3])),
-        stretch=float(values[4]),
-        noises=values[5:],
+        lengths=(float(values[2]), float(values[3]), float(values[4])),
+        stretch=float(values[5]),
+        noises=values[6:],
     )

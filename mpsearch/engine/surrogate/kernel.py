@@ -1,7 +1,10 @@
 """How alike two allocations are: an additive and a product kernel on log2 bits, and what both need, cached.
 
     k(x, x') = α² Σ_g ω_g e(x_g, x'_g) + β² exp(−½ Σ_g ω_g d²(x_g, x'_g) / τ²)
-    e = exp(−½ d²),   d² = (Δ log2 weight bits / ℓ_w)² + (Δ log2 activation bits / ℓ_a)²,   Σ_g ω_g = 1
+    e = exp(−½ d²),   d² = (Δ log2 weight bits / ℓ_w)² + (Δ log2 activation bits / ℓ_a)² + [x_g ≠ x'_g] / ℓ_n²,   Σ_g ω_g = 1
+
+The last term is nominal: every bit width is a quantizer of its own, with steps of its own, so part of what it does to a layer says nothing
+about its neighbours on the menu (a product with `exp(−½ [≠] / ℓ_n²)`, which is itself a kernel: constant plus identity).
 
 The additive part is what a table of layers could still learn; the product part holds what layers do to each other. Whatever the number of
 groups, the kernel only sees how much weight ω lies at each of the few distances that occur, so those sums are computed once a pair and the
@@ -32,23 +35,23 @@ class Kernel:
     Args:
         additive: α, nats of log loss.
         product: β, nats of log loss.
-        lengths: (ℓ_w, ℓ_a), in doublings of bits.
+        lengths: (ℓ_w, ℓ_a, ℓ_n), the first two in doublings of bits.
         stretch: τ.
         noises: deviation of one measurement, float64 `[R]`, nats of log loss.
     """
 
     additive: float
     product: float
-    lengths: tuple[float, float]
+    lengths: tuple[float, float, float]
     stretch: float
     noises: Floats
 
     def near(self, squares: Floats) -> Floats:
-        """The factor e at squared distances `[..., 2]`."""
+        """The factor e at squared distances `[..., 3]`."""
         return np.asarray(np.exp(-0.5 * self.scaled(squares)))
 
     def scaled(self, squares: Floats) -> Floats:
-        """The distance d² at squared distances `[..., 2]`."""
+        """The distance d² at squared distances `[..., 3]`."""
         return np.asarray(squares @ (1.0 / np.square(self.lengths)))
 
 
@@ -66,13 +69,14 @@ class Metric:
 
     @cached_property
     def squares(self) -> Floats:
-        """Squared distances of choices, float64 `[C, C, 2]`."""
-        return np.asarray(np.square(self.coordinates[:, None] - self.coordinates[None]))
+        """Squared distances of choices, float64 `[C, C, 3]`; the last is 1 between any two that differ."""
+        squares = np.square(self.coordinates[:, None] - self.coordinates[None])
+        return np.concatenate([squares, 1.0 - np.eye(len(squares))[:, :, None]], axis=2)
 
     @cached_property
     def kinds(self) -> tuple[Floats, NDArray[np.intp]]:
-        """(the D different squared distances, float64 `[D, 2]`; which of them two choices have, int `[C, C]`)."""
-        flat = self.squares.reshape(-1, 2)
+        """(the D different squared distances, float64 `[D, 3]`; which of them two choices have, int `[C, C]`)."""
+        flat = self.squares.reshape(-1, 3)
         different, index = np.unique(flat.round(12), axis=0, return_inverse=True)
         return different, index.reshape(self.squares.shape[:2]).astype(np.intp)
 
@@ -89,12 +93,12 @@ class Metric:
 
     def between(self, kernel: Kernel, picks: Picks, others: Picks) -> tuple[Floats, Floats]:
         """(additive part, product part), float64 `[N, M]`, of allocations `[N, G]` and `[M, G]`."""
-        near = kernel.near(self.squares)
+        near, scaled = kernel.near(self.squares), kernel.scaled(self.squares)
         cells = len(self.shares) * len(near)
-        left = (near[picks] * self.shares[:, None]).reshape(len(picks), cells)
+        left, far = ((table[picks] * self.shares[:, None]).reshape(len(picks), cells) for table in (near, scaled))
         onehot = (others[:, :, None] == np.arange(len(near))).reshape(len(others), cells).astype(np.float64)
         additive = left @ onehot.T
-        apart = self._apart(kernel, picks, others)
+        apart = far @ onehot.T
         return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)
 
     def near_by(self, kernel: Kernel, picks: Picks, moves: Picks, steps: Picks, others: Picks) -> Floats:
@@ -117,9 +121,3 @@ class Metric:
         additive = (self.shares[:, None] * near[picks[:, None], others.T]).sum(axis=0) + closer[steps].sum(axis=1)
         apart = (self.shares[:, None] * scaled[picks[:, None], others.T]).sum(axis=0) + farther[steps].sum(axis=1)
         return np.asarray(kernel.additive**2 * additive + kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2))
-
-    def _apart(self, kernel: Kernel, picks: Picks, others: Picks) -> Floats:
-        # In scaled coordinates |a − b|² = |a|² + |b|² − 2ab; one matrix product instead of N·M·G differences.
-        roots = np.sqrt(self.shares)[:, None] / np.asarray(kernel.lengths)
-        a, b = ((self.coordinates[p] * roots).reshape(len(p), roots.size) for p in (picks, others))
-        return np.asarray(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T, 0.0))

@@ -115,18 +115,27 @@ def test_gradient_of_the_fit_is_the_slope_of_its_objective(monkeypatch: pytest.M
     monkeypatch.setattr(optimize, "minimize", check)
     scales = np.array([0.8, 1.3])[evidence.rungs]
     fit_kernel(space, evidence.picks, evidence.values, scales, evidence.rungs, np.full((len(scales),) * 2, 0.1), 2)
-    assert len(checked) == 3 * 7
+    assert len(checked) == 3 * 8
 
 
 def test_histogram_says_the_same_as_the_kernel() -> None:
     space, _, evidence = world(8)
-    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9), stretch=0.8, noises=np.array([0.1]))
+    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9, 1.7), stretch=0.8, noises=np.array([0.1]))
     weight = space.histogram(evidence.picks)
     np.testing.assert_allclose(weight.sum(axis=0), 1.0)
     apart = kernel.scaled(space.kinds[0])
     additive, product = space.between(kernel, evidence.picks, evidence.picks)
     np.testing.assert_allclose(additive, 0.49 * np.tensordot(np.exp(-0.5 * apart), weight, axes=1), atol=1e-12)
     np.testing.assert_allclose(product, 0.16 * np.exp(-0.5 * np.tensordot(apart, weight, axes=1) / 0.64), atol=1e-12)
+
+
+def test_choices_that_differ_keep_a_distance_however_near_their_bits() -> None:
+    near = Metric(coordinates=np.log2([[4.0, 8.0], [4.0 + 1e-9, 8.0], [8.0, 8.0]]), shares=np.ones(1))
+    kernel = Kernel(additive=1.0, product=1.0, lengths=(1.0, 1.0, 2.0), stretch=1.0, noises=np.array([0.1]))
+    additive, product = near.between(kernel, np.array([[0]]), np.array([[0], [1], [2]]))
+    expected = np.exp(-0.5 * np.array([[0.0, 0.25, 1.25]]))
+    np.testing.assert_allclose(additive, expected, atol=1e-8)
+    np.testing.assert_allclose(product, expected, atol=1e-8)
 
 
 def test_samples_have_the_mean_of_the_posterior() -> None:
