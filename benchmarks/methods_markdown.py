@@ -1,4 +1,4 @@
-"""Tables of `methods_table.py`: methods by bits, mean ± spread over seeds, and difference to `ste` at the same bits and seeds ± its error."""
+"""Tables of `methods_table.py`: methods by bits, mean ± spread over seeds; and what they gain over `ste` at the same seeds ± its error."""
 
 from __future__ import annotations
 
