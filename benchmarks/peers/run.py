@@ -1,19 +1,19 @@
 """Peers beside mpsearch on CIFAR-10, ResNet-20, post-training: each peer in a virtual environment of its own, made here.
 
     python benchmarks/peers/run.py --data DIR --weights FILE --environments DIR --out DIR            (everything, then the table)
-    python benchmarks/peers/run.py --out DIR --table                                                  (the table again)
+    python benchmarks/peers/table.py DIR --picture docs/peers.svg                                     (the table again, and its picture)
     python benchmarks/peers/run.py … --bits 3 --activations 8 --gradient --train-bits --trials 1 --images 200 --signals fisher      (a look)
 
 | step | file in --out |
 |---|---|
 | the same 512 calibration images for everybody, the test split, the weights | `exchange/` |
-| the peers' rows | `mct.json`, `modelopt.json` |
-| ours, full menu and {2, 4, 8}; the same bits calibrated plainly, by blocks, and trained; the peers' bits calibrated by ours | `ours.json` |
+| the peers' rows | `mct.json`, `modelopt.json`, `aimet.json` |
+| ours, full menu and {2, 4, 8}; those bits calibrated plainly, by blocks, and trained; the peers' bits by our calibration | `ours.json` |
 
 A row that is there is not run again, so a run that was cut short goes on, and files of `docs/results/peers` may be put into --out first. An
 environment takes 1 to 6 GB and minutes; it is kept. `--constraints` hands pip a file of pins, such as `torch==2.13.0`. A peer that does not
-install or breaks off is named, and the others go on. AIMET is not among them: its search goes by an accuracy drop and cannot be asked for a
-size. Labels of the calibration images are handed over since ModelOpt's gradients need them; mpsearch reads none.
+install or breaks off is named, and the others go on. Labels of the calibration images are handed over since ModelOpt's gradients need them;
+mpsearch reads none.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from table import read, table
 
 from mpsearch.core.progress import Silent
 from mpsearch.data import load_data
@@ -35,6 +36,7 @@ from mpsearch.data import load_data
 PEERS = {
     "mct": ("sony_mct.py", ["model-compression-toolkit", "torch", "torchvision"]),
     "modelopt": ("nvidia_modelopt.py", ["nvidia-modelopt", "torch", "requests", "huggingface_hub"]),
+    "aimet": ("qualcomm_aimet.py", ["aimet-torch", "torch", "torchvision"]),
 }
 """Runner, and what it needs; some of it the peers do not declare."""
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
@@ -100,39 +102,11 @@ def run_ours(asked: argparse.Namespace) -> None:
     call("--given", own, *source, "--epochs", asked.epochs, "--train-images", asked.train_images, bits=asked.train_bits)
 
 
-def table(out: Path) -> str:
-    """Markdown: a line for each source, menu and calibration; a column for each mean number of bits."""
-    rows: list[dict[str, Any]] = [row for file in sorted(out.glob("*.json")) for row in json.loads(file.read_text())]
-    lines: dict[str, dict[float, float]] = {}
-    for row in rows:
-        menu = "" if row.get("menu") is None else " {" + ", ".join(map(str, row["menu"])) + "}"
-        activations = "float" if row["act_bits"] == 32 else str(row["act_bits"])
-        label = f"{row['source']}{menu} | {tier(row)} | {activations}"
-        lines.setdefault(label, {})[row["asked_bits"]] = row["test"]
-    columns = sorted({bits for line in lines.values() for bits in line}, reverse=True)
-    head = [
-        "| bits chosen by | calibrated by | activations | " + " | ".join(f"{bits:g}" for bits in columns) + " |",
-        "|---" * (3 + len(columns)) + "|",
-    ]
-    body = [
-        f"| {label} | " + " | ".join(f"{100 * line[bits]:.2f}" if bits in line else "-" for bits in columns) + " |"
-        for label, line in lines.items()
-    ]
-    return "\n".join([*head, *body])
-
-
-def tier(row: dict[str, Any]) -> str:
-    """How a row was calibrated, and trained if it was."""
-    settings = "".join(f", {name} {value}" for name, value in row.get("settings", {}).items())
-    trained = f", then {row['epochs']} epochs of {row['train_images']:,} images" if row.get("epochs") else ""
-    return f"{row.get('method', 'its own')}{settings}{trained}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data")
-    parser.add_argument("--weights")
-    parser.add_argument("--environments", type=Path, help="where the peers' virtual environments are kept")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--environments", required=True, type=Path, help="where the peers' virtual environments are kept")
     parser.add_argument("--constraints", type=Path, help="a file of pins for pip")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
@@ -146,20 +120,16 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--images", type=int, default=1000, help="held-out training images that our trials are scored on")
     parser.add_argument("--signals", nargs="+", default=["fisher", "measured"])
-    parser.add_argument("--table", action="store_true", help="only print the table of the files in --out")
     asked = parser.parse_args()
-    if not asked.table:
-        if None in (asked.data, asked.weights, asked.environments):
-            parser.error("--data, --weights and --environments are needed to run")
-        asked.out.mkdir(parents=True, exist_ok=True)
-        write_exchange(asked.out / "exchange", asked)
-        for name in asked.peers:
-            try:
-                run_peer(name, asked)
-            except (subprocess.CalledProcessError, OSError) as error:
-                print(f"{name} broke off: {error}", file=sys.stderr)
-        run_ours(asked)
-    print(table(asked.out))
+    asked.out.mkdir(parents=True, exist_ok=True)
+    write_exchange(asked.out / "exchange", asked)
+    for name in asked.peers:
+        try:
+            run_peer(name, asked)
+        except (subprocess.CalledProcessError, OSError) as error:
+            print(f"{name} broke off: {error}", file=sys.stderr)
+    run_ours(asked)
+    print(table(read(asked.out)))
 
 
 if __name__ == "__main__":
