@@ -30,7 +30,7 @@ from mpsearch.core.record import Record
 from mpsearch.core.table import Table
 from mpsearch.data.base import TensorSplit
 from mpsearch.engine.problem import Evaluator, Problem
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.searcher import Observation, Searcher
 from mpsearch.experiment import Experiment, build_experiment
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake
@@ -104,34 +104,40 @@ def tables(problem: Problem, images: int, names: list[str]) -> list[Table]:
 
 
 def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method: Any, trials: int, file: Path) -> list[Record]:
-    """Proposals of the library, each calibrated and scored; best last. Those in the file are not run again."""
-    proposer = Proposer(problem, found, (1.0,))
+    """Proposals, the last quarter of them swaps, each calibrated and scored; best last. Those in the file are not run again."""
+    searcher = Searcher(problem.space, found, problem.costs, problem.budgets, seed=problem.seed)
     records = [Record.from_dict(plain) for plain in json.loads(file.read_text())] if file.exists() else []
     for number in range(len(records), trials):
-        origin, allocation = proposer.next(records)
-        network = evaluator.begin(allocation, method)
+        observations = [Observation(allocation=record.allocation, losses={"ptq": record.score.loss}) for record in records]
+        proposal = searcher.propose(observations, refine=number >= trials - trials // 4)
         started = time.monotonic()
-        score = evaluator.ptq(network, method, RECIPE)
+        score = evaluator.untrained(proposal.allocation, method, RECIPE)
+        amounts = problem.amounts(proposal.allocation, method)
         records.append(
-            Record(
-                number=number, origin=origin, allocation=allocation, rung="ptq", scores={"ptq": score}, costs=problem.amounts(allocation)
-            )
+            Record(number=number, origin=proposal.origin, allocation=proposal.allocation, rung="ptq", scores={"ptq": score}, costs=amounts)
         )
         file.write_text(json.dumps([record.to_dict() for record in records]))
-        print(f"  {number} {origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
+        print(f"  {number} {proposal.origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
     return sorted(records, key=lambda record: -record.score.loss)
 
 
 def row(
-    evaluator: Evaluator, made: Experiment, allocation: Allocation, quantizer: Any, train: Recipe, images: int, words: dict[str, Any]
+    evaluator: Evaluator,
+    plain: Evaluator,
+    made: Experiment,
+    allocation: Allocation,
+    quantizer: Any,
+    train: Recipe,
+    images: int,
+    words: dict[str, Any],
 ) -> dict[str, Any]:
-    """Calibrate once more, train if epochs are asked for, and read the test split."""
+    """Calibrate once more, train if epochs are asked for, and read the test split; `plain` knows labels and has the task's own metric."""
     network, started = evaluator.begin(allocation, quantizer), time.monotonic()
     score = evaluator.ptq(network, quantizer, RECIPE)
     parts = bake(network)
     if train.epochs:
         split = made.splits.train.take(images, made.problem.seed)
-        evaluator.train(network, quantizer, train, seed=made.problem.seed + 1, split=split, on_step=_told)
+        plain.train(network, quantizer, train, seed=made.problem.seed + 1, split=split, on_step=_told)
         after = evaluator.score(network)
         print(f"  {score.loss:.4f} nats, trained {after.loss:.4f}", flush=True)
         if after.loss < score.loss:
@@ -146,7 +152,7 @@ def row(
         "divergence": score.loss,
         "seconds": round(seconds, 1),
         "run": date.today().isoformat(),
-        "test": evaluator.score_parts(parts, made.splits.test).metric,
+        "test": plain.score_parts(parts, made.splits.test).metric,
         "bits": {name: choice.weight_bits for name, choice in allocation.items()},
     }
 
@@ -192,13 +198,13 @@ def main() -> None:
     menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
     made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
     problem = by_divergence(made.problem, asked.images)
-    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
+    evaluator, plain = (Evaluator(each, Compiler("off", problem.device, 0)) for each in (problem, made.problem))
     training = replace(RECIPE, epochs=asked.epochs, lr=asked.lr)
     effort = {"epochs": asked.epochs, "train_images": asked.train_images, "lr": asked.lr} if asked.epochs else {}
     common = {"method": asked.method, "act_bits": asked.act_bits, **({"settings": settings} if settings else {}), **effort}
 
     def keep(words: dict[str, Any], allocation: Allocation, **found: Any) -> None:
-        entry = {**row(evaluator, made, allocation, method, training, asked.train_images, words), **found}
+        entry = {**row(evaluator, plain, made, allocation, method, training, asked.train_images, words), **found}
         rows.append(entry)
         asked.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"{entry['source']} {entry['asked_bits']} bits by {entry['method']}: test {entry['test']:.4f}", flush=True)
