@@ -17,16 +17,16 @@ Row = dict[str, Any]
 ORDER = ("mpsearch", "mct", "modelopt", "aimet")
 LINES = {
     # label → (colour, dash, legend); a line of the picture
-    "mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | gptq | 8": (palette.ACCENT, "", "mpsearch"),
-    "mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | lsq | 8": (palette.ACCENT, "2 5", "its bits, rounded to nearest"),
+    "mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | gptq | 8": (palette.ACCENT, "", "mpsearch (gptq)"),
+    "mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | lsq | 8": (palette.ACCENT, "2 5", "its bits, plain rounding"),
     "mct {2, 4, 8} | its own | 8": (palette.UNIFORM, "", "MCT"),
-    "mct {2, 4, 8} | gptq | 8": (palette.UNIFORM, "2 5", "its bits by our gptq"),
+    "mct {2, 4, 8} | gptq | 8": (palette.UNIFORM, "2 5", "MCT's bits, our gptq"),
     "modelopt {2, 3, 4, 5, 6, 8} | its own | 8": (palette.FLOAT, "", "ModelOpt"),
-    "modelopt {2, 3, 4, 5, 6, 8} | gptq | 8": (palette.FLOAT, "2 5", "its bits by our gptq"),
+    "modelopt {2, 3, 4, 5, 6, 8} | gptq | 8": (palette.FLOAT, "2 5", "ModelOpt's bits, our gptq"),
 }
 TICKS = (0.89, 0.88, 0.87, 0.85, 0.8, 0.7, 0.5, 0.2)
 FLOAT_ACCURACY = 0.893
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 860, 460, 84, 56, 112, 24
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 860, 440, 84, 60, 100, 24
 
 
 def read(folder: Path) -> list[Row]:
@@ -98,7 +98,7 @@ def picture(rows: list[Row]) -> str:
             parts.append(words(_LEFT - 8, y(value) + 4, f"{100 * value:.0f} %", "end"))
     parts += [words(x(bits), _HEIGHT - _BOTTOM + 20, f"{bits:g}", "middle") for bits in sorted(set(sizes))]
     parts.append(f'<path d="M{_LEFT} {y(FLOAT_ACCURACY):.1f}H{_WIDTH - _RIGHT}" stroke="{palette.MUTED}" stroke-dasharray="7 5"/>')
-    parts.append(words(_WIDTH - _RIGHT, y(FLOAT_ACCURACY) - 6, f"float {100 * FLOAT_ACCURACY:.2f} %", "end", palette.MUTED))
+    parts.append(words(_LEFT, y(FLOAT_ACCURACY) - 8, f"float {100 * FLOAT_ACCURACY:.2f} %", colour=palette.MUTED))
     for index, (name, (colour, dash, legend)) in enumerate(LINES.items()):
         points = sorted(found.get(name, {}).items())
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
@@ -107,7 +107,7 @@ def picture(rows: list[Row]) -> str:
         parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>' if points else "")
         for bits, metric in points:
             parts.append(f'<circle cx="{x(bits):.1f}" cy="{y(metric):.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
-        at_x, at_y = _LEFT + 250 * (index // 2), _HEIGHT - 58 + 24 * (index % 2)
+        at_x, at_y = _LEFT + 250 * (index // 2), _HEIGHT - 48 + 24 * (index % 2)
         parts.append(f'<path d="M{at_x} {at_y}h28" stroke="{colour}" stroke-width="2"{dashes}/>')
         parts.append(f'<circle cx="{at_x + 14}" cy="{at_y}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
         parts.append(words(at_x + 36, at_y + 4, legend))
