@@ -28,7 +28,7 @@ from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.base import Split, TensorSplit
 from mpsearch.engine.problem import Evaluator, Problem
 from mpsearch.engine.searcher import Observation, Searcher
 from mpsearch.experiment import Experiment, build_experiment
@@ -71,7 +71,7 @@ def by_divergence(problem: Problem, images: int) -> Problem:
     """The same search, scored by the mean divergence from the float outputs on held-out training images."""
     inputs = torch.cat([x for x, _ in problem.validation.take(images, 0).batches(256)])
     with torch.no_grad():
-        outputs = torch.cat([call(problem.model, batch) for batch in inputs.split(256)])
+        outputs = torch.cat([call(problem.model, batch) for batch in torch.split(inputs, 256)])
     task = problem.task
 
     def mean(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -124,7 +124,7 @@ def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method:
 def row(
     evaluator: Evaluator,
     plain: Evaluator,
-    made: Experiment,
+    test: Split,
     allocation: Allocation,
     quantizer: Any,
     train: Recipe,
@@ -136,15 +136,14 @@ def row(
     score = evaluator.ptq(network, quantizer, RECIPE)
     parts = bake(network)
     if train.epochs:
-        split = made.splits.train.take(images, made.problem.seed)
-        plain.train(network, quantizer, train, seed=made.problem.seed + 1, split=split, on_step=_told)
+        split = plain.problem.train.take(images, plain.problem.seed)
+        plain.train(network, quantizer, train, seed=plain.problem.seed + 1, split=split, on_step=_told)
         after = evaluator.score(network)
         print(f"  {score.loss:.4f} nats, trained {after.loss:.4f}", flush=True)
         if after.loss < score.loss:
             score, parts = after, bake(network)
     seconds = time.monotonic() - started
-    assert made.splits.test is not None
-    layers = evaluator.problem.space.layers
+    layers = plain.problem.space.layers
     return {
         **words,
         "mean_bits": allocation.mean_weight_bits(layers),
@@ -152,7 +151,7 @@ def row(
         "divergence": score.loss,
         "seconds": round(seconds, 1),
         "run": date.today().isoformat(),
-        "test": plain.score_parts(parts, made.splits.test).metric,
+        "test": plain.score_parts(parts, test).metric,
         "bits": {name: choice.weight_bits for name, choice in allocation.items()},
     }
 
@@ -199,12 +198,14 @@ def main() -> None:
     made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
     problem = by_divergence(made.problem, asked.images)
     evaluator, plain = (Evaluator(each, Compiler("off", problem.device, 0)) for each in (problem, made.problem))
+    test = made.splits.test
+    assert test is not None
     training = replace(RECIPE, epochs=asked.epochs, lr=asked.lr)
     effort = {"epochs": asked.epochs, "train_images": asked.train_images, "lr": asked.lr} if asked.epochs else {}
     common = {"method": asked.method, "act_bits": asked.act_bits, **({"settings": settings} if settings else {}), **effort}
 
     def keep(words: dict[str, Any], allocation: Allocation, **found: Any) -> None:
-        entry = {**row(evaluator, plain, made, allocation, method, training, asked.train_images, words), **found}
+        entry = {**row(evaluator, plain, test, allocation, method, training, asked.train_images, words), **found}
         rows.append(entry)
         asked.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"{entry['source']} {entry['asked_bits']} bits by {entry['method']}: test {entry['test']:.4f}", flush=True)

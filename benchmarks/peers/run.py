@@ -47,6 +47,8 @@ HERE = Path(__file__).parent
 def write_exchange(folder: Path, asked: argparse.Namespace) -> None:
     """What the peers' runners read: 512 images drawn as mpsearch draws its own, the test split as bytes, the weights, what is wanted."""
     folder.mkdir(parents=True, exist_ok=True)
+    for kept in folder.glob("*.pth"):  # what a peer keeps between sizes was made of the images that are about to be written again
+        kept.unlink()
     options: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "augment": "crop-flip"}
     splits = load_data(f"imagefolder:{asked.data}", seed=0, progress=Silent(), **options)
     inputs, targets = zip(*splits.train.take(512, 0).batches(512), strict=True)
