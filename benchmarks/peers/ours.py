@@ -3,9 +3,10 @@
     python benchmarks/peers/ours.py --data DIR --weights FILE --out ours.json --bits 4 3.5 3 2.5 2.1
     python benchmarks/peers/ours.py … --menu 2 4 8
     python benchmarks/peers/ours.py … --method brecq --given ours.json        (the same allocations, calibrated otherwise)
+    python benchmarks/peers/ours.py … --given ours.json --method gptq --epochs 3 --train-images 10000       (… and trained after that)
 
-Everything is chosen by the divergence from the float network on held-out training images, without labels; the test split is read once a
-row, at the end. Rows that the file holds already are not computed again.
+Everything is chosen by the divergence from the float network on held-out training images, without labels; training distils from the float
+network and reads none either. The test split is read once a row, at the end. Rows that the file holds already are not computed again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,9 @@ from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.base import Split, TensorSplit
 from mpsearch.engine.problem import Evaluator, Problem
-from mpsearch.engine.propose import Proposer
+from mpsearch.engine.searcher import Observation, Searcher
 from mpsearch.experiment import Experiment, build_experiment
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake
@@ -39,7 +41,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
 
-RECIPE = Recipe(epochs=0, reestimate=2048)
+RECIPE = Recipe(epochs=0, warmup=0.05, distill=1.0, reestimate=2048)
 FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
@@ -69,7 +71,7 @@ def by_divergence(problem: Problem, images: int) -> Problem:
     """The same search, scored by the mean divergence from the float outputs on held-out training images."""
     inputs = torch.cat([x for x, _ in problem.validation.take(images, 0).batches(256)])
     with torch.no_grad():
-        outputs = torch.cat([call(problem.model, batch) for batch in inputs.split(256)])
+        outputs = torch.cat([call(problem.model, batch) for batch in torch.split(inputs, 256)])
     task = problem.task
 
     def mean(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -102,38 +104,70 @@ def tables(problem: Problem, images: int, names: list[str]) -> list[Table]:
 
 
 def searched(problem: Problem, evaluator: Evaluator, found: list[Table], method: Any, trials: int, file: Path) -> list[Record]:
-    """Proposals of the library, each calibrated and scored; best last. Those in the file are not run again."""
-    proposer = Proposer(problem, found, (1.0,))
+    """Proposals, the last quarter of them swaps, each calibrated and scored; best last. Those in the file are not run again."""
+    searcher = Searcher(problem.space, found, problem.costs, problem.budgets, seed=problem.seed)
     records = [Record.from_dict(plain) for plain in json.loads(file.read_text())] if file.exists() else []
     for number in range(len(records), trials):
-        origin, allocation = proposer.next(records)
-        network = evaluator.begin(allocation, method)
+        observations = [Observation(allocation=record.allocation, losses={"ptq": record.score.loss}) for record in records]
+        proposal = searcher.propose(observations, refine=number >= trials - trials // 4)
         started = time.monotonic()
-        score = evaluator.ptq(network, method, RECIPE)
+        score = evaluator.untrained(proposal.allocation, method, RECIPE)
+        amounts = problem.amounts(proposal.allocation, method)
         records.append(
-            Record(
-                number=number, origin=origin, allocation=allocation, rung="ptq", scores={"ptq": score}, costs=problem.amounts(allocation)
-            )
+            Record(number=number, origin=proposal.origin, allocation=proposal.allocation, rung="ptq", scores={"ptq": score}, costs=amounts)
         )
         file.write_text(json.dumps([record.to_dict() for record in records]))
-        print(f"  {number} {origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
+        print(f"  {number} {proposal.origin}: {score.loss:.4f} nats, {time.monotonic() - started:.0f} s", flush=True)
     return sorted(records, key=lambda record: -record.score.loss)
 
 
-def row(evaluator: Evaluator, made: Experiment, allocation: Allocation, quantizer: Any, **words: Any) -> dict[str, Any]:
-    """Calibrate once more and read the test split."""
-    network = evaluator.begin(allocation, quantizer)
-    evaluator.ptq(network, quantizer, RECIPE)
-    assert made.splits.test is not None
-    score = evaluator.score_parts(bake(network), made.splits.test)
-    layers = evaluator.problem.space.layers
+def row(
+    evaluator: Evaluator,
+    plain: Evaluator,
+    test: Split,
+    allocation: Allocation,
+    quantizer: Any,
+    train: Recipe,
+    images: int,
+    words: dict[str, Any],
+) -> dict[str, Any]:
+    """Calibrate once more, train if epochs are asked for, and read the test split; `plain` knows labels and has the task's own metric."""
+    network, started = evaluator.begin(allocation, quantizer), time.monotonic()
+    score = evaluator.ptq(network, quantizer, RECIPE)
+    parts = bake(network)
+    if train.epochs:
+        split = plain.problem.train.take(images, plain.problem.seed)
+        plain.train(network, quantizer, train, seed=plain.problem.seed + 1, split=split, on_step=_told)
+        after = evaluator.score(network)
+        print(f"  {score.loss:.4f} nats, trained {after.loss:.4f}", flush=True)
+        if after.loss < score.loss:
+            score, parts = after, bake(network)
+    seconds = time.monotonic() - started
+    layers = plain.problem.space.layers
     return {
         **words,
         "mean_bits": allocation.mean_weight_bits(layers),
         "weight_bytes": sum(layer.weights * allocation[layer.name].weight_bits for layer in layers) / 8,
-        "test": score.metric,
+        "divergence": score.loss,
+        "seconds": round(seconds, 1),
+        "run": date.today().isoformat(),
+        "test": plain.score_parts(parts, test).metric,
         "bits": {name: choice.weight_bits for name, choice in allocation.items()},
     }
+
+
+def _told(step: int, total: int) -> None:
+    if step % 20 == 0:
+        print(f"  step {step} of {total}", flush=True)
+
+
+def given_rows(file: Path, source: str | None, act_bits: int, bits: list[float]) -> list[dict[str, Any]]:
+    """Rows of a file whose allocations are to be taken over, one for each source, menu and size."""
+    firsts: dict[str, dict[str, Any]] = {}
+    for entry in json.loads(file.read_text()):
+        if source in (None, entry["source"]) and entry["act_bits"] == act_bits and entry["asked_bits"] in bits and "bits" in entry:
+            firsts.setdefault(repr([entry["source"], entry.get("menu"), entry["asked_bits"]]), entry)
+    return list(firsts.values())
 
 
 def main() -> None:
@@ -152,6 +186,10 @@ def main() -> None:
     parser.add_argument("--signal-images", type=int, default=512)
     parser.add_argument("--given", type=Path, help="JSON rows whose allocations are taken instead of searching")
     parser.add_argument("--source", help="of the rows in --given, those of this source alone")
+    parser.add_argument("--given-act-bits", type=int, default=8, help="of the rows in --given, those chosen at these activation bits")
+    parser.add_argument("--epochs", type=int, default=0, help="of training after the calibration; only with --given")
+    parser.add_argument("--train-images", type=int, default=10_000)
+    parser.add_argument("--lr", type=float, default=0.02)
     asked = parser.parse_args()
     settings = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in asked.set)}
     method = METHODS[asked.method](**{"grid": "half", **settings})
@@ -159,40 +197,42 @@ def main() -> None:
     menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
     made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
     problem = by_divergence(made.problem, asked.images)
-    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
+    evaluator, plain = (Evaluator(each, Compiler("off", problem.device, 0)) for each in (problem, made.problem))
+    test = made.splits.test
+    assert test is not None
+    training = replace(RECIPE, epochs=asked.epochs, lr=asked.lr)
+    effort = {"epochs": asked.epochs, "train_images": asked.train_images, "lr": asked.lr} if asked.epochs else {}
+    common = {"method": asked.method, "act_bits": asked.act_bits, **({"settings": settings} if settings else {}), **effort}
 
-    def keep(entry: dict[str, Any]) -> None:
+    def keep(words: dict[str, Any], allocation: Allocation, **found: Any) -> None:
+        entry = {**row(evaluator, plain, test, allocation, method, training, asked.train_images, words), **found}
         rows.append(entry)
-        asked.out.write_text(json.dumps(rows, indent=1))
+        asked.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"{entry['source']} {entry['asked_bits']} bits by {entry['method']}: test {entry['test']:.4f}", flush=True)
 
-    def known(**words: Any) -> bool:
-        return any(all(entry.get(name) == value for name, value in words.items()) for entry in rows)
+    def known(words: dict[str, Any]) -> bool:
+        return any(
+            {name: entry.get(name) for name in (*words, "epochs", "settings")} == {"epochs": None, "settings": None, **words}
+            for entry in rows
+        )
 
     if asked.given:
-        for given in json.loads(asked.given.read_text()):
-            words = {
-                "source": given["source"],
-                "method": asked.method,
-                "menu": given.get("menu"),
-                "asked_bits": given["asked_bits"],
-                "act_bits": asked.act_bits,
-            }
-            if (asked.source in (None, given["source"])) and not known(**words):
+        for given in given_rows(asked.given, asked.source, asked.given_act_bits, asked.bits):
+            words = {"source": given["source"], "menu": given.get("menu"), "asked_bits": given["asked_bits"], **common}
+            if not known(words):
                 chosen = {name: Choice(bits if bits <= 8 else FLOAT_BITS, asked.act_bits) for name, bits in given["bits"].items()}
-                allocation = Allocation({name: chosen[name] for name in made.problem.space.names})
-                keep(row(evaluator, made, allocation, method, **words))
+                keep(words, Allocation({name: chosen[name] for name in problem.space.names}))
         return
-    found: list[Table] = []
+    signals: list[Table] = []
     for bits in asked.bits:
-        words = {"source": "mpsearch", "method": asked.method, "menu": asked.menu, "asked_bits": bits, "act_bits": asked.act_bits}
-        if known(**words):
+        words = {"source": "mpsearch", "menu": asked.menu, "asked_bits": bits, **common}
+        if known(words):
             continue
-        found = found or tables(made.problem, asked.signal_images, asked.signals)
+        signals = signals or tables(made.problem, asked.signal_images, asked.signals)
         evaluator.problem = replace(problem, budgets=parse_budgets([f"{bits}bit"]))
         name = f"{asked.out.stem}-{bits:g}-{''.join(map(str, asked.menu))}-a{asked.act_bits}.trials"
-        best = searched(evaluator.problem, evaluator, found, method, asked.trials, asked.out.with_name(name))[-1]
-        keep(row(evaluator, made, best.allocation, method, trials=asked.trials, divergence=best.score.loss, origin=best.origin, **words))
+        best = searched(evaluator.problem, evaluator, signals, method, asked.trials, asked.out.with_name(name))[-1]
+        keep(words, best.allocation, trials=asked.trials, images=asked.images, origin=best.origin)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What every peer's runner reads and writes; imports nothing but torch and the network's own file, so it runs in any peer's environment."""
+"""What every peer's runner reads and writes; imports nothing but torch and the network's own file, so it runs in any peer's environment.
+
+A runner is called as `python RUNNER FOLDER ROWS`: the folder that `run.py` wrote, and the JSON file its rows go to.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import importlib.util
 import json
 import sys
 import types
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-FOLDER = Path(sys.argv[1])
+FOLDER, ROWS = Path(sys.argv[1]), Path(sys.argv[2])
 ASKED: dict[str, Any] = json.loads((FOLDER / "asked.json").read_text())
 WEIGHTS = 270_896
 
@@ -56,11 +61,25 @@ def accuracy(model: nn.Module) -> float:
     return right / len(held["targets"])
 
 
-def report(rows: list[dict[str, Any]]) -> None:
-    """Hand the rows over; called after each, so that a run that breaks off leaves what it has."""
-    (FOLDER / "rows.json").write_text(json.dumps(rows, indent=1))
-    if rows:
-        print(f"{rows[-1]['source']} at {rows[-1]['asked_bits']} bits: test {rows[-1]['test']:.4f}", flush=True)
+def points(**words: Any) -> Iterator[tuple[float, int]]:
+    """Mean bits and activation bits (32: float) that are asked for and of which the file has no row with the same words."""
+    for act_bits in ASKED["activations"]:
+        for bits in ASKED["bits"]:
+            wanted = {**words, "asked_bits": bits, "act_bits": act_bits}
+            if not any(all(row.get(name) == value for name, value in wanted.items()) for row in kept()):
+                yield bits, act_bits
+
+
+def kept() -> list[dict[str, Any]]:
+    """The rows in the file."""
+    rows: list[dict[str, Any]] = json.loads(ROWS.read_text()) if ROWS.exists() else []
+    return rows
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Write a row at once, so that a run that breaks off leaves what it has."""
+    ROWS.write_text(json.dumps([*kept(), {**row, "run": date.today().isoformat()}], indent=1) + "\n")
+    print(f"{row['source']} at {row['asked_bits']} bits, activations {row['act_bits']}: test {row['test']:.4f}", flush=True)
 
 
 def layers() -> dict[str, int]:

@@ -1,0 +1,47 @@
+"""Every row of a comparison stands in its table once, and those of a line in its picture."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from benchmarks.peers.table import label, lines, picture, read, table
+
+FULL = [1, 2, 3, 4, 5, 6, 7, 8]
+KEPT = Path(__file__).parents[3] / "docs" / "results" / "peers"
+
+
+def row(source: str, bits: float, test: float, **words: object) -> dict[str, object]:
+    return {"source": source, "asked_bits": bits, "act_bits": 8, "menu": FULL, "test": test, "method": "gptq", **words}
+
+
+def test_rows_of_several_files_meet_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([row("mct", 4, 0.5, menu=[2, 4, 8])]))
+    (tmp_path / "b.json").write_text(json.dumps([row("mpsearch", 4.0, 0.89), row("mpsearch", 2.5, 0.8801)]))
+    assert table(read(tmp_path)).splitlines()[2:] == [
+        "| mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | gptq | 8 | 89.00 | 88.01 |",
+        "| mct {2, 4, 8} | gptq | 8 | 50.00 | - |",
+    ]
+
+
+def test_what_was_trained_or_set_otherwise_has_its_own_line() -> None:
+    rows = [
+        row("mpsearch", 4, 0.8),
+        row("mpsearch", 4, 0.9, epochs=3, train_images=10_000),
+        row("mpsearch", 4, 0.7, settings={"iterations": 9}),
+        row("mpsearch", 4, 0.6, act_bits=32),
+    ]
+    assert len({label(each) for each in rows}) == len(lines(rows)) == len(rows)
+    assert label(rows[1]).endswith("gptq, then 3 epochs of 10,000 images | 8")
+
+
+def test_the_picture_shows_a_circle_for_each_row_and_each_line_of_the_legend() -> None:
+    drawn = ElementTree.fromstring(picture([row("mpsearch", 4, 0.89), row("mpsearch", 3, 0.5), row("nobody", 3, 0.1)]))
+    assert len([each for each in drawn if each.tag.endswith("circle")]) == 2 + 6
+
+
+def test_rows_that_are_kept_meet_their_budgets() -> None:
+    rows = [each for each in read(KEPT) if "mean_bits" in each]
+    assert rows
+    assert all(each["mean_bits"] <= each["asked_bits"] + 1e-9 for each in rows)
