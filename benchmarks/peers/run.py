@@ -66,7 +66,7 @@ def environment(folder: Path, packages: list[str], constraints: Path | None) -> 
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.exists():
         venv.create(folder, with_pip=True)
-        pins = ["--constraint", constraints] if constraints else []
+        pins = ["--constraint", str(constraints)] if constraints else []
         subprocess.run([python, "-m", "pip", "install", "--quiet", *pins, *packages], check=True)
         done.write_text("\n".join(packages))
     return python
