@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -63,7 +62,7 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
     Raises:
         RunDirectoryError: it holds another study, or something else altogether.
     """
-    identity = f"{config.fingerprint()}{extra}{_weights(config)}"
+    identity = f"{config.fingerprint()}{extra}"
     file = directory / "run.json"
     if file.exists():
         held = json.loads(file.read_text())
@@ -94,12 +93,3 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
                 with suppress(OSError):  # another run has moved in meanwhile
                     folder.rmdir()
         raise
-
-
-def _weights(config: StudyConfig) -> str:
-    """What the file of float weights holds, since other weights under the same name are another study."""
-    path = config.model.weights_path
-    if path is None or not Path(path).is_file():
-        return ""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
