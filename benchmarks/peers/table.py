@@ -24,7 +24,7 @@ LINES = {
     "modelopt {2, 3, 4, 5, 6, 8} | its own | 8": (palette.FLOAT, "", "ModelOpt"),
     "modelopt {2, 3, 4, 5, 6, 8} | gptq | 8": (palette.FLOAT, "2 5", "ModelOpt's bits, our gptq"),
 }
-TICKS = (0.89, 0.88, 0.87, 0.85, 0.8, 0.7, 0.5, 0.2)
+TICKS = (0.89, 0.87, 0.85, 0.8, 0.7, 0.5, 0.2)
 FLOAT_ACCURACY = 0.893
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 860, 440, 84, 60, 100, 24
 
