@@ -167,7 +167,8 @@ def small(tmp_path: Path, **changes: object) -> mpsearch.Result:
         "progress": False,
         "signals": ["fisher"],
     }
-    return mpsearch.search(mlp().eval(), TensorDataset(x[:160], y[:160]), TensorDataset(x[160:], y[160:]), **{**arguments, **changes})  # type: ignore[arg-type]
+    model = changes.pop("model", None) or mlp().eval()
+    return mpsearch.search(model, TensorDataset(x[:160], y[:160]), TensorDataset(x[160:], y[160:]), **{**arguments, **changes})  # type: ignore[arg-type]
 
 
 def test_budget_below_the_smallest_says_that_number(tmp_path: Path) -> None:
@@ -204,22 +205,11 @@ def test_run_directory_of_another_study(tmp_path: Path) -> None:
 
 def test_run_directory_of_another_model(tmp_path: Path) -> None:
     """The weights are not in the study's file, and count all the same."""
-    model, (x, y) = mlp().eval(), vectors()
+    torch.manual_seed(1)
+    other = mlp().eval()
     small(tmp_path)
     with pytest.raises(RunDirectoryError, match="holds another study"):
-        mpsearch.search(
-            model,
-            TensorDataset(x[:160], y[:160]),
-            TensorDataset(x[160:], y[160:]),
-            budget="3bit",
-            recipe=RECIPE,
-            images=32,
-            trials=3,
-            epochs=1,
-            signals=["fisher"],
-            run_dir=tmp_path / "run",
-            progress=False,
-        )
+        small(tmp_path, model=other)
 
 
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -282,21 +272,6 @@ def test_the_users_model_keeps_its_mode_and_the_claim_survives_a_kill(tmp_path: 
     (tmp_path / "a" / "run" / "summary.json").unlink()
     (tmp_path / "a" / "run" / "study.yaml").unlink()
     assert small(tmp_path / "a").path.read_bytes() == first.path.read_bytes()
-    torch.manual_seed(0)
-    x, y = vectors()
     model = mlp().train()
-    mpsearch.search(
-        model,
-        TensorDataset(x[:160], y[:160]),
-        TensorDataset(x[160:], y[160:]),
-        budget="3bit",
-        recipe=RECIPE,
-        images=32,
-        trials=2,
-        epochs=1,
-        effort="quick",
-        signals=["fisher"],
-        run_dir=tmp_path / "b",
-        progress=False,
-    )
+    small(tmp_path / "b", model=model, trials=2, effort="quick")
     assert all(module.training for module in model.modules())
