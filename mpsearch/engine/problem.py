@@ -206,7 +206,13 @@ class Evaluator:
         if images not in self._inputs:
             taken = problem.train.take(min(images, len(problem.train)), problem.seed)
             self._inputs[images] = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
-        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), problem.task)
+        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), self._drawn, problem.task)
+
+    def _drawn(self, images: int, views: int) -> list[Any]:
+        problem = self.problem
+        taken = problem.train.take(min(images, len(problem.train)), problem.seed)
+        passes = [taken.batches(256), *(taken.batches(256, augment=True, seed=problem.seed + view) for view in range(views))]
+        return [to_device(inputs, problem.device, channels_last=True) for batches in passes for inputs, _ in batches]
 
     def _reference(self, images: int) -> list[Tensor]:
         if images not in self._outputs:
@@ -229,11 +235,19 @@ class _Divergence:
         model: quantized.
         inputs: by batch.
         reference: gives the float outputs by batch; asked only by methods that ask for the loss.
+        drawn: gives further images.
         task: names the divergence.
     """
 
-    def __init__(self, model: nn.Module, inputs: list[Any], reference: Callable[[], list[Tensor]], task: Task) -> None:
-        self.inputs = inputs
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: list[Any],
+        reference: Callable[[], list[Tensor]],
+        drawn: Callable[[int, int], list[Any]],
+        task: Task,
+    ) -> None:
+        self.inputs, self.drawn = inputs, drawn
         self._model, self._reference, self._task = model, reference, task
 
     def __call__(self) -> float:

@@ -49,6 +49,9 @@ class CalibrationLoss(Protocol):
     def inputs(self) -> Sequence[Any]:
         """The images, in batches on the network's device."""
 
+    def drawn(self, images: int, views: int) -> Sequence[Any]:
+        """At most `images` plain training images, then all of them `views` times augmented as in training, in the same order; batches."""
+
     def __call__(self) -> float:
         """The divergence of the network as it is now."""
 

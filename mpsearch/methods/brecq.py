@@ -60,6 +60,8 @@ class Brecq(Gptq):
         rounding_lr: of v.
         step_lr: of steps, as a share of them.
         hardness: weight of the openness.
+        block_images: at most so many training images, no label.
+        views: augmented copies of each beside the plain one.
 
     Raises:
         ConfigError: a value out of its range.
@@ -73,6 +75,8 @@ class Brecq(Gptq):
     rounding_lr: float = 0.1
     step_lr: float = 3e-4
     hardness: float = 5.0
+    block_images: int = 1024
+    views: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +88,8 @@ class Brecq(Gptq):
                 "rounding_lr": (self.rounding_lr > 0, "above 0"),
                 "step_lr": (self.step_lr >= 0, "0 or more"),
                 "hardness": (self.hardness > 0, "above 0"),
+                "block_images": (self.block_images >= 1, "1 or more"),
+                "views": (self.views >= 0, "0 or more"),
             },
         )
 
@@ -95,7 +101,8 @@ class Brecq(Gptq):
         """`gptq`, then every block in the order of the forward pass."""
         super().calibrate(network, loss)
         before, start = loss(), copy.deepcopy(network.model.state_dict())
-        images = concatenated(loss.inputs, self.images)
+        batches = loss.drawn(self.block_images, self.views)
+        images = concatenated(batches, sum(map(batch_size, batches)))
         pending = _pieces(network)
         shifts = Shifts(network)
         targets: dict[str, Tensor] = {}
@@ -132,6 +139,10 @@ class Brecq(Gptq):
         learned = (*(network.latent_weight(layer) for layer in layers), *steps)
         start = [tensor.detach().clone() for tensor in learned]
         samples, generator = len(target), torch.Generator().manual_seed(0)
+        images = samples // (1 + self.views)
+        kept = max(images // 4, 1)  # judge the block and teach it nothing, unless they are all there are
+        judges = torch.arange(images - kept, images, device=target.device)
+        teachers = torch.tensor([row for row in range(samples) if row % images < max(images - kept, 1)], device=target.device)
         power = target.float().var(0, correction=0).mean().clamp_min(_SMALLEST)
 
         def error(rows: Tensor) -> Tensor:
@@ -139,8 +150,6 @@ class Brecq(Gptq):
             change: Tensor = block(*args, **kwargs).float() - target[rows].float()
             return change.square().mean() / power
 
-        kept = max(samples // 4, 1)  # images that judge the block and teach it nothing, unless they are all there are
-        judges = torch.arange(samples - kept, samples, device=target.device)
         before = error(judges)
         rounding = [quantizer.soften(quantizer.rows.split(network.latent_weight(layer).detach())) for layer, quantizer in soft]
         optimizer = torch.optim.Adam(
@@ -150,7 +159,7 @@ class Brecq(Gptq):
             ]
         )
         for iteration in range(self.iterations):
-            chosen = torch.randint(max(samples - kept, 1), (min(self.block_batch, samples),), generator=generator).to(target.device)
+            chosen = teachers[torch.randint(len(teachers), (min(self.block_batch, len(teachers)),), generator=generator).to(target.device)]
             with torch.enable_grad():
                 loss = error(chosen)
                 if (progress := iteration / self.iterations) >= _WARMUP:

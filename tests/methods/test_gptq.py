@@ -33,6 +33,7 @@ class Loss:
 
     def __init__(self, network: Network, inputs: list[Any]) -> None:
         self.network, self.inputs = network, inputs
+        self.drawn: Any = lambda images, views: inputs * (1 + views)
         with torch.no_grad():
             self.reference = [call(network.architecture, x) for x in inputs]
 
