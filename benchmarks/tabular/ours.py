@@ -37,12 +37,13 @@ class Ours:
         self._refine = refine
         self._seen: list[Observation] = []
         self._asked: Allocation | None = None
+        self._again = False
 
     def ask(self) -> Picks | None:
         """The searcher's proposal."""
         try:
             refine = self._refine is not None and len(self._seen) >= self._refine
-            self._asked = self._searcher.propose(self._seen, refine=refine).allocation
+            self._asked = self._searcher.propose(self._seen, refine=refine, again=self._again).allocation
         except BudgetError:
             return None
         return self._truth.picks(self._asked)

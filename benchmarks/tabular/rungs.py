@@ -1,6 +1,6 @@
 """What an early rung is worth: the table of a supernet is the dear score, the same network's table without training the cheap one.
 
-Every proposal is scored cheaply, and dearly only if it is among the best `KEEP` of those so far, as the study's rungs do; the surrogate
+Every proposal is scored cheaply; at most `KEEP` of them dearly, those first that are expected to gain most, as in a study. The surrogate
 reads both. A trial is a dear score; about `1 / KEEP` cheap ones come with it.
 """
 
@@ -11,6 +11,7 @@ import math
 from benchmarks.tabular.contest import Contest, Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.truth import Picks, Truth, file_of
+from mpsearch.engine.observation import paused
 
 __all__ = ["EARLY_RUNG", "KEEP", "SUPERNET", "Climbing"]
 
@@ -31,22 +32,29 @@ class Climbing(Ours):
     def __init__(self, contest: Contest, seed: int, early: Truth) -> None:
         super().__init__(contest, seed)
         self._early = early
-        self._cheap: list[float] = []
 
     def ask(self) -> Picks | None:
-        """The next proposal that climbs; those that do not are observed on the way."""
-        while (picks := super().ask()) is not None:
-            loss = float(self._early.loss[picks])
-            better = sum(other < loss for other in self._cheap)
-            self._cheap.append(loss)
-            if better < math.ceil(KEEP * len(self._cheap)):
-                break
-            self._observe({"ptq": loss})
-        return picks
+        """The next proposal that climbs; those that do not, or not yet, are observed on the way."""
+        while True:
+            climbed = [observation.allocation for observation in self._seen if len(observation.losses) > 1]
+            scored = {observation.allocation for observation in self._seen}
+            self._again = len(climbed) < math.ceil(KEEP * len(scored))
+            if (picks := super().ask()) is None:
+                return None
+            again = self._asked in scored
+            self._observe({"ptq": float(self._early.loss[picks])})
+            if again or not climbed:
+                return picks
+            waiting = paused(self._seen)
+            improvement, margin = self._searcher.prospects(self._seen, waiting, climbed)
+            room = len(climbed) < math.ceil(KEEP * (len(scored) + 1))
+            if margin[-1] > 0 or (room and improvement[-1] >= improvement.max()):
+                return picks
 
     def tell(self, picks: Picks, loss: float, violation: float) -> None:
         """Both scores."""
-        self._observe({"ptq": self._cheap[-1], "supernet": loss})
+        cheap = self._seen.pop()
+        self._observe({**cheap.losses, "supernet": loss})
 
 
 def _start(contest: Contest, seed: int) -> Climbing:

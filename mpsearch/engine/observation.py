@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.record import Record
 from mpsearch.engine.surrogate.model import Evidence
 
-__all__ = ["Observation", "Proposal", "evidence_of"]
+__all__ = ["Observation", "Proposal", "evidence_of", "observed", "paused", "room_above"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
@@ -48,8 +49,30 @@ class Proposal:
     noise: float = 0.0
 
 
+def observed(record: Record) -> Observation:
+    """A trial's losses; one that failed has gone on, to nothing that teaches."""
+    losses = {rung: score.loss for rung, score in record.scores.items()}
+    return Observation(allocation=record.allocation, losses={**losses, **({"failed": math.inf} if record.status == "failed" else {})})
+
+
+def room_above(observations: Sequence[Observation], keep: float) -> bool:
+    """Whether fewer than `keep` of what was measured has gone on from the first rung."""
+    measured = {observation.allocation for observation in observations if observation.losses}
+    return len(measured) - len(paused(observations)) < math.ceil(keep * len(measured))
+
+
+def paused(observations: Sequence[Observation]) -> list[Allocation]:
+    """What was measured at the first rung alone, if there are more, in the order it finished."""
+    climbed = {observation.allocation for observation in observations if len(observation.losses) > 1}
+    if not climbed:
+        return []
+    return list(dict.fromkeys(o.allocation for o in observations if len(o.losses) == 1 and o.allocation not in climbed))
+
+
 def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], groups: int) -> tuple[Evidence, int]:
     """(one measurement a trial and rung; number of rungs, at least one), rungs in the order they first occur.
+
+    A trial that goes on where another of the same bits stopped repeats that one's score, which counts once.
 
     Args:
         observations: in the order they finished.
@@ -57,12 +80,13 @@ def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], gro
         groups: G.
     """
     names: dict[str, int] = {}
-    rows = [
-        (row, names.setdefault(name, len(names)), loss)
-        for observation, row in zip(observations, picks, strict=True)
-        for name, loss in observation.losses.items()
-        if math.isfinite(loss)
-    ]
+    rows: list[tuple[Picks, int, float]] = []
+    held: set[tuple[Allocation, str, float]] = set()
+    for observation, row in zip(observations, picks, strict=True):
+        for name, loss in observation.losses.items():
+            if math.isfinite(loss) and (observation.allocation, name, loss) not in held:
+                held.add((observation.allocation, name, loss))
+                rows.append((row, names.setdefault(name, len(names)), loss))
     evidence = Evidence(
         picks=np.array([row for row, _, _ in rows], dtype=np.intp).reshape(len(rows), groups),
         rungs=np.array([rung for _, rung, _ in rows], dtype=np.intp),

@@ -12,10 +12,12 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.engine.observation import observed, room_above
 from mpsearch.engine.problem import Problem
 from mpsearch.engine.sampler import BitsSampler
 from mpsearch.engine.searcher import Observation
 from mpsearch.engine.stopping import Stopping
+from mpsearch.engine.study import Rung
 from mpsearch.methods.base import Method
 
 __all__ = ["bits_sampler", "calibration", "spending", "uniform_candidates"]
@@ -32,6 +34,7 @@ def bits_sampler(
     *,
     stopping: Stopping,
     refine: float,
+    rungs: Sequence[Rung] = (),
 ) -> BitsSampler:
     """The sampler of a study.
 
@@ -42,7 +45,9 @@ def bits_sampler(
         starts: (origin, allocation) of further first proposals.
         stopping: when the study ends.
         refine: share of the trials that swap around the best: the last ones, or, where nobody knows which those are, every so many.
+        rungs: that trials climb; bits that wait at the first may be proposed once more while fewer have gone on than the second takes.
     """
+    climbing = len(rungs) > 1 and rungs[0].epochs == 0
     return BitsSampler(
         problem.space,
         tables,
@@ -53,6 +58,7 @@ def bits_sampler(
         starts=starts,
         losses=lambda trial: trial.user_attrs.get("losses"),
         refine=lambda number: _refines(number, stopping, refine),
+        again=lambda observations: climbing and room_above(observations, rungs[1].keep),
     )
 
 
@@ -77,7 +83,7 @@ def spending(sampler: BitsSampler, best: Record, records: Sequence[Record]) -> R
 
 
 def _observed(records: Sequence[Record]) -> list[Observation]:
-    return [Observation(allocation=r.allocation, losses={rung: score.loss for rung, score in r.scores.items()}) for r in records]
+    return [observed(record) for record in records]
 
 
 def _refines(number: int, stopping: Stopping, share: float) -> bool:

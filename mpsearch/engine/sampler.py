@@ -89,6 +89,7 @@ class BitsSampler(BaseSampler):
         others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
         losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
         refine: whether the next trial swaps around the best, from the number of trials before it.
+        again: whether bits that stopped at the first of several rungs may be proposed once more, to go on, from the finished trials.
 
     Raises:
         BudgetError: no allocation meets the budgets; when a trial draws its bits: all that do were tried.
@@ -107,6 +108,7 @@ class BitsSampler(BaseSampler):
         others: Callable[[int], BaseSampler] | None = None,
         losses: Callable[[FrozenTrial], Mapping[str, float] | None] = _first_value,
         refine: Callable[[int], bool] = lambda number: False,
+        again: Callable[[Sequence[Observation]], bool] = lambda observations: False,
     ) -> None:
         self.searcher = Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, starts=starts)
         self.proposals: dict[int, Proposal] = {}
@@ -116,6 +118,7 @@ class BitsSampler(BaseSampler):
         self._others = others or (lambda drawn: TPESampler(seed=drawn))
         self._losses = losses
         self.refines = refine
+        self._again = again
         self._beside: dict[int, BaseSampler] = {}
         self._read: dict[int, Allocation] = {}
         self._turn = threading.Lock()
@@ -181,7 +184,8 @@ class BitsSampler(BaseSampler):
                 return
 
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
-        return self.searcher.propose(observations, pending, refine=self.refines(len(observations) + len(pending)))
+        number = len(observations) + len(pending)
+        return self.searcher.propose(observations, pending, refine=self.refines(number), again=self._again(observations))
 
     def _params(self, allocation: Allocation) -> dict[str, str]:
         return {name: str(allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)}
@@ -189,7 +193,7 @@ class BitsSampler(BaseSampler):
     def _taken(self, study: Study, trial: FrozenTrial, params: Mapping[str, str]) -> bool:
         """Whether another process took these bits meanwhile: of two that only claim them, the trial that began first keeps them."""
         for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number:
+            if other.number == trial.number or other.number in self._read:  # what was thought of already
                 continue
             whole = self._whole(other)
             if other.state.is_finished() and (not whole or self._losses(other) is None):

@@ -20,12 +20,12 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.engine.acquisition import Candidate, Climber
+from mpsearch.engine.acquisition import Candidate, Climber, expected_improvement
 from mpsearch.engine.belief import belief_in, worth
 from mpsearch.engine.informed import informative, neutral_signal
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
-from mpsearch.engine.observation import Observation, Proposal, evidence_of
+from mpsearch.engine.observation import Observation, Proposal, evidence_of, paused
 from mpsearch.engine.packing import pack
 from mpsearch.engine.perturb import perturbed, swapped
 from mpsearch.engine.refine import filled, spent, swaps
@@ -98,18 +98,22 @@ class Searcher:
         self._beliefs = [belief_in(signals, optima, self.lattice, odds) for odds, signals, optima in solved]
         self._optima = [(signal.origin, picks) for _, signals, optima in solved for signal, picks in zip(signals, optima, strict=True)]
 
-    def propose(self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False) -> Proposal:
+    def propose(
+        self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False, again: bool = False
+    ) -> Proposal:
         """The next allocation, given everything that finished and what is under way.
 
         Args:
             observations: in the order they finished.
             pending: being measured elsewhere; believed to come out as predicted.
             refine: only swap moves around the best, at equal budget.
+            again: what stopped at the first rung, while others went on, may be proposed once more, to go on.
 
         Raises:
             BudgetError: every allocation within the budgets was tried.
         """
-        seen = self._keys([*(o.allocation for o in observations), *pending])
+        waiting = paused(observations) if again else []
+        seen = (self._keys([o.allocation for o in observations]) - self._keys(waiting)) | self._keys(pending)
         for origin, picks in [*self._optima, *self._starts]:
             if tuple(picks.tolist()) not in seen:
                 return Proposal(origin=origin, allocation=self.lattice.allocation(picks))
@@ -156,6 +160,28 @@ class Searcher:
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """Fitted to the observations, with `pending` as if they had come out as predicted, under the belief that is worth most."""
         return self._minds(observations, pending)[0][1]
+
+    def prospects(
+        self, observations: Sequence[Observation], options: Sequence[Allocation], beyond: Sequence[Allocation]
+    ) -> tuple[Floats, Floats]:
+        """What options promise at the deepest rung: (expected improvement on the best of `beyond`, how far their means lie below it).
+
+        Both float64 `[M]`, nats of log loss, the mean over beliefs by their worth.
+
+        Args:
+            observations: all there are; those of the options at shallower rungs among them.
+            options: M of them.
+            beyond: what was measured and is to be improved on, at least one.
+        """
+        picks, rivals = self.lattice.stacked(options), self.lattice.stacked(beyond)
+        minds = self._minds(observations, ())
+        found = np.zeros((2, len(picks)))
+        for weight, mind in minds:
+            mean, deviation = mind.predict(picks)
+            best = _least(mind, rivals, mind.predict(rivals)[0])
+            found += weight * np.stack([expected_improvement(mean, np.hypot(deviation, mind.noise), best), best - mean])
+        improvement, margin = found / sum(weight for weight, _ in minds)
+        return improvement, margin
 
     def _minds(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
         """(worth, surrogate) of the beliefs that are heard, the worthiest first."""
@@ -223,6 +249,7 @@ class Searcher:
         inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
         means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
         starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
+        starts += [row for row in inside if tuple(row.tolist()) not in seen]
         climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
         found = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
         return (climber, max(found, key=lambda candidate: candidate.improvement)) if found else None
@@ -300,9 +327,11 @@ class Searcher:
 
 
 def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
-    """What is to be improved on: the least loss measured, or predicted where several rungs have a say."""
-    evidence = surrogate.evidence
-    if not len(inside) or evidence.rungs.any():
+    """What is to be improved on: the least loss measured, or predicted for what was measured at the deepest of several rungs."""
+    evidence, deepest = surrogate.evidence, surrogate.evidence.rungs == surrogate.deepest
+    keys = [tuple(row) for row in inside.tolist()]
+    values = {tuple(row): value for row, value in zip(evidence.picks[deepest].tolist(), evidence.values[deepest], strict=True)}
+    reached = [index for index, key in enumerate(keys) if key in values]
+    if not reached:
         return float(means.min())
-    keys = {tuple(row) for row in inside.tolist()}
-    return float(min(value for row, value in zip(evidence.picks.tolist(), evidence.values, strict=True) if tuple(row) in keys))
+    return float(means[reached].min()) if surrogate.deepest else min(values[keys[index]] for index in reached)

@@ -1,8 +1,7 @@
 """The study: Optuna trials of (bits, method, hyperparameters) in rungs. The only door to optuna.
 
-A trial is asked for, climbs the rungs as long as it is among the best, and is told (validation error, first budget's cost). Optuna cannot
-prune with two objectives, so the rungs are ours: asynchronous successive halving (Li et al., arXiv 1810.05934) in which a trial competes
-with those that cost as much or less. All bits and hyperparameters are ordinary Optuna params.
+A trial is asked for, climbs the rungs as long as it is among the best (`promotion.py`), and is told (validation error, first budget's
+cost). Optuna cannot prune with two objectives, so the rungs are ours. All bits and hyperparameters are ordinary Optuna params.
 """
 
 from __future__ import annotations
@@ -22,9 +21,12 @@ import optuna
 from mpsearch.core.errors import BudgetError, ConfigError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
+from mpsearch.engine.observation import observed
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
+from mpsearch.engine.promotion import goes_on, goes_on_by_score
 from mpsearch.engine.refusal import exhausted
 from mpsearch.engine.sampler import BitsSampler, suggest_bits
+from mpsearch.engine.searcher import Searcher
 from mpsearch.engine.stopping import Outlook, Stopping
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
@@ -188,10 +190,11 @@ def _run_trial(
         Record(number=number, origin=origin, allocation=allocation, rung="", scores={}, costs={}),
         lambda: settings.suggest(trial),
         tell,
+        searcher=sampler.searcher if isinstance(sampler, BitsSampler) else None,
     )
     for budget in problem.budgets:
         trial.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
-    trial.set_user_attr("losses", {rung: score.loss for rung, score in record.scores.items()})
+    trial.set_user_attr("losses", dict(observed(record).losses))
     trial.set_user_attr("record", json.dumps(record.to_dict()))
     if record.status == "complete":
         study.tell(trial, [record.score.error, record.costs[problem.budgets[0].cost]])
@@ -210,6 +213,7 @@ def climb(
     tell: Callable[[str], None] = lambda text: None,
     *,
     to_the_top: bool = False,
+    searcher: Searcher | None = None,
 ) -> Record:
     """Take an allocation up the rungs; returns its record, failed if the loss or the weights stopped being finite.
 
@@ -222,6 +226,7 @@ def climb(
         choose: gives the hyperparameters when the first training rung is reached.
         tell: words for a progress bar.
         to_the_top: skip the competition.
+        searcher: what is expected of allocations; without one, trials compete by their scores alone.
     """
     started = time.monotonic()
     scores: dict[str, Score] = {}
@@ -231,10 +236,11 @@ def climb(
     network: Network | None = None
     try:
         for rung in settings.rungs:
-            if scores and not to_the_top and not _promoted(rung, record, scores, records):
+            reached = replace(record, scores=scores)
+            if scores and not to_the_top and not _goes_on(rung, reached, records, None if network else searcher):
                 break
             if rung.epochs == 0:
-                score = evaluator.untrained(record.allocation, chosen.method, chosen.recipe)
+                score = _scored_before(reached, rung, records) or evaluator.untrained(record.allocation, chosen.method, chosen.recipe)
             else:
                 if network is None:
                     chosen = choose()
@@ -273,6 +279,17 @@ def climb(
     )
 
 
+def _goes_on(rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:
+    if searcher is None or len(record.scores) > 1:
+        return goes_on_by_score(record, records, rung.keep)
+    return goes_on(record, records, rung.keep, searcher)
+
+
+def _scored_before(record: Record, rung: Rung, records: Sequence[Record]) -> Score | None:
+    """What the same bits scored at a rung without training, which knows no hyperparameters, when they waited there."""
+    return next((r.scores[rung.name] for r in records if r.allocation == record.allocation and rung.name in r.scores), None)
+
+
 def costed(problem: Problem, record: Record, method: Method) -> Record:
     """The record with the costs of its allocation as `method` writes it."""
     return replace(record, costs=problem.amounts(record.allocation, method), feasible=problem.fits(record.allocation, method))
@@ -280,12 +297,3 @@ def costed(problem: Problem, record: Record, method: Method) -> Record:
 
 def _tell_step(tell: Callable[[str], None], what: str, done: int, total: int) -> None:
     tell(f"{what} {done}/{total}")
-
-
-def _promoted(rung: Rung, record: Record, scores: dict[str, Score], records: Sequence[Record]) -> bool:
-    """Among the trials that were scored at the rung before and cost as much or less, is this one in the best `keep`?"""
-    before = next(reversed(scores))
-    cost = next(iter(record.costs)) if "size" not in record.costs else "size"
-    rivals = [r for r in records if before in r.scores and r.costs[cost] <= record.costs[cost] * 1.02]
-    better = sum(r.scores[before].loss < scores[before].loss for r in rivals)
-    return better < math.ceil(rung.keep * (len(rivals) + 1))

@@ -112,7 +112,15 @@ def run(
                 evaluator.prepare()
         with clock("study"):
             starts = _starts(problem, tables, directory / "starts.json")
-            own = bits_sampler(problem, tables, config.search.sweep, starts=starts, stopping=settings.stopping, refine=config.search.refine)
+            own = bits_sampler(
+                problem,
+                tables,
+                config.search.sweep,
+                starts=starts,
+                stopping=settings.stopping,
+                refine=config.search.refine,
+                rungs=settings.rungs,
+            )
             trials = run_trials(problem, evaluator, sampler or own, settings, directory / "study.db", progress)
             trust = calibration(own, trials) if sampler is None else {}
         best = best_record(trials)

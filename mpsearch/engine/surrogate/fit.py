@@ -24,6 +24,8 @@ _LENGTH = (np.log(1.5), 0.5)
 _NOMINAL = (np.log(2.0), 0.7)
 """Of the part that any two different choices share: each is a quantizer of its own, and what it does is not all a matter of its bits."""
 _STRETCH = (np.log(0.7), 0.5)
+_DRIFT = (np.log(0.3), 1.0)
+"""Of what a later rung turns over, as a multiple of both amplitudes."""
 _NOISE = (np.log(0.02), 1.0)
 _REACH = 3.0
 """Hyperparameters stay within this many deviations."""
@@ -55,7 +57,7 @@ def fit_kernel(
     middle, spread = _middle(count)
     histogram = metric.histogram(picks)
     different = metric.kinds[0]
-    outer = scales[:, None] * scales[None]
+    shared, own = np.outer(scales, scales), np.outer(rungs > 0, rungs > 0)
     identity = np.eye(len(residuals))
     where = [rungs == rung for rung in range(count)]
 
@@ -63,6 +65,7 @@ def fit_kernel(
         kernel = _kernel(theta)
         relative = different / np.square(kernel.lengths)
         near = np.exp(-0.5 * relative.sum(axis=1))
+        outer = shared + kernel.drift**2 * own
         additive = outer * kernel.additive**2 * np.tensordot(near, histogram, axes=1)
         apart = np.tensordot(relative.T, histogram, axes=1) / kernel.stretch**2
         product = outer * kernel.product**2 * np.exp(-0.5 * apart.sum(axis=0))
@@ -80,6 +83,7 @@ def fit_kernel(
             lengthened = outer * kernel.additive**2 * np.tensordot(near * relative[:, axis], histogram, axes=1) + product * apart[axis]
             slopes.append((pull * lengthened).sum())
         slopes.append((pull * product * apart.sum(axis=0)).sum())
+        slopes.append(2 * kernel.drift**2 * (pull * own * (additive + product) / outer).sum())
         slopes += [2 * kernel.noises[rung] ** 2 * np.diag(pull)[mine].sum() for rung, mine in enumerate(where)]
         away = (theta - middle) / spread
         value = 0.5 * residuals @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * away @ away
@@ -91,7 +95,7 @@ def fit_kernel(
 
 
 def _middle(rungs: int) -> tuple[Floats, Floats]:
-    table = np.array([_ADDITIVE, _PRODUCT, _LENGTH, _LENGTH, _NOMINAL, _STRETCH, *[_NOISE] * rungs])
+    table = np.array([_ADDITIVE, _PRODUCT, _LENGTH, _LENGTH, _NOMINAL, _STRETCH, _DRIFT, *[_NOISE] * rungs])
     return table[:, 0], table[:, 1]
 
 
@@ -102,5 +106,6 @@ def _kernel(theta: Floats) -> Kernel:
         product=float(values[1]),
         lengths=(float(values[2]), float(values[3]), float(values[4])),
         stretch=float(values[5]),
-        noises=values[6:],
+        drift=float(values[6]),
+        noises=values[7:],
     )

@@ -37,6 +37,7 @@ class Kernel:
         product: β, nats of log loss.
         lengths: (ℓ_w, ℓ_a, ℓ_n), the first two in doublings of bits.
         stretch: τ.
+        drift: η, how much of a later rung's ranking is its own, as a multiple of α and β.
         noises: deviation of one measurement, float64 `[R]`, nats of log loss.
     """
 
@@ -44,6 +45,7 @@ class Kernel:
     product: float
     lengths: tuple[float, float, float]
     stretch: float
+    drift: float
     noises: Floats
 
     def near(self, squares: Floats) -> Floats:

@@ -1,9 +1,11 @@
-"""`Surrogate`: log loss of any allocation at any rung, with its uncertainty, from what was measured so far.
+"""`Surrogate`: log loss of any allocation at the deepest rung, with its uncertainty, from what was measured so far at all of them.
 
-    y_i = o_r + s_r · (m(x_i) + δ(x_i)) + ρ_r + ε_i,   δ ~ GP(0, k + v₀² + v₁² m̃ m̃'),   ρ_r ~ N(0, v_r²),   ε_i ~ N(0, noise_r²)
+    y_i = o_r + s_r · (m(x_i) + δ(x_i)) + [r > 0] · (γ(x_i) + ρ_r) + ε_i
+    δ ~ GP(0, k + v₀² + v₁² m̃ m̃'),   γ ~ GP(0, η² k),   ρ_r ~ N(0, v_r²),   ε_i ~ N(0, noise_r²)
 
 `m` is the prior mean, fitted first; `v₀` and `v₁` keep its intercept and slope open, `ρ_r` a later rung's offset, for trials were chosen
-to climb and are no fair sample. Predictions are of the first rung without its noise, the scale on which trials compete.
+to climb and are no fair sample. `γ` is what training turns over: where it is large, the first rung says little of the others. Predictions
+are of the deepest rung without its noise: what a search is for.
 
 Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 2.7 and 5.4.2; Kennedy and O'Hagan,
 "Predicting the output from a complex computer code when fast approximations are available", Biometrika 87(1), 2000, for rungs.
@@ -86,21 +88,36 @@ class Surrogate:
         return np.tensordot(self.prior.weights, self.signals, axes=1)
 
     @property
+    def deepest(self) -> int:
+        """The rung of which predictions are."""
+        return len(self.prior.slopes) - 1
+
+    @property
     def noise(self) -> float:
-        """Deviation of one measurement at the rung that tells most, on the scale of the first, nats of log loss."""
-        return float((self.kernel.noises * self.prior.slopes[0] / self.prior.slopes).min())
+        """Deviation of one measurement at the deepest rung, nats of log loss."""
+        return float(self.kernel.noises[self.deepest])
 
     @property
     def scales(self) -> Floats:
         """The slope s of each measurement, float64 `[N]`."""
         return np.asarray(self.prior.slopes[self.evidence.rungs])
 
+    @cached_property
+    def _loads(self) -> Floats:
+        """How much of δ and of γ/η a rung has, float64 `[2, R]`."""
+        return _loads(self.prior, self.kernel)
+
+    @cached_property
+    def _pulls(self) -> Floats:
+        """What each measurement says of the deepest rung, as a multiple of the kernel, float64 `[N]`."""
+        return np.asarray(self._loads[:, self.deepest] @ self._loads[:, self.evidence.rungs])
+
     def total_damage(self, picks: Picks) -> Floats:
         """D, float64 `[M]`, of allocations `[M, G]`."""
         return np.asarray(self.damage_table[np.arange(picks.shape[1]), picks].sum(axis=1))
 
     def predict(self, picks: Picks) -> tuple[Floats, Floats]:
-        """(mean, deviation) of log loss at the first rung, float64 `[M]`, of allocations int `[M, G]`."""
+        """(mean, deviation) of log loss at the deepest rung, float64 `[M]`, of allocations int `[M, G]`."""
         additive, product = self.metric.between(self.kernel, picks, self.evidence.picks)
         return self.conclude(self.total_damage(picks), additive + product)
 
@@ -117,11 +134,13 @@ class Surrogate:
 
         trend = self.prior.mean(damages)
         tilt = trend - self.centre
-        own = self.prior.slopes[0]
+        own, loads = self.prior.slopes[-1], self._loads[:, -1]
         seen = self.prior.mean(self.damages) - self.centre
-        cross = own * self.scales * (covariance + _INTERCEPT**2 + _SLOPE**2 * np.outer(tilt, seen))
-        mean = self.prior.offsets[0] + own * trend + cross @ self.weights
-        before = own**2 * (self.kernel.additive**2 + self.kernel.product**2 + _INTERCEPT**2 + _SLOPE**2 * tilt**2)
+        same = _OFFSET**2 * ((self.evidence.rungs == self.deepest) & (self.deepest > 0))
+        cross = self._pulls * covariance + own * self.scales * (_INTERCEPT**2 + _SLOPE**2 * np.outer(tilt, seen)) + same
+        mean = self.prior.offsets[-1] + own * trend + cross @ self.weights
+        before = loads @ loads * (self.kernel.additive**2 + self.kernel.product**2)
+        before = before + own**2 * (_INTERCEPT**2 + _SLOPE**2 * tilt**2) + _OFFSET**2 * (self.deepest > 0)
         known = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
         return mean, np.sqrt(np.maximum(before - np.square(known).sum(axis=0), 1e-12))
 
@@ -147,11 +166,11 @@ class Surrogate:
         Source: Wilson et al., "Pathwise Conditioning of Gaussian Processes", arXiv 2011.04026, section 3.
         """
         parts, slope = self._learned if random is None else self._imagined(random)
-        return np.asarray(self.prior.slopes[0] * (max(_LEAST_SLOPE, 1 + slope) * self.prior.slope(at) * self.damage_table + parts))
+        return np.asarray(self.prior.slopes[-1] * max(_LEAST_SLOPE, 1 + slope) * self.prior.slope(at) * self.damage_table + parts)
 
     @cached_property
     def _learned(self) -> tuple[Floats, float]:
-        """(additive part, `[G, C]`; change of the mean's slope) of the posterior mean."""
+        """(additive part at the deepest rung, `[G, C]`; change of the mean's slope) of the posterior mean."""
         return self._pulled(self.weights)
 
     def _imagined(self, random: np.random.Generator) -> tuple[Floats, float]:
@@ -161,20 +180,30 @@ class Surrogate:
         kernel, shares, near = self.kernel, self.metric.shares, self.kernel.near(self.metric.squares)
         rungs, count = self.evidence.rungs, len(self.residuals)
         root = np.linalg.cholesky(near + _JITTER * np.eye(len(near)))
-        parts = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal((len(shares), len(near))) @ root.T)
+
+        def drawn() -> tuple[Floats, Floats]:
+            """A function with the kernel: its additive part `[G, C]`, and all of it at the measurements `[N]`."""
+            parts = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal((len(shares), len(near))) @ root.T)
+            product = self._product_root @ random.standard_normal(count)
+            return parts, parts[np.arange(len(shares)), self.evidence.picks].sum(axis=1) + product
+
+        parts, imagined = drawn()
         slope = _SLOPE * float(random.standard_normal())
-        imagined = parts[np.arange(len(shares)), self.evidence.picks].sum(axis=1) + self._product_root @ random.standard_normal(count)
         imagined += slope * (self.prior.mean(self.damages) - self.centre) + _INTERCEPT * float(random.standard_normal())
+        imagined, parts = self.scales * imagined, self._loads[0, -1] * parts
+        if self.deepest:
+            turned, at = drawn()
+            imagined, parts = imagined + self._loads[1, rungs] * at, parts + self._loads[1, -1] * turned
         offsets = np.concatenate([[0.0], _OFFSET * random.standard_normal(len(kernel.noises) - 1)])
         noise = kernel.noises[rungs] * random.standard_normal(count)
-        against = self.residuals - self.scales * imagined - offsets[rungs] - noise
+        against = self.residuals - imagined - offsets[rungs] - noise
         more, steeper = self._pulled(np.asarray(cho_solve((self.factor, True), against, check_finite=False)))
         return parts + more, slope + steeper
 
     def _pulled(self, weights: Floats) -> tuple[Floats, float]:
-        near, pull = self.kernel.near(self.metric.squares), self.scales * weights
+        near, pull = self.kernel.near(self.metric.squares), self._pulls * weights
         parts = np.stack([pull @ near[choice][self.evidence.picks] for choice in range(len(near))], axis=1)
-        slope = _SLOPE**2 * float((self.prior.mean(self.damages) - self.centre) @ pull)
+        slope = _SLOPE**2 * float((self.prior.mean(self.damages) - self.centre) @ (self.scales * weights))
         return self.kernel.additive**2 * self.metric.shares[:, None] * parts, slope
 
     @cached_property
@@ -190,7 +219,7 @@ class Surrogate:
         values, _ = self.predict(picks)
         evidence = Evidence(
             picks=np.concatenate([self.evidence.picks, picks]),
-            rungs=np.concatenate([self.evidence.rungs, np.zeros(len(picks), dtype=np.intp)]),
+            rungs=np.concatenate([self.evidence.rungs, np.full(len(picks), self.deepest, dtype=np.intp)]),
             values=np.concatenate([self.evidence.values, values]),
         )
         return conditioned(self.metric, self.signals, evidence, self.prior, self.kernel, centre=self.centre)
@@ -243,7 +272,8 @@ def conditioned(
     centre = centre if centre is not None else float(means.mean()) if len(means) else 0.0
     scales = prior.slopes[evidence.rungs]
     additive, product = metric.between(kernel, evidence.picks, evidence.picks)
-    covariance = _trend(means - centre, scales, evidence.rungs) + scales[:, None] * scales[None] * (additive + product)
+    loads = _loads(prior, kernel)[:, evidence.rungs]
+    covariance = _trend(means - centre, scales, evidence.rungs) + loads.T @ loads * (additive + product)
     covariance[np.diag_indices_from(covariance)] += np.square(kernel.noises)[evidence.rungs]
     return Surrogate(
         signals=signals,
@@ -256,6 +286,11 @@ def conditioned(
         centre=centre,
         factor=np.asarray(np.linalg.cholesky(covariance), dtype=np.float64),
     )
+
+
+def _loads(prior: Prior, kernel: Kernel) -> Floats:
+    """`[2, R]`: s_r, and η from the second rung on."""
+    return np.stack([prior.slopes, np.where(np.arange(len(prior.slopes)) > 0, kernel.drift, 0.0)])
 
 
 def _totals(signals: Floats, picks: Picks) -> Floats:

@@ -68,13 +68,13 @@ def test_left_out_is_what_a_refit_without_it_predicts(rungs: int) -> None:
     space, signals, evidence = world(3, rungs=rungs)
     whole = fit_surrogate(space, signals, evidence, rungs)
     mean, deviation = whole.left_out()
-    for index in np.flatnonzero(evidence.rungs == 0):
+    for index in np.flatnonzero(evidence.rungs == rungs - 1):
         rest = np.arange(len(evidence.values)) != index
         part = Evidence(picks=evidence.picks[rest], rungs=evidence.rungs[rest], values=evidence.values[rest])
         refit = conditioned(space, signals, part, whole.prior, whole.kernel, centre=whole.centre)
         brute_mean, brute_deviation = refit.predict(evidence.picks[[index]])
         assert mean[index] == pytest.approx(brute_mean[0], abs=1e-8)
-        assert deviation[index] == pytest.approx(np.hypot(brute_deviation[0], whole.kernel.noises[0]), abs=1e-8)
+        assert deviation[index] == pytest.approx(np.hypot(brute_deviation[0], whole.kernel.noises[-1]), abs=1e-8)
 
 
 def test_order_of_layers_does_not_matter() -> None:
@@ -115,12 +115,12 @@ def test_gradient_of_the_fit_is_the_slope_of_its_objective(monkeypatch: pytest.M
     monkeypatch.setattr(optimize, "minimize", check)
     scales = np.array([0.8, 1.3])[evidence.rungs]
     fit_kernel(space, evidence.picks, evidence.values, scales, evidence.rungs, np.full((len(scales),) * 2, 0.1), 2)
-    assert len(checked) == 3 * 8
+    assert len(checked) == 3 * 9
 
 
 def test_histogram_says_the_same_as_the_kernel() -> None:
     space, _, evidence = world(8)
-    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9, 1.7), stretch=0.8, noises=np.array([0.1]))
+    kernel = Kernel(additive=0.7, product=0.4, lengths=(1.1, 0.9, 1.7), stretch=0.8, drift=0.5, noises=np.array([0.1]))
     weight = space.histogram(evidence.picks)
     np.testing.assert_allclose(weight.sum(axis=0), 1.0)
     apart = kernel.scaled(space.kinds[0])
@@ -131,7 +131,7 @@ def test_histogram_says_the_same_as_the_kernel() -> None:
 
 def test_choices_that_differ_keep_a_distance_however_near_their_bits() -> None:
     near = Metric(coordinates=np.log2([[4.0, 8.0], [4.0 + 1e-9, 8.0], [8.0, 8.0]]), shares=np.ones(1))
-    kernel = Kernel(additive=1.0, product=1.0, lengths=(1.0, 1.0, 2.0), stretch=1.0, noises=np.array([0.1]))
+    kernel = Kernel(additive=1.0, product=1.0, lengths=(1.0, 1.0, 2.0), stretch=1.0, drift=0.5, noises=np.array([0.1]))
     additive, product = near.between(kernel, np.array([[0]]), np.array([[0], [1], [2]]))
     expected = np.exp(-0.5 * np.array([[0.0, 0.25, 1.25]]))
     np.testing.assert_allclose(additive, expected, atol=1e-8)
