@@ -51,6 +51,7 @@ def _task_table(task: str, lines: list[Line]) -> str:
     names = list(dict.fromkeys(line["name"] for line in lines if line["kind"] == "signal"))
     cells: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
     ahead: list[str] = []
+    foreseen: list[str] = []
     for budget, rung in columns:
         here = _at(lines, budget)
         predictors = _predictors(here)
@@ -63,6 +64,7 @@ def _task_table(task: str, lines: list[Line]) -> str:
             cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
         if "mix" in predicted:
             ahead.append(f"{budget}, {RUNGS[rung]}: {_against_best(predicted, losses, names)}")
+            foreseen.append(f"{budget}, {RUNGS[rung]}: {_against_chosen(predicted, losses, _chosen(here))}")
     head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
     rows = [head, ["---"] * len(head)]
     for name in [*names, "mix", "measured damage"]:
@@ -71,7 +73,11 @@ def _task_table(task: str, lines: list[Line]) -> str:
             rows.append([f"`{name}`" if name != "measured damage" else "damage itself", *values, *_costs(name, lines)])
     counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"**{task}** (allocations: {counts})\n\n{table}\n\n`mix` against the best single signal, " + "; ".join(ahead) + "."
+    return (
+        f"**{task}** (allocations: {counts})\n\n{table}\n\n"
+        f"`mix` against the signal that ranks the allocations `mix` was fitted to best: {'; '.join(foreseen)}.\n"
+        f"Against the one that turns out best, known only afterwards: {'; '.join(ahead)}."
+    )
 
 
 def _at(lines: list[Line], budget: str) -> list[Line]:
@@ -88,12 +94,16 @@ def _predictors(lines: list[Line]) -> dict[str, list[Predict]]:
     """Of one budget: every signal, and `mix` once for each set of allocations it was fitted to."""
     tables = {line["name"]: table_from_dict(line["table"]) for line in lines if line["kind"] == "signal"}
     predictors: dict[str, list[Predict]] = {name: [_totals(table)] for name, table in tables.items()}
-    fits = [line for line in lines if line["kind"] == "calibrated" and line["use"] == "fit"]
-    for seed in dict.fromkeys(line["seed"] for line in fits):
-        own = [line for line in fits if line["seed"] == seed]
+    for own in _fitted(lines):
         mixture = mix(list(tables.values()), [_allocation(line, lines) for line in own], [line["divergence"] for line in own])
         predictors.setdefault("mix", []).append(_totals(mixture.table))
     return predictors
+
+
+def _fitted(lines: list[Line]) -> list[list[Line]]:
+    """The sets of measured allocations that `mix` is fitted to."""
+    fits = [line for line in lines if line["kind"] == "calibrated" and line["use"] == "fit"]
+    return [[line for line in fits if line["seed"] == seed] for seed in dict.fromkeys(line["seed"] for line in fits)]
 
 
 def _totals(table: Table) -> Predict:
@@ -116,13 +126,32 @@ def _rho(several: list[Floats], losses: Floats) -> tuple[float, float]:
     return float(own), float(np.mean([_resampled(one, losses) for one in several], axis=0).std())
 
 
+def _chosen(lines: list[Line]) -> list[str]:
+    """For each set of allocations that `mix` is fitted to: the signal that ranks them best."""
+    tables = {line["name"]: table_from_dict(line["table"]) for line in lines if line["kind"] == "signal"}
+    found = []
+    for own in _fitted(lines):
+        allocations, damages = [_allocation(line, lines) for line in own], np.array([line["divergence"] for line in own])
+        found.append(max(tables, key=lambda name: rank_correlation(_totals(tables[name])(allocations), damages)))
+    return found
+
+
+def _against_chosen(predicted: dict[str, list[Floats]], losses: Floats, chosen: list[str]) -> str:
+    """The mean difference to the signals chosen by the same measurements, with its standard deviation."""
+    return _difference(predicted["mix"], [predicted[name][0] for name in chosen], losses, ", ".join(dict.fromkeys(chosen)))
+
+
 def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
-    """The difference, with its standard deviation: the same resampled allocations for both."""
-    own = {name: _rho(predicted[name], losses)[0] for name in (*names, "mix")}
-    best = max(names, key=lambda name: own[name])
-    mixed = np.mean([_resampled(one, losses) for one in predicted["mix"]], axis=0)
-    spread = (mixed - _resampled(predicted[best][0], losses)).std()
-    return f"{own['mix'] - own[best]:+.2f} \u00b1 {spread:.2f} (`{best}`)".replace("-", "\u2212")
+    """The difference to the signal with the highest correlation, with its standard deviation."""
+    best = max(names, key=lambda name: _rho(predicted[name], losses)[0])
+    return _difference(predicted["mix"], predicted[best], losses, best)
+
+
+def _difference(mixed: list[Floats], others: list[Floats], losses: Floats, name: str) -> str:
+    """Of mean rank correlations; the same resampled allocations for both."""
+    apart = _rho(mixed, losses)[0] - _rho(others, losses)[0]
+    spread = np.mean([_resampled(one, losses) for one in mixed], axis=0) - np.mean([_resampled(one, losses) for one in others], axis=0)
+    return f"{apart:+.2f} \u00b1 {spread.std():.2f} (`{name}`)".replace("-", "\u2212")
 
 
 def _resampled(predicted: Floats, losses: Floats) -> Floats:
