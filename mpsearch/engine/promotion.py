@@ -37,11 +37,11 @@ def goes_on_by_score(record: Record, records: Sequence[Record], keep: float) -> 
 def goes_on(record: Record, records: Sequence[Record], keep: float, searcher: Searcher) -> bool:
     """Is it expected to be the best; or to gain most of those that wait, while fewer than `keep` have gone on; or did it wait before?"""
     rivals = [r for r in _rivals(record, records) if r.scores]
-    scored = {r.allocation for r in rivals}
+    scored = list(dict.fromkeys(r.allocation for r in rivals))
     went = list(dict.fromkeys(r.allocation for r in rivals if r.status == "failed" or len(r.scores) > 1))
     if record.allocation in scored or not went:
         return True
-    waiting = [*(scored - set(went)), record.allocation]
+    waiting = [*(allocation for allocation in scored if allocation not in went), record.allocation]
     improvement, margin = searcher.prospects([observed(r) for r in [*records, record]], waiting, went)
     room = len(went) < math.ceil(keep * (len(scored) + 1))
     return bool(margin[-1] > 0 or (room and improvement[-1] >= improvement.max()))
