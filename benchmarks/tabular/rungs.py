@@ -6,12 +6,11 @@ reads both. A trial is a dear score; about `1 / KEEP` cheap ones come with it.
 
 from __future__ import annotations
 
-import math
-
 from benchmarks.tabular.contest import Contest, Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.truth import Picks, Truth, file_of
-from mpsearch.engine.observation import paused
+from mpsearch.engine.observation import room_above
+from mpsearch.engine.promotion import worth_more
 
 __all__ = ["EARLY_RUNG", "KEEP", "SUPERNET", "Climbing"]
 
@@ -36,19 +35,12 @@ class Climbing(Ours):
     def ask(self) -> Picks | None:
         """The next proposal that climbs; those that do not, or not yet, are observed on the way."""
         while True:
-            climbed = [observation.allocation for observation in self._seen if len(observation.losses) > 1]
-            scored = {observation.allocation for observation in self._seen}
-            self._again = len(climbed) < math.ceil(KEEP * len(scored))
+            self._again = room_above(self._seen, KEEP)
             if (picks := super().ask()) is None:
                 return None
-            again = self._asked in scored
+            others = list(self._seen)
             self._observe({"ptq": float(self._early.loss[picks])})
-            if again or not climbed:
-                return picks
-            waiting = paused(self._seen)
-            improvement, margin = self._searcher.prospects(self._seen, waiting, climbed)
-            room = len(climbed) < math.ceil(KEEP * (len(scored) + 1))
-            if margin[-1] > 0 or (room and improvement[-1] >= improvement.max()):
+            if worth_more(self._seen[-1], others, others, KEEP, self._searcher):
                 return picks
 
     def tell(self, picks: Picks, loss: float, violation: float) -> None:

@@ -57,7 +57,7 @@ def observed(record: Record) -> Observation:
 
 def room_above(observations: Sequence[Observation], keep: float) -> bool:
     """Whether fewer than `keep` of what was measured has gone on from the first rung."""
-    measured = {observation.allocation for observation in observations if observation.losses}
+    measured = {o.allocation for o in observations if any(map(math.isfinite, o.losses.values()))}
     return len(measured) - len(paused(observations)) < math.ceil(keep * len(measured))
 
 
@@ -66,7 +66,8 @@ def paused(observations: Sequence[Observation]) -> list[Allocation]:
     climbed = {observation.allocation for observation in observations if len(observation.losses) > 1}
     if not climbed:
         return []
-    return list(dict.fromkeys(o.allocation for o in observations if len(o.losses) == 1 and o.allocation not in climbed))
+    alone = (o for o in observations if len(o.losses) == 1 and o.allocation not in climbed)
+    return list(dict.fromkeys(o.allocation for o in alone if all(map(math.isfinite, o.losses.values()))))
 
 
 def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], groups: int) -> tuple[Evidence, int]:

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpsearch.core.record import Record
-from mpsearch.engine.observation import observed
+from mpsearch.engine.observation import Observation, observed
 
 if TYPE_CHECKING:
     from mpsearch.engine.searcher import Searcher
 
-__all__ = ["goes_on", "goes_on_by_score"]
+__all__ = ["goes_on", "goes_on_by_score", "worth_more"]
 
 _ALIKE = 1.02
 """Costs within two percent are the same."""
@@ -36,13 +36,26 @@ def goes_on_by_score(record: Record, records: Sequence[Record], keep: float) -> 
 
 def goes_on(record: Record, records: Sequence[Record], keep: float, searcher: Searcher) -> bool:
     """Is it expected to be the best; or to gain most of those that wait, while fewer than `keep` have gone on; or did it wait before?"""
-    rivals = [r for r in _rivals(record, records) if r.scores]
-    scored = list(dict.fromkeys(r.allocation for r in rivals))
-    went = list(dict.fromkeys(r.allocation for r in rivals if r.status == "failed" or len(r.scores) > 1))
-    if record.allocation in scored or not went:
+    rivals = [observed(rival) for rival in _rivals(record, records)]
+    return worth_more(observed(record), rivals, [observed(other) for other in records], keep, searcher)
+
+
+def worth_more(own: Observation, rivals: Sequence[Observation], others: Sequence[Observation], keep: float, searcher: Searcher) -> bool:
+    """The same of an observation at the first rung.
+
+    Args:
+        own: what may go on.
+        rivals: those of `others` it competes with.
+        others: all that is known besides.
+        keep: share of them that may go on.
+        searcher: what is expected.
+    """
+    scored = list(dict.fromkeys(rival.allocation for rival in rivals if rival.losses))
+    went = list(dict.fromkeys(rival.allocation for rival in rivals if len(rival.losses) > 1))
+    if own.allocation in scored or not went:
         return True
-    waiting = [*(allocation for allocation in scored if allocation not in went), record.allocation]
-    improvement, margin = searcher.prospects([observed(r) for r in [*records, record]], waiting, went)
+    waiting = [*(allocation for allocation in scored if allocation not in went), own.allocation]
+    improvement, margin = searcher.prospects([*others, own], waiting, went)
     room = len(went) < math.ceil(keep * (len(scored) + 1))
     return bool(margin[-1] > 0 or (room and improvement[-1] >= improvement.max()))
 

@@ -103,6 +103,7 @@ def test_a_failed_trial_does_not_wait_and_teaches_what_it_measured() -> None:
     failed, whole = records(world, [{"ptq": 0.5}, {"ptq": 0.6, "short": 0.4}])
     seen = [observed(replace(failed, status="failed")), observed(whole)]
     assert paused(seen) == []
+    assert paused([observed(replace(failed, status="failed", scores={})), observed(whole)]) == [], "it failed at the first rung"
     evidence, rungs = evidence_of(seen, [np.zeros(6, dtype=np.intp)] * 2, 6)
     assert rungs == 2
     assert np.isfinite(evidence.values).all()
