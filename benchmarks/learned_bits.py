@@ -3,7 +3,7 @@
     python benchmarks/learned_bits.py --out learned.jsonl [--tasks digits cifar --cifar DIR --weights resnet20.safetensors]
     python benchmarks/learned_bits.py --table learned.jsonl [--write docs/methods.md]
 
-Size: the file of the uniform allocation, all layers at 3 bits (or `--bits`), as `lsq` writes it. Every layer may have 1 to 8 bits.
+Size: the file of the uniform allocation, all layers at 2 bits (or `--bits`), as `lsq` writes it. Every layer may have 1 to 8 bits.
 `bsq`, `cpq` with DropBits, `learned_range` and `alq` learn bits from twice as many everywhere (see `bit_learning.py`), by short runs of as
 many epochs as the retraining has. What they found is moved by one constant to the mean asked for and brought to the size exactly: the
 allocation with the least `Σ N_l (b_l − learned_l)²` that fits, by the same solver as the MILP. All are then retrained by `lsq` from the
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file of results: a JSON object a line, added to")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=["digits"])
     parser.add_argument("--origins", nargs="+", choices=ORIGINS, default=list(ORIGINS), metavar="NAME", help=", ".join(ORIGINS))
-    parser.add_argument("--bits", nargs="+", type=int, default=[3], help="of the uniform allocations whose sizes are the budgets")
+    parser.add_argument("--bits", nargs="+", type=int, default=[2], help="of the uniform allocations whose sizes are the budgets")
     parser.add_argument("--seeds", type=int, help="digits 3, cifar 1, if not given")
     parser.add_argument("--cifar", type=Path, metavar="DIR", help="folder with train/<class> and test/<class>")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="float ResNet-20")
