@@ -51,6 +51,8 @@ def filled(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) ->
 def spent(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
     """The best allocation within the limits that takes bits from no group of `picks`, with nothing left that a group could go up by.
 
+    Where more bits are expected to do harm, using up what the exact optimum leaves may cost more than going up one by one: then that is it.
+
     Args:
         lattice: menus.
         program: limits; `picks` meets them.
@@ -59,7 +61,8 @@ def spent(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> 
     """
     kept = lattice.richer[picks] | (np.arange(len(lattice.space.choices)) == picks[:, None])
     packing = pack(replace(program, objective=linear, allowed=program.allowed & kept), time_limit=_TIME)
-    return filled(lattice, program, picks if packing is None else packing.picks, linear)
+    found = [filled(lattice, program, start, linear) for start in (picks, *(() if packing is None else (packing.picks,)))]
+    return min(found, key=lambda full: float(linear[np.arange(len(full)), full].sum()))
 
 
 def swaps(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats, most: int) -> Picks:
