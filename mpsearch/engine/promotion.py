@@ -50,7 +50,7 @@ def worth_more(own: Observation, rivals: Sequence[Observation], others: Sequence
         keep: share of them that may go on.
         searcher: what is expected.
     """
-    scored = list(dict.fromkeys(rival.allocation for rival in rivals if rival.losses))
+    scored = list(dict.fromkeys(rival.allocation for rival in rivals if any(map(math.isfinite, rival.losses.values()))))
     went = list(dict.fromkeys(rival.allocation for rival in rivals if len(rival.losses) > 1))
     if own.allocation in scored or not went:
         return True

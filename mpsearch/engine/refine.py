@@ -61,7 +61,7 @@ def spent(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> 
     """
     kept = lattice.richer[picks] | (np.arange(len(lattice.space.choices)) == picks[:, None])
     packing = pack(replace(program, objective=linear, allowed=program.allowed & kept), time_limit=_TIME)
-    found = [filled(lattice, program, start, linear) for start in (picks, *(() if packing is None else (packing.picks,)))]
+    found = [filled(lattice, program, start, linear) for start in (*(() if packing is None else (packing.picks,)), picks)]
     return min(found, key=lambda full: float(linear[np.arange(len(full)), full].sum()))
 
 

@@ -63,6 +63,21 @@ def test_of_those_that_wait_the_most_promising_goes_on() -> None:
     assert not goes_on(bad, rivals, KEEP, world.searcher())
 
 
+def test_what_failed_at_the_first_rung_stands_in_nobodys_way() -> None:
+    world = World(1)
+    losses = [{"ptq": 0.5, "short": 0.4}, {"ptq": 0.8}, {"ptq": 0.81}, {"ptq": 0.82}]
+    searcher, promising = world.searcher(), set()
+    *rivals, own = records(world, losses)
+    waiting = [*rivals[1:], own]
+    improvement, _ = searcher.prospects([observed(r) for r in [*rivals, own]], [r.allocation for r in waiting], [rivals[0].allocation])
+    first = waiting[int(improvement.argmax())]
+    others = [r for r in [*rivals, own] if r is not first]
+    for record in others[1:]:
+        stuck = [others[0], *(r for r in others[1:] if r is not record), replace(first, status="failed", scores={})]
+        promising.add(goes_on(record, stuck, 1.0, searcher))
+    assert True in promising
+
+
 def test_by_score_the_best_share_goes_on_among_those_that_cost_no_more() -> None:
     world = World(2)
     *rivals, last = records(world, [{"ptq": 0.1}, {"ptq": 0.2}, {"ptq": 0.3}, {"ptq": 0.15}])
