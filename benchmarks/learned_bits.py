@@ -5,8 +5,8 @@
 
 Size: the file of the uniform allocation, all layers at 2 bits (or `--bits`), as `lsq` writes it. Every layer may have 1 to 8 bits.
 `bsq`, `cpq` with DropBits, `learned_range` and `alq` learn bits from twice as many everywhere (see `bit_learning.py`), by short runs of as
-many epochs as the retraining has. What they found is moved by one constant to the mean asked for and brought to the size exactly: the
-allocation with the least `Σ N_l (b_l − learned_l)²` that fits, by the same solver as the MILP. All are then retrained by `lsq` from the
+many epochs as the retraining has. What they found is brought to the size exactly: the allocation with the least `Σ N_l 4^(learned_l − b_l)`
+that fits (a bit quarters the squared error), by the same solver as the MILP. All are then retrained by `lsq` from the
 float network and scored once on the test split; `training_tasks.py` states data and recipe. Lines of the file are finished stages, which
 another run goes on from.
 """

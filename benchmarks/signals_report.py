@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ Floats = NDArray[np.float64]
 Predict = Callable[[list[Allocation]], Floats]
 
 RESAMPLES = 500
+HALVES = 200
 FEWEST = 10
 """Allocations below which a rank correlation is not told."""
+
+_CHOSEN = "`mix` against the signal that ranks the allocations `mix` was fitted to best"
+_HALVED = "Against the signal that ranks one half of these allocations best, compared on the other half, mean over halves"
+_HINDSIGHT = "Against the one that turns out best, known only afterwards"
 
 RUNGS = {"calibrated": "calibration", "trained": "short training"}
 
@@ -50,8 +56,7 @@ def _task_table(task: str, lines: list[Line]) -> str:
     columns = [(budget, rung) for budget in budgets for rung in RUNGS if len(_measured(lines, budget, rung)) >= FEWEST]
     names = list(dict.fromkeys(line["name"] for line in lines if line["kind"] == "signal"))
     cells: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
-    ahead: list[str] = []
-    foreseen: list[str] = []
+    against: dict[str, list[str]] = {_CHOSEN: [], _HALVED: [], _HINDSIGHT: []}
     for budget, rung in columns:
         here = _at(lines, budget)
         predictors = _predictors(here)
@@ -63,8 +68,13 @@ def _task_table(task: str, lines: list[Line]) -> str:
         for name, several in predicted.items():
             cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
         if "mix" in predicted:
-            ahead.append(f"{budget}, {RUNGS[rung]}: {_against_best(predicted, losses, names)}")
-            foreseen.append(f"{budget}, {RUNGS[rung]}: {_against_chosen(predicted, losses, _chosen(here))}")
+            told = (
+                _against_chosen(predicted, losses, _chosen(here)),
+                _against_halves(predicted, losses, names),
+                _against_best(predicted, losses, names),
+            )
+            for whom, difference in zip(against, told, strict=True):
+                against[whom].append(f"{budget}, {RUNGS[rung]}: {difference}")
     head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
     rows = [head, ["---"] * len(head)]
     for name in [*names, "mix", "measured damage"]:
@@ -73,11 +83,8 @@ def _task_table(task: str, lines: list[Line]) -> str:
             rows.append([f"`{name}`" if name != "measured damage" else "damage itself", *values, *_costs(name, lines)])
     counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return (
-        f"**{task}** (allocations: {counts})\n\n{table}\n\n"
-        f"`mix` against the signal that ranks the allocations `mix` was fitted to best: {'; '.join(foreseen)}.\n"
-        f"Against the one that turns out best, known only afterwards: {'; '.join(ahead)}."
-    )
+    sentences = "".join(f"\n{whom}: {'; '.join(differences)}." for whom, differences in against.items() if differences)
+    return f"**{task}** (allocations: {counts})\n\n{table}\n{sentences}"
 
 
 def _at(lines: list[Line], budget: str) -> list[Line]:
@@ -139,6 +146,19 @@ def _chosen(lines: list[Line]) -> list[str]:
 def _against_chosen(predicted: dict[str, list[Floats]], losses: Floats, chosen: list[str]) -> str:
     """The mean difference to the signals chosen by the same measurements, with its standard deviation."""
     return _difference(predicted["mix"], [predicted[name][0] for name in chosen], losses, ", ".join(dict.fromkeys(chosen)))
+
+
+def _against_halves(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
+    """The mean difference, over halves that judge, to the signal that the other half calls best: the best one, without its luck."""
+    random, found, winners = np.random.default_rng(0), [], Counter[str]()
+    for _ in range(HALVES):
+        order = random.permutation(len(losses))
+        for judge, choose in (np.array_split(order, 2), np.array_split(order, 2)[::-1]):
+            best = max(names, key=lambda name: rank_correlation(predicted[name][0][choose], losses[choose]))
+            winners[best] += 1
+            mixed = np.mean([rank_correlation(one[judge], losses[judge]) for one in predicted["mix"]])
+            found.append(mixed - rank_correlation(predicted[best][0][judge], losses[judge]))
+    return f"{np.mean(found):+.2f} (mostly `{winners.most_common(1)[0][0]}`)".replace("-", "\u2212")
 
 
 def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:

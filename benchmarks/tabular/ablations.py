@@ -1,7 +1,7 @@
 """What each part of the search is worth: the same contest with one part taken away, `python -m benchmarks.tabular.ablations`.
 
-A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung; on those of a
-supernet the table without training is set below it, see `rungs.py`.
+A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung; below those after
+training, and those of a supernet, the table without training is set, see `rungs.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.tabular.compare import compete
 from benchmarks.tabular.contest import Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.report import curves
-from benchmarks.tabular.rungs import EARLY_RUNG, SUPERNET
+from benchmarks.tabular.rungs import DEAR, EARLY_RUNG, cheap_counterpart
 from benchmarks.tabular.runs import Run, read_runs
 from benchmarks.tabular.truth import names
 from mpsearch.data import cache_directory
@@ -65,14 +65,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=cache_directory() / "tabular" / "ablations.jsonl", help="where runs are kept")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
-    dear = [name for name in arguments.networks if name.endswith(SUPERNET)]
+    dear = [name for name in arguments.networks if cheap_counterpart(name)]
     whole = compete(arguments.networks, PARTS, arguments.seeds, arguments.runs, deadline)
     if not (compete(dear, (EARLY_RUNG,), arguments.seeds, arguments.runs, deadline) and whole):
         print("out of time; the same command goes on")
     runs = [run for run in read_runs(arguments.runs) if run.network in arguments.networks]
     print(table(runs))
-    if dear:
-        print("\nOn tables of a supernet\n\n" + table([run for run in runs if run.network in dear]))
+    for kind in DEAR:
+        if own := [run for run in runs if run.network in dear and run.network.endswith(kind)]:
+            print(f"\n{kind} alone\n\n{table(own)}")
 
 
 if __name__ == "__main__":

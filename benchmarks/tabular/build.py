@@ -1,7 +1,8 @@
 """Build a table of every allocation: `python -m benchmarks.tabular.build NAME [--data SOURCE:DIR] [--weights FILE]`.
 
-Scored without training, or by a supernet (`--weights-from supernet`, trained first). Interrupted or out of `--minutes`, the same command
-goes on where it stopped. What it writes is `benchmarks/tabular/NAME.npz` or `NAME-supernet.npz`.
+Scored without training, by a supernet (`--weights-from supernet`, trained first) or after an epoch of its own for each (`--weights-from
+trained`). Interrupted or out of `--minutes`, the same command goes on where it stopped. What it writes is `benchmarks/tabular/NAME.npz`,
+`NAME-supernet.npz` or `NAME-trained.npz`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.tabular.measure import signal_tables
+from benchmarks.tabular.trained import Trained
 from benchmarks.tabular.tree import Tree
 from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
@@ -42,7 +44,7 @@ def study(name: str, data: str | None, weights: str | None, weights_from: str = 
     return load_study(Path(__file__).with_name(f"{name}.yaml"), changes)
 
 
-def pieces(tree: Tree, file: Path, deadline: float) -> dict[Picks, tuple[list[float], list[float]]]:
+def pieces(tree: Tree | Trained, file: Path, deadline: float) -> dict[Picks, tuple[list[float], list[float]]]:
     """Leaves by prefix: those stored in `file`, and as many more as there is time for, each stored as soon as it is known."""
     done = {tuple(piece["prefix"]): (piece["loss"], piece["error"]) for piece in _stored(file)}
     wanted = tree.prefixes(min(_DEPTH, len(tree.menus) - 1))
@@ -72,9 +74,11 @@ def _stored(file: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def tree_of(experiment: Experiment, folder: Path) -> Tree:
-    """Of the float weights, or of shared ones, which are trained or read first."""
+def tree_of(experiment: Experiment, weights_from: str, folder: Path) -> Tree | Trained:
+    """Of the float weights, of weights trained from them one by one, or of shared ones, which are trained or read first."""
     default = search_settings(experiment.config).default
+    if weights_from == "trained":
+        return Trained(experiment.problem, default.method, default.recipe)
     evaluator = build_evaluator(experiment, Compiler("off", experiment.problem.device, 0), folder, Silent())
     if isinstance(evaluator, SupernetEvaluator):
         return Tree.shared(experiment.problem, evaluator.prepare())
@@ -110,7 +114,7 @@ def main() -> None:
     parser.add_argument("name", help="a study beside this file, without .yaml")
     parser.add_argument("--data", help="such as imagefolder:DIR")
     parser.add_argument("--weights", help="float weights")
-    parser.add_argument("--weights-from", choices=("float", "supernet"), default="float", help="what is scored")
+    parser.add_argument("--weights-from", choices=("float", "supernet", "trained"), default="float", help="what is scored")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -118,10 +122,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     config = study(arguments.name, arguments.data, arguments.weights, arguments.weights_from)
     experiment = build_experiment(config, Silent())
-    name = arguments.name + ("-supernet" if arguments.weights_from == "supernet" else "")
+    name = arguments.name + ("" if arguments.weights_from == "float" else f"-{arguments.weights_from}")
     folder = cache_directory() / "tabular" / f"{name}-{config.fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
-    tree = tree_of(experiment, folder)
+    tree = tree_of(experiment, arguments.weights_from, folder)
     found = pieces(tree, folder / "pieces.jsonl", deadline)
     truth(experiment, name, found, tree.images, folder).save(file_of(name))
     print(f"{file_of(name).name}: {file_of(name).stat().st_size:,} bytes")

@@ -1,4 +1,4 @@
-"""What an early rung is worth: the table of a supernet is the dear score, the same network's table without training the cheap one.
+"""What an early rung is worth: a table after training, or of a supernet, is the dear score, the one without the cheap one.
 
 Every proposal is scored cheaply; at most `KEEP` of them dearly, those first that are expected to gain most, as in a study. The surrogate
 reads both. A trial is a dear score; about `1 / KEEP` cheap ones come with it.
@@ -12,11 +12,17 @@ from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.engine.observation import room_above
 from mpsearch.engine.promotion import worth_more
 
-__all__ = ["EARLY_RUNG", "KEEP", "SUPERNET", "Climbing"]
+__all__ = ["DEAR", "EARLY_RUNG", "KEEP", "Climbing", "cheap_counterpart"]
 
 KEEP = 0.25
-SUPERNET = "-supernet"
-"""Ends the names of tables that have a cheap counterpart."""
+DEAR = ("supernet", "trained")
+"""End the names of tables that have a cheap counterpart."""
+
+
+def cheap_counterpart(name: str) -> str | None:
+    """The table of the same network without training; None for such a table itself."""
+    network, _, kind = name.rpartition("-")
+    return network if kind in DEAR else None
 
 
 class Climbing(Ours):
@@ -46,11 +52,13 @@ class Climbing(Ours):
     def tell(self, picks: Picks, loss: float, violation: float) -> None:
         """Both scores."""
         cheap = self._seen.pop()
-        self._observe({**cheap.losses, "supernet": loss})
+        self._observe({**cheap.losses, "dear": loss})
 
 
 def _start(contest: Contest, seed: int) -> Climbing:
-    return Climbing(contest, seed, Truth.load(file_of(contest.truth.name.removesuffix(SUPERNET))))
+    cheap = cheap_counterpart(contest.truth.name)
+    assert cheap is not None
+    return Climbing(contest, seed, Truth.load(file_of(cheap)))
 
 
 EARLY_RUNG = Entry(name="with an early rung", start=_start, trials=30)

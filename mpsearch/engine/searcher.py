@@ -1,6 +1,7 @@
 """`Searcher`: which allocation to measure next, always inside the budgets, never twice. No torch, no optuna.
 
-1. The exact optimum of each signal and of the grid's error alone, then whatever starts it was given.
+1. The exact optimum of each signal, of more than two of all of them together, and of the grid's error alone; then whatever starts it was
+   given.
 2. The surrogate's expected improvement, its mean over what may be believed, with signals and without (`belief.py`): under each, exact
    optima of posterior samples (and of its mean) and the best so far are climbed from.
 3. Budgets around the asked one take turns by what each would add to the dominated hypervolume.
@@ -42,6 +43,8 @@ _SAMPLES = 4
 _LARGE = 2000
 _TRUST = 4.0
 """Odds that the signals tell more than the error of a uniform grid does, before anything is measured."""
+_ALONE = 2
+"""Signals that are tried each by itself; a first trial for every one of many is dearer than what their optima differ by."""
 _HEARD = 0.05
 """A belief worth less is not asked for proposals."""
 _BEST = 3
@@ -96,7 +99,12 @@ class Searcher:
             if signals
         ]
         self._beliefs = [belief_in(signals, optima, self.lattice, odds) for odds, signals, optima in solved]
-        self._optima = [(signal.origin, picks) for _, signals, optima in solved for signal, picks in zip(signals, optima, strict=True)]
+        self._optima: list[tuple[str, Picks]] = []
+        for belief, (_, signals, optima) in zip(self._beliefs, solved, strict=True):
+            if len(signals) > _ALONE:
+                self._optima.append(("milp:signals", self._solved(belief.signals.mean(axis=0), self._programs[1.0])))
+            else:
+                self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
 
     def propose(
         self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False, again: bool = False

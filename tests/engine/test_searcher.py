@@ -161,6 +161,20 @@ def test_starts_come_after_the_signals() -> None:
     assert proposals[3].allocation == start
 
 
+def test_of_many_signals_one_trial_is_for_all_of_them_together() -> None:
+    world = World(3)
+    noise = np.exp(np.random.default_rng(0).normal(0, 0.6, (3, *world.signals[0].values.shape)))
+    more = [table(world.space, world.signals[0].values * each, f"more{i}") for i, each in enumerate(noise)]
+    searcher = world.searcher(signals=[*world.signals, *more])
+    _, proposals = played(searcher, world.loss, 3)
+    assert [p.origin for p in proposals] == ["milp:signals", "milp:bits", "ei"]
+    belief = searcher._beliefs[0]
+    assert len(belief.signals) == 5
+    inside = np.array(list(world.losses))[world.inside]
+    totals = belief.signals.mean(axis=0)[np.arange(6), inside].sum(axis=1)
+    assert searcher.lattice.picks(proposals[0].allocation).tolist() == inside[totals.argmin()].tolist()
+
+
 def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
     world = World(4)
     observations, _ = played(world.searcher(), world.loss, 6)

@@ -17,7 +17,7 @@ from benchmarks.tabular.ours import OURS
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import RIVALS
-from benchmarks.tabular.rungs import Climbing
+from benchmarks.tabular.rungs import Climbing, cheap_counterpart
 from benchmarks.tabular.runs import drop_runs, read_runs
 from benchmarks.tabular.scores import hypervolume, regret
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
@@ -128,8 +128,15 @@ def test_an_early_rung_lets_only_the_best_climb() -> None:
     for observation in climbing._seen:
         picks = contest.truth.picks(observation.allocation)
         assert observation.losses["ptq"] == early.loss[picks]
-        if "supernet" in observation.losses:
-            assert observation.losses["supernet"] == contest.truth.loss[picks]
+        if "dear" in observation.losses:
+            assert observation.losses["dear"] == contest.truth.loss[picks]
+    assert sum("dear" in observation.losses for observation in climbing._seen) == len(trials)
+
+
+def test_only_tables_after_training_have_a_cheap_counterpart() -> None:
+    assert cheap_counterpart("net-supernet") == cheap_counterpart("net-trained") == "net"
+    assert cheap_counterpart("net") is None
+    assert cheap_counterpart("some-net") is None
 
 
 def test_regret_is_zero_from_the_optimum_on() -> None:

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from benchmarks.tabular.stages import cut
+from benchmarks.tabular.trained import Trained
 from benchmarks.tabular.tree import Tree
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import Space
 from mpsearch.costs.size import size
 from mpsearch.data.base import TensorSplit
-from mpsearch.engine.problem import Evaluator, Problem
+from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.supernet import SupernetEvaluator
 from mpsearch.methods.lapq import Lapq
 from mpsearch.methods.lsq import Lsq
@@ -97,6 +98,18 @@ def test_leaves_of_a_supernet_are_its_scores() -> None:
     for picks, loss in zip(itertools.product(range(2), repeat=3), losses, strict=True):
         wanted = supernet.score(allocation(asked, picks), asked.validation, asked.task, device=asked.device)
         assert loss == pytest.approx(wanted.loss, rel=1e-5)
+
+
+def test_leaves_of_short_trainings_are_what_a_trial_scores_after_one_epoch() -> None:
+    asked, method, recipe = problem(), Lsq(grid="half"), replace(RECIPE, epochs=3, batch_size=16, lr=0.05)
+    trained = Trained(asked, method, recipe)
+    found = [(prefix, loss) for prefix, losses, _ in trained.scores(trained.prefixes(2)[1:2]) for loss in losses]
+    evaluator = Evaluator(asked, Compiler("off", asked.device, 0))
+    for (prefix, loss), last in zip(found, range(2), strict=True):
+        network = evaluator.begin(allocation(asked, (*prefix, last)), method)
+        before = evaluator.ptq(network, method, recipe).loss
+        evaluator.train(network, method, with_epochs(recipe, 1), seed=asked.seed)
+        assert loss == evaluator.score(network).loss != before
 
 
 def test_order_and_depth_of_prefixes_change_nothing() -> None:
