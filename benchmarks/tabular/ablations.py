@@ -1,7 +1,7 @@
 """What each part of the search is worth: the same contest with one part taken away, `python -m benchmarks.tabular.ablations`.
 
-A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung; below those after
-training, and those of a supernet, the table without training is set, see `rungs.py`.
+A study of `HORIZON` trials, whose last quarter swaps bits around the best as the shipped studies do. A table has one rung; below those
+after training and those of a supernet the table without training is set, see `rungs.py`.
 """
 
 from __future__ import annotations

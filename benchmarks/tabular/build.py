@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tree = tree_of(experiment, arguments.weights_from, folder)
     found = pieces(tree, folder / "pieces.jsonl", deadline)
-    truth(experiment, name, found, tree.images, folder).save(file_of(name))
+    whole = truth(experiment, name, found, tree.images, folder)
+    if isinstance(tree, Trained):
+        whole = replace(whole, notes={**whole.notes, "agreement of two trainings": tree.agreement(whole)})
+    whole.save(file_of(name))
+    print(json.dumps(whole.notes))
     print(f"{file_of(name).name}: {file_of(name).stat().st_size:,} bytes")
 
 

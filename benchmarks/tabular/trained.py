@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from benchmarks.tabular.truth import Picks
-from mpsearch.core.allocation import Allocation
+import numpy as np
+
+from benchmarks.tabular.contest import Contest
+from benchmarks.tabular.truth import Picks, Truth, allocation_of
 from mpsearch.core.record import Score
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.methods.base import Method
+from mpsearch.signals.mix import rank_correlation
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
 
@@ -17,6 +20,7 @@ __all__ = ["Trained"]
 
 _EPOCHS = 1
 """As the second rung of the shipped study of these data."""
+_TWICE = 96
 
 
 class Trained:
@@ -45,12 +49,16 @@ class Trained:
             leaves = [self._score((*prefix, *rest)) for rest in rests]
             yield prefix, [leaf.loss for leaf in leaves], [leaf.error for leaf in leaves]
 
-    def _score(self, picks: Picks) -> Score:
+    def agreement(self, truth: Truth) -> float:
+        """Spearman's ρ of the table with a second training, another order and augmentation, of random allocations in the loose budget."""
+        inside = np.flatnonzero(Contest.of(truth, "loose").feasible)
+        drawn = np.random.default_rng(self._problem.seed).choice(inside, min(_TWICE, len(inside)), replace=False)
+        again = [self._score(tuple(map(int, np.unravel_index(place, truth.loss.shape))), 1).loss for place in drawn]
+        return rank_correlation(np.array(again), truth.loss.ravel()[drawn])
+
+    def _score(self, picks: Picks, more_seed: int = 0) -> Score:
         """What a trial's second rung gives."""
-        space = self._problem.space
-        taken = zip(space.groups, self.menus, picks, strict=True)
-        choices = {space.names[index]: menu[pick] for group, menu, pick in taken for index in group}
-        network = self._evaluator.begin(Allocation({name: choices[name] for name in space.names}), self._method)
+        network = self._evaluator.begin(allocation_of(self._problem.space, picks), self._method)
         self._evaluator.calibrate(network, self._method, self._recipe)
-        self._evaluator.train(network, self._method, self._recipe, seed=self._problem.seed)
+        self._evaluator.train(network, self._method, self._recipe, seed=self._problem.seed + more_seed)
         return self._evaluator.score(network)

@@ -19,7 +19,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.tables import grouped
 
-__all__ = ["ACTIVATION_DISTANCE", "SQNR", "Picks", "Truth", "file_of", "names"]
+__all__ = ["ACTIVATION_DISTANCE", "SQNR", "Picks", "Truth", "allocation_of", "file_of", "names"]
 
 Picks = tuple[int, ...]
 """Column on the menu of each group."""
@@ -39,6 +39,12 @@ def file_of(name: str) -> Path:
 def names() -> list[str]:
     """Networks whose tables are there."""
     return sorted(file.stem for file in _FOLDER.glob("*.npz"))
+
+
+def allocation_of(space: ResolvedSpace, picks: Picks) -> Allocation:
+    """Columns on the groups' menus → bits of every layer."""
+    choices = {index: space.menus[index][pick] for group, pick in zip(space.groups, picks, strict=True) for index in group}
+    return Allocation({name: choices[index] for index, name in enumerate(space.names)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +90,9 @@ class Truth:
             total = total + cells[axis, [column[choice] for choice in menu]].reshape(shape)
         return total
 
-    def allocation(self, picks: tuple[int, ...]) -> Allocation:
+    def allocation(self, picks: Picks) -> Allocation:
         """Columns on the groups' menus → bits of every layer."""
-        group_of = {index: number for number, group in enumerate(self.space.groups) for index in group}
-        return Allocation({name: self.menus[group_of[index]][picks[group_of[index]]] for index, name in enumerate(self.space.names)})
+        return allocation_of(self.space, picks)
 
     def picks(self, allocation: Allocation) -> tuple[int, ...]:
         """Inverse of `allocation`."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from benchmarks.tabular.stages import cut
 from benchmarks.tabular.trained import Trained
 from benchmarks.tabular.tree import Tree
+from benchmarks.tabular.truth import Truth
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import Space
 from mpsearch.costs.size import size
@@ -110,6 +112,15 @@ def test_leaves_of_short_trainings_are_what_a_trial_scores_after_one_epoch() -> 
         before = evaluator.ptq(network, method, recipe).loss
         evaluator.train(network, method, with_epochs(recipe, 1), seed=asked.seed)
         assert loss == evaluator.score(network).loss != before
+
+
+def test_trainings_agree_with_a_table_of_trainings_in_the_same_order() -> None:
+    asked = problem()
+    trained = Trained(asked, Lsq(grid="half"), replace(RECIPE, batch_size=8, lr=0.05))
+    same = np.array([trained._score(picks, 1).loss for picks in itertools.product(range(2), repeat=3)]).reshape(2, 2, 2)
+    table = Truth(name="test", space=asked.space, loss=same, error=same, size=asked.costs["size"], tables={})
+    assert trained.agreement(table) == pytest.approx(1)
+    assert trained.agreement(replace(table, loss=-same)) == pytest.approx(-1)
 
 
 def test_order_and_depth_of_prefixes_change_nothing() -> None:
