@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from methods_markdown import TITLES, mean_and_spread
+from methods_markdown import TITLES, mean_and_spread, mean_gain
 from results_file import Row
 
 from mpsearch.core.allocation import Allocation
@@ -42,14 +42,14 @@ def _grid(rows: Sequence[Row]) -> str:
         learned = [row["learned"]["mean"] for row in found if "learned" in row]
         widths = [choice.weight_bits for row in found for choice in Allocation.from_dict(row["allocation"]).values()]
         shared = trained.keys() & scores.get("uniform", {}).keys() if origin != "uniform" else set()
-        gain = statistics.mean(trained[s]["metric"] - scores["uniform"][s]["metric"] for s in shared) if shared else None
+        gains = [trained[seed]["metric"] - scores["uniform"][seed]["metric"] for seed in sorted(shared)]
         cells = [
             f"`{origin}`" if learned else origin,
             f"{statistics.mean(learned):.2f}" if learned else "",
             f"{min(widths)} to {max(widths)}" if min(widths) < max(widths) else str(min(widths)),
             f"{max(row['size_bytes'] for row in trained.values()):,} B" if trained else "",
             mean_and_spread([row["metric"] for row in trained.values()]) if trained else "",
-            "" if gain is None else f"{100 * gain:+.2f}",
+            mean_gain(gains) if gains else "",
             f"{statistics.mean(row['search_seconds'] for row in found):.0f} s",
         ]
         lines.append("| " + " | ".join(cells) + " |")

@@ -11,7 +11,7 @@ from results_file import Row
 
 from mpsearch.core.choice import FLOAT_BITS
 
-__all__ = ["TITLES", "compare", "mean_and_spread", "write_between_markers"]
+__all__ = ["TITLES", "compare", "mean_and_spread", "mean_gain", "write_between_markers"]
 
 TITLES = {
     "digits": "Digits, ResNet-18",
@@ -88,10 +88,10 @@ def _pair(mine: dict[int, float], reference: dict[int, float], method: str) -> t
     shared = mine.keys() & reference.keys()
     if method == _REFERENCE or not shared:
         return mean_and_spread(list(mine.values())), ""
-    return mean_and_spread(list(mine.values())), _gain([mine[seed] - reference[seed] for seed in shared])
+    return mean_and_spread(list(mine.values())), mean_gain([mine[seed] - reference[seed] for seed in shared])
 
 
-def _gain(differences: Sequence[float]) -> str:
+def mean_gain(differences: Sequence[float]) -> str:
     """`+0.45 ± 0.34` points: the mean difference at the same seed, and its standard error; of one seed without."""
     mean = f"{round(100 * statistics.mean(differences), 2) + 0.0:+.2f}"  # no minus before a zero
     return mean if len(differences) == 1 else f"{mean} ± {100 * statistics.stdev(differences) / math.sqrt(len(differences)):.2f}"

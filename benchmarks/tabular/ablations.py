@@ -26,7 +26,7 @@ from mpsearch.data import cache_directory
 __all__ = ["PARTS", "table"]
 
 HORIZON = 30
-COUNTS = (5, 10, 20, 30)
+COUNTS = (3, 5, 6, 10, 20, 30)
 _FOUND = 1e-9
 _REFINE = round(0.75 * HORIZON)
 
