@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.tabular.contest import BUDGETS, Contest, Entry, play
+from benchmarks.tabular.contest import BUDGETS, SEEDS, Contest, Entry, play
 from benchmarks.tabular.ours import OURS, OURS_SWEPT
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
@@ -22,8 +22,6 @@ from benchmarks.tabular.truth import Truth, file_of, names
 from mpsearch.data import cache_directory
 
 __all__ = ["compete"]
-
-SEEDS = 20
 
 
 def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file: Path, deadline: float = math.inf) -> bool:
@@ -35,7 +33,7 @@ def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file:
     for seed in range(seeds):
         for (network, budget), contest in contests.items():
             for entry in entries:
-                if (network, budget, entry.name, seed) in done or (seed and not entry.seeded):
+                if (network, budget, entry.name, seed) in done or seed >= entry.seeds:
                     continue
                 if time.monotonic() > deadline:
                     return False
