@@ -27,6 +27,8 @@ HALVES = 200
 FEWEST = 10
 """Allocations below which a rank correlation is not told."""
 
+_EQUAL = "all in equal shares"
+
 _CHOSEN = "`mix` against the signal that ranks the allocations `mix` was fitted to best"
 _HALVED = "Against the signal that ranks one half of these allocations best, compared on the other half, mean over halves"
 _HINDSIGHT = "Against the one that turns out best, known only afterwards"
@@ -64,6 +66,7 @@ def _task_table(task: str, lines: list[Line]) -> str:
         allocations = [_allocation(line, here) for line in judged]
         losses = np.array([line["loss"] for line in judged])
         predicted = {name: [predict(allocations) for predict in several] for name, several in predictors.items()}
+        predicted[_EQUAL] = [np.sum([predicted[name][0] / predicted[name][0].min() for name in names], axis=0)]
         predicted["measured damage"] = [np.array([_calibrated(line, here)["divergence"] for line in judged])]
         for name, several in predicted.items():
             cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
@@ -77,10 +80,11 @@ def _task_table(task: str, lines: list[Line]) -> str:
                 against[whom].append(f"{budget}, {RUNGS[rung]}: {difference}")
     head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
     rows = [head, ["---"] * len(head)]
-    for name in [*names, "mix", "measured damage"]:
+    for name in [*names, _EQUAL, "mix", "measured damage"]:
         if name in cells:
             values = [f"{mean:.2f} ± {spread:.2f}".replace("-", "\u2212") for mean, spread in (cells[name][column] for column in columns)]
-            rows.append([f"`{name}`" if name != "measured damage" else "damage itself", *values, *_costs(name, lines)])
+            shown = {_EQUAL: _EQUAL, "measured damage": "damage itself"}.get(name, f"`{name}`")
+            rows.append([shown, *values, *_costs(name, lines)])
     counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     sentences = "".join(f"\n{whom}: {'; '.join(differences)}." for whom, differences in against.items() if differences)
@@ -187,7 +191,7 @@ def _costs(name: str, lines: list[Line]) -> list[str]:
     signals = [line for line in lines if line["kind"] == "signal"]
     passes = seconds = 0.0
     for line in signals:
-        if name in ("mix", line["name"]):
+        if name in ("mix", _EQUAL, line["name"]):
             times, cost = sum(other["name"] == line["name"] for other in signals), line["table"]["cost"]
             passes += (cost["forwards"] + 2 * cost["backwards"]) / times
             seconds += cost["seconds"] / times

@@ -40,7 +40,7 @@ def bits_sampler(
 
     Args:
         problem: space, costs, budgets, seed.
-        tables: signals; each proposes on its own first.
+        tables: signals; the first trials are their optima.
         sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
         starts: (origin, allocation) of further first proposals.
         stopping: when the study ends.

@@ -22,12 +22,18 @@ from mpsearch.pipeline.directory import write_text
 from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
 from mpsearch.training.compiled import Compiler
 
-__all__ = ["combined", "plain_and_combining"]
+__all__ = ["combined", "heard", "plain_and_combining"]
 
 
 def plain_and_combining(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """(signals that stand by themselves, signals made of those)."""
     return [name for name in names if not SIGNALS[name].combines], [name for name in names if SIGNALS[name].combines]
+
+
+def heard(tables: Sequence[Table]) -> list[Table]:
+    """What a search listens to: a signal made of the others in their place, since those were weighed by what was measured."""
+    names = {name for name in SIGNALS.names() if SIGNALS[name].combines}
+    return [table for table in tables if table.name in names] or list(tables)
 
 
 def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: Path | None, progress: Progress) -> list[Table]:

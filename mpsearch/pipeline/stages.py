@@ -28,7 +28,7 @@ from mpsearch.export.packed import read_artifact
 from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.card import write_card
-from mpsearch.pipeline.combining import combined, plain_and_combining
+from mpsearch.pipeline.combining import combined, heard, plain_and_combining
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
 from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
@@ -114,7 +114,7 @@ def run(
             starts = _starts(problem, tables, directory / "starts.json")
             own = bits_sampler(
                 problem,
-                tables,
+                heard(tables),
                 config.search.sweep,
                 starts=starts,
                 stopping=settings.stopping,

@@ -18,6 +18,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.data.base import Split, Splits, TensorSplit
 from mpsearch.engine.problem import Evaluator
 from mpsearch.experiment import Experiment, assemble
+from mpsearch.pipeline.combining import heard
 from mpsearch.pipeline.stages import _signals
 from mpsearch.training.task import Task
 
@@ -106,6 +107,12 @@ def test_goes_on_with_what_was_measured(experiment: Experiment, tmp_path: Path, 
 
 def test_the_first_alone_is_the_mixture_where_there_is_one(experiment: Experiment) -> None:
     assert _signals(experiment, None, Silent(), only_first=True)[0].name == "mix"
+
+
+def test_a_search_listens_to_the_mixture_or_else_to_all(experiment: Experiment, tmp_path: Path) -> None:
+    tables = _signals(experiment, tmp_path / "tables.json", Silent())
+    assert heard(tables) == [tables[0]]
+    assert heard(tables[1:]) == list(tables[1:])
 
 
 def test_damages_all_alike_are_one_line_and_no_mixture(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
