@@ -3,7 +3,7 @@
     python benchmarks/peers/ours.py --data DIR --weights FILE --out ours.json --bits 4 3.5 3 2.5 2.1
     python benchmarks/peers/ours.py … --menu 2 4 8
     python benchmarks/peers/ours.py … --method brecq --given ours.json        (the same allocations, calibrated otherwise)
-    python benchmarks/peers/ours.py … --given ours.json --method gptq --epochs 3 --train-images 10000       (… and trained after that)
+    python benchmarks/peers/ours.py … --given ours.json --epochs 4                        (the same, trained after gptq)
 
 Everything is chosen by the divergence from the float network on held-out training images, without labels; training distils from the float
 network and reads none either. The test split is read once a row, at the end. Rows that the file holds already are not computed again.
@@ -188,8 +188,8 @@ def main() -> None:
     parser.add_argument("--source", help="of the rows in --given, those of this source alone")
     parser.add_argument("--given-act-bits", type=int, default=8, help="of the rows in --given, those chosen at these activation bits")
     parser.add_argument("--epochs", type=int, default=0, help="of training after the calibration; only with --given")
-    parser.add_argument("--train-images", type=int, default=10_000)
-    parser.add_argument("--lr", type=float, default=0.02)
+    parser.add_argument("--train-images", type=int, default=50_000, help="of it; at most what is not held out")
+    parser.add_argument("--lr", type=float, default=0.01)
     asked = parser.parse_args()
     settings = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in asked.set)}
     method = METHODS[asked.method](**{"grid": "half", **settings})
@@ -201,11 +201,12 @@ def main() -> None:
     test = made.splits.test
     assert test is not None
     training = replace(RECIPE, epochs=asked.epochs, lr=asked.lr)
-    effort = {"epochs": asked.epochs, "train_images": asked.train_images, "lr": asked.lr} if asked.epochs else {}
+    images = min(asked.train_images, len(made.problem.train))
+    effort = {"epochs": asked.epochs, "train_images": images, "lr": asked.lr} if asked.epochs else {}
     common = {"method": asked.method, "act_bits": asked.act_bits, **({"settings": settings} if settings else {}), **effort}
 
     def keep(words: dict[str, Any], allocation: Allocation, **found: Any) -> None:
-        entry = {**row(evaluator, plain, test, allocation, method, training, asked.train_images, words), **found}
+        entry = {**row(evaluator, plain, test, allocation, method, training, images, words), **found}
         rows.append(entry)
         asked.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"{entry['source']} {entry['asked_bits']} bits by {entry['method']}: test {entry['test']:.4f}", flush=True)
