@@ -74,7 +74,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     short = with_epochs(hyper.recipe, arguments.epochs)
     plain = Evaluator(problem, Compiler("off", problem.device))
     settings = SupernetRecipe(
-        recipe=with_epochs(hyper.recipe, arguments.supernet_epochs),
+        recipe=with_epochs(hyper.recipe, config.search.supernet.epochs),
         draws=config.search.supernet.draws,
         images=config.search.supernet.images,
     )

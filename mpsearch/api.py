@@ -104,7 +104,7 @@ def search(
             allocations first, then the rungs that train.
         trials: at most, instead of the effort's.
         timeout: begin no trial after so long: seconds, or `"90s"`, `"5min"`, `"2h"`.
-        until_flat: end when a trial is expected to gain less than the noise.
+        until_flat: end when three trials in a row are expected to gain less than a twentieth of the noise.
         sampler: any of Optuna's that takes two objectives proposes bits and hyperparameters instead of mpsearch's own; its trials may break
             the budgets, and those do not win.
         epochs: of the final retraining, instead of the effort's.

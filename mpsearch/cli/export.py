@@ -13,8 +13,8 @@ __all__ = ["export"]
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
 def export(run: Path, out: Path) -> None:
-    """Write the retrained network of the run directory RUN as one packed file, and verify it."""
+    """Write the retrained network of the run directory RUN as one packed file, and verify it; its quantization card goes beside it."""
     from mpsearch.pipeline import export_run
 
-    file = export_run(run, out)
-    click.echo(f"{file}: {file.stat().st_size:,} B")
+    for file in export_run(run, out):
+        click.echo(f"{file}: {file.stat().st_size:,} B")

@@ -128,7 +128,9 @@ class SearchConfig(Strict):
     timeout: Annotated[float | None, BeforeValidator(_seconds, json_schema_input_type=float | str | None)] = Field(
         default=None, description="begin no trial after so long: seconds, or 90s, 5min, 2h"
     )
-    until_flat: bool = Field(default=False, description="end when the expected improvement of the front falls under its noise")
+    until_flat: bool = Field(
+        default=False, description="end when three trials in a row are expected to gain less than a twentieth of the noise"
+    )
     refine: float = Field(default=0.25, ge=0, le=1, description="share of the trials, the last, that swap bits around the best")
     evaluate: Literal["ptq", "qat", "supernet"] = Field(
         default="qat",

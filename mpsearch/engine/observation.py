@@ -37,7 +37,7 @@ class Proposal:
     """What to measure next.
 
     Args:
-        origin: who proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `sample`.
+        origin: who proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `left`.
         allocation: its bits.
         improvement: expected improvement of log loss, nats; infinite before the surrogate has a say.
         noise: deviation of one measurement, nats of log loss.

@@ -39,7 +39,7 @@ class Stopping:
     Args:
         trials: at most so many.
         seconds: spent in trials, all parts of an interrupted study together; None: as long as it takes.
-        until_flat: end when the expected improvement of the front falls under its noise.
+        until_flat: end when the expected improvement is lost in the noise (`Outlook.flat`) three times in a row.
     """
 
     trials: int

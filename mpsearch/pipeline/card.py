@@ -27,7 +27,7 @@ from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import call, to_device
 from mpsearch.pipeline.audit import calibration_images, data_use
 from mpsearch.pipeline.deployed import Deployed
-from mpsearch.pipeline.directory import CARD, write_text
+from mpsearch.pipeline.directory import CARD, CARD_FIELDS, write_text
 from mpsearch.pipeline.flips import confounder_flips
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import MULTIBIT
@@ -45,7 +45,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def write_card(experiment: Experiment, summary: Summary, parts: Parts, hyper: Hyperparameters, directory: Path) -> Card:
     """Write `card.json` and `card.md` into the run directory, each whole or not at all."""
     card = build_card(experiment, summary, parts, hyper, directory)
-    write_text((directory / CARD).with_suffix(".json"), card.to_json())
+    write_text(directory / CARD_FIELDS, card.to_json())
     write_text(directory / CARD, card_markdown(card))
     return card
 

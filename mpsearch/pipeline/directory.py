@@ -16,11 +16,12 @@ from mpsearch.core.tally import Tally, listener, phase
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["ARTIFACT", "BITS", "CARD", "Clock", "claimed", "write_text"]
+__all__ = ["ARTIFACT", "BITS", "CARD", "CARD_FIELDS", "Clock", "claimed", "write_text"]
 
 ARTIFACT = "model.safetensors"
 BITS = "bits.yaml"
 CARD = "card.md"
+CARD_FIELDS = "card.json"
 _TALLY = "tally.json"
 
 

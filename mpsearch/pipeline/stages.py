@@ -30,7 +30,7 @@ from mpsearch.network.inputs import to_device
 from mpsearch.pipeline.card import write_card
 from mpsearch.pipeline.combining import combined, heard, plain_and_combining
 from mpsearch.pipeline.delivery import export, read_test_split, summarise
-from mpsearch.pipeline.directory import ARTIFACT, Clock, claimed, write_text
+from mpsearch.pipeline.directory import ARTIFACT, CARD, CARD_FIELDS, Clock, claimed, write_text
 from mpsearch.pipeline.retraining import retrain_control, retrain_uniform, retrained
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
@@ -187,8 +187,11 @@ def finished(directory: Path) -> Summary | None:
     return summary
 
 
-def export_run(run_dir: Path, out: Path) -> Path:
-    """Copy the artifact of a finished run, checked.
+def export_run(run_dir: Path, out: Path) -> list[Path]:
+    """Copy the artifact of a finished run, checked, and its card: `net.card.json` and `net.card.md` beside `net.safetensors`.
+
+    Returns:
+        What was written, the artifact first; without the card where the run has none.
 
     Raises:
         RunDirectoryError: the folder holds no finished run.
@@ -202,7 +205,12 @@ def export_run(run_dir: Path, out: Path) -> Path:
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     temporary.write_bytes((run_dir / ARTIFACT).read_bytes())
     temporary.replace(out)
-    return out
+    written = [out]
+    for name in (CARD, CARD_FIELDS):
+        if (run_dir / name).is_file():
+            written.append(out.with_name(f"{out.stem}.{name}"))
+            write_text(written[-1], (run_dir / name).read_text())
+    return written
 
 
 def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:

@@ -39,13 +39,22 @@ CPU = torch.device("cpu")
 TASK = Task.classification()
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
 VARIANTS: dict[str, dict[str, Any]] = {
+    "mirror_descent projection=softmax": {"projection": "softmax"},
+    "mirror_descent form=direct": {"form": "direct"},
     "learned_range levels=power_of_two": {"levels": "power_of_two"},
+    "learned_range parametrization=u1": {"parametrization": "u1"},
+    "learned_range parametrization=u2": {"parametrization": "u2"},
+    "learned_range snap=True": {"snap": True},
+    "pdq layerwise=True": {"layerwise": True},
+    "pdq ste=False": {"ste": False},
+    "alq variant=pure": {"variant": "pure"},
+    "cpq dropbits=True": {"dropbits": True},
     "learned_range learning bits": {"weight_budget": 3.0, "act_budget": 4.0},
     "bsq learning bits": {"alpha": 0.05},
     "cpq learning bits": {"bit_penalty": 1.0},
     "alq learning bits": {"target_bits": 0.8},
 }
-"""Settings under which a method writes another format or learns its bits: the whole contract holds for them too."""
+"""Settings under which a method computes otherwise, writes another format or learns bits: the whole contract holds for them too."""
 CHOICES = [Choice(1), Choice(2), Choice(3, 4), Choice(8, 8), Choice(FLOAT_BITS, 2)]
 
 

@@ -1,8 +1,9 @@
 """`lapq`, property by property of its paper.
 
 Clips by Lp norms, the parabola and the separability index are tested in `tests/quant/test_lp_clip.py`, the library's grids (levels,
-idempotence, which values there are at 2 bits) in `tests/quant/test_affine.py`. Not tested: correction of each channel's mean, which an
-artifact cannot hold; re-estimating BatchNorm stands in for it, and BatchNorm's part in the search is tested.
+idempotence, oddness, scaling, which values there are at 2 bits) in `tests/quant/test_affine.py`. Not tested: correction of each
+channel's mean, which an artifact cannot hold; re-estimating BatchNorm stands in for it, and BatchNorm's part in the search is tested.
+Powell's method has twice as many rounds as there are dimensions: its line searches are inexact, so as many as dimensions do not suffice.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mpsearch.core.errors import ConfigError, MpsearchError
+from mpsearch.core.errors import BudgetError, ConfigError, MpsearchError
 from mpsearch.engine.problem import Evaluator
 from tests.pipeline.test_any_model import small
 
@@ -27,6 +27,22 @@ def test_tpe_sees_the_budget_as_a_constraint(tmp_path: Path) -> None:
     study = optuna.load_study(study_name="mpsearch", storage=f"sqlite:///{tmp_path}/run/study.db")
     assert len(study.trials) == len(result.summary.trials) == 4
     assert all(trial.params.keys() >= {"bits/0", "bits/2", "bits/5"} for trial in study.trials)
+
+
+def test_a_sampler_of_populations_searches_as_well(tmp_path: Path) -> None:
+    sampler = optuna.samplers.NSGAIISampler(population_size=4, seed=1)
+    result = small(tmp_path, sampler=sampler, trials=8, epochs=0)
+    assert {trial.origin for trial in result.summary.trials} == {"NSGAIISampler"}
+    assert result.summary.winner is not None
+    assert result.summary.winner.feasible
+
+
+def test_a_budget_that_one_allocation_meets_is_searched_by_one_trial(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="below the smallest") as caught:
+        small(tmp_path, budget="100B")
+    result = small(tmp_path, budget=f"{caught.value.smallest:.0f}B", trials=5, epochs=0)
+    assert len(result.summary.trials) == 1
+    assert result.path.stat().st_size == caught.value.smallest
 
 
 def test_a_sampler_of_one_objective_is_refused(tmp_path: Path) -> None:

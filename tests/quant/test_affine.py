@@ -42,6 +42,20 @@ def test_idempotent(grid: Grid, seed: int) -> None:
     assert torch.equal(fake_quantize_rows(once, steps, *limits(grid)), once)
 
 
+@given(grid=WEIGHT_GRIDS, seed=st.integers(0, 999), exponent=st.integers(-8, 8))
+def test_equivariant_under_scaling(grid: Grid, seed: int, exponent: int) -> None:
+    """Clipped values, too; powers of two, so that nothing is rounded on the way."""
+    x, steps, factor = rows(seed, grid.levels), torch.rand(5, generator=torch.Generator().manual_seed(seed)) + 0.5, 2.0**exponent
+    assert torch.equal(fake_quantize_rows(factor * x, factor * steps, *limits(grid)), factor * fake_quantize_rows(x, steps, *limits(grid)))
+
+
+@given(bits=st.integers(1, 8), style=st.sampled_from(("narrow", "half")), seed=st.integers(0, 999))
+def test_symmetric_grids_are_odd(bits: int, style: str, seed: int) -> None:
+    grid, steps = weight_grid(bits, style), torch.rand(5, generator=torch.Generator().manual_seed(seed)) + 0.5  # type: ignore[arg-type]
+    x = rows(seed, grid.levels)
+    assert torch.equal(fake_quantize_rows(-x, steps, *limits(grid)), -fake_quantize_rows(x, steps, *limits(grid)))
+
+
 @given(grid=ACT_GRIDS, seed=st.integers(0, 999), step=st.floats(0.01, 2.0))
 def test_activation_agrees_with_codes(grid: Grid, seed: int, step: float) -> None:
     x, s = rows(seed), torch.tensor(step)
