@@ -72,7 +72,7 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 
 
 class BitsSampler(BaseSampler):
-    """Proposes allocations inside every budget, none of them twice; see `Searcher`.
+    """Proposes allocations inside every budget (with `sweep`: those times a factor), none of them twice; see `Searcher`.
 
     Trials may run in parallel, in threads or in processes that share a storage: those under way are believed to come out as predicted, and
     no two get the same. A proposal depends on the seed, the finished trials and those under way alone, so a study that goes on proposes

@@ -1,4 +1,4 @@
-"""`Searcher`: which allocation to measure next, always inside the budgets, never twice. No torch, no optuna.
+"""`Searcher`: which allocation to measure next, always inside the budgets it aims at, never twice. No torch, no optuna.
 
 1. The exact optimum of each signal, of more than two of all of them together, and of the grid's error alone; then whatever starts it was
    given.
