@@ -41,12 +41,7 @@ _STUDY = [
     click.option("--evaluate", type=click.Choice(["ptq", "qat", "supernet"]), help="What trials are scored by: see search.evaluate."),
     click.option("--trials", type=int, metavar="N", help="Trials of the search, at most."),
     click.option("--timeout", metavar="TIME", help="Begin no trial after so long: seconds, or 90s, 5min, 2h."),
-    click.option(
-        "--until-flat",
-        is_flag=True,
-        default=None,
-        help="End when trials are expected to gain next to nothing.",
-    ),
+    click.option("--until-flat", is_flag=True, default=None, help="End when trials are expected to gain next to nothing."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
 ]

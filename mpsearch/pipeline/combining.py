@@ -32,8 +32,8 @@ def plain_and_combining(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def heard(tables: Sequence[Table]) -> list[Table]:
     """What a search listens to: a signal made of the others in their place, since those were weighed by what was measured."""
-    names = {name for name in SIGNALS.names() if SIGNALS[name].combines}
-    return [table for table in tables if table.name in names] or list(tables)
+    _, combining = plain_and_combining([table.name for table in tables])
+    return [table for table in tables if table.name in combining] or list(tables)
 
 
 def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: Path | None, progress: Progress) -> list[Table]:

@@ -207,9 +207,12 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
     temporary.replace(out)
     written = [out]
     for name in (CARD, CARD_FIELDS):
+        beside = out.with_name(f"{out.stem}.{name}")
         if (run_dir / name).is_file():
-            written.append(out.with_name(f"{out.stem}.{name}"))
-            write_text(written[-1], (run_dir / name).read_text())
+            write_text(beside, (run_dir / name).read_text())
+            written.append(beside)
+        else:
+            beside.unlink(missing_ok=True)  # of what was exported here before, it would belong to another network
     return written
 
 

@@ -28,11 +28,13 @@ def test_artifact_and_card_go_together(tmp_path: Path) -> None:
     mpsearch.load(out, model=mlp())
 
 
-def test_a_run_without_a_card_is_exported_without(tmp_path: Path) -> None:
+def test_a_run_without_a_card_is_exported_without_and_leaves_no_other_card_beside(tmp_path: Path) -> None:
     small(tmp_path, trials=1, epochs=0)
+    export_run(tmp_path / "run", tmp_path / "net.safetensors")
     for name in ("card.md", "card.json"):
         (tmp_path / "run" / name).unlink()
     assert export_run(tmp_path / "run", tmp_path / "net.safetensors") == [tmp_path / "net.safetensors"]
+    assert not list(tmp_path.glob("net.card.*"))
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
