@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import optuna
 
 from benchmarks.tabular.contest import Contest, Contestant, Entry
-from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks
+from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
+from mpsearch.core.budget import Budget
 from mpsearch.engine.solve import solve
 from mpsearch.engine.tables import grouped
 
@@ -17,6 +19,8 @@ __all__ = ["FRONT_RIVALS", "RIVALS"]
 
 _POPULATION = 20
 """Of NSGA-II: its default of 50 would see two generations in 100 trials."""
+_SIZES = 512
+"""How finely those that answer once are asked for a front: more answers than trials count."""
 
 
 class _Optuna:
@@ -65,11 +69,17 @@ class _Random:
         pass
 
 
-class _Once:
-    """One answer and no second thought."""
+Answer = Callable[[Truth, int, str], Picks]
+"""(table of truths, bytes, signal) → what that signal says is best within so many bytes."""
 
-    def __init__(self, picks: Picks) -> None:
-        self._answers = iter([picks])
+
+class _Once:
+    """What a signal says, and no second thought: one answer, or for a front the answers to ever closer sizes below the limit."""
+
+    def __init__(self, contest: Contest, answer: Answer, table: str, *, front: bool) -> None:
+        smallest, span = int(contest.truth.bytes.min()), contest.limit - int(contest.truth.bytes.min())
+        limits = [smallest + round(share * span) for share in (_shares(_SIZES) if front else (1.0,))]
+        self._answers = iter(dict.fromkeys(answer(contest.truth, limit, table) for limit in limits))
 
     def ask(self) -> Picks | None:
         return next(self._answers, None)
@@ -78,28 +88,31 @@ class _Once:
         pass
 
 
-def _optimal(contest: Contest, table: str) -> Contestant:
-    truth = contest.truth
-    found = solve(truth.space, truth.tables[table], {"size": truth.size}, contest.budgets)
-    return _Once(truth.picks(found.allocation))
+def _shares(count: int) -> list[float]:
+    """1, ½, ¾, ¼, ⅞, …: every next one where the others are far."""
+    return [1 - sum((index >> bit & 1) * 0.5 ** (bit + 1) for bit in range(index.bit_length())) for index in range(count)]
 
 
-def _greedy(contest: Contest, table: str) -> Contestant:
-    """From the most bits down the list of (group, choice) in order of the ratio that group alone leaves, until the budget holds.
+def _optimal(truth: Truth, limit: int, table: str) -> Picks:
+    found = solve(truth.space, truth.tables[table], {"size": truth.size}, [Budget("size", float(limit), f"{limit}B")])
+    return truth.picks(found.allocation)
+
+
+def _greedy(truth: Truth, limit: int, table: str) -> Picks:
+    """From the most bits down the list of (group, choice) in order of the ratio that group alone leaves, until the size holds.
 
     Qualcomm's AIMET, automatic mixed precision: its list is sorted the same way, by decibels.
     """
-    truth = contest.truth
     values, sizes = grouped(truth.space, truth.tables[table]), grouped(truth.space, truth.size)
     columns = [[truth.space.choices.index(choice) for choice in menu] for menu in truth.menus]
     steps = sorted((values[group, column], group, pick) for group, menu in enumerate(columns) for pick, column in enumerate(menu))
     picks = [int(np.argmax(sizes[group, menu])) for group, menu in enumerate(columns)]
     for _, group, pick in steps:
-        if contest.violation(tuple(picks)) <= 0:
+        if truth.bytes[tuple(picks)] <= limit:
             break
         if sizes[group, columns[group][pick]] < sizes[group, columns[group][picks[group]]]:
             picks[group] = pick
-    return _Once(tuple(picks))
+    return tuple(picks)
 
 
 def _nsga(contest: Contest, seed: int, *, front: bool) -> Contestant:
@@ -113,6 +126,19 @@ def _gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True)
 
 
+ONCE: tuple[tuple[str, Answer, str], ...] = (
+    ("greedy by SQNR (AIMET)", _greedy, SQNR),
+    ("MILP by fisher", _optimal, "fisher"),
+    ("MILP by activation distance (MCT)", _optimal, ACTIVATION_DISTANCE),
+    ("MILP by Hessian trace (HAWQ)", _optimal, "hessian"),
+)
+
+
+def _once(name: str, answer: Answer, table: str, *, front: bool) -> Entry:
+    name = f"front: {name}" if front else name
+    return Entry(name=name, start=lambda c, _: _Once(c, answer, table, front=front), seeded=False, front=front)
+
+
 RIVALS: tuple[Entry, ...] = (
     Entry(name="random", start=_Random),
     Entry(name="Optuna TPE", start=lambda c, s: _Optuna(c, s, optuna.samplers.TPESampler(seed=s), front=False)),
@@ -122,10 +148,7 @@ RIVALS: tuple[Entry, ...] = (
     ),
     # Half as far as the others: beyond, a proposal takes seconds.
     Entry(name="Optuna GP", start=lambda c, s: _Optuna(c, s, _gaussian_process(s), front=False), trials=50),
-    Entry(name="greedy by SQNR (AIMET)", start=lambda c, s: _greedy(c, SQNR), seeded=False),
-    Entry(name="MILP by fisher", start=lambda c, s: _optimal(c, "fisher"), seeded=False),
-    Entry(name="MILP by activation distance (MCT)", start=lambda c, s: _optimal(c, ACTIVATION_DISTANCE), seeded=False),
-    Entry(name="MILP by Hessian trace (HAWQ)", start=lambda c, s: _optimal(c, "hessian"), seeded=False),
+    *(_once(*which, front=False) for which in ONCE),
 )
 
 FRONT_RIVALS: tuple[Entry, ...] = (
@@ -136,5 +159,7 @@ FRONT_RIVALS: tuple[Entry, ...] = (
         start=lambda c, s: _nsga(c, s, front=True),
         front=True,
     ),
+    Entry(name="front: Optuna GP", start=lambda c, s: _Optuna(c, s, _gaussian_process(s), front=True), front=True, trials=30),
+    *(_once(*which, front=True) for which in ONCE),
 )
-"""The same with two objectives, loss and bytes; for hypervolume alone."""
+"""The same with two objectives, loss and bytes, or asked for one size after another; for hypervolume alone."""

@@ -21,6 +21,7 @@ from mpsearch.export.unpack import STORED_DTYPES, choice_of, stored_as, unpack
 from mpsearch.network.baked import Parts, install, rest_of_state
 from mpsearch.network.plain import plain
 from mpsearch.quant import container
+from mpsearch.quant.act_formats import ACT_FORMATS
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import FORMATS
 
@@ -147,7 +148,7 @@ def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
             shapes[f"rest.{name}"] = (STORED_DTYPES[stored.dtype], tuple(stored.shape))
     for name, dtype in container.TENSORS.items():
         shapes[name] = (dtype, (len(tensors[name]) // _WIDTH[dtype],))
-    bits = "".join(container.spell_bits(parts.layers[layer.name].choice, parts.layers[layer.name].signed) for layer in blueprint.layers)
+    bits = "".join(container.spell_bits(parts.layers[layer.name].choice, parts.layers[layer.name].act_format) for layer in blueprint.layers)
     metadata = {"format": container.VERSION, "model": container.compress(blueprint.to_dict()), "bits": bits, "formats": formats}
     metadata["digest"] = container.digest(metadata, tensors)
     _, extra = _rest_sizes(blueprint.layers, parts.rest, list(parts.rest))
@@ -217,13 +218,16 @@ def read_artifact(path: Path) -> Artifact:
     return Artifact(model=model, options=options, wiring=wiring, tensors=tensors, bits=bits, formats=formats, shapes=shapes)
 
 
+_BITS = re.compile(f"(?:[1-8-](?:[2-8][{''.join(ACT_FORMATS)}]|--))*")
+
+
 def _check_spelling(wiring: Any, bits: str, formats: str) -> None:
     """Whoever forges a file can make its digest fit, so nothing in it is taken for granted."""
     if not isinstance(wiring, list) or not all(
         isinstance(wire, list) and len(wire) >= 3 and all(isinstance(word, str) for word in wire) for wire in wiring
     ):
         raise ValueError("its layers are no lists of names")
-    if len(bits) != 3 * len(wiring) or len(formats) != len(wiring) or not re.fullmatch("(?:[1-8-](?:[2-8][su]|--))*", bits):
+    if len(bits) != 3 * len(wiring) or len(formats) != len(wiring) or not _BITS.fullmatch(bits):
         raise ValueError(f"bits '{bits}' and formats '{formats}' are not those of {len(wiring)} layers")
     for letter, weight_bits in zip(formats, bits[::3], strict=True):
         if (letter == "-") != (weight_bits == "-") or letter not in ("-", *FORMATS):

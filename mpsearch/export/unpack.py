@@ -14,6 +14,7 @@ from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import BakedLayer, Parts, rest_of_state
 from mpsearch.quant import container
+from mpsearch.quant.act_formats import ACT_FORMATS
 from mpsearch.quant.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def unpack(artifact: Artifact, layers: Sequence[Layer], model: nn.Module) -> Par
     for index, layer in enumerate(layers):
         choice = choice_of(artifact.bits, index)
         format = FORMATS.get(artifact.formats[index])
-        codes = weight = scales = bias = act_step = None
+        codes = weight = scales = bias = act_format = act_step = None
         if format is None:
             weight = torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy())
         else:
@@ -102,10 +103,10 @@ def unpack(artifact: Artifact, layers: Sequence[Layer], model: nn.Module) -> Par
         if layer.bias_elements:
             bias = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm else "<f4").copy())
         if choice.act_bits != FLOAT_BITS:
+            act_format = ACT_FORMATS[artifact.bits[3 * index + 2]]
             act_step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
         baked[layer.name] = BakedLayer(
             choice=choice,
-            signed=artifact.bits[3 * index + 2] == "s",
             format=format,
             codes=codes,
             weight=weight,
@@ -113,6 +114,7 @@ def unpack(artifact: Artifact, layers: Sequence[Layer], model: nn.Module) -> Par
             scale_exponent=exponents[index][0],
             bias=bias,
             bias_exponent=exponents[index][1],
+            act_format=act_format,
             act_step=act_step,
         )
     return Parts(layers=baked, rest=_unpack_rest(artifact, reader, model, layers))

@@ -17,18 +17,19 @@ of d and m are clipped to [−d, d], so a step of plain gradient descent moves t
 so bounded: lower `scale_lr`), and after each step d is brought back to where `1 ≤ m/d ≤ top` of the allocation. The penalty is 0 inside the
 budget and the bits flicker around it; what is left above it after training is for the caller to take away.
 
-With `levels: power_of_two` the levels of weights are ±m · 2^−k, and what is learned beside m is the smallest magnitude q (eq. 4 to 6, the
-paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`); see `mpsearch.methods.power_range`. Only `u3` has such a form here.
+With `levels: power_of_two` the levels of weights are ±m · 2^−k, with `act_levels: power_of_two` those of activations 0 and m · 2^−k; what
+is learned beside m is the smallest magnitude q (eq. 4 to 6, the paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`). See
+`mpsearch.methods.power_range`; only `u3` has such a form here.
 
 Differences: d and m are one pair a layer, for weights times fixed ratios of the calibrated steps of its output channels; both start as
 calibrated, not at max|w|; the grid is the library's, two's complement with its lowest code; bits stay between 2 and the allocation's;
 gradients are clipped without a budget too (without, training diverged now and then); d and m stay within a factor 32 of their start
 instead of the original's 2^−8 … 127, made for weights near 1; the bias is not quantized; `snap`, steps that are powers of two before
 BatchNorm is folded in, is an option. An artifact holds one step an activation and no range: while activation bits are learned, evaluation
-and export quantize to `m / top` at the allocation's bits, no coarser than training did. Powers of two are levels of weights only (the
-paper's activations may have them too), m is any number and q is m over a power of two, and the paper's extra scale of the logits is left
-out: scales are stored by channel anyway, and BatchNorm is folded into them. Which learning rate gave each published number
-is UNVERIFIED.
+and export quantize to `m / top` at the allocation's bits, no coarser than training did. Of powers of two m is any number and q is m over a
+power of two; an activation that may be negative, which the paper has not, gives its zero for a sign, as weights do; and the paper's extra
+scale of the logits is left out: scales are stored by channel anyway, and BatchNorm is folded into them. Which learning rate gave each
+published number is UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth
-from mpsearch.methods.power_range import PowerRangeWeight
+from mpsearch.methods.power_range import PowerRangeActivation, PowerRangeWeight
 from mpsearch.methods.uniform_range import Parametrization, RangeActivation, RangeWeight
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
@@ -52,6 +53,9 @@ from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import POWER_OF_TWO, Format
 
 __all__ = ["LearnedRange", "Parametrization", "soft_bits"]
+
+
+Levels = Literal["uniform", "power_of_two"]
 
 
 @METHODS.register("learned_range")
@@ -66,7 +70,8 @@ class LearnedRange(Method):
         act_budget_kind: `sum`: mean over all activations' elements; `max`: bits of the activation that takes the most memory.
         penalty: λ, nats per squared bit.
         levels: of weights: `uniform`, or `power_of_two`, ±m · 2^−k, for `u3` alone.
-        snap: whether steps (with powers of two: the largest levels) are powers of two.
+        act_levels: of activations, likewise, with a zero where nothing is negative.
+        snap: whether steps (of powers of two the largest levels) are powers of two.
 
     Raises:
         ConfigError: a value out of its range.
@@ -80,7 +85,8 @@ class LearnedRange(Method):
     act_budget: float = 0.0
     act_budget_kind: Literal["sum", "max"] = "sum"
     penalty: float = 100.0
-    levels: Literal["uniform", "power_of_two"] = "uniform"
+    levels: Levels = "uniform"
+    act_levels: Levels = "uniform"
     snap: bool = False
 
     def __post_init__(self) -> None:
@@ -92,12 +98,13 @@ class LearnedRange(Method):
                 "act_budget": (self.act_budget == 0 or LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
                 "act_budget_kind": (self.act_budget_kind in ("sum", "max"), "sum or max"),
                 "penalty": (self.penalty > 0, "above 0"),
-                "levels": (
-                    self.levels == "uniform" or (self.levels == "power_of_two" and self.parametrization == "u3"),
-                    "uniform, or power_of_two with the parametrization u3",
-                ),
+                **{name: self._levels_rule(levels) for name, levels in (("levels", self.levels), ("act_levels", self.act_levels))},
             },
         )
+
+    def _levels_rule(self, levels: str) -> tuple[bool, str]:
+        fits = levels == "uniform" or (levels == "power_of_two" and self.parametrization == "u3")
+        return fits, "uniform, or power_of_two with the parametrization u3"
 
     def format(self, bits: int) -> Format:
         """Powers of two have a format of their own, whatever the bits."""
@@ -110,7 +117,9 @@ class LearnedRange(Method):
         return RangeWeight(rows, self.parametrization, self.weight_budget > 0, self.snap)
 
     def act_quantizer(self) -> ActQuantizer:
-        """One step and range."""
+        """One step and range, or one largest and smallest power of two."""
+        if self.act_levels == "power_of_two":
+            return PowerRangeActivation(self.act_budget > 0, self.snap)
         return RangeActivation(self.parametrization, self.act_budget > 0, self.snap)
 
     def objective(self, network: Network, batch: Batch) -> Tensor:

@@ -20,7 +20,8 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import folded_gain_and_bias, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
-from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
+from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
+from mpsearch.quant.act_formats import ActFormat, act_format
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import Format
 from mpsearch.quant.grid import act_grid
@@ -34,17 +35,16 @@ class BakedLayer:
 
     Args:
         choice: its bits.
-        signed: sign of the quantized activation.
         format: how codes and scales are stored and what they mean; None for a float weight.
         codes: int16 `[C, n]`, or None for a float weight.
         weight: float32 weight in its own shape, BatchNorm folded in; None for a quantized weight.
         scales: float16 `[C]`, of a multibit weight `[C, 8]`, to be multiplied by `2^scale_exponent`; None for a float weight.
         bias: float16 `[C]` (times `2^bias_exponent`) where a BatchNorm is folded in, float32 `[C]` elsewhere; None without bias.
-        act_step: float32 `[]`, or None for a float activation.
+        act_format: which values the quantized activation takes; None for a float one.
+        act_step: float32 `[]`, its scale; None for a float activation.
     """
 
     choice: Choice
-    signed: bool
     format: Format | None
     codes: Tensor | None
     weight: Tensor | None
@@ -52,6 +52,7 @@ class BakedLayer:
     scale_exponent: int
     bias: Tensor | None
     bias_exponent: int
+    act_format: ActFormat | None
     act_step: Tensor | None
 
 
@@ -84,6 +85,10 @@ class FixedActQuantizer(ActQuantizer):
     def step_value(self) -> Tensor:
         """The step."""
         return self.step
+
+
+class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):
+    """The same for powers of two: its step is the largest level."""
 
 
 def to_half(values: Tensor) -> tuple[Tensor, int]:
@@ -124,7 +129,7 @@ def bake(network: Network) -> Parts:
         choice = network.allocation[layer.name]
         quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach().float()
         gain, bias = folded_gain_and_bias(network.model, layer)
-        codes = scales = stored_weight = act_step = format = None
+        codes = scales = stored_weight = levels = act_step = format = None
         scale_exponent = bias_exponent = 0
         if choice.weight_bits == FLOAT_BITS:
             stored_weight = quantizer.rows.join((quantizer.rows.split(weight) * gain.unsqueeze(1)).contiguous()).contiguous().cpu()
@@ -139,13 +144,13 @@ def bake(network: Network) -> Parts:
                 bias, bias_exponent = to_half(bias)
         act = network.act_quantizer(layer)
         if act is not None and choice.act_bits != FLOAT_BITS:
+            levels = act_format(signed=act.grid.lo < 0, powers=act.powers)
             act_step = act.step_value().detach().float().cpu().clone()
         for value in (stored_weight, scales, bias, act_step):
             if value is not None and not bool(torch.isfinite(value).all()):
                 raise ModelError(f"layer '{layer.name}' has values that are not finite; lower the learning rate or choose more bits")
         layers[layer.name] = BakedLayer(
             choice=choice,
-            signed=act is not None and act.grid.lo < 0,
             format=format,
             codes=codes,
             weight=stored_weight,
@@ -153,6 +158,7 @@ def bake(network: Network) -> Parts:
             scale_exponent=scale_exponent,
             bias=bias,
             bias_exponent=bias_exponent,
+            act_format=levels,
             act_step=act_step,
         )
     rest = {name: network.tensor(name).detach().cpu().clone() for name in rest_of_state(network.architecture, network.space.layers)}
@@ -191,9 +197,10 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
             module.bias = nn.Parameter(bias.to(device), requires_grad=False)
         if layer.norm:
             remove_norm(model, layer.norm)
-        if baked.act_step is not None:
-            quantizer = FixedActQuantizer()
-            quantizer.set_grid(baked.choice.act_bits, act_grid(baked.choice.act_bits, baked.signed))
+        if baked.act_format is not None:
+            assert baked.act_step is not None
+            quantizer = FixedPowerActQuantizer() if baked.act_format.powers else FixedActQuantizer()
+            quantizer.set_grid(baked.choice.act_bits, act_grid(baked.choice.act_bits, baked.act_format.signed))
             quantizer.begin(baked.act_step)
             attach_act_quantizer(module, quantizer.to(device))
     for name, tensor in parts.rest.items():

@@ -6,17 +6,19 @@ Bits are buffers (`lo`, `hi`, `offset`, `is_float`), so `torch.compile` traces t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.quant.act_formats import DEEPEST
 from mpsearch.quant.affine import codes, fake_quantize, fake_quantize_rows
 from mpsearch.quant.channels import Rows
 from mpsearch.quant.grid import Grid
+from mpsearch.quant.power_of_two_levels import quantize_to_powers
 
-__all__ = ["ActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
+__all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
 
 
 class _Quantizer(nn.Module):
@@ -94,6 +96,9 @@ class WeightQuantizer(_Quantizer, ABC):
 class ActQuantizer(_Quantizer, ABC):
     """Fake-quantizes one layer's input with one step."""
 
+    powers: ClassVar[bool] = False
+    """Whether levels are powers of two."""
+
     @abstractmethod
     def begin(self, step: Tensor) -> None:
         """Take the calibrated step, shape `[]`."""
@@ -107,8 +112,31 @@ class ActQuantizer(_Quantizer, ABC):
         compiling = torch.compiler.is_compiling()
         if not compiling and self.bits == FLOAT_BITS:
             return x
-        quantized = fake_quantize(x, self.step_value(), self.lo, self.hi)
+        quantized = self.quantize(x)
         return torch.where(self.is_float, x, quantized) if compiling else quantized
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """The same at bits that are not float, with gradients."""
+        return fake_quantize(x, self.step_value(), self.lo, self.hi)
+
+
+class PowerActQuantizer(ActQuantizer):
+    """The same with levels that are powers of two: `2^−k` times the step, and a zero where nothing is negative."""
+
+    powers = True
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Rounded in the logarithm, `mpsearch.quant.power_of_two_levels`."""
+        return self.to_powers(x, self.step_value(), torch.exp2(-self.span()))
+
+    def to_powers(self, x: Tensor, largest: Tensor, ratio: Tensor) -> Tensor:
+        """In units of the largest level, which may be any number; `ratio`, a power of two, is the smallest in these units."""
+        units = quantize_to_powers(x.float() / largest, ratio, torch.ones_like(largest), zero=self.lo >= 0)
+        return (units * largest).to(x.dtype)
+
+    def span(self) -> Tensor:
+        """`[]`, powers below the largest: half of all codes, less one."""
+        return torch.where(self.lo < 0, self.hi, (self.hi - 1) / 2).clamp(0, DEEPEST)
 
 
 def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:

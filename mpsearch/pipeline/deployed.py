@@ -91,14 +91,15 @@ class Deployed:
             "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
-        signed = [baked.signed for baked in self.parts.layers.values() if baked.act_step is not None]
+        inputs = [baked.act_format for baked in self.parts.layers.values() if baked.act_format is not None]
+        powers = [format.powers for format in inputs]
         activations = {
-            "family": "uniform",
-            "symmetric": "where negative" if signed and not all(signed) else True,
-            "zero_exact": "yes",
-            "narrow": False,
+            "family": "power of two" if any(powers) else "uniform",
+            "symmetric": "where negative" if inputs and not all(format.signed for format in inputs) else True,
+            "zero_exact": "not where negative" if any(format.powers and format.signed for format in inputs) else "yes",
+            "narrow": na("not uniform") if any(powers) else False,
             "scale": "float32",
-            "rounding": "nearest, half to even",
+            "rounding": "nearest logarithm" if any(powers) else "nearest, half to even",
             "saturating": True,
         }
         folded = any(layer.norm for layer in self.layers)
@@ -106,7 +107,7 @@ class Deployed:
         biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
         return Formats(
             weights=weights if found else {"family": "float32", "symmetric": na()},
-            activations=activations if signed else na("activations are float32"),
+            activations=activations if inputs else na("activations are float32"),
             biases=", else ".join(biases) if biases else na("no biases"),
         )
 
@@ -154,15 +155,16 @@ class Deployed:
         """Section L."""
         pairs = {(choice.weight_bits, choice.act_bits) for choice in self.allocation.values()}
         corrected = any(codes.shift for codes in self.codes.values())
-        uniform = all(codes.uniform for codes in self.codes.values())
+        powers = any(baked.act_format is not None and baked.act_format.powers for baked in self.parts.layers.values())
+        uniform = all(codes.uniform for codes in self.codes.values()) and not powers
         integer = [
             accumulator_bits(choice.weight_bits, choice.act_bits, _row_length(layer))
             for layer, choice in zip(self.layers, self.allocation.values(), strict=True)
-            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits) and self.codes[layer.name].uniform
+            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits) and self.codes[layer.name].uniform and not powers
         ]
         by_base = any(codes.letter == MULTIBIT.letter for codes in self.codes.values())
         inputs = {
-            f"{'int' if baked.signed else 'uint'}{baked.choice.act_bits}" if baked.act_step is not None else "float32"
+            "float32" if baked.act_format is None else baked.act_format.datatype(baked.choice.act_bits)
             for baked in self.parts.layers.values()
         }
         ties = any(len(group) > 1 for group in self.problem.space.groups)

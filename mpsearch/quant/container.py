@@ -8,13 +8,13 @@ One safetensors file with six tensors (and one for each unquantized tensor that 
 | `scales` | float16 | of each quantized layer, one an output channel (multibit: one a plane), to be multiplied by `2^exponent` |
 | `exponents` | int8 | two a layer: of its scales, of its folded biases |
 | `biases` | bytes | BatchNorm-folded biases as float16 (times `2^exponent`), other biases as float32 |
-| `act_steps` | float32 | the step of each quantized activation |
+| `act_steps` | float32 | the step of each quantized activation, of one in powers of two its largest level |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
 Metadata: `model` (what to build and the layers' names, compressed JSON), `bits` (three characters a layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `formats` (one letter a layer, see `mpsearch.quant.formats`, `-` is float), `digest` (BLAKE2b of
-everything else), `pad` (blanks that make the header's length the same for every allocation, so that the file's size is exactly
-`overhead + Σ layer_bytes`).
+unsigned activations, see `mpsearch.quant.act_formats`, `-` is float), `formats` (one letter a layer, see `mpsearch.quant.formats`, `-` is
+float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the
+file's size is exactly `overhead + Σ layer_bytes`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.layer import Layer
+from mpsearch.quant.act_formats import ActFormat
 from mpsearch.quant.formats import Format, grid_format
 
 __all__ = [
@@ -119,12 +120,12 @@ def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str,
     return 8 + (length + 7) // 8 * 8
 
 
-def spell_bits(choice: Choice, signed: bool) -> str:
-    """Three characters: weight bits, activation bits, sign of the activation."""
+def spell_bits(choice: Choice, act_format: ActFormat | None) -> str:
+    """Three characters: weight bits, activation bits, format of the activation."""
     weight = "-" if choice.weight_bits == FLOAT_BITS else str(choice.weight_bits)
-    if choice.act_bits == FLOAT_BITS:
+    if act_format is None:
         return f"{weight}--"
-    return f"{weight}{choice.act_bits}{'s' if signed else 'u'}"
+    return f"{weight}{choice.act_bits}{act_format.letter}"
 
 
 def spell_format(format: Format | None) -> str:

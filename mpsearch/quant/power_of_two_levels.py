@@ -25,14 +25,14 @@ from torch import Tensor
 __all__ = ["power_of_two_bits", "quantize_to_powers"]
 
 
-def quantize_to_powers(x: Tensor, smallest: Tensor, largest: Tensor, *, zero: bool = False) -> Tensor:
+def quantize_to_powers(x: Tensor, smallest: Tensor, largest: Tensor, *, zero: Tensor | None = None) -> Tensor:
     """`Q(x)`, same shape as `x`, with the gradients above.
 
     Args:
         x: any shape.
         smallest: q, positive; broadcasts against x (rows: `[C, 1]`; one tensor: `[]`).
         largest: m ≥ q, same.
-        zero: a zero level in place of negative ones.
+        zero: bool `[]`, whether there is a zero level in place of negative ones (a tensor: one compiled network serves both); None is no.
     """
     result: Tensor = _Powers.apply(x, smallest, largest, zero)
     return result
@@ -52,22 +52,23 @@ def power_of_two_bits(smallest: float, largest: float, *, lowest: int = 1) -> in
 
 class _Powers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, smallest: Tensor, largest: Tensor, zero: bool) -> Tensor:
-        size = x.clamp_min(0) if zero else x.abs()
+    def forward(ctx: Any, x: Tensor, smallest: Tensor, largest: Tensor, zero: Tensor | None) -> Tensor:
+        size = _magnitude(x, zero)
         within = size.clamp(smallest, largest)
         mantissa, exponent = torch.frexp(within)  # as in `quant.power_of_two`: no logarithm decides a border
         levels = torch.ldexp(torch.ones_like(within), torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent))
         levels = torch.where(size <= smallest, smallest, torch.where(size > largest, largest, levels))
-        y = levels * (size >= smallest * math.sqrt(0.5)) if zero else torch.where(x < 0, -levels, levels)
-        ctx.save_for_backward(x, y, smallest, largest)
-        ctx.zero = zero
+        y = torch.where(x < 0, -levels, levels)
+        if zero is not None:
+            y = torch.where(zero, levels * (size >= smallest * math.sqrt(0.5)), y)
+        ctx.save_for_backward(x, y, smallest, largest, zero)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (dy,) = grads
-        x, y, smallest, largest = ctx.saved_tensors
-        size = x.clamp_min(0) if ctx.zero else x.abs()
+        x, y, smallest, largest, zero = ctx.saved_tensors
+        size = _magnitude(x, zero)
         below, above = size <= smallest, size > largest
         none = torch.zeros((), dtype=dy.dtype, device=dy.device)
         dx = torch.where(below | above, none, dy * y / torch.where(below, smallest, x))
@@ -78,3 +79,7 @@ class _Powers(torch.autograd.Function):
             torch.where(above, signed, none).sum_to_size(largest.shape),
             None,
         )
+
+
+def _magnitude(x: Tensor, zero: Tensor | None) -> Tensor:
+    return x.abs() if zero is None else torch.where(zero, x.clamp_min(0), x.abs())

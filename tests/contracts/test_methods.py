@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mirror_descent projection=softmax": {"projection": "softmax"},
     "mirror_descent form=direct": {"form": "direct"},
     "learned_range levels=power_of_two": {"levels": "power_of_two"},
+    "learned_range act_levels=power_of_two": {"act_levels": "power_of_two"},
     "learned_range parametrization=u1": {"parametrization": "u1"},
     "learned_range parametrization=u2": {"parametrization": "u2"},
     "learned_range snap=True": {"snap": True},

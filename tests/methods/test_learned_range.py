@@ -356,8 +356,9 @@ def test_one_bit_keeps_its_weights_moving(budget: float) -> None:
     assert cast(Tensor, weight.grad).tolist() == [[1.0, 1.0, 0.0, 1.0]]
 
 
+@pytest.mark.parametrize("levels", ["uniform", "power_of_two"])
 @pytest.mark.parametrize("budgets", [(0.0, 0.0), (3.0, 4.0)])
-def test_one_compilation_serves_every_allocation(budgets: tuple[float, float]) -> None:
+def test_one_compilation_serves_every_allocation(budgets: tuple[float, float], levels: Any) -> None:
     torch.compiler.reset()
     graphs = 0
 
@@ -366,7 +367,7 @@ def test_one_compilation_serves_every_allocation(budgets: tuple[float, float]) -
         graphs += 1
         return graph.forward
 
-    method = LearnedRange(weight_budget=budgets[0], act_budget=budgets[1])
+    method = LearnedRange(weight_budget=budgets[0], act_budget=budgets[1], levels=levels, act_levels=levels)
 
     class Layer(nn.Module):
         def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,15 +13,18 @@ from hypothesis import strategies as st
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.costs.size import size
+from mpsearch.export.packed import Blueprint, read_artifact, write_artifact
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
 from mpsearch.network.baked import bake, install
 from mpsearch.network.inputs import call
 from mpsearch.quant.formats import POWER_OF_TWO
+from mpsearch.quant.grid import act_grid
 from mpsearch.quant.power_of_two import codes, fit_scales, values
 from tests.methods.test_learned_range import attached, data, mean_bits, trained, weight_quantizer
 
 POWERS = LearnedRange(levels="power_of_two")
 LEARNING = LearnedRange(levels="power_of_two", weight_budget=2.5)
+ACTIVATIONS = LearnedRange(act_levels="power_of_two", act_budget=3.0)
 
 
 def rows(seed: int = 0) -> torch.Tensor:
@@ -138,6 +142,82 @@ def test_the_file_is_of_powers_of_two_and_exactly_as_large_as_its_cost_says(meth
             assert torch.equal(scales.log2(), scales.log2().round())
 
 
+def act_quantizer(method: LearnedRange, bits: int, step: float, *, signed: bool = False) -> Any:
+    made = method.act_quantizer()
+    made.set_grid(bits, None if bits == FLOAT_BITS else act_grid(bits, signed))
+    made.begin(torch.tensor(step))
+    return made
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 99), bits=st.integers(2, 8), signed=st.booleans(), step=st.floats(0.01, 2), snap=st.booleans())
+def test_activations_are_zero_or_powers_of_two_times_the_largest(seed: int, bits: int, signed: bool, step: float, snap: bool) -> None:
+    x = 3 * torch.randn(500, generator=torch.Generator().manual_seed(seed))
+    made = act_quantizer(LearnedRange(act_levels="power_of_two", snap=snap), bits, step, signed=signed)
+    out = made(x if signed else x.relu()).detach()
+    exponents = (out[out != 0].abs() / made.step_value().detach()).log2()
+    assert torch.equal(exponents, exponents.round())
+    assert -min(2 ** (bits - 1), 16) < float(exponents.min()) <= float(exponents.max()) <= 0
+    assert len(out.unique()) <= 2**bits
+    assert bool((out == 0).any()) != signed
+    assert torch.equal(made(out).detach(), out)
+    if snap:
+        assert float(made.step_value().detach()).hex().startswith("0x1.0000000000000p")
+
+
+def test_gradients_of_activations_are_the_papers() -> None:
+    """As those of weights, but none at the zero level."""
+    made = act_quantizer(ACTIVATIONS, 3, 1.0)
+    with torch.no_grad():
+        made.top.fill_(2.0)
+        made.bottom.fill_(0.5)
+    x = torch.tensor([-1.0, 0.1, 0.4, 0.9, 3.0], requires_grad=True)
+    out = made(x)
+    assert out.tolist() == [0.0, 0.0, 0.5, 1.0, 2.0]
+    grad, dtop, dbottom = torch.autograd.grad(out.sum(), (x, made.top, made.bottom))
+    assert grad.tolist() == pytest.approx([0.0, 0.0, 0.0, 1 / 0.9, 0.0], rel=1e-5)
+    assert (float(dtop), float(dbottom)) == (pytest.approx(1.0), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(("ratio", "bits"), [(1, 2), (2, 2), (8, 3), (128, 4)])
+def test_bits_of_activations_follow_from_the_two_ends(ratio: int, bits: int) -> None:
+    made = act_quantizer(ACTIVATIONS, 8, 0.1)
+    with torch.no_grad():
+        made.bottom.copy_(made.top / ratio)
+    assert made.whole_bits() == bits
+
+
+def test_activations_too_find_bits_near_the_budget_and_are_scored_no_coarser_than_trained() -> None:
+    network = trained(ACTIVATIONS, Choice(8, 4), lr=0.1)
+    learned = cast(Any, ACTIVATIONS.learned_act_bits(network))
+    assert all(2 <= bits <= 4 for bits in learned.values())
+    assert sum(learned.values()) < 4 * len(learned)
+    layer = next(layer for layer in network.space.layers if learned.get(layer.name, 4) < 4)
+    quantizer = cast(Any, network.act_quantizer(layer))
+    x = torch.logspace(-6, 3, 400)
+    levels = {mode: set(quantizer.train(mode)(x).detach().tolist()) for mode in (True, False)}
+    assert levels[True] < levels[False]
+
+
+def test_the_file_knows_the_levels_of_activations(tmp_path: Path) -> None:
+    network = trained(LearnedRange(act_levels="power_of_two"), Choice(4, 4), epochs=1)
+    parts = bake(network)
+    write_artifact(tmp_path / "net.safetensors", Blueprint(model="", options={}, layers=network.space.layers), parts)
+    artifact = read_artifact(tmp_path / "net.safetensors")
+    assert set(artifact.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
+    loaded = artifact.install(network.architecture)
+    x = data().x
+    with torch.no_grad():
+        assert torch.equal(call(loaded, x), call(install(network.architecture, network.space.layers, parts), x))
+
+
+def test_half_precision_goes_through() -> None:
+    made = act_quantizer(LearnedRange(act_levels="power_of_two"), 4, 0.1)
+    x = torch.rand(50).bfloat16()
+    assert made(x).dtype == torch.bfloat16
+    assert torch.equal(made(x), made(x.float()).bfloat16())
+
+
 def test_float_layers_learn_nothing() -> None:
     network = attached(LEARNING)
     network.begin(network.space.uniform(Choice(FLOAT_BITS)))
@@ -147,3 +227,5 @@ def test_float_layers_learn_nothing() -> None:
 def test_the_other_parametrizations_are_uniform_only() -> None:
     with pytest.raises(ConfigError, match=r"learned_range\.levels must be uniform, or power_of_two with the parametrization u3"):
         LearnedRange(levels="power_of_two", parametrization="u1")
+    with pytest.raises(ConfigError, match=r"learned_range\.act_levels must be uniform, or power_of_two with the parametrization u3"):
+        LearnedRange(act_levels="power_of_two", parametrization="u2")

@@ -165,6 +165,17 @@ def test_formats_are_what_the_file_holds(tmp_path: Path, methods: Any, family: s
         assert card.precision.fractional_bits == "n/a: bits are whole within a layer"
 
 
+def test_powers_of_two_of_activations_are_said(tmp_path: Path) -> None:
+    card = card_of(searched(tmp_path, methods={"learned_range": {"act_levels": "power_of_two"}}, trials=1, epochs=1))
+    assert card.formats.activations["family"] == "power of two"
+    assert card.formats.activations["zero_exact"] == "not where negative"
+    assert card.formats.activations["rounding"] == "nearest logarithm"
+    assert any(each.endswith("bits, sign and power of two") for each in card.hardware.datatypes["layer inputs"])
+    assert any(each.endswith("bits, zero and power of two") for each in card.hardware.datatypes["layer inputs"])
+    assert card.hardware.accumulator_bits == "n/a: no layer multiplies integers by integers"
+    assert not card.hardware.runtimes["any integer bits, a scale an output channel"]
+
+
 def test_what_calibration_alone_did_to_the_weights_is_said(tmp_path: Path) -> None:
     card = card_of(searched(tmp_path, methods=["gptq"], trials=1, epochs=0))
     assert card.ranges.weights == "least squared error by output channel, then by gptq on images"

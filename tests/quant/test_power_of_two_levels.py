@@ -48,7 +48,7 @@ def test_the_sign_of_nothing_is_plus() -> None:
 @given(seed=st.integers(0, 99))
 def test_levels_after_a_relu(seed: int) -> None:
     x = samples(seed)
-    y = quantize_to_powers(x, torch.tensor(0.125), torch.tensor(4.0), zero=True)
+    y = quantize_to_powers(x, torch.tensor(0.125), torch.tensor(4.0), zero=torch.tensor(True))
     assert (y[x < 0.125 / math.sqrt(2) * 0.999] == 0).all()
     middle = (x > 0.125 / math.sqrt(2) * 1.001) & (x <= 0.125)
     assert (y[middle] == 0.125).all()
@@ -62,7 +62,7 @@ def test_gradients_are_the_table(zero: bool, limits: tuple[float, float]) -> Non
     smallest, largest = limits
     x = samples(7).requires_grad_()
     low, high = torch.full_like(x, smallest).requires_grad_(), torch.full_like(x, largest).requires_grad_()
-    y = quantize_to_powers(x, low, high, zero=zero)
+    y = quantize_to_powers(x, low, high, zero=torch.tensor(zero))
     dx, dlow, dhigh = torch.autograd.grad(y.sum(), (x, low, high))
     value, size = x.detach(), x.detach().clamp_min(0) if zero else x.detach().abs()
     sign = torch.where(value < 0, -1.0, 1.0)
