@@ -24,6 +24,8 @@ BITS = (2, 3, 4, 8)
 DEPTHS = (20, 200, 2000)
 TRIALS = (50, 500)
 FRACTION = 0.3
+SWEEP = (0.85, 1.2)
+"""As in the shipped studies."""
 
 
 def searcher(depth: int, seed: int = 0) -> tuple[Searcher, Table]:
@@ -59,7 +61,7 @@ def searcher(depth: int, seed: int = 0) -> tuple[Searcher, Table]:
     smallest, largest = reachable(space, size)
     budget = Budget("size", float(int(smallest + FRACTION * (largest - smallest))), "budget")
     signals = [table("fisher", 0.3), table("measured", 0.3)]
-    return Searcher(space, signals, {"size": size}, [budget]), table("truth", 0.0)
+    return Searcher(space, signals, {"size": size}, [budget], sweep=SWEEP), table("truth", 0.0)
 
 
 def study(found: Searcher, truth: Table, trials: int, seed: int = 0) -> list[Observation]:

@@ -58,5 +58,9 @@ class Ours:
 
 
 OURS = Entry(name="mpsearch", start=lambda contest, seed: Ours(contest, seed))
-OURS_SWEPT = Entry(name="front: mpsearch", start=lambda contest, seed: Ours(contest, seed, sweep=(1.0, 0.9, 0.8, 0.7)), front=True)
-"""Sweeps budgets up to the asked one; for hypervolume alone."""
+OURS_SWEPT = Entry(
+    name="front: mpsearch",
+    start=lambda contest, seed: Ours(contest, seed, sweep=(float(contest.truth.bytes.min()) / contest.limit, 1.0)),
+    front=True,
+)
+"""After the whole front up to the limit; for hypervolume alone."""

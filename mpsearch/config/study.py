@@ -142,8 +142,8 @@ class SearchConfig(Strict):
         Rung(name="short", epochs=1, keep=0.34),
         Rung(name="long", epochs=2, keep=0.34),
     )
-    sweep: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(1.0, 0.85, 1.2), min_length=1, description="budget factors proposals aim at"
+    sweep: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=1)]] = Field(
+        default=(0.85, 1.2), description="least and largest factor on every budget between which a front is wanted"
     )
 
     @field_validator("rungs")

@@ -1,10 +1,4 @@
-"""Expected improvement, and the climb to an allocation within the budgets that has the most of it, by moving one or two groups at a time.
-
-    EI(x) = σ(x) · (z Φ(z) + φ(z)),   z = (best − μ(x)) / σ(x)
-
-Source: Jones, Schonlau and Welch, "Efficient Global Optimization of Expensive Black-Box Functions", J. Global Optimization 13, 1998,
-section 4.1.
-"""
+"""The climb to an untried allocation within the limits that is expected to improve most, by moving one or two groups at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.engine.knapsack import Knapsack
+from mpsearch.engine.frontier import Frontier
 from mpsearch.engine.surrogate.model import Surrogate
 
-__all__ = ["Candidate", "Climber", "expected_improvement"]
+__all__ = ["Candidate", "Climber"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
@@ -29,21 +23,13 @@ _WORK = 4e7
 """Neighbours times squared measurements a step may take; fewer neighbours are looked at where there are many measurements."""
 
 
-def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """EI, float64 `[M]`, below `best`, in the unit of the mean."""
-    from scipy.special import ndtr
-
-    z = (best - mean) / deviation
-    return np.asarray(deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """An allocation that was not tried, and what is expected of it.
 
     Args:
         picks: int `[G]`.
-        improvement: EI, nats of log loss.
+        improvement: expected, nats of log loss.
         mean: predicted log loss.
     """
 
@@ -53,22 +39,19 @@ class Candidate:
 
 
 class Climber:
-    """Climbs under one surrogate, inside one set of limits.
+    """Climbs under one surrogate, inside the loosest of the limits.
 
     Args:
         surrogate: what predicts.
-        program: limits.
-        best: log loss to improve on.
+        frontier: what is to be improved on.
         seen: picks not to propose.
         random: breaks the choice among too many moves.
     """
 
-    def __init__(
-        self, surrogate: Surrogate, program: Knapsack, best: float, seen: Set[tuple[int, ...]], random: np.random.Generator
-    ) -> None:
+    def __init__(self, surrogate: Surrogate, frontier: Frontier, seen: Set[tuple[int, ...]], random: np.random.Generator) -> None:
         self._surrogate = surrogate
-        self._program = program
-        self._best = best
+        self._frontier = frontier
+        self._program = frontier.levels.programs[-1]
         self._seen = seen
         self._random = random
 
@@ -87,8 +70,8 @@ class Climber:
         return self._chosen(options, *self._surrogate.predict(options)) if len(options) else None
 
     def improvement(self, options: Picks) -> Floats:
-        """EI, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
-        return self._expected(*self._surrogate.predict(options))
+        """What is expected, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
+        return self._expected(options, *self._surrogate.predict(options))
 
     def _best_move(self, here: Picks) -> Candidate | None:
         moves, steps = self._moves(here)
@@ -103,16 +86,16 @@ class Climber:
         return self._chosen(options, *self._surrogate.predict_moves(here, moves, steps))
 
     def _chosen(self, options: Picks, mean: Floats, deviation: Floats) -> Candidate | None:
-        improvement = self._expected(mean, deviation)
+        improvement = self._expected(options, mean, deviation)
         for index in np.lexsort((mean, -improvement)):
             picks = options[index]
             if tuple(picks.tolist()) not in self._seen and self._program.broken(picks) is None:
                 return Candidate(picks=picks, improvement=float(improvement[index]), mean=float(mean[index]))
         return None
 
-    def _expected(self, mean: Floats, deviation: Floats) -> Floats:
+    def _expected(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
         # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
-        return expected_improvement(mean, np.hypot(deviation, self._surrogate.noise), self._best)
+        return self._frontier.improvement(options, mean, np.hypot(deviation, self._surrogate.noise))
 
     def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
         """(moves (group, choice), `[U, 2]`; the one or two each neighbour within the limits takes, `[K, 2]`, U for none)."""

@@ -59,6 +59,12 @@ class Lattice:
         return self.program.allowed
 
     @cached_property
+    def cheapest(self) -> Picks:
+        """The allocation that takes least of the budgets, each in its own unit, int `[G]`."""
+        shares = self.program.costs / self.program.limits[:, None, None]
+        return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
+
+    @cached_property
     def coordinates(self) -> Floats:
         """log2 of weight bits and activation bits, float64 `[C, 2]`."""
         return np.log2([[choice.weight_bits, choice.act_bits] for choice in self.space.choices]).astype(np.float64)

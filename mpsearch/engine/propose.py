@@ -29,7 +29,7 @@ _FEWEST = 4
 def bits_sampler(
     problem: Problem,
     tables: Sequence[Table],
-    sweep: Sequence[float],
+    sweep: tuple[float, float],
     starts: Sequence[tuple[str, Allocation]] = (),
     *,
     stopping: Stopping,
@@ -41,7 +41,7 @@ def bits_sampler(
     Args:
         problem: space, costs, budgets, seed.
         tables: signals; the first trials are their optima.
-        sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
+        sweep: (least, largest) factor on every budget between which a front is wanted.
         starts: (origin, allocation) of further first proposals.
         stopping: when the study ends.
         refine: share of the trials that swap around the best: the last ones, or, where nobody knows which those are, every so many.

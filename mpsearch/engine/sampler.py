@@ -72,7 +72,7 @@ def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
 
 
 class BitsSampler(BaseSampler):
-    """Proposes allocations inside every budget (with `sweep`: those times a factor), none of them twice; see `Searcher`.
+    """Proposes allocations inside every budget (with `sweep`: up to its largest factor times each), none of them twice; see `Searcher`.
 
     Trials may run in parallel, in threads or in processes that share a storage: those under way are believed to come out as predicted, and
     no two get the same. A proposal depends on the seed, the finished trials and those under way alone, so a study that goes on proposes
@@ -84,7 +84,7 @@ class BitsSampler(BaseSampler):
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of everything random.
-        sweep: factors on every budget that proposals aim at in turn; 1 is the budget itself.
+        sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
         starts: (origin, allocation) of further first proposals.
         others: makes the sampler of all other parameters from a seed; `TPESampler(seed=…)` unless told.
         losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
@@ -92,6 +92,7 @@ class BitsSampler(BaseSampler):
         again: whether bits that stopped at the first of several rungs may be proposed once more, to go on, from the finished trials.
 
     Raises:
+        ValueError: a sweep that is not around 1.
         BudgetError: no allocation meets the budgets; when a trial draws its bits: all that do were tried.
     """
 
@@ -103,7 +104,7 @@ class BitsSampler(BaseSampler):
         budgets: Sequence[Budget],
         *,
         seed: int = 0,
-        sweep: Sequence[float] = (1.0,),
+        sweep: tuple[float, float] = (1.0, 1.0),
         starts: Sequence[tuple[str, Allocation]] = (),
         others: Callable[[int], BaseSampler] | None = None,
         losses: Callable[[FrozenTrial], Mapping[str, float] | None] = _first_value,

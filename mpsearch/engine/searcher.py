@@ -4,14 +4,14 @@
    given.
 2. The surrogate's expected improvement, its mean over what may be believed, with signals and without (`belief.py`): under each, exact
    optima of posterior samples (and of its mean) and the best so far are climbed from.
-3. Budgets around the asked one take turns by what each would add to the dominated hypervolume.
+3. Improvement counts at the budget and at limits around it, half and half (`frontier.py`): the front is searched for with the winner.
 
 Deterministic in (seed, observations, pending): an interrupted study proposes what it would have proposed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,9 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.engine.acquisition import Candidate, Climber, expected_improvement
+from mpsearch.engine.acquisition import Candidate, Climber
 from mpsearch.engine.belief import belief_in, worth
+from mpsearch.engine.frontier import Frontier, Levels, expected_improvement
 from mpsearch.engine.informed import informative, neutral_signal
 from mpsearch.engine.knapsack import Knapsack
 from mpsearch.engine.lattice import Lattice
@@ -39,8 +40,11 @@ Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _SAMPLES = 4
-"""Posterior samples solved for each proposal; half of them where a program has more than `_LARGE` columns, counted once a limit."""
+"""Posterior samples solved for each proposal; `_LARGE` halves them."""
+_LEVELS = 12
+"""Limits around the budget; `_LARGE` halves them."""
 _LARGE = 2000
+"""Columns of a program, counted once a limit, above which everything takes so long that less must do."""
 _TRUST = 4.0
 """Odds that the signals tell more than the error of a uniform grid does, before anything is measured."""
 _ALONE = 2
@@ -48,7 +52,9 @@ _ALONE = 2
 _HEARD = 0.05
 """A belief worth less is not asked for proposals."""
 _BEST = 3
-"""Of the best so far, climbed from."""
+"""Of the best so far within each limit, climbed from."""
+_CLIMBS = 8
+"""Where there are many limits, the starts that promise most are climbed from."""
 _SWAPS = 200
 _TIME = 5.0
 """Seconds for one exact solution; the best found counts then."""
@@ -63,12 +69,13 @@ class Searcher:
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of posterior samples.
-        sweep: factors on every budget that proposals aim at; 1 is the budget itself, those out of reach are left out.
+        sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
         starts: (origin, allocation) of further first proposals.
         surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
 
     Raises:
         BudgetError: no allocation meets the budgets.
+        ValueError: a sweep that is not around 1.
     """
 
     def __init__(
@@ -79,30 +86,30 @@ class Searcher:
         budgets: Sequence[Budget],
         *,
         seed: int = 0,
-        sweep: Sequence[float] = (1.0,),
+        sweep: tuple[float, float] = (1.0, 1.0),
         starts: Sequence[tuple[str, Allocation]] = (),
         surrogate: bool = True,
     ) -> None:
+        if not 0 < sweep[0] <= 1 <= sweep[1]:
+            raise ValueError(f"a sweep goes from a factor in (0, 1] to one of at least 1, not from {sweep[0]:g} to {sweep[1]:g}")
         self.lattice = Lattice(space=space, costs=costs, budgets=tuple(budgets))
         self._seed = seed
-        programs = {factor: self.lattice.program_at(factor) for factor in {1.0, *sweep}}
-        self._programs = {factor: p for factor, p in programs.items() if factor == 1.0 or pack(p) is not None}
-        self._sweep = tuple(factor for factor in sweep if factor in self._programs)
+        thrift = 1 if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else 2
+        self._samples = _SAMPLES // thrift
+        self._levels = Levels.around(self.lattice, sweep, _LEVELS // thrift)
+        self._program = self._levels.budget
         self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
         self._learns = surrogate
-        self._samples = _SAMPLES if self.lattice.allowed.sum() * max(1, len(budgets)) <= _LARGE else _SAMPLES // 2
         self._read: dict[int, tuple[Allocation, Picks]] = {}
         mixtures = [(_TRUST, informative(self.lattice, tables)), (1.0, [neutral_signal(self.lattice)])]
         solved = [
-            (odds, signals, [self._solved(signal.values, self._programs[1.0]) for signal in signals])
-            for odds, signals in mixtures
-            if signals
+            (odds, signals, [self._solved(signal.values, self._program) for signal in signals]) for odds, signals in mixtures if signals
         ]
         self._beliefs = [belief_in(signals, optima, self.lattice, odds) for odds, signals, optima in solved]
         self._optima: list[tuple[str, Picks]] = []
         for belief, (_, signals, optima) in zip(self._beliefs, solved, strict=True):
             if len(signals) > _ALONE:
-                self._optima.append(("milp:signals", self._solved(belief.signals.mean(axis=0), self._programs[1.0])))
+                self._optima.append(("milp:signals", self._solved(belief.signals.mean(axis=0), self._program)))
             else:
                 self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
 
@@ -133,15 +140,16 @@ class Searcher:
         surrogate = minds[0][1]
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
-        factor, found = self._aimed(minds, seen, random, around=bool(number % 2) and not refine)
-        if found is not None:
-            return self._proposal("ei" + ("" if factor == 1 else f"@{factor:g}"), found, surrogate)
+        levels = self._levels.alone() if refine else self._levels
+        if (found := self._sought(minds, levels, seen, random)) is not None:
+            factor = levels.tightest(found.picks)
+            return self._proposal("ei" if factor == 1 else f"ei@{factor:.2f}", found, surrogate)
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
 
     def left(self, tried: Sequence[Allocation]) -> bool:
         """Whether an allocation within the budgets was not tried."""
         seen = self._keys(tried)
-        program = self._programs[1.0]
+        program = self._program
         for picks in [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]:
             if tuple(picks.tolist()) not in seen:
                 return True
@@ -163,7 +171,7 @@ class Searcher:
         """
         surrogate, picks = self.surrogate(observations), self._picks(allocation)
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
-        return self.lattice.allocation(spent(self.lattice, self._programs[1.0], picks, linear))
+        return self.lattice.allocation(spent(self.lattice, self._program, picks, linear))
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """Fitted to the observations, with `pending` as if they had come out as predicted, under the belief that is worth most."""
@@ -203,38 +211,11 @@ class Searcher:
             if weights[index] >= _HEARD
         ]
 
-    def _aimed(
-        self, minds: Sequence[tuple[float, Surrogate]], seen: set[tuple[int, ...]], random: np.random.Generator, around: bool
-    ) -> tuple[float, Candidate | None]:
-        """(factor, candidate) at the budget itself or, if `around`, at the one around it whose front would gain the most area.
-
-        A lower loss at one budget holds up to the next larger one, so its area is the improvement times that distance in log cost; where
-        nothing was measured yet between a budget and the next smaller one, there is no front to improve on, and that comes first.
-        """
-        factors = sorted({1.0, *self._sweep})
-        steps = np.diff(np.log(factors))
-        widths = dict(zip(factors, [*steps, *(steps[-1:] if len(steps) else [1.0])], strict=True))
-        turns = [factor for factor in self._sweep if factor != 1.0] if around else []
-        empty = [factor for factor in turns if not self._visited(factor, minds[0][1].evidence.picks)]
-        for options in (empty[:1] or turns, [1.0]):
-            found = {factor: self._sought(minds, self._programs[factor], seen, random) for factor in options}
-            gains = {factor: widths[factor] * candidate.improvement for factor, candidate in found.items() if candidate is not None}
-            if gains:
-                factor = max(gains, key=lambda f: gains[f])
-                return factor, found[factor]
-        return 1.0, None
-
-    def _visited(self, factor: float, tried: Picks) -> bool:
-        """Whether something was measured inside the limits at `factor` and outside those at the next smaller one."""
-        smaller = max((f for f in self._programs if f < factor), default=None)
-        inside = [row for row in tried if self._programs[factor].broken(row) is None]
-        return any(smaller is None or self._programs[smaller].broken(row) is not None for row in inside)
-
     def _sought(
-        self, minds: Sequence[tuple[float, Surrogate]], program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator
+        self, minds: Sequence[tuple[float, Surrogate]], levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
         """Of what each belief would propose, that of which all of them together, by their worth, expect most."""
-        climbs = [(weight, *climb) for weight, mind in minds if (climb := self._climbed(mind, program, seen, random)) is not None]
+        climbs = [(weight, *climb) for weight, mind in minds if (climb := self._climbed(mind, levels, seen, random)) is not None]
         found = [candidate for _, _, candidate in climbs]
         if len(found) < 2:
             return found[0] if found else None
@@ -244,34 +225,52 @@ class Searcher:
         return replace(found[best], improvement=float(expected[best]))
 
     def _climbed(
-        self, surrogate: Surrogate, program: Knapsack, seen: set[tuple[int, ...]], random: np.random.Generator
+        self, surrogate: Surrogate, levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> tuple[Climber, Candidate] | None:
-        """The most improvement that climbs from optima and from the best so far come to."""
-        centre = self._optimum(surrogate, program)
-        if centre is None:
+        """The most improvement that climbs from optima within each limit and from the best so far come to."""
+        centres = self._centres(surrogate, levels)
+        if not centres:
             return None
-        at = float(surrogate.total_damage(centre[None])[0])
-        draws = (pack(replace(program, objective=surrogate.linear(at, random)), time_limit=_TIME) for _ in range(self._samples))
-        starts = [centre, *(packing.picks for packing in draws if packing is not None)]
-        tried = surrogate.evidence.picks
-        inside = np.array([row for row in np.unique(tried, axis=0) if program.broken(row) is None], dtype=np.intp)
-        means, _ = surrogate.predict(inside if len(inside) else np.array(starts))
-        starts += [inside[index] for index in np.argsort(means, kind="stable")[:_BEST]] if len(inside) else []
-        starts += [row for row in inside if tuple(row.tolist()) not in seen]
-        climber = Climber(surrogate, program, _least(surrogate, inside, means), seen, random)
-        found = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
-        return (climber, max(found, key=lambda candidate: candidate.improvement)) if found else None
+        tried = np.unique(surrogate.evidence.picks, axis=0)
+        within, means = levels.fitting(tried), surrogate.predict(tried)[0]
+        starts = [*centres.values(), *self._draws(surrogate, levels, centres, random)]
+        for inside in within:
+            starts += list(tried[inside][np.argsort(means[inside], kind="stable")[:_BEST]])
+        starts += [row for row in tried[within[-1]] if tuple(row.tolist()) not in seen]
+        nothing = self._half_way(surrogate, centres[max(centres)])
+        best = np.array([_least(surrogate, tried[inside], means[inside]) if inside.any() else nothing for inside in within])
+        several = len(best) > 1
+        climber = Climber(surrogate, Frontier(levels=levels, best=np.minimum(best, nothing) if several else best), seen, random)
+        if several:
+            starts = list(np.unique(starts, axis=0))
+            starts = [starts[index] for index in np.argsort(-climber.improvement(np.array(starts)), kind="stable")[:_CLIMBS]]
+        ends = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
+        return (climber, max(ends, key=lambda candidate: candidate.improvement)) if ends else None
 
-    def _optimum(self, surrogate: Surrogate, program: Knapsack) -> Picks | None:
-        """The exact optimum of the linearised posterior mean, linearised again where it lies."""
+    def _half_way(self, surrogate: Surrogate, optimum: Picks) -> float:
+        """The log loss from which on an allocation adds to a front: half way from the cheapest one's to the best there may be."""
+        return float(surrogate.predict(np.stack([self.lattice.cheapest, optimum]))[0].mean())
+
+    def _centres(self, surrogate: Surrogate, levels: Levels) -> dict[int, Picks]:
+        """Level → the exact optimum of the posterior mean, linearised again where it lies; levels that nothing meets are left out."""
         at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
-        packing = None
-        for _ in range(2):
-            packing = pack(replace(program, objective=surrogate.linear(at)), time_limit=_TIME)
-            if packing is None:
-                return None
-            at = float(surrogate.total_damage(packing.picks[None])[0])
-        return None if packing is None else packing.picks
+        centres: dict[int, Picks] = {}
+        for level in reversed(range(len(levels.programs))):
+            for _ in range(1 if centres else 2):  # further on the optimum of the level before is near
+                packing = pack(replace(levels.programs[level], objective=surrogate.linear(at)), time_limit=_TIME)
+                if packing is None:
+                    break
+                centres[level] = packing.picks
+                at = float(surrogate.total_damage(packing.picks[None])[0])
+        return centres
+
+    def _draws(self, surrogate: Surrogate, levels: Levels, centres: Mapping[int, Picks], random: np.random.Generator) -> Iterator[Picks]:
+        """Exact optima of posterior samples, over all levels."""
+        for level in np.linspace(max(centres), min(centres), self._samples).round().astype(int).tolist():
+            at = float(surrogate.total_damage(centres[level][None])[0])
+            packing = pack(replace(levels.programs[level], objective=surrogate.linear(at, random)), time_limit=_TIME)
+            if packing is not None:
+                yield packing.picks
 
     def _solved(self, objective: Floats, program: Knapsack) -> Picks:
         packing = pack(replace(program, objective=objective))
@@ -283,7 +282,7 @@ class Searcher:
         self, surrogate: Surrogate, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
         """The best so far with its budget spent, then swaps around it."""
-        program = self._programs[1.0]
+        program = self._program
         inside = [p for o in observations if o.losses and program.broken(p := self._picks(o.allocation)) is None]
         if not inside:
             return None
@@ -291,7 +290,8 @@ class Searcher:
         best = inside[int(means.argmin())]
         linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
         spent = filled(self.lattice, program, best, linear)
-        climber = Climber(surrogate, program, _least(surrogate, np.array(inside), means), seen, random)
+        least = np.array([_least(surrogate, np.array(inside), means)])
+        climber = Climber(surrogate, Frontier(levels=self._levels.alone(), best=least), seen, random)
         if tuple(spent.tolist()) not in seen:
             return climber.weigh(spent[None])
         return climber.weigh(swaps(self.lattice, program, best, linear, _SWAPS))
@@ -299,10 +299,10 @@ class Searcher:
     def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
         """Without a surrogate; see `engine.perturb`."""
         done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
-        inside = [key for key in done if self._programs[1.0].broken(np.array(key, dtype=np.intp)) is None]
+        inside = [key for key in done if self._program.broken(np.array(key, dtype=np.intp)) is None]
         best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
-        program = self._programs[1.0 if number % 2 else float(random.choice(self._sweep or [1.0]))]
-        found = None if best is None else swapped(self.lattice, self._programs[1.0], best, seen, random)
+        program = self._program if number % 2 else self._levels.programs[int(random.integers(len(self._levels.programs)))]
+        found = None if best is None else swapped(self.lattice, self._program, best, seen, random)
         if found is not None:
             return Proposal(origin="swap", allocation=self.lattice.allocation(found))
         found = perturbed(program, self._beliefs[0].signals, seen, random)
@@ -311,7 +311,7 @@ class Searcher:
         return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._beliefs[0].signals[0], seen)))
 
     def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
-        packing = pack(replace(self._programs[1.0], objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
+        packing = pack(replace(self._program, objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
         if packing is None:
             raise exhausted()
         return packing.picks

@@ -56,7 +56,7 @@ def tables(asked: Problem) -> list[Table]:
 
 
 def proposals(
-    asked: Problem, count: int, sweep: tuple[float, ...] = (1.0, 0.8), start: tuple[Record, ...] = (), trials: int = 40
+    asked: Problem, count: int, sweep: tuple[float, float] = (0.8, 1.0), start: tuple[Record, ...] = (), trials: int = 40
 ) -> list[Record]:
     sampler = bits_sampler(asked, tables(asked), sweep, stopping=Stopping(trials=trials), refine=0.25)
     records = list(start)
@@ -81,16 +81,17 @@ def proposals(
 def test_signals_propose_first_then_the_surrogate_then_swaps() -> None:
     found = proposals(problem(), 12, trials=12)
     assert [record.origin for record in found[:3]] == ["milp:fisher", "milp:measured", "milp:bits"]
-    assert {record.origin for record in found[3:9]} == {"ei", "ei@0.8"}
+    assert all(record.origin == "ei" or record.origin.startswith("ei@0.") for record in found[3:9])
     assert [record.origin for record in found[9:11]] == ["refine"] * 2
     assert found[11].origin in ("refine", "ei")  # where every swap was tried, the budget is searched further
 
 
-def test_every_second_proposal_is_for_the_asked_budget() -> None:
-    found = proposals(problem(), 14, sweep=(1.0, 0.8, 1.3))
-    assert {record.origin for record in found[4::2]} == {"ei"}
-    assert {record.origin for record in found[3::2]} <= {"ei@0.8", "ei@1.3"}
-    assert all(record.costs["size"] <= 240 for record in found if record.origin == "ei@0.8")
+def test_proposals_are_named_after_the_limit_that_they_meet() -> None:
+    found = proposals(problem(), 20, sweep=(0.6, 1.3))[3:]
+    factors = [1.0 if record.origin == "ei" else float(record.origin.removeprefix("ei@")) for record in found]
+    assert min(factors) < 1 < max(factors)
+    assert 1.0 in factors
+    assert all(record.costs["size"] <= 300 * (factor + 0.005) for record, factor in zip(found, factors, strict=True))
 
 
 def test_never_the_same_twice_and_inside_the_budget() -> None:
@@ -119,13 +120,13 @@ def test_everything_tried_is_said() -> None:
 
 def test_where_time_ends_a_study_every_fourth_trial_refines() -> None:
     for stopping in (Stopping(trials=1000, seconds=60.0), Stopping(trials=1000, until_flat=True)):
-        sampler = bits_sampler(problem(), [], (1.0,), stopping=stopping, refine=0.25)
+        sampler = bits_sampler(problem(), [], (1.0, 1.0), stopping=stopping, refine=0.25)
         assert [number for number in range(12) if sampler.refines(number)] == [3, 7, 11]
 
 
 def test_calibration_needs_something_to_go_by() -> None:
     asked = problem()
-    sampler = bits_sampler(asked, tables(asked), (1.0,), stopping=Stopping(trials=8), refine=0.0)
+    sampler = bits_sampler(asked, tables(asked), (1.0, 1.0), stopping=Stopping(trials=8), refine=0.0)
     found = proposals(asked, 8)
     assert calibration(sampler, found[:3]) == {}
     trust = calibration(sampler, found)
@@ -152,7 +153,7 @@ def test_no_uniform_allocation_fits() -> None:
 
 def test_what_is_handed_over_spends_its_budget_unless_that_was_tried_and_did_worse() -> None:
     asked = problem()
-    sampler = bits_sampler(asked, tables(asked), (1.0,), stopping=Stopping(trials=40), refine=0.25)
+    sampler = bits_sampler(asked, tables(asked), (1.0, 1.0), stopping=Stopping(trials=40), refine=0.25)
     first = proposals(asked, 1)[0]
     low = asked.space.uniform(asked.space.choices[0])
     small = replace(first, allocation=low, costs=asked.amounts(low))

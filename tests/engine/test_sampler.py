@@ -184,7 +184,7 @@ def test_the_sampler_of_everything_else_may_be_given() -> None:
 
 def test_two_objectives_are_no_obstacle() -> None:
     world = World(6)
-    sampler = sampler_of(world, sweep=(1.0, 0.8))
+    sampler = sampler_of(world, sweep=(0.8, 1.0))
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:

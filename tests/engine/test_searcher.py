@@ -69,6 +69,7 @@ class World:
         sizes = self.size.values[np.arange(groups), picks].sum(axis=1)
         self.limit = float(np.floor(weights.sum() * 2.5))
         self.losses = dict(zip(map(tuple, picks.tolist()), loss.tolist(), strict=True))
+        self.sizes = dict(zip(self.losses, sizes.tolist(), strict=True))
         self.inside = sizes <= self.limit
         self.best = float(loss[self.inside].min())
         self.budgets = [Budget("size", self.limit, "b")]
@@ -121,15 +122,42 @@ def test_finds_the_optimum_of_an_exhaustive_table_sooner_than_random_and_tpe() -
 
 def test_every_proposal_is_inside_and_new() -> None:
     world = World(7)
-    observations, _ = played(world.searcher(sweep=(1.0, 0.8)), world.loss, 12)
+    observations, _ = played(world.searcher(sweep=(0.8, 1.0)), world.loss, 12)
     assert len({o.allocation for o in observations}) == 12
     assert all(world.size.total(o.allocation) <= world.limit for o in observations)
 
 
-def test_sweep_out_of_reach_is_left_out() -> None:
+def test_limits_out_of_reach_are_left_out() -> None:
     world = World(7)
-    _, proposals = played(world.searcher(sweep=(1.0, 0.01, 0.8)), world.loss, 6)
-    assert {p.origin for p in proposals[3:]} == {"ei", "ei@0.8"}
+    _, proposals = played(world.searcher(sweep=(0.01, 1.0)), world.loss, 10)
+    smallest = float(world.size.values.min(axis=1).sum()) / world.limit
+    factors = [float(p.origin.partition("@")[2]) for p in proposals[3:] if "@" in p.origin]
+    assert min(factors) >= smallest - 0.01
+    assert len(set(factors)) > 2
+
+
+def test_a_sweep_is_around_the_budget() -> None:
+    for sweep in ((1.0, 0.8), (0.0, 1.0), (1.1, 1.2)):
+        with pytest.raises(ValueError, match="a sweep goes from a factor in"):
+            World(7).searcher(sweep=sweep)
+
+
+def test_a_front_is_searched_for_beside_the_winner() -> None:
+    """Over a sweep the front is closer to the true one than a search of the budget alone leaves it, and the budget's best is found too."""
+    gaps: dict[bool, list[float]] = {True: [], False: []}
+    found = []
+    for seed in range(3):
+        world = World(seed)
+        limits = np.linspace(0.7, 1.0, 7) * world.limit
+        truth = [min(loss for picks, loss in world.losses.items() if world.sizes[picks] <= limit) for limit in limits]
+        for swept in (True, False):
+            done, _ = played(world.searcher(sweep=(0.7, 1.0) if swept else (1.0, 1.0)), world.loss, 20)
+            reached = [min((o.losses["ptq"] for o in done if world.size.total(o.allocation) <= limit), default=10.0) for limit in limits]
+            gaps[swept].append(float(np.mean(np.log(np.array(reached) / truth))))
+            if swept:
+                found.append(reached[-1] / truth[-1])
+    assert np.mean(gaps[True]) < 0.5 * np.mean(gaps[False])
+    assert np.median(found) < 1.003
 
 
 def test_no_budget_at_all_is_a_search_of_the_whole_space() -> None:
