@@ -7,10 +7,12 @@ after training and those of a supernet the table without training is set, see `r
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from benchmarks.tabular.runs import Run, read_runs
 from benchmarks.tabular.truth import names
 from mpsearch.data import cache_directory
 
-__all__ = ["PARTS", "table"]
+__all__ = ["PARTS", "summary", "table"]
 
 HORIZON = 30
 COUNTS = (3, 5, 6, 10, 20, 30)
@@ -39,22 +41,33 @@ PARTS: tuple[Entry, ...] = (
 )
 
 
-def table(runs: Sequence[Run]) -> str:
-    """Markdown: mean regret and share of optima found, over seeds, budgets and networks.
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """By part: regret at each count as [mean, standard error], and the share of optima found, over seeds, budgets and networks.
 
     The standard error is over cells, a network and budget each: seeds change next to nothing in a search whose optima are exact.
     """
     found = curves(runs)
-    lines = ["| | runs | " + " | ".join(f"regret at {count}" for count in COUNTS) + " | found by 30 |", "|---" * (len(COUNTS) + 3) + "|"]
+    parts: dict[str, Any] = {}
     for entry in (*PARTS, EARLY_RUNG):
         regrets = [entries[entry.name]["regret"][:, :HORIZON] for entries in found.values() if entry.name in entries]
         if not regrets:
             continue
         means = np.array([of.mean(axis=0) for of in regrets])
         errors = means.std(axis=0, ddof=1) / math.sqrt(len(means)) if len(means) > 1 else np.full(HORIZON, np.nan)
-        cells = [f"{100 * means[:, count - 1].mean():.2f} ± {100 * errors[count - 1]:.2f} %" for count in COUNTS]
-        found_by = np.mean([(of[:, -1] <= _FOUND).mean() for of in regrets])
-        lines.append(f"| {entry.name} | {sum(map(len, regrets))} | {' | '.join(cells)} | {100 * float(found_by):.0f} % |")
+        parts[entry.name] = {
+            "runs": sum(map(len, regrets)),
+            "regret": {str(count): [float(f"{values[count - 1]:.4g}") for values in (means.mean(axis=0), errors)] for count in COUNTS},
+            "found by 30": float(np.mean([(of[:, -1] <= _FOUND).mean() for of in regrets])),
+        }
+    return parts
+
+
+def table(parts: Mapping[str, Any]) -> str:
+    """A `summary` as Markdown."""
+    lines = ["| | runs | " + " | ".join(f"regret at {count}" for count in COUNTS) + " | found by 30 |", "|---" * (len(COUNTS) + 3) + "|"]
+    for name, of in parts.items():
+        cells = [f"{100 * mean:.2f} ± {100 * error:.2f} %" for mean, error in of["regret"].values()]
+        lines.append(f"| {name} | {of['runs']} | {' | '.join(cells)} | {100 * of['found by 30']:.0f} % |")
     return "\n".join(lines)
 
 
@@ -65,6 +78,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     parser.add_argument("--runs", type=Path, default=cache_directory() / "tabular" / "ablations.jsonl", help="where runs are kept")
+    parser.add_argument("--keep", type=Path, help="write the numbers to this JSON file")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     dear = [name for name in arguments.networks if cheap_counterpart(name)]
@@ -72,10 +86,12 @@ def main() -> None:
     if not (compete(dear, (EARLY_RUNG,), arguments.seeds, arguments.runs, deadline) and whole):
         print("out of time; the same command goes on")
     runs = [run for run in read_runs(arguments.runs) if run.network in arguments.networks]
-    print(table(runs))
-    for kind in DEAR:
-        if own := [run for run in runs if run.network in dear and run.network.endswith(kind)]:
-            print(f"\n{kind} alone\n\n{table(own)}")
+    kept = {"all": summary(runs)}
+    kept |= {kind: summary(own) for kind in DEAR if (own := [run for run in runs if run.network in dear and run.network.endswith(kind)])}
+    for scope, parts in kept.items():
+        print(f"\n**{scope}**\n\n{table(parts)}")
+    if arguments.keep:
+        arguments.keep.write_text(json.dumps(kept) + "\n")
 
 
 if __name__ == "__main__":
