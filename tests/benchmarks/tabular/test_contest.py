@@ -13,10 +13,10 @@ import pytest
 
 from benchmarks.tabular.compare import compete
 from benchmarks.tabular.contest import BUDGETS, REDRAWS, Contest, Entry, play
-from benchmarks.tabular.ours import OURS
+from benchmarks.tabular.ours import OURS, OURS_SWEPT
 from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
-from benchmarks.tabular.rivals import RIVALS
+from benchmarks.tabular.rivals import FRONT_RIVALS, RIVALS
 from benchmarks.tabular.rungs import Climbing, cheap_counterpart
 from benchmarks.tabular.runs import drop_runs, read_runs
 from benchmarks.tabular.scores import hypervolume, regret
@@ -115,6 +115,25 @@ def test_every_contestant_keeps_inside_the_budget_and_repeats_itself(entry: Entr
     assert len(set(found)) == len(found)
     assert contest.feasible.ravel()[found].all()
     assert play(contest, short, 3) == trials
+
+
+@pytest.mark.parametrize("entry", [OURS_SWEPT, *FRONT_RIVALS], ids=lambda entry: entry.name)
+def test_every_search_for_a_front_keeps_inside_the_budget_and_adds_area(entry: Entry) -> None:
+    contest = Contest.of(truth(), "loose")
+    trials = play(contest, replace(entry, trials=12), 0)
+    found = [trial for trial in trials if trial >= 0]
+    assert len(found) == len(set(found))
+    assert all(contest.truth.bytes.flat[trial] <= contest.limit for trial in found)
+    assert len({int(contest.truth.bytes.flat[trial]) for trial in found}) > 1
+    first, last = hypervolume(contest, trials, (1, 12))
+    assert 0 <= first < last <= 1
+
+
+def test_who_answers_once_answers_at_the_limit_first_and_then_at_sizes_below() -> None:
+    contest = Contest.of(truth(), "loose")
+    for alone in (entry for entry in RIVALS if not entry.seeded):
+        front = next(entry for entry in FRONT_RIVALS if entry.name == f"front: {alone.name}")
+        assert play(contest, front, 0)[:1] == play(contest, alone, 0)
 
 
 def test_an_early_rung_lets_only_the_best_climb() -> None:
