@@ -71,13 +71,13 @@ def calibration(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, fl
 
 
 def spending(sampler: BitsSampler, best: Record, records: Sequence[Record]) -> Record:
-    """`best` with what its allocation leaves of the budgets spent, unless that very allocation was tried as far and did worse.
+    """`best` with what its allocation leaves of the budgets spent, in a way that was not tried as far: those that were did worse.
 
     A trial at a smaller budget leaves room that what is handed over can use. Scores are left behind: they are of other bits.
     """
-    allocation = sampler.searcher.spend(best.allocation, _observed(records))
-    lost = any(record.allocation == allocation and len(record.scores) >= len(best.scores) for record in records)
-    if lost or allocation == best.allocation:
+    lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
+    allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost)
+    if allocation == best.allocation:
         return best
     return replace(best, allocation=allocation, origin=f"{best.origin}, budget spent", scores={})
 

@@ -18,6 +18,8 @@ Picks = NDArray[np.intp]
 
 _WIDTH = 64
 """Moves up and moves down that are paired."""
+_WAYS = 16
+"""Ways to spend a budget that are looked at where the best ones are excluded."""
 _TIME = 5.0
 """Seconds for an exact solution; the best found counts then."""
 
@@ -55,14 +57,22 @@ def spent(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats) -> 
 
     Args:
         lattice: menus.
-        program: limits; `picks` meets them.
+        program: limits, which `picks` meets, and what must not come out; if all that is found is among that, `picks` comes back.
         picks: int `[G]`.
         linear: see `filled`.
     """
     kept = lattice.richer[picks] | (np.arange(len(lattice.space.choices)) == picks[:, None])
-    packing = pack(replace(program, objective=linear, allowed=program.allowed & kept), time_limit=_TIME)
-    found = [filled(lattice, program, start, linear) for start in (*(() if packing is None else (packing.picks,)), picks)]
-    return min(found, key=lambda full: float(linear[np.arange(len(full)), full].sum()))
+    excluded = program.excluded
+    for _ in range(_WAYS):
+        packing = pack(replace(program, objective=linear, allowed=program.allowed & kept, excluded=excluded), time_limit=_TIME)
+        starts = [picks] if packing is None else [packing.picks, picks]
+        found = [full for start in starts if tuple((full := filled(lattice, program, start, linear)).tolist()) not in program.excluded]
+        if found:
+            return min(found, key=lambda full: float(linear[np.arange(len(full)), full].sum()))
+        if packing is None:
+            break
+        excluded |= {tuple(packing.picks.tolist())}
+    return picks
 
 
 def swaps(lattice: Lattice, program: Knapsack, picks: Picks, linear: Floats, most: int) -> Picks:

@@ -164,14 +164,15 @@ class Searcher:
                     return True
         return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
 
-    def spend(self, allocation: Allocation, observations: Sequence[Observation]) -> Allocation:
+    def spend(self, allocation: Allocation, observations: Sequence[Observation], without: Sequence[Allocation] = ()) -> Allocation:
         """`allocation`, which meets the budgets, with what it leaves of them given to the groups that are expected to gain most.
 
-        No group loses bits, and none could go up further.
+        No group loses bits and none could go up further, unless all such allocations are among `without`, which do not come out.
         """
         surrogate, picks = self.surrogate(observations), self._picks(allocation)
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
-        return self.lattice.allocation(spent(self.lattice, self._program, picks, linear))
+        program = replace(self._program, excluded=frozenset(self._keys(without)))
+        return self.lattice.allocation(spent(self.lattice, program, picks, linear))
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """Fitted to the observations, with `pending` as if they had come out as predicted, under the belief that is worth most."""

@@ -151,7 +151,7 @@ def test_no_uniform_allocation_fits() -> None:
     assert uniform_candidates(problem(budget="100B")) == []
 
 
-def test_what_is_handed_over_spends_its_budget_unless_that_was_tried_and_did_worse() -> None:
+def test_what_is_handed_over_spends_its_budget_in_a_way_that_has_not_lost() -> None:
     asked = problem()
     sampler = bits_sampler(asked, tables(asked), (1.0, 1.0), stopping=Stopping(trials=40), refine=0.25)
     first = proposals(asked, 1)[0]
@@ -162,6 +162,10 @@ def test_what_is_handed_over_spends_its_budget_unless_that_was_tried_and_did_wor
     assert handed.origin == f"{first.origin}, budget spent"
     assert not handed.scores
     assert spending(sampler, handed, [small]) is handed
-    tried = replace(first, allocation=handed.allocation)
-    kept = spending(sampler, small, [small, tried])
-    assert kept is small or kept.allocation != handed.allocation  # what was measured there may lead elsewhere
+    ways = [handed]
+    for _ in range(3):  # what was tried as far and did worse is not handed over, another way of spending is
+        ways.append(spending(sampler, small, [small, *(replace(first, allocation=way.allocation) for way in ways)]))
+        assert asked.amounts(ways[-1].allocation)["size"] > small.costs["size"]
+    assert len({way.allocation for way in ways}) == 4
+    untrained = replace(first, allocation=handed.allocation, scores={})
+    assert spending(sampler, small, [small, untrained]).allocation == handed.allocation
