@@ -61,8 +61,8 @@ def test_a_proposal_is_what_all_beliefs_together_expect_most_of() -> None:
     observations, _ = played(searcher, world.loss, 4)
     minds = searcher._minds(observations, ())
     assert len(minds) == 2
-    alone = [searcher._sought([mind], searcher._programs[1.0], set(), np.random.default_rng(0)) for mind in minds]
-    both = searcher._sought(minds, searcher._programs[1.0], set(), np.random.default_rng(0))
+    alone = [searcher._sought([mind], searcher._levels, set(), np.random.default_rng(0)) for mind in minds]
+    both = searcher._sought(minds, searcher._levels, set(), np.random.default_rng(0))
     assert both is not None
     assert any(one is not None and (one.picks == both.picks).all() for one in alone)
     assert both.improvement <= max(one.improvement for one in alone if one is not None)
