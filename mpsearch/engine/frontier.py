@@ -13,6 +13,7 @@ definition).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,11 @@ class Frontier:
 
     levels: Levels
     best: Floats
+
+    @classmethod
+    def above(cls, nothing: float, levels: Levels, best: Sequence[float]) -> Frontier:
+        """With losses from `nothing` on counting as nothing; a single limit has no area, so there any improvement counts."""
+        return cls(levels=levels, best=np.minimum(best, nothing) if len(best) > 1 else np.array(best))
 
     def improvement(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
         """E, float64 `[K]`, nats of log loss, of allocations int `[K, G]` with these predictions `[K]`."""

@@ -228,7 +228,10 @@ class Searcher:
     def _climbed(
         self, surrogate: Surrogate, levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> tuple[Climber, Candidate] | None:
-        """The most improvement that climbs from optima within each limit and from the best so far come to."""
+        """The most improvement that climbs from optima within each limit and from the best so far come to.
+
+        What adds nothing to a front is a loss half way from the cheapest allocation's to the best there may be.
+        """
         centres = self._centres(surrogate, levels)
         if not centres:
             return None
@@ -238,19 +241,14 @@ class Searcher:
         for inside in within:
             starts += list(tried[inside][np.argsort(means[inside], kind="stable")[:_BEST]])
         starts += [row for row in tried[within[-1]] if tuple(row.tolist()) not in seen]
-        nothing = self._half_way(surrogate, centres[max(centres)])
-        best = np.array([_least(surrogate, tried[inside], means[inside]) if inside.any() else nothing for inside in within])
-        several = len(best) > 1
-        climber = Climber(surrogate, Frontier(levels=levels, best=np.minimum(best, nothing) if several else best), seen, random)
-        if several:
-            starts = list(np.unique(starts, axis=0))
-            starts = [starts[index] for index in np.argsort(-climber.improvement(np.array(starts)), kind="stable")[:_CLIMBS]]
+        nothing = float(surrogate.predict(np.stack([self.lattice.cheapest, centres[max(centres)]]))[0].mean())
+        best = [_least(surrogate, tried[inside], means[inside]) if inside.any() else nothing for inside in within]
+        climber = Climber(surrogate, Frontier.above(nothing, levels, best), seen, random)
+        if len(best) > 1:
+            distinct = np.unique(starts, axis=0)
+            starts = list(distinct[np.argsort(-climber.improvement(distinct), kind="stable")[:_CLIMBS]])
         ends = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
         return (climber, max(ends, key=lambda candidate: candidate.improvement)) if ends else None
-
-    def _half_way(self, surrogate: Surrogate, optimum: Picks) -> float:
-        """The log loss from which on an allocation adds to a front: half way from the cheapest one's to the best there may be."""
-        return float(surrogate.predict(np.stack([self.lattice.cheapest, optimum]))[0].mean())
 
     def _centres(self, surrogate: Surrogate, levels: Levels) -> dict[int, Picks]:
         """Level → the exact optimum of the posterior mean, linearised again where it lies; levels that nothing meets are left out."""
