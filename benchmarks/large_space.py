@@ -24,6 +24,7 @@ import optuna
 import torch
 from results_file import Row, append, read
 from supernet import fitting
+from training_tasks import signal_inputs
 
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
@@ -33,8 +34,7 @@ from mpsearch.engine.problem import Evaluator, Problem
 from mpsearch.engine.sampler import suggest_bits
 from mpsearch.engine.searcher import Observation, Searcher
 from mpsearch.experiment import build_experiment, search_settings
-from mpsearch.network.inputs import to_device
-from mpsearch.signals import SignalInputs, compute_signal
+from mpsearch.signals import compute_signal
 from mpsearch.training.compiled import Compiler
 
 TRIALS = 40
@@ -107,11 +107,7 @@ def ground(seed: int) -> tuple[Problem, list[Table], Loss]:
     problem = build_experiment(config, Silent()).problem
     default = search_settings(config).default
     evaluator = Evaluator(problem, Compiler("off", problem.device))
-    images = problem.train.take(min(config.signals.images, len(problem.train)), problem.seed)
-    batches = [(to_device(x, problem.device), y.to(problem.device)) for x, y in images.batches(config.signals.batch_size)]
-    inputs = SignalInputs(
-        model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=problem.task, seed=problem.seed
-    )
+    inputs = signal_inputs(problem, config)
     tables = [compute_signal(name, inputs) for name in SIGNALS]
     return problem, tables, lambda allocation: evaluator.untrained(allocation, default.method, default.recipe).loss
 

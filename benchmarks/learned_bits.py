@@ -27,7 +27,7 @@ from bit_learning import LEARNERS, learn_bits
 from learned_markdown import compare
 from methods_markdown import write_between_markers
 from results_file import Row, append, latest, read
-from training_tasks import TASKS, Ground, Place, prepare, train_alike
+from training_tasks import TASKS, Ground, Place, prepare, signal_inputs, train_alike
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
@@ -37,8 +37,7 @@ from mpsearch.costs.size import size
 from mpsearch.engine.problem import Problem
 from mpsearch.engine.solve import solve
 from mpsearch.methods import METHODS
-from mpsearch.network.inputs import to_device
-from mpsearch.signals import SignalInputs, compute_signal
+from mpsearch.signals import compute_signal
 
 ORIGINS = ("uniform", "fisher", *LEARNERS)
 RETRAINED_BY = "lsq"
@@ -58,12 +57,7 @@ def brought_to(problem: Problem, learned: Mapping[str, float], budget: Budget) -
 def fisher(ground: Ground, budget: Budget) -> Allocation:
     """The MILP's answer to the signal `fisher`."""
     problem, config = ground.experiment.problem, ground.experiment.config
-    images = problem.train.take(min(config.signals.images, len(problem.train)), problem.seed)
-    batches = [(to_device(x, problem.device), y.to(problem.device)) for x, y in images.batches(config.signals.batch_size)]
-    inputs = SignalInputs(
-        model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=problem.task, seed=problem.seed
-    )
-    table = compute_signal("fisher", inputs)
+    table = compute_signal("fisher", signal_inputs(problem, config))
     return solve(problem.space, table, {"size": _sizes(problem)}, [budget]).allocation
 
 

@@ -21,18 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from mpsearch.config import load_study
+from mpsearch.config.study import StudyConfig
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.data import load_data
-from mpsearch.engine.problem import Evaluator, with_epochs
+from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.experiment import Experiment, assemble
 from mpsearch.methods.base import Method
 from mpsearch.models import build_model
+from mpsearch.network.inputs import to_device
+from mpsearch.signals import SignalInputs
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 
-__all__ = ["TASKS", "Ground", "Place", "Task", "ends_at_eight", "prepare", "train_alike"]
+__all__ = ["TASKS", "Ground", "Place", "Task", "ends_at_eight", "prepare", "signal_inputs", "train_alike"]
 
 END_BITS = 8
 LR = 0.02
@@ -148,3 +151,12 @@ def train_alike(experiment: Experiment, allocation: Allocation, method: Method, 
         "seconds": time.monotonic() - began[0],
         "cpu_seconds": time.process_time() - began[1],
     }
+
+
+def signal_inputs(problem: Problem, config: StudyConfig) -> SignalInputs:
+    """What signals are computed from, with as many images as the study says."""
+    images = problem.train.take(min(config.signals.images, len(problem.train)), problem.seed)
+    batches = [(to_device(x, problem.device), y.to(problem.device)) for x, y in images.batches(config.signals.batch_size)]
+    return SignalInputs(
+        model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=problem.task, seed=problem.seed
+    )
