@@ -69,13 +69,14 @@ class Problem:
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
         """Every cost of an allocation: as `method` writes it, exactly; without one, what no method of the study exceeds."""
-        return {name: table.total(allocation) for name, table in self._costs(method).items()}
+        return {name: table.total(allocation) for name, table in self.costs_of(method).items()}
 
     def fits(self, allocation: Allocation, method: Method | None = None) -> bool:
         """Whether every budget holds: as `method` writes it; without one, whatever method of the study does."""
-        return meets(allocation, self._costs(method), self.budgets)
+        return meets(allocation, self.costs_of(method), self.budgets)
 
-    def _costs(self, method: Method | None) -> Mapping[str, Table]:
+    def costs_of(self, method: Method | None) -> Mapping[str, Table]:
+        """The tables: of what `method` writes; without one, of what no method of the study exceeds."""
         return self.costs if method is None else {**self.costs, "size": size(self.space, (method.format,))}
 
 

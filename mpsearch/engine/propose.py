@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mpsearch.core.allocation import Allocation
@@ -70,13 +70,14 @@ def calibration(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, fl
     return sampler.searcher.surrogate(observations).calibration().to_dict()
 
 
-def spending(sampler: BitsSampler, best: Record, records: Sequence[Record]) -> Record:
+def spending(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, Table] | None = None) -> Record:
     """`best` with what its allocation leaves of the budgets spent, in a way that was not tried as far: those that were did worse.
 
-    A trial at a smaller budget leaves room that what is handed over can use. Scores are left behind: they are of other bits.
+    A trial at a smaller budget leaves room that what is handed over can use, and so does a method that writes smaller files than the
+    others of the study: `costs` are its own. Scores are left behind: they are of other bits.
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
-    allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost)
+    allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)
     if allocation == best.allocation:
         return best
     return replace(best, allocation=allocation, origin=f"{best.origin}, budget spent", scores={})

@@ -164,14 +164,27 @@ class Searcher:
                     return True
         return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
 
-    def spend(self, allocation: Allocation, observations: Sequence[Observation], without: Sequence[Allocation] = ()) -> Allocation:
+    def spend(
+        self,
+        allocation: Allocation,
+        observations: Sequence[Observation],
+        without: Sequence[Allocation] = (),
+        costs: Mapping[str, Table] | None = None,
+    ) -> Allocation:
         """`allocation`, which meets the budgets, with what it leaves of them given to the groups that are expected to gain most.
 
         No group loses bits and none could go up further, unless all such allocations are among `without`, which do not come out.
+
+        Args:
+            allocation: to raise.
+            observations: what there is to expect from.
+            without: what must not come out.
+            costs: in which the room is counted, if not in those that proposals keep to.
         """
         surrogate, picks = self.surrogate(observations), self._picks(allocation)
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
-        program = replace(self._program, excluded=frozenset(self._keys(without)))
+        program = self._program if costs is None else replace(self.lattice, costs=costs).program
+        program = replace(program, excluded=frozenset(self._keys(without)))
         return self.lattice.allocation(spent(self.lattice, program, picks, linear))
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:

@@ -126,7 +126,8 @@ def run(
         best = best_record(trials)
         if best is None:
             raise MpsearchError(_why_none(trials))
-        best = spending(own, best, trials) if sampler is None else best
+        if sampler is None:
+            best = spending(own, best, trials, problem.costs_of(hyperparameters_of(config, best.params).method))
     else:
         chosen = problem.space.check(allocation)
         given = Record(number=-1, origin="given", allocation=chosen, rung="", scores={}, costs={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,24 @@ def test_of_many_signals_one_trial_is_for_all_of_them_together() -> None:
     inside = np.array(list(world.losses))[world.inside]
     totals = belief.signals.mean(axis=0)[np.arange(6), inside].sum(axis=1)
     assert searcher.lattice.picks(proposals[0].allocation).tolist() == inside[totals.argmin()].tolist()
+
+
+def test_room_is_counted_in_the_costs_of_what_is_handed_over() -> None:
+    world = World(3)
+    searcher = world.searcher()
+    observations, _ = played(searcher, world.loss, 6)
+    smaller = {"size": replace(world.size, values=world.size.values * 0.7)}
+    start = min((o.allocation for o in observations), key=lambda a: world.loss(a))
+    spent = searcher.spend(start, observations, costs=smaller)
+    assert world.size.total(searcher.spend(start, observations)) <= world.limit < world.size.total(spent)
+    assert smaller["size"].total(spent) <= world.limit
+    program = replace(searcher.lattice, costs=smaller).program
+    picks = searcher.lattice.picks(spent)
+    for group in range(len(picks)):
+        for column in np.flatnonzero(searcher.lattice.richer[picks[group]]):
+            raised = picks.copy()
+            raised[group] = column
+            assert program.broken(raised) is not None
 
 
 def test_refined_proposals_are_swaps_that_spend_the_budget() -> None:
