@@ -23,7 +23,7 @@ from mpsearch.core.table import Table
 from mpsearch.core.tally import phase
 from mpsearch.costs import COSTS, compute_costs
 from mpsearch.data import cache_directory, load_data
-from mpsearch.data.base import Splits
+from mpsearch.data.base import Split, Splits
 from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.engine.solve import check_budgets
 from mpsearch.engine.stopping import Stopping
@@ -65,12 +65,14 @@ class Experiment:
         splits: data.
         blueprint: what the artifact names.
         problem: what is searched.
+        other_model: the same architecture with other float weights, for comparison, if there are any.
     """
 
     config: StudyConfig
     splits: Splits
     blueprint: Blueprint
     problem: Problem
+    other_model: nn.Module | None = None
 
 
 def pick_device(asked: str) -> torch.device:
@@ -96,11 +98,21 @@ def build_experiment(config: StudyConfig, progress: Progress, *, check_limits: b
     """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
     model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
-    return assemble(config, splits, model, progress, check_limits=check_limits)
+    other = config.model.other_weights_path
+    other_model = None if other is None else build_model(config.model.factory, weights=other, **config.model.options)
+    return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model)
 
 
-def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, *, check_limits: bool = True) -> Experiment:
-    """The same for data and a model that are at hand; the model is copied to the device and left as it is."""
+def assemble(
+    config: StudyConfig,
+    splits: Splits,
+    model: nn.Module,
+    progress: Progress,
+    *,
+    check_limits: bool = True,
+    other_model: nn.Module | None = None,
+) -> Experiment:
+    """The same for data and models that are at hand; they are copied to the device and left as they are."""
     device = pick_device(config.device)
     torch.manual_seed(config.seed)
     model = plain(model).to(device)  # the user's own stays where and as it is
@@ -110,6 +122,8 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
         model = plain(_float_baseline(config, splits, device, progress))
         survey = _survey(config, splits, model, check_limits)  # which inputs are negative depends on the weights
     blueprint, space, costs = survey
+    with phase("calibration"):
+        calibration = _ranges(config, model, space, splits.train, device)
     problem = Problem(
         model=model,
         train=splits.train,
@@ -118,11 +132,12 @@ def assemble(config: StudyConfig, splits: Splits, model: nn.Module, progress: Pr
         space=space,
         costs=costs,
         budgets=config.limits,
-        calibration=_calibration(config, model, space, splits, device),
+        calibration=calibration,
         device=device,
         seed=config.seed,
     )
-    return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem)
+    other_model = None if other_model is None else plain(other_model).to(device).eval().requires_grad_(False)
+    return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem, other_model=other_model)
 
 
 def _survey(
@@ -214,9 +229,14 @@ def _formats(config: StudyConfig) -> list[FormatOf]:
     return formats
 
 
-@phase("calibration")
-def _calibration(config: StudyConfig, model: nn.Module, space: ResolvedSpace, splits: Splits, device: torch.device) -> Calibration:
-    images = splits.train.take(min(config.signals.images, len(splits.train)), config.seed)
+def ranges_of(experiment: Experiment, model: nn.Module) -> Calibration:
+    """Ranges of another network of the same layers, fitted as those of the experiment's own."""
+    problem = experiment.problem
+    return _ranges(experiment.config, model, problem.space, problem.train, problem.device)
+
+
+def _ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, train: Split, device: torch.device) -> Calibration:
+    images = train.take(min(config.signals.images, len(train)), config.seed)
     batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
     first = next(iter(config.methods))
     kind = CompensatedCalibration if METHODS[first].compensates else Calibration

@@ -78,8 +78,8 @@ def build_card(experiment: Experiment, summary: Summary, parts: Parts, hyper: Hy
         experiment, parts.allocation, hyper.method.grid, hyper.recipe, summary.tables
     )  # its passes are counted, too
     card = Card(
-        identity=_identity(experiment, parts, directory),
-        model=_model(experiment, summary),
+        identity=_identity(experiment, parts, directory, repeats=len(result.by_seed)),
+        model=_model(experiment, summary, deployed),
         coverage=deployed.coverage(),
         formats=deployed.formats(f"{'trained' if trained else 'calibrated'} by {method}"),
         granularity=deployed.granularity(),
@@ -104,7 +104,7 @@ def build_card(experiment: Experiment, summary: Summary, parts: Parts, hyper: Hy
     return replace(card, provenance=replace(card.provenance, comparability_group=comparability_group(card)))
 
 
-def _identity(experiment: Experiment, parts: Parts, directory: Path) -> Identity:
+def _identity(experiment: Experiment, parts: Parts, directory: Path, *, repeats: int) -> Identity:
     claim = directory / "run.json"
     return Identity(
         card_version=CARD_VERSION,
@@ -114,11 +114,11 @@ def _identity(experiment: Experiment, parts: Parts, directory: Path) -> Identity
         tool_source=_source_digest(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seeds=[experiment.config.seed],
-        repeats=1,
+        repeats=repeats,
     )
 
 
-def _model(experiment: Experiment, summary: Summary) -> Model:
+def _model(experiment: Experiment, summary: Summary, deployed: Deployed) -> Model:
     config, problem, splits = experiment.config, experiment.problem, experiment.splits
     if config.model.weights is not None:
         source = Path(config.model.weights).name
@@ -144,7 +144,7 @@ def _model(experiment: Experiment, summary: Summary) -> Model:
             "augmentation in training": _named(getattr(splits.train, "augment", None)),
         },
         batchnorm_folded=f"{len(folded)} of {len(norms)}" if norms else na("no BatchNorm"),
-        edits="none",
+        edits=deployed.edits(),
         parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
         macs=sum(layer.macs for layer in problem.space.layers),
     )

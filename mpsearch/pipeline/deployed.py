@@ -6,6 +6,7 @@ Everything is read off the baked numbers and off one forward pass of the network
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -65,6 +66,15 @@ class Deployed:
     def quantizes_inputs(self) -> bool:
         """Whether any layer's input is quantized."""
         return any(choice.act_bits != FLOAT_BITS for choice in self.allocation.values())
+
+    def edits(self) -> str:
+        """What the delivered architecture has otherwise than the float one: modules of another type, biases that were not there."""
+        before = dict(self.problem.model.named_modules())
+        pairs = [(before[name], module) for name, module in self.network.named_modules() if name in before]
+        changed = Counter(f"{type(old).__name__} to {type(new).__name__}" for old, new in pairs if type(old) is not type(new))
+        biased = sum(getattr(new, "bias", None) is not None and getattr(old, "bias", None) is None for old, new in pairs)
+        found = [f"{count} {what}" for what, count in sorted(changed.items())]
+        return "; ".join([*found, f"{biased} layers with a bias they did not have"] if biased else found) or "none"
 
     def coverage(self) -> Coverage:
         """Section C."""

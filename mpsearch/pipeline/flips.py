@@ -22,6 +22,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.solve import solve
 from mpsearch.experiment import Experiment
+from mpsearch.pipeline.recheckpoint import recheckpointed
 from mpsearch.pipeline.relabel import relabelled
 from mpsearch.pipeline.variants import Bench, Variant
 from mpsearch.quant.grid import GridStyle
@@ -51,10 +52,7 @@ def confounder_flips(experiment: Experiment, allocation: Allocation, style: Grid
     bench = Bench(experiment.problem, style, recipe)
     measures: tuple[_Measure, ...] = (_granularity, _weight_symmetry, _act_symmetry, _ends, _coverage, _kernels, _peak)
     flips = [measure(bench, allocation) for measure in measures]
-    flips += [
-        relabelled(experiment, bench, tables),
-        _absent("T9", "another float checkpoint of the same architecture", "it needs a second checkpoint, and a run has one"),
-    ]
+    flips += [relabelled(experiment, bench, tables), recheckpointed(experiment, bench, allocation)]
     return Ablation(
         path="Calibrated, not trained: float weights on a uniform grid, least-squares steps, BatchNorm re-estimated, scored on validation",
         samples=bench.samples,

@@ -73,6 +73,10 @@ class Bench:
         self._recipe = replace(recipe, reestimate=min(recipe.reestimate, _CALIBRATED))
         self._scores: dict[Variant, Score] = {}
 
+    def on(self, problem: Problem) -> Bench:
+        """The same bench for another float network of the same layers."""
+        return Bench(problem, self.style, self._recipe)
+
     def score(self, variant: Variant) -> Score:
         """Validation score; the same variant is scored once."""
         if variant not in self._scores:

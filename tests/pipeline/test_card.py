@@ -132,6 +132,8 @@ def test_what_is_measured_of_the_network(result: mpsearch.Result, card: Card) ->
     assert card.coverage.tensors["network input"]["bits"] == [result.allocation["0"].act_bits]
     assert set(card.coverage.float_ops) == {"relu"}
     assert card.model.batchnorm_folded == "1 of 1"
+    assert card.model.edits == "1 BatchNorm1d to Identity"
+    assert card.identity.repeats == 1
     assert card.result.mean == result.summary.test["winner"].metric
     assert card.result.delta_to_float == pytest.approx(result.summary.test["winner"].metric - result.summary.test["float"].metric)
     assert card.result.std == "n/a: one seed"

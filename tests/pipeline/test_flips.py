@@ -20,7 +20,7 @@ from mpsearch.core.table import Table
 from mpsearch.data.base import Splits, as_split
 from mpsearch.engine.problem import Evaluator
 from mpsearch.engine.solve import solve
-from mpsearch.experiment import Experiment, assemble
+from mpsearch.experiment import Experiment, assemble, ranges_of
 from mpsearch.methods import METHODS
 from mpsearch.pipeline.flips import confounder_flips, end_layers, ends_at, rounded_to_kernels
 from mpsearch.pipeline.relabel import TrueLabels, relabelled
@@ -30,6 +30,7 @@ from mpsearch.report.card.sections import Flip
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
 from mpsearch.training.compiled import Compiler
+from mpsearch.training.evaluate import evaluate
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.task import Task
 from tests.networks import Depthwise, Transformer, trained_statistics
@@ -112,14 +113,28 @@ def test_one_factor_a_flip(images: Experiment) -> None:
     assert flips["T5"].cost_change["input_bytes"] == sum(layer.input_elements for layer in layers) * (32 - 4) / 8
     assert flips["T5"].cost_change["weight_bytes"] == 0
     assert flips["T7"].cost_change["peak_input_bytes"] == max(layer.input_elements for layer in layers) * 4 / 8
-    assert flips["T8"].status == flips["T9"].status == "n/a"
+    assert (flips["T8"].status, flips["T9"].status) == ("n/a", "not run")
     assert "second checkpoint" in flips["T9"].note
     assert not any(hasattr(module, "input_quantizer") for module in problem.model.modules())
 
 
+def test_the_same_bits_on_another_checkpoint(images: Experiment) -> None:
+    allocation, problem = uniform(images, 3, 4), images.problem
+    same = by_toggle(confounder_flips(replace(images, other_model=problem.model), allocation, "twos", RECIPE, ()).flips)["T9"]
+    assert (same.status, same.metric_change) == ("measured", 0)
+    torch.manual_seed(1)
+    other = trained_statistics(Depthwise())
+    flip = by_toggle(confounder_flips(replace(images, other_model=other), allocation, "twos", RECIPE, ()).flips)["T9"]
+    swapped = replace(images, problem=replace(problem, model=other, calibration=ranges_of(images, other)))
+    scores = [Bench(one.problem, "twos", RECIPE).score(Variant(allocation=allocation)).metric for one in (images, swapped)]
+    assert flip.metric_change == scores[1] - scores[0]
+    own, theirs = (evaluate(model, problem.validation, problem.task, device=problem.device).metric for model in (problem.model, other))
+    assert flip.note == f"before quantization its accuracy is {theirs:.4f}, that of the run's own {own:.4f}"
+
+
 def test_weights_only_has_no_activation_flips(images: Experiment) -> None:
     flips = by_toggle(confounder_flips(images, uniform(images, 4), "twos", RECIPE, ()).flips)
-    assert {toggle for toggle, flip in flips.items() if flip.status == "n/a"} == {"T3", "T5", "T6", "T8", "T9"}
+    assert {toggle for toggle, flip in flips.items() if flip.status == "n/a"} == {"T3", "T5", "T6", "T8"}
     assert flips["T5"].note == "nothing but weights is quantized, so there is no coverage of activations to change"
     assert flips["T6"].note == "all bits are in {2, 4, 8} already"
     assert flips["T7"].cost_change["mean_input_bits"] == 32
