@@ -27,9 +27,11 @@ HALVES = 200
 FEWEST = 10
 """Allocations below which a rank correlation is not told."""
 
-_EQUAL = "all in equal shares"
+_EQUAL, _DAMAGE = "all in equal shares", "damage itself"
+_MIXES = {"calibrated": "mix", "trained": "mix, trained"}
+"""What the measured allocations that it was fitted to had gone through → the mixture's name."""
 
-_CHOSEN = "`mix` against the signal that ranks the allocations `mix` was fitted to best"
+_CHOSEN = "`mix`, fitted to allocations measured the same way, against the signal that ranks those best"
 _HALVED = "Against the signal that ranks one half of these allocations best, compared on the other half, mean over halves"
 _HINDSIGHT = "Against the one that turns out best, known only afterwards"
 
@@ -67,23 +69,23 @@ def _task_table(task: str, lines: list[Line]) -> str:
         losses = np.array([line["loss"] for line in judged])
         predicted = {name: [predict(allocations) for predict in several] for name, several in predictors.items()}
         predicted[_EQUAL] = [np.sum([predicted[name][0] / predicted[name][0].min() for name in names], axis=0)]
-        predicted["measured damage"] = [np.array([_calibrated(line, here)["divergence"] for line in judged])]
+        predicted[_DAMAGE] = [np.array([_calibrated(line, here)["divergence"] for line in judged])]
         for name, several in predicted.items():
             cells.setdefault(name, {})[budget, rung] = _rho(several, losses)
-        if "mix" in predicted:
+        if (own := _MIXES[rung] if _MIXES[rung] in predicted else _MIXES["calibrated"]) in predicted:
             told = (
-                _against_chosen(predicted, losses, _chosen(here)),
-                _against_halves(predicted, losses, names),
-                _against_best(predicted, losses, names),
+                _against_chosen(predicted[own], predicted, losses, _chosen(here, own)),
+                _against_halves(predicted[own], predicted, losses, names),
+                _against_best(predicted[own], predicted, losses, names),
             )
             for whom, difference in zip(against, told, strict=True):
                 against[whom].append(f"{budget}, {RUNGS[rung]}: {difference}")
     head = ["signal", *(f"\u03c1 at {budget} after {RUNGS[rung]}" for budget, rung in columns), "passes", "seconds"]
     rows = [head, ["---"] * len(head)]
-    for name in [*names, _EQUAL, "mix", "measured damage"]:
+    for name in [*names, _EQUAL, *_MIXES.values(), _DAMAGE]:
         if name in cells:
             values = [f"{mean:.2f} ± {spread:.2f}".replace("-", "\u2212") for mean, spread in (cells[name][column] for column in columns)]
-            shown = {_EQUAL: _EQUAL, "measured damage": "damage itself"}.get(name, f"`{name}`")
+            shown = name if name in (_EQUAL, _DAMAGE) else "`{}`{}{}".format(*name.partition(","))
             rows.append([shown, *values, *_costs(name, lines)])
     counts = ", ".join(f"{len(_measured(lines, budget, rung))} at {budget} after {RUNGS[rung]}" for budget, rung in columns)
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -102,19 +104,24 @@ def _measured(lines: list[Line], budget: str, rung: str) -> list[Line]:
 
 
 def _predictors(lines: list[Line]) -> dict[str, list[Predict]]:
-    """Of one budget: every signal, and `mix` once for each set of allocations it was fitted to."""
+    """Of one budget: every signal, and either `mix` once for each set of allocations it was fitted to."""
     tables = {line["name"]: table_from_dict(line["table"]) for line in lines if line["kind"] == "signal"}
     predictors: dict[str, list[Predict]] = {name: [_totals(table)] for name, table in tables.items()}
-    for own in _fitted(lines):
-        mixture = mix(list(tables.values()), [_allocation(line, lines) for line in own], [line["divergence"] for line in own])
-        predictors.setdefault("mix", []).append(_totals(mixture.table))
+    for kind, name in _MIXES.items():
+        for allocations, losses in _fitted(lines, kind):
+            predictors.setdefault(name, []).append(_totals(mix(list(tables.values()), allocations, losses.tolist()).table))
     return predictors
 
 
-def _fitted(lines: list[Line]) -> list[list[Line]]:
-    """The sets of measured allocations that `mix` is fitted to."""
-    fits = [line for line in lines if line["kind"] == "calibrated" and line["use"] == "fit"]
-    return [[line for line in fits if line["seed"] == seed] for seed in dict.fromkeys(line["seed"] for line in fits)]
+def _fitted(lines: list[Line], kind: str) -> list[tuple[list[Allocation], Floats]]:
+    """The sets of measured allocations that a mixture is fitted to, and what was measured: as in a study, where the signals' images tell.
+
+    After calibration that is the divergence on training images, after training the loss on validation.
+    """
+    fits = [line for line in lines if line["kind"] == kind and line["use"] == "fit"]
+    key = {"calibrated": "divergence", "trained": "loss"}[kind]
+    sets = [[line for line in fits if line["seed"] == seed] for seed in dict.fromkeys(line["seed"] for line in fits)]
+    return [([_allocation(line, lines) for line in own], np.array([line[key] for line in own])) for own in sets]
 
 
 def _totals(table: Table) -> Predict:
@@ -137,22 +144,22 @@ def _rho(several: list[Floats], losses: Floats) -> tuple[float, float]:
     return float(own), float(np.mean([_resampled(one, losses) for one in several], axis=0).std())
 
 
-def _chosen(lines: list[Line]) -> list[str]:
-    """For each set of allocations that `mix` is fitted to: the signal that ranks them best."""
+def _chosen(lines: list[Line], mixture: str) -> list[str]:
+    """For each set of allocations that a mixture is fitted to: the signal that ranks them best."""
     tables = {line["name"]: table_from_dict(line["table"]) for line in lines if line["kind"] == "signal"}
-    found = []
-    for own in _fitted(lines):
-        allocations, damages = [_allocation(line, lines) for line in own], np.array([line["divergence"] for line in own])
-        found.append(max(tables, key=lambda name: rank_correlation(_totals(tables[name])(allocations), damages)))
-    return found
+    (kind,) = (kind for kind, name in _MIXES.items() if name == mixture)
+    return [
+        max(tables, key=lambda name: rank_correlation(_totals(tables[name])(allocations), losses))
+        for allocations, losses in _fitted(lines, kind)
+    ]
 
 
-def _against_chosen(predicted: dict[str, list[Floats]], losses: Floats, chosen: list[str]) -> str:
+def _against_chosen(mixed: list[Floats], predicted: dict[str, list[Floats]], losses: Floats, chosen: list[str]) -> str:
     """The mean difference to the signals chosen by the same measurements, with its standard deviation."""
-    return _difference(predicted["mix"], [predicted[name][0] for name in chosen], losses, ", ".join(dict.fromkeys(chosen)))
+    return _difference(mixed, [predicted[name][0] for name in chosen], losses, ", ".join(dict.fromkeys(chosen)))
 
 
-def _against_halves(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
+def _against_halves(mixed: list[Floats], predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
     """The mean difference, over halves that judge, to the signal that the other half calls best: the best one, without its luck."""
     random, found, winners = np.random.default_rng(0), [], Counter[str]()
     for _ in range(HALVES):
@@ -160,15 +167,15 @@ def _against_halves(predicted: dict[str, list[Floats]], losses: Floats, names: l
         for judge, choose in (np.array_split(order, 2), np.array_split(order, 2)[::-1]):
             best = max(names, key=lambda name: rank_correlation(predicted[name][0][choose], losses[choose]))
             winners[best] += 1
-            mixed = np.mean([rank_correlation(one[judge], losses[judge]) for one in predicted["mix"]])
-            found.append(mixed - rank_correlation(predicted[best][0][judge], losses[judge]))
+            own = np.mean([rank_correlation(one[judge], losses[judge]) for one in mixed])
+            found.append(own - rank_correlation(predicted[best][0][judge], losses[judge]))
     return f"{np.mean(found):+.2f} (mostly `{winners.most_common(1)[0][0]}`)".replace("-", "\u2212")
 
 
-def _against_best(predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
+def _against_best(mixed: list[Floats], predicted: dict[str, list[Floats]], losses: Floats, names: list[str]) -> str:
     """The difference to the signal with the highest correlation, with its standard deviation."""
     best = max(names, key=lambda name: _rho(predicted[name], losses)[0])
-    return _difference(predicted["mix"], predicted[best], losses, best)
+    return _difference(mixed, predicted[best], losses, best)
 
 
 def _difference(mixed: list[Floats], others: list[Floats], losses: Floats, name: str) -> str:
@@ -191,17 +198,20 @@ def _costs(name: str, lines: list[Line]) -> list[str]:
     signals = [line for line in lines if line["kind"] == "signal"]
     passes = seconds = 0.0
     for line in signals:
-        if name in ("mix", _EQUAL, line["name"]):
+        if name in (*_MIXES.values(), _EQUAL, line["name"]):
             times, cost = sum(other["name"] == line["name"] for other in signals), line["table"]["cost"]
             passes += (cost["forwards"] + 2 * cost["backwards"]) / times
             seconds += cost["seconds"] / times
-    measured = [line for line in lines if line["kind"] == "calibrated" and line["use"] == ("fit" if name == "mix" else "judge")]
-    if name == "mix":
-        seeds = len({(line["budget"], line["seed"]) for line in measured})
-        passes += sum(line["forwards"] for line in measured) / seeds
-        seconds += sum(line["seconds"] for line in measured) / seeds
-    if name == "measured damage":
-        means = [np.mean([line[key] for line in measured]) for key in ("forwards", "seconds")]
+    if name == _DAMAGE:
+        judged = [line for line in lines if line["kind"] == "calibrated" and line["use"] == "judge"]
+        means = [np.mean([line[key] for line in judged]) for key in ("forwards", "seconds")]
         return [f"{means[0]:.0f} each", f"{means[1]:.1f} each"]
-
-    return [f"{passes:.0f}", f"{seconds:.1f}"]
+    trainings = ""
+    for kind, mixture in _MIXES.items():
+        if name == mixture:
+            measured = [line for line in lines if line["kind"] == kind and line["use"] == "fit"]
+            seeds = len({(line["budget"], line["seed"]) for line in measured})
+            passes += sum(line.get("forwards", 0.0) for line in measured) / seeds
+            seconds += sum(line["seconds"] for line in measured) / seeds
+            trainings = f" and {len(measured) // seeds} trainings" if kind == "trained" else ""
+    return [f"{passes:.0f}{trainings}", f"{seconds:.1f}"]

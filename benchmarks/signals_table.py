@@ -7,7 +7,8 @@
 Random allocations near each of two budgets, drawn without any signal. Each is calibrated, BatchNorm re-estimated, and scored on the
 validation split (`--no-training` stops here); then trained shortly from the float weights and scored again. All signals the registry has,
 computed once, at the first budget, unless told otherwise. `mix` is fitted to allocations of its own (`use: fit`), by their divergence
-from the float network on training images, and judged, like the others, on those it has never seen. Every measurement is a line of JSON
+from the float network on training images, `mix, trained` by their loss after the short training, and judged, like the others, on those it
+has never seen. Every measurement is a line of JSON
 as soon as it is known. The test split is never read.
 """
 
@@ -147,7 +148,7 @@ def measure(benches: list[Bench], arguments: argparse.Namespace, held: list[Line
         for index in range(max(count for _, _, count in uses)):
             for bench in benches:
                 for use, seed, count in uses:
-                    if index >= count or (kind, bench.budget, use, seed, index) in done or (kind, use) == ("trained", "fit"):
+                    if index >= count or (kind, bench.budget, use, seed, index) in done:
                         continue
                     allocation = drawn[bench.budget, use, seed][index]
                     line = bench.label(kind=kind, use=use, seed=seed, index=index, bits=[str(c) for c in allocation.values()])

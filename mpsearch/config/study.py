@@ -87,6 +87,9 @@ class ModelConfig(Strict):
     factory: str = Field(description="a name `mpsearch list` shows, or package.module:factory", min_length=1)
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     weights: str | None = Field(default=None, description="safetensors file or state_dict; ~ and $VARIABLES are expanded")
+    other_weights: str | None = Field(
+        default=None, description="of the same architecture trained otherwise: the card says what the same bits score on them"
+    )
 
     @property
     def weights_path(self) -> Path | None:
@@ -97,6 +100,15 @@ class ModelConfig(Strict):
         """
         return None if self.weights is None else Path(_expanded(self.weights, path="model.weights", flag="--weights FILE"))
 
+    @property
+    def other_weights_path(self) -> Path | None:
+        """The file of the other float weights, if there is one.
+
+        Raises:
+            ConfigError: the path names a variable that is not set.
+        """
+        return None if self.other_weights is None else Path(_expanded(self.other_weights, path="model.other_weights", flag="a path"))
+
 
 class SignalsConfig(Strict):
     """Which sensitivities are measured, and on how much."""
@@ -106,6 +118,7 @@ class SignalsConfig(Strict):
     )
     images: int = Field(default=512, ge=1, description="training samples the signals and the ranges are measured on")
     mixed_on: int = Field(default=24, ge=8, description="random allocations near the budgets, measured, that `mix` weighs the others on")
+    mixed_epochs: int = Field(default=0, ge=0, description="that each of these trains before it is measured; 0 is calibration alone")
     batch_size: int = Field(default=64, ge=1)
 
 
@@ -284,6 +297,7 @@ class StudyConfig(Strict):
         del plain["space"]["name"], plain["space"]["description"]
         plain["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
         plain["model"]["weights"] = _content_digest(self.model.weights)
+        plain["model"]["other_weights"] = _content_digest(self.model.other_weights)
         plain["hardware"] = _content_digest(self.hardware)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -113,7 +113,8 @@ def data_use(experiment: Experiment, hyper: Hyperparameters, tally: Tally) -> Da
         max(config.signals.images if signals.forward else 0, _images_untrained(hyper, *(METHODS[name] for name in config.methods))),
         len(problem.train),
     )
-    whole = study.backward and (config.search.evaluate == "supernet" or any(rung.epochs for rung in config.search.climbed))
+    trains = config.search.evaluate == "supernet" or any(rung.epochs for rung in config.search.climbed)
+    whole = (study.backward and trains) or signals.scored  # a signal scores only what it has trained
     both = config.retrain.include_validation
     tuned = len(splits.train) + (len(splits.validation) if both else 0)
     uses = {
@@ -128,7 +129,7 @@ def data_use(experiment: Experiment, hyper: Hyperparameters, tally: Tally) -> Da
             else 0,
             retraining.labels,
         ),
-        "selection": ("validation", len(splits.validation), study.scored + retraining.scored),
+        "selection": ("validation", len(splits.validation), signals.scored + study.scored + retraining.scored),
         "test": ("test", 0 if splits.test is None else len(splits.test), tally["test"].scored),
     }
     shared = {} if splits.test is None else {name: overlap(getattr(splits, name), splits.test) for name in ("train", "validation")}

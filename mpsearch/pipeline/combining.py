@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import BudgetError, DataError
+from mpsearch.core.errors import BudgetError, DataError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress
 from mpsearch.core.table import Table
-from mpsearch.engine.problem import Evaluator
+from mpsearch.engine.problem import Evaluator, with_epochs
 from mpsearch.engine.sampling import random_allocations
 from mpsearch.experiment import Experiment, search_settings
 from mpsearch.network.inputs import to_device
@@ -39,8 +39,9 @@ def heard(tables: Sequence[Table]) -> list[Table]:
 def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: Path | None, progress: Progress) -> list[Table]:
     """The combining signal's table alone, or nothing, and a line that says why, where signals or measurements do not allow one.
 
-    Damage is the divergence from the float network, after calibration with BatchNorm re-estimated, on the training images the signals
-    are computed on: neither labels nor validation nor test.
+    What is measured after calibration, with BatchNorm re-estimated, is the divergence from the float network on the training images that
+    the signals are computed on: neither labels nor validation are read. After `signals.mixed_epochs` of training, which has seen those
+    images, it is the validation loss, as in trials.
 
     Args:
         name: of the signal.
@@ -66,28 +67,38 @@ def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: P
     )
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        damages, seconds = _measured(name, experiment, allocations, file, progress)
-        pairs = [(allocation, damage) for allocation, damage in zip(allocations, damages, strict=True) if math.isfinite(damage)]
+        losses, seconds = _measured(name, experiment, allocations, file, progress)
+        pairs = [(allocation, loss) for allocation, loss in zip(allocations, losses, strict=True) if math.isfinite(loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
     except (BudgetError, DataError) as error:
         progress.say(f"no {name}, the other signals go on without it: {error}")
         return []
-    reestimated = min(search_settings(experiment.config).default.recipe.reestimate, len(problem.train))
+    forwards, backwards = (len(allocations) * images / len(train) for images in _images(experiment))
     spent = {
         "seconds": table.cost["seconds"] + seconds,
-        "forwards": table.cost["forwards"] + len(allocations) * (1.0 + reestimated / len(train)),
+        "forwards": table.cost["forwards"] + forwards,
+        "backwards": table.cost["backwards"] + backwards,
         "images": float(len(train)),
     }
     return [replace(table, cost={**table.cost, **spent})]
 
 
+def _images(experiment: Experiment) -> tuple[int, int]:
+    """(forward, backward): images that one measurement passes, a teacher's passes among them."""
+    problem, signals, recipe = experiment.problem, experiment.config.signals, search_settings(experiment.config).default.recipe
+    reestimated = min(recipe.reestimate, len(problem.train))
+    if not signals.mixed_epochs:
+        return reestimated + min(signals.images, len(problem.train)), 0
+    trained = signals.mixed_epochs * len(problem.train)
+    return trained * (2 if recipe.distill else 1) + reestimated + len(problem.validation), trained
+
+
 def _measured(
     name: str, experiment: Experiment, allocations: Sequence[Allocation], file: Path | None, progress: Progress
 ) -> tuple[list[float], float]:
-    """(damage of each allocation in nats, seconds all of them took)."""
+    """(what each allocation loses in nats, NaN where its training did not stay finite; seconds all of them took)."""
     held: list[dict[str, Any]] = json.loads(file.read_text()) if file is not None and file.exists() else []
     known = {Allocation.from_dict(entry["bits"]): entry for entry in held}
-    default, images = search_settings(experiment.config).default, experiment.config.signals.images
     evaluator = Evaluator(experiment.problem, Compiler("off", experiment.problem.device, 0))
     with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
         for done, allocation in enumerate(allocations):
@@ -95,12 +106,23 @@ def _measured(
             if allocation in known:
                 continue
             began = time.monotonic()
-            network = evaluator.begin(allocation, default.method)
-            evaluator.calibrate(network, default.method, default.recipe)
-            damage = evaluator.divergence(network, images)
-            known[allocation] = {"bits": allocation.to_dict(), "damage": damage, "seconds": time.monotonic() - began}
+            loss = _loss(evaluator, allocation, experiment)
+            known[allocation] = {"bits": allocation.to_dict(), "loss": loss, "seconds": time.monotonic() - began}
             if file is not None:
                 write_text(file, json.dumps(list(known.values())))
         bar.update(len(allocations))
     entries = [known[allocation] for allocation in allocations]
-    return [entry["damage"] for entry in entries], sum(entry["seconds"] for entry in entries)
+    return [entry["loss"] for entry in entries], sum(entry["seconds"] for entry in entries)
+
+
+def _loss(evaluator: Evaluator, allocation: Allocation, experiment: Experiment) -> float:
+    signals, default = experiment.config.signals, search_settings(experiment.config).default
+    network = evaluator.begin(allocation, default.method)
+    if not signals.mixed_epochs:
+        evaluator.calibrate(network, default.method, default.recipe)
+        return evaluator.divergence(network, signals.images)
+    try:
+        evaluator.train(network, default.method, with_epochs(default.recipe, signals.mixed_epochs), seed=experiment.problem.seed + 1)
+        return evaluator.score(network).loss
+    except (TrainingDiverged, ModelError):
+        return math.nan

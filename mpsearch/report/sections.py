@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from html import escape
 
@@ -170,7 +169,7 @@ def layer_table(info: BitsInfo) -> str:
 
 
 def mixture_table(info: MixtureInfo) -> str:
-    """The signals of a mixture: weight, share of the predicted damage, rank correlation alone; below them the mixture itself."""
+    """The signals of a mixture: weight, share of the predicted harm, rank correlation alone; below them the mixture itself."""
     head = _head(["signal", ("num", "weight"), ("num", "share"), ("num", "rank correlation")])
     body = "".join(
         f'<tr><th scope="row">{escape(row.name)}</th><td class="num">{row.weight:.3g}</td><td class="num">{100 * row.share:.0f} %</td>'
@@ -178,12 +177,15 @@ def mixture_table(info: MixtureInfo) -> str:
         for row in info.rows
     )
     whole = f'<tr class="winner"><th scope="row">{escape(info.name)}</th><td></td><td></td><td class="num">{_signed(info.rho)}</td></tr>'
-    saturates = "Damage adds up" if math.isinf(info.ceiling) else f"Damage saturates at {info.ceiling:.3g} nats"
     caption = (
         f"What {escape(info.name)} is made of, weighed on {info.allocations} random allocations near the budgets; "
-        f"its own correlation is of predictions for those left out of the fit. {saturates}."
+        f"its own correlation is of ranks given to those left out of the fit. Bits do not change {_nats(info.floor)}."
     )
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}{whole}</tbody></table></div>'
+
+
+def _nats(value: float) -> str:
+    return f"{value:.3g} nats".replace("-", "\u2212")
 
 
 def _signed(value: float) -> str:

@@ -35,7 +35,7 @@ class SignalInputs:
         progress: called with (steps done, steps in all), or None.
         target_bits: mean weight bits that the budgets leave room for; signals that train aim there, or at the middle of the menus if None.
         tables: signals that are there already; only those that combine others look at them.
-        measured: (allocation, damage in nats) of a few; likewise.
+        measured: (allocation, loss or divergence in nats) of a few; likewise.
     """
 
     model: nn.Module

@@ -1,21 +1,21 @@
 """`mix`: several signals as one, weighted by what a few measured allocations really lost.
 
-    damage(x) ≈ C · (1 − exp(−Σ_s w_s T_s(x) / C)),   w_s ≥ 0
+    loss(x) ≈ a + Σ_s w_s T_s(x),   w_s ≥ 0
 
-`T_s` are the tables' totals; `C` is the ceiling at which damage saturates (infinite: additive). With a few dozen measurements free weights
-follow their noise, so the fit is drawn towards weights that need no fit:
+`T_s` are the tables' totals; `a` is what bits do not change: next to nothing of a divergence from the float network, most of a loss after
+training. Errors are relative, `1 − (a + Σ_s w_s T_s) / y_m` for measured `y_m`, so that mild allocations count as much as ruined ones.
+With a few dozen measurements free weights follow their noise, so the fit is drawn towards weights that need no fit:
 
-    minimise over w ≥ 0    mean_m (Σ_s w_s T_s(x_m) / d_m − 1)² + λ Σ_s (w_s / c_s − p_s)²
+    minimise over w ≥ 0    mean_m (ỹ_m − Σ_s w̃_s T̃_s(x_m))² + λ Σ_s (w̃_s − k p_s)²
 
-with `d_m` the measured damage (saturation taken out) and errors relative to it, so that mild allocations count as much as ruined ones;
-`c_s` the scale at which a signal alone is right in the middle (median of `d_m / T_s(x_m)`), which brings all to one unit; and `p_s` its
-share by precision, the inverse variance of `log d_m − log c_s T_s(x_m)`. Infinite λ takes `w_s = c_s p_s` as it is: signals whose errors
-have little in common are best averaged. λ and C are the strongest and simplest whose leave-one-out error `log damage − log prediction`
-is within one standard error of the least; what is reported is the rank correlation (Spearman) of those predictions with the damage, for
-it is ranks that a solver lives on.
+in standard units, marked ~: every signal and the loss less their mean and divided by their deviation, both weighted by `1/y_m²`. `p_s` is a
+signal's share by precision, `ρ_s² / (1 − ρ_s²)` of its correlation with the loss, none where that is negative, and `k` the scale at which
+these shares fit best. Infinite λ takes them as they are: signals whose errors have little in common are best averaged. λ is the largest
+whose leave-one-out rank correlation is within one standard error of the best: each allocation is ranked among the others by weights that
+were fitted without it. That is also the correlation that is reported, for it is ranks that a solver lives on.
 
 Source: section 5 of the signal survey this library was built on (own protocol); ridge regression as in Hoerl and Kennard, Technometrics 12,
-1970; the rule of one standard error in Breiman et al., Classification and Regression Trees, 1984; saturation as in `coverage`.
+1970; the rule of one standard error in Breiman et al., Classification and Regression Trees, 1984.
 """
 
 from __future__ import annotations
@@ -40,11 +40,8 @@ __all__ = ["MIX", "Mixture", "mix", "rank_correlation"]
 
 Floats = NDArray[np.float64]
 
-_SHRINKAGES = (math.inf, 1.0, 0.1, 0.0)
-"""λ to try, from weights that are given by precision alone to weights that are free."""
-
-_CEILINGS = (math.inf, 3.0, 1.3)
-"""C to try, in units of the largest measured damage."""
+_SHRINKAGES = (math.inf, 1.0, 0.3, 0.1, 0.03)
+"""λ to try, from weights that are given by precision alone to weights that are almost free."""
 
 _FEWEST = 4
 _TINY = np.finfo(np.float64).tiny
@@ -58,58 +55,49 @@ class Mixture:
         table: `Σ_s w_s T_s`, nats, `[L, C]`; what the solver takes.
         weights: by signal name, zero for those left out.
         shares: of each signal in `Σ_s w_s T_s`, the mean over the measured allocations.
-        ceiling: C in nats, infinite if damage adds up.
+        floor: a, nats.
         shrinkage: λ.
-        correlation: Spearman's ρ of leave-one-out predictions.
+        correlation: Spearman's ρ of leave-one-out ranks.
         alone: ρ of each signal by itself.
     """
 
     table: Table
     weights: Mapping[str, float]
     shares: Mapping[str, float]
-    ceiling: float
+    floor: float
     shrinkage: float
     correlation: float
     alone: Mapping[str, float]
 
     def predict(self, allocation: Allocation) -> float:
-        """Expected damage in nats."""
-        total = self.table.total(allocation)
-        return total if math.isinf(self.ceiling) else self.ceiling * -math.expm1(-total / self.ceiling)
+        """Expected loss in nats."""
+        return self.floor + self.table.total(allocation)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """How a fit is drawn, and where damage saturates (nats)."""
-
-    shrinkage: float
-    ceiling: float
-
-
-def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Sequence[float]) -> Mixture:
+def mix(tables: Sequence[Table], allocations: Sequence[Allocation], losses: Sequence[float]) -> Mixture:
     """Fit on M measured allocations.
 
     Args:
         tables: signals over the same layers and choices, distinct names.
         allocations: M of them, near the budgets that matter.
-        damages: M measured losses above the float network's, in nats; those at or below zero count as the smallest positive one.
+        losses: measured, M, in nats; or divergences from the float network. Those at or below zero count as the smallest positive one.
 
     Raises:
-        DataError: no signal, or fewer than four measured allocations; damages that are not finite or all alike; or no signal that tells
+        DataError: no signal, or fewer than four measured allocations; losses that are not finite or all alike; or no signal that tells
             the allocations apart.
     """
     began = time.perf_counter()
-    measured = _checked(tables, allocations, damages)
+    measured = _checked(tables, allocations, losses)
     names = [table.name for table in tables]
     features = np.array([[table.total(allocation) for table in tables] for allocation in allocations])
     alone = {name: rank_correlation(features[:, s], measured) for s, name in enumerate(names)}
     telling = [s for s in range(len(tables)) if np.ptp(features[:, s]) > 0 and (features[:, s] > 0).all()]
     if not telling:
         raise DataError(f"no signal of {', '.join(names)} tells the measured allocations apart; compute another")
-    chosen, left_out = _chosen(features[:, telling], measured)
-    correlation = rank_correlation(left_out, measured)
+    shrinkage, correlation = _chosen(features[:, telling], measured)
     weights = np.zeros(len(tables))
-    weights[telling] = _fit(features[:, telling], measured, chosen)
+    weights[telling] = _fit(features[:, telling], measured, shrinkage)
+    floor = float(np.average(measured - features @ weights, weights=measured**-2.0))
     parts = features * weights
     shares = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
     spent = {key: sum(table.cost.get(key, 0.0) for table in tables) for key in ("seconds", "forwards", "backwards")}
@@ -124,7 +112,7 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Seq
             "seconds": spent["seconds"] + time.perf_counter() - began,
             "measured allocations": float(len(allocations)),
             "correlation": correlation,
-            **({} if math.isinf(chosen.ceiling) else {"ceiling": chosen.ceiling}),
+            "floor": floor,
             **{f"weight of {name}": float(weight) for name, weight in zip(names, weights, strict=True)},
             **{f"share of {name}": float(share) for name, share in zip(names, shares, strict=True)},
             **{f"correlation of {name}": rho for name, rho in alone.items()},
@@ -134,8 +122,8 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Seq
         table=table,
         weights=dict(zip(names, weights.tolist(), strict=True)),
         shares=dict(zip(names, shares.tolist(), strict=True)),
-        ceiling=chosen.ceiling,
-        shrinkage=chosen.shrinkage,
+        floor=floor,
+        shrinkage=shrinkage,
         correlation=correlation,
         alone=alone,
     )
@@ -148,12 +136,12 @@ def rank_correlation(predicted: Floats, measured: Floats) -> float:
     return float(spearmanr(predicted, measured).statistic)
 
 
-def _checked(tables: Sequence[Table], allocations: Sequence[Allocation], damages: Sequence[float]) -> Floats:
+def _checked(tables: Sequence[Table], allocations: Sequence[Allocation], losses: Sequence[float]) -> Floats:
     if not tables:
         raise DataError("a mixture needs signals; there is none")
-    if len(allocations) != len(damages) or len(damages) < _FEWEST:
-        raise DataError(f"a mixture needs at least {_FEWEST} measured allocations, got {len(damages)}; measure more")
-    measured = np.asarray(damages, dtype=np.float64)
+    if len(allocations) != len(losses) or len(losses) < _FEWEST:
+        raise DataError(f"a mixture needs at least {_FEWEST} measured allocations, got {len(losses)}; measure more")
+    measured = np.asarray(losses, dtype=np.float64)
     if not np.isfinite(measured).all():
         raise DataError("a mixture needs finite measured losses; leave out the allocations whose loss is not")
     if not (measured > 0).any() or np.ptp(measured) == 0:
@@ -162,49 +150,52 @@ def _checked(tables: Sequence[Table], allocations: Sequence[Allocation], damages
     return np.maximum(measured, floor)
 
 
-def _chosen(features: Floats, measured: Floats) -> tuple[_Candidate, Floats]:
-    """The strongest shrinkage, then the highest ceiling, within one standard error of the least error; and its predictions `[M]`."""
-    candidates = [_Candidate(shrinkage, share * float(measured.max())) for shrinkage in _SHRINKAGES for share in _CEILINGS]
-    left_out = [_left_out(features, measured, candidate) for candidate in candidates]
-    errors = np.array([_errors(total, measured, candidate) for total, candidate in zip(left_out, candidates, strict=True)])
-    above = errors - errors[int(np.argmin(errors.mean(axis=1)))]
-    close = above.mean(axis=1) <= above.std(axis=1) / math.sqrt(len(measured))
+def _chosen(features: Floats, measured: Floats) -> tuple[float, float]:
+    """(the largest λ whose leave-one-out ranks agree with the measured ones as any do, within one standard error; their ρ)."""
+    sides = [_sides(features, measured, shrinkage) for shrinkage in _SHRINKAGES]
+    agreement = np.array([(side * np.sign(measured[:, None] - measured)).sum(axis=1) / (len(measured) - 1) for side in sides])
+    behind = agreement[int(agreement.mean(axis=1).argmax())] - agreement
+    close = behind.mean(axis=1) <= behind.std(axis=1) / math.sqrt(len(measured))
     first = int(np.argmax(close))
-    return candidates[first], left_out[first]
+    return _SHRINKAGES[first], rank_correlation(sides[first].sum(axis=1), measured)
 
 
-def _errors(totals: Floats, measured: Floats, how: _Candidate) -> Floats:
-    """Squared errors of log damage `[M]`; a common factor is forgiven."""
-    damage = totals if math.isinf(how.ceiling) else -how.ceiling * np.expm1(-totals / how.ceiling)
-    errors = np.log(np.maximum(damage, _TINY)) - np.log(measured)
-    return np.asarray((errors - np.median(errors)) ** 2)
-
-
-def _fit(features: Floats, measured: Floats, how: _Candidate) -> Floats:
-    """Non-negative weights `[S]` of the signals."""
-    additive = measured if math.isinf(how.ceiling) else -how.ceiling * np.log1p(-measured / how.ceiling)
-    relative = features / additive[:, None]
-    scale = 1 / np.median(relative, axis=0)
-    spread = np.log(relative * scale).var(axis=0)
-    prior = 1 / (spread + 1e-3 * spread.max() + _TINY)
-    prior /= prior.sum()
-    if math.isinf(how.shrinkage):
-        return np.asarray(prior * scale)
-    pull = math.sqrt(how.shrinkage * len(measured)) * np.eye(len(prior))
-    weights, _ = nnls(np.vstack([relative * scale, pull]), np.concatenate([np.ones(len(measured)), pull @ prior]))
-    return np.asarray(weights * scale)
-
-
-def _left_out(features: Floats, measured: Floats, how: _Candidate) -> Floats:
-    """`[M]` totals `Σ_s w_s T_s`, each by weights that were fitted to the other allocations."""
+def _sides(features: Floats, measured: Floats, shrinkage: float) -> Floats:
+    """`[M, M]`: is allocation m predicted above (1) or below (-1) each of the others, by weights that were fitted without it?"""
     others = ~np.eye(len(measured), dtype=np.bool_)
-    return np.array([features[m] @ _fit(features[keep], measured[keep], how) for m, keep in enumerate(others)])
+    totals = [features @ _fit(features[keep], measured[keep], shrinkage) for keep in others]
+    return np.array([np.sign(total[m] - total) for m, total in enumerate(totals)])
+
+
+def _fit(features: Floats, measured: Floats, shrinkage: float) -> Floats:
+    """Non-negative weights `[S]` of the signals `[M, S]`."""
+    rows = measured**-2.0 / (measured**-2.0).sum()
+    target, spread = _standard(measured[:, None], rows)
+    signals, scales = _standard(features, rows)
+    fit = np.clip(signals.T @ target[:, 0], 0.0, 1.0)
+    shares = fit**2 / (1 - fit**2 + 1e-3)
+    shares = shares / shares.sum() if shares.any() else np.full(len(fit), 1 / len(fit))
+    together = signals @ shares
+    scale = max(float(together @ target[:, 0]), 0.0) / max(float(together @ together), _TINY)
+    shares *= scale or 1.0  # where no signal knows anything, all count alike
+    if not math.isinf(shrinkage):
+        pull = math.sqrt(shrinkage) * np.eye(len(fit))
+        free, _ = nnls(np.vstack([signals, pull]), np.concatenate([target[:, 0], pull @ shares]))
+        shares = free if free.any() else shares
+    return np.asarray(shares * spread / scales)
+
+
+def _standard(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
+    """(`[M, K]` less their mean, divided by their deviation and times `√rows`, so that sums of squares are 1; the deviations `[K]`)."""
+    apart = columns - rows @ columns
+    scales = np.maximum(np.sqrt(rows @ apart**2), _TINY)
+    return np.sqrt(rows)[:, None] * apart / scales, scales
 
 
 def _combine(inputs: SignalInputs) -> Table:
     if not inputs.tables or not inputs.measured:
         raise DataError("signal 'mix' weighs other signals by measured allocations; give it both")
-    table = mix(inputs.tables, [allocation for allocation, _ in inputs.measured], [damage for _, damage in inputs.measured]).table
+    table = mix(inputs.tables, [allocation for allocation, _ in inputs.measured], [loss for _, loss in inputs.measured]).table
     inputs.report(1, 1)
     return table
 
@@ -212,8 +203,8 @@ def _combine(inputs: SignalInputs) -> Table:
 MIX = SIGNALS.register("mix")(
     Signal(
         name="mix",
-        paper="own protocol; ridge: Hoerl and Kennard, Technometrics 12, 1970; saturation: Hill, arXiv 2607.12266",
-        description="the other signals in one, weighed by the damage measured on random allocations near the budgets",
+        paper="own protocol; ridge: Hoerl and Kennard, Technometrics 12, 1970",
+        description="the other signals in one, weighed by what random allocations near the budgets were measured to lose",
         function=_combine,
         combines=True,
     )

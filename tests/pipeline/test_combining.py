@@ -1,4 +1,4 @@
-"""`mix` in a run: measured on training images alone, kept as it goes, and left out with one line where it cannot be."""
+"""`mix` in a run: measured on training images alone or after training, kept as it goes, and left out with one line where it cannot be."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import nn
 
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, TrainingDiverged
 from mpsearch.core.progress import Silent
 from mpsearch.data.base import Split, Splits, TensorSplit
-from mpsearch.engine.problem import Evaluator
-from mpsearch.experiment import Experiment, assemble
+from mpsearch.engine.problem import Evaluator, with_epochs
+from mpsearch.experiment import Experiment, assemble, search_settings
 from mpsearch.pipeline.combining import heard
 from mpsearch.pipeline.stages import _signals
+from mpsearch.training.compiled import Compiler
 from mpsearch.training.task import Task
 
 STUDY = """
@@ -86,6 +87,41 @@ def test_mix_leads_and_says_what_it_is_made_of(experiment: Experiment, tmp_path:
     held = json.loads((tmp_path / "measured.json").read_text())
     assert len(held) == 8
     assert all(experiment.problem.fits(Allocation.from_dict(entry["bits"])) for entry in held)
+
+
+def trained(experiment: Experiment, split: Split) -> Experiment:
+    signals = experiment.config.signals.model_copy(update={"mixed_epochs": 1})
+    config = experiment.config.model_copy(update={"signals": signals})
+    return replace(experiment, config=config, problem=replace(experiment.problem, validation=split))
+
+
+def test_after_training_it_is_weighed_by_what_trials_are_scored_by(experiment: Experiment, tmp_path: Path) -> None:
+    asked = trained(experiment, experiment.problem.train)
+    table = _signals(asked, tmp_path / "tables.json", Silent())[0]
+    held = json.loads((tmp_path / "measured.json").read_text())
+    evaluator = Evaluator(asked.problem, Compiler("off", asked.problem.device, 0))
+    default = search_settings(asked.config).default
+    network = evaluator.begin(Allocation.from_dict(held[0]["bits"]), default.method)
+    evaluator.train(network, default.method, with_epochs(default.recipe, 1), seed=asked.problem.seed + 1)
+    assert held[0]["loss"] == evaluator.score(network).loss
+    assert table.cost["measured allocations"] == 8
+    others = _signals(asked, tmp_path / "tables.json", Silent())[1:]
+    trained_on, reestimated, scored = 48, 32, 48
+    assert table.cost["forwards"] == sum(t.cost["forwards"] for t in others) + 8 * (trained_on + reestimated + scored) / 32
+    assert table.cost["backwards"] == sum(t.cost["backwards"] for t in others) + 8 * trained_on / 32
+
+
+def test_a_training_that_does_not_stay_finite_is_left_out(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, calls = Evaluator.train, []
+
+    def sometimes(self: Evaluator, *arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise TrainingDiverged("the training loss is nan")
+        return train(self, *arguments, **named)
+
+    monkeypatch.setattr(Evaluator, "train", sometimes)
+    assert _signals(trained(experiment, experiment.problem.train), None, Silent())[0].cost["measured allocations"] == 7
 
 
 def test_goes_on_with_what_was_measured(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

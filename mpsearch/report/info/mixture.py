@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,9 +36,9 @@ class MixtureInfo:
     Args:
         name: of its table.
         rows: signals, the largest share first.
-        rho: Spearman's correlation of leave-one-out predictions with the measured damage.
+        rho: Spearman's correlation of leave-one-out ranks with the measured losses.
         allocations: that were measured.
-        ceiling: nats at which damage saturates; infinite where it adds up.
+        floor: nats that bits do not change.
         finding: one sentence that says what is seen.
     """
 
@@ -47,7 +46,7 @@ class MixtureInfo:
     rows: tuple[MixtureRow, ...]
     rho: float
     allocations: int
-    ceiling: float
+    floor: float
     finding: str
 
 
@@ -71,6 +70,6 @@ def _mixture(table: Table) -> MixtureInfo:
         rows=tuple(sorted(rows, key=lambda row: -row.share)),
         rho=rho,
         allocations=allocations,
-        ceiling=cost.get("ceiling", math.inf),
+        floor=cost["floor"],
         finding=finding,
     )
