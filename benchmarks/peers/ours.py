@@ -45,8 +45,8 @@ RECIPE = Recipe(epochs=0, warmup=0.05, distill=1.0, reestimate=2048)
 FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
-def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float) -> Experiment:
-    """Data, float network, space and ranges, as a study has them."""
+def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float, seed: int) -> Experiment:
+    """Data, float network, space and ranges, as a study has them; the seed draws held-out and calibration images."""
     activations = "float" if act_bits == FLOAT_BITS else act_bits
     config = validate_study(
         {
@@ -61,6 +61,7 @@ def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bi
             "budgets": [f"{bits}bit"],
             "methods": {"gptq": {"grid": "half"}},
             "recipe": {name: value for name, value in asdict(RECIPE).items() if name != "epochs"},
+            "seed": seed,
         },
         label="peers",
     )
@@ -190,12 +191,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of training after the calibration; only with --given")
     parser.add_argument("--train-images", type=int, default=50_000, help="of it; at most what is not held out")
     parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=0, help="of held-out and calibration images, and of the search")
     asked = parser.parse_args()
     settings = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in asked.set)}
     method = METHODS[asked.method](**{"grid": "half", **settings})
     rows: list[dict[str, Any]] = json.loads(asked.out.read_text()) if asked.out.exists() else []
     menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
-    made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits))
+    made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits), asked.seed)
     problem = by_divergence(made.problem, asked.images)
     evaluator, plain = (Evaluator(each, Compiler("off", problem.device, 0)) for each in (problem, made.problem))
     test = made.splits.test
@@ -204,6 +206,7 @@ def main() -> None:
     images = min(asked.train_images, len(made.problem.train))
     effort = {"epochs": asked.epochs, "train_images": images, "lr": asked.lr} if asked.epochs else {}
     common = {"method": asked.method, "act_bits": asked.act_bits, **({"settings": settings} if settings else {}), **effort}
+    common |= {"seed": asked.seed} if asked.seed else {}
 
     def keep(words: dict[str, Any], allocation: Allocation, **found: Any) -> None:
         entry = {**row(evaluator, plain, test, allocation, method, training, images, words), **found}

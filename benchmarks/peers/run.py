@@ -9,6 +9,7 @@
 | the same 512 calibration images for everybody, the test split, the weights | `exchange/` |
 | the peers' rows | `mct.json`, `modelopt.json`, `aimet.json` |
 | ours, full menu and {2, 4, 8}; those bits calibrated plainly, by blocks, and trained; the peers' bits by our calibration | `ours.json` |
+| the peers' own rows and our searched ones, activations at 8 bits, for further draws of images | the same in `seed1/`, `seed2/` |
 
 A row that is there is not run again, so a run that was cut short goes on, and files of `docs/results/peers` may be put into --out first. An
 environment takes 1 to 6 GB and minutes; it is kept. `--constraints` hands pip a file of pins, such as `torch==2.13.0`. A peer that does not
@@ -44,19 +45,26 @@ BITS = [4.0, 3.5, 3.0, 2.5, 2.1]
 HERE = Path(__file__).parent
 
 
-def write_exchange(folder: Path, asked: argparse.Namespace) -> None:
+def folder_of(asked: argparse.Namespace, seed: int) -> Path:
+    """Where the rows of one draw of images are kept."""
+    out: Path = asked.out
+    return out / f"seed{seed}" if seed else out
+
+
+def write_exchange(folder: Path, asked: argparse.Namespace, seed: int) -> None:
     """What the peers' runners read: 512 images drawn as mpsearch draws its own, the test split as bytes, the weights, what is wanted."""
     folder.mkdir(parents=True, exist_ok=True)
     for kept in folder.glob("*.pth"):  # what a peer keeps between sizes was made of the images that are about to be written again
         kept.unlink()
     options: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "augment": "crop-flip"}
-    splits = load_data(f"imagefolder:{asked.data}", seed=0, progress=Silent(), **options)
-    inputs, targets = zip(*splits.train.take(512, 0).batches(512), strict=True)
+    splits = load_data(f"imagefolder:{asked.data}", seed=seed, progress=Silent(), **options)
+    inputs, targets = zip(*splits.train.take(512, seed).batches(512), strict=True)
     torch.save({"inputs": torch.cat(inputs), "targets": torch.cat(targets)}, folder / "calibration.pt")
     test: Any = splits.test
     torch.save({"inputs": test.x[test.rows], "targets": test.y[test.rows]}, folder / "test.pt")
     torch.save(load_file(asked.weights), folder / "weights.pt")
     wanted = {"bits": asked.bits, "activations": asked.activations, "gradient": asked.gradient, "epochs": asked.gradient_epochs}
+    wanted |= {"activations": [8], "gradient": []} if seed else {}
     plain = {**wanted, "mean": MEAN, "std": STD, "repository": str(HERE.parents[1].resolve())}
     (folder / "asked.json").write_text(json.dumps(plain))
 
@@ -72,25 +80,27 @@ def environment(folder: Path, packages: list[str], constraints: Path | None) -> 
     return python
 
 
-def run_peer(name: str, asked: argparse.Namespace) -> None:
+def run_peer(name: str, asked: argparse.Namespace, folder: Path) -> None:
     """One peer's rows, into its file."""
     runner, packages = PEERS[name]
     python = environment(asked.environments / name, packages, asked.constraints)
-    subprocess.run([python, "-W", "ignore", HERE / "runners" / runner, asked.out / "exchange", asked.out / f"{name}.json"], check=True)
+    subprocess.run([python, "-W", "ignore", HERE / "runners" / runner, folder / "exchange", folder / f"{name}.json"], check=True)
 
 
-def run_ours(asked: argparse.Namespace) -> None:
-    """Our rows: searched, then calibrated otherwise, then trained; and the peers' bits calibrated by us."""
-    own, source = asked.out / "ours.json", ("--source", "mpsearch")
+def run_ours(asked: argparse.Namespace, seed: int) -> None:
+    """Our rows: searched; of the first draw of images then calibrated otherwise, then trained, and the peers' bits calibrated by us."""
+    own, source = folder_of(asked, seed) / "ours.json", ("--source", "mpsearch")
 
     def call(*words: Any, bits: list[float]) -> None:
-        base = [sys.executable, HERE / "ours.py", "--data", asked.data, "--weights", asked.weights, "--out", own]
+        base = [sys.executable, HERE / "ours.py", "--data", asked.data, "--weights", asked.weights, "--out", own, "--seed", str(seed)]
         if bits:
             subprocess.run([*base, "--bits", *map(str, bits), *map(str, words)], check=True)
 
     search = ("--trials", asked.trials, "--images", asked.images, "--signals", *asked.signals)
     call(*search, bits=asked.bits)
     call(*search, "--menu", 2, 4, 8, bits=asked.bits)
+    if seed:
+        return
     for act_bits in asked.activations:
         for name in asked.peers:
             if (asked.out / f"{name}.json").exists():
@@ -122,15 +132,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--images", type=int, default=1000, help="held-out training images that our trials are scored on")
     parser.add_argument("--signals", nargs="+", default=["fisher", "measured"])
+    parser.add_argument("--seeds", type=int, default=3, help="draws of images; all but the first without backpropagation")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    write_exchange(asked.out / "exchange", asked)
-    for name in asked.peers:
-        try:
-            run_peer(name, asked)
-        except (subprocess.CalledProcessError, OSError) as error:
-            print(f"{name} broke off: {error}", file=sys.stderr)
-    run_ours(asked)
+    for seed in range(asked.seeds):
+        folder = folder_of(asked, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_exchange(folder / "exchange", asked, seed)
+        for name in asked.peers:
+            try:
+                run_peer(name, asked, folder)
+            except (subprocess.CalledProcessError, OSError) as error:
+                print(f"{name} broke off: {error}", file=sys.stderr)
+        run_ours(asked, seed)
     print(table(read(asked.out)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 860, 440, 84, 60, 100, 24
 
 
 def read(folder: Path) -> list[Row]:
-    """All rows of a folder's files, ours first and what was measured earlier last."""
-    rows = [row for file in sorted(folder.glob("*.json")) for row in json.loads(file.read_text())]
+    """All rows of a folder's files, further draws of images among them, ours first and what was measured earlier last."""
+    files = [*sorted(folder.glob("*.json")), *sorted(folder.glob("seed*/*.json"))]
+    rows = [row for file in files for row in json.loads(file.read_text())]
     return sorted(rows, key=lambda row: (row["act_bits"], *_rank(row)))
 
 
@@ -48,12 +50,18 @@ def label(row: Row) -> str:
     return f"{row['source']}{menu} | {row.get('method', 'its own')}{settings}{trained} | {activations}"
 
 
-def lines(rows: list[Row]) -> dict[str, dict[float, float]]:
-    """Label → mean bits → test accuracy."""
-    found: dict[str, dict[float, float]] = {}
+def lines(rows: list[Row]) -> dict[str, dict[float, list[float]]]:
+    """Label → mean bits → test accuracy, one a draw of images."""
+    found: dict[str, dict[float, list[float]]] = {}
     for row in rows:
-        found.setdefault(label(row), {})[float(row["asked_bits"])] = row["test"]
+        found.setdefault(label(row), {}).setdefault(float(row["asked_bits"]), []).append(row["test"])
     return found
+
+
+def cell(metrics: list[float]) -> str:
+    """Percent; of several their mean and standard deviation."""
+    mean = f"{100 * statistics.mean(metrics):.2f}"
+    return mean if len(metrics) == 1 else f"{mean} ± {100 * statistics.stdev(metrics):.2f}"
 
 
 def table(rows: list[Row]) -> str:
@@ -65,15 +73,15 @@ def table(rows: list[Row]) -> str:
         "|---" * (3 + len(columns)) + "|",
     ]
     body = [
-        f"| {name} | " + " | ".join(f"{100 * line[bits]:.2f}" if bits in line else "-" for bits in columns) + " |"
-        for name, line in found.items()
+        f"| {name} | " + " | ".join(cell(line[bits]) if bits in line else "-" for bits in columns) + " |" for name, line in found.items()
     ]
     return "\n".join([*head, *body])
 
 
 def picture(rows: list[Row]) -> str:
     """SVG; the error on a logarithmic scale, so that what is near the float network and what is lost can both be seen."""
-    found = {name: line for name, line in lines(rows).items() if name in LINES}
+    kept = {name: line for name, line in lines(rows).items() if name in LINES}
+    found = {name: {bits: statistics.mean(metrics) for bits, metrics in line.items()} for name, line in kept.items()}
     sizes = [bits for line in found.values() for bits in line]
     left, right = min(sizes) - 0.1, max(sizes) + 0.1
     low, high = math.log(1 - 0.9), math.log(1 - min(metric for line in found.values() for metric in line.values())) + 0.05

@@ -25,6 +25,15 @@ def test_rows_of_several_files_meet_in_one_line(tmp_path: Path) -> None:
     ]
 
 
+def test_draws_of_images_meet_in_one_cell(tmp_path: Path) -> None:
+    for folder, metric in ((tmp_path, 0.85), (tmp_path / "seed1", 0.87), (tmp_path / "seed2", 0.89)):
+        folder.mkdir(exist_ok=True)
+        (folder / "ours.json").write_text(json.dumps([row("mpsearch", 4, metric)]))
+    rows = read(tmp_path)
+    assert table(rows).splitlines()[2] == "| mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | gptq | 8 | 87.00 ± 2.00 |"
+    assert len([each for each in ElementTree.fromstring(picture(rows)) if each.tag.endswith("circle")]) == 1 + 6
+
+
 def test_what_was_trained_or_set_otherwise_has_its_own_line() -> None:
     rows = [
         row("mpsearch", 4, 0.8),
