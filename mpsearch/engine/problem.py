@@ -19,7 +19,7 @@ from mpsearch.core.table import Table
 from mpsearch.costs.size import size
 from mpsearch.engine.solve import meets
 from mpsearch.methods.base import Method
-from mpsearch.network.baked import Parts, bake, install
+from mpsearch.network.baked import Parts, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out, to_device
 from mpsearch.network.network import Network
@@ -188,13 +188,15 @@ class Evaluator:
 
     def score(self, network: Network, split: Split | None = None) -> Score:
         """Score of the baked network, the very one an artifact would hold; on the validation split unless told."""
-        return self.score_parts(bake(network), split)
+        return self._score(evaluated(network), split)
 
     def score_parts(self, parts: Parts, split: Split | None = None) -> Score:
         """Score of baked numbers."""
+        return self._score(install(self.problem.model, self.problem.space.layers, parts), split)
+
+    def _score(self, model: nn.Module, split: Split | None) -> Score:
         problem = self.problem
-        baked = install(problem.model, problem.space.layers, parts)
-        return evaluate(baked, problem.validation if split is None else split, problem.task, device=problem.device)
+        return evaluate(model, problem.validation if split is None else split, problem.task, device=problem.device)
 
     @torch.no_grad()
     def divergence(self, network: Network, images: int) -> float:

@@ -1,7 +1,8 @@
 """From a trained `Network` to plain numbers (`Parts`) and from those to a plain module (`install`).
 
-The network that is scored and the network that is loaded from disk are both `install(float architecture, parts)`: they agree bit for
-bit because one function runs on the same numbers.
+The network that is scored (`evaluated`) and the network that is loaded from disk are both `install(float architecture, parts)`: they
+agree bit for bit because one function runs on the same numbers. The network in training differs from them by what is done once, at the
+end: BatchNorm is folded and scales are rounded to half precision.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mpsearch.quant.channels import Rows
 from mpsearch.quant.formats import Format
 from mpsearch.quant.grid import act_grid
 
-__all__ = ["BakedLayer", "FixedActQuantizer", "Parts", "bake", "from_half", "install", "rest_of_state", "to_half"]
+__all__ = ["BakedLayer", "FixedActQuantizer", "Parts", "bake", "evaluated", "from_half", "install", "rest_of_state", "to_half"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,3 +209,12 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
         getattr(model.get_submodule(owner), leaf).copy_(tensor)
     keep_slow_attention(model)
     return model.requires_grad_(False).eval()
+
+
+def evaluated(network: Network) -> nn.Module:
+    """The network as it is scored, at its allocation and with the state it is in: the only evaluation forward of the house.
+
+    Raises:
+        ModelError: a weight, scale or bias is not finite.
+    """
+    return install(network.architecture, network.space.layers, bake(network))

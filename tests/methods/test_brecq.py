@@ -14,7 +14,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
 from mpsearch.methods.brecq import Brecq
 from mpsearch.methods.gptq import Gptq
-from mpsearch.network.baked import bake, install
+from mpsearch.network.baked import bake, evaluated
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -62,7 +62,7 @@ def test_never_farther_from_the_float_network_than_gptq_and_still_exactly_what_i
         network, loss = residual(method)
         losses[type(method)] = calibrated(network, loss, network.space.uniform(Choice(2, 8)))
     assert losses[Brecq] <= losses[Gptq]
-    baked = install(network.architecture, network.space.layers, bake(network))
+    baked = evaluated(network)
     with torch.no_grad():
         plain, live = call(baked, loss.inputs[0]), call(network.model, loss.inputs[0])
     torch.testing.assert_close(plain, live, atol=1e-2 * float(live.abs().max()), rtol=0)

@@ -18,7 +18,7 @@ from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.costs.size import size
 from mpsearch.export.packed import Blueprint, file_overhead, read_artifact, write_artifact
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import bake, install
+from mpsearch.network.baked import bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
@@ -66,9 +66,9 @@ def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_baked_network_computes_what_training_saw(name: str) -> None:
     """Weights only, so that no activation sits on a rounding border: baking only folds and rounds scales to half precision."""
-    model, x, space, network, _ = prepared(name)
+    _, x, space, network, _ = prepared(name)
     network.begin(space.uniform(Choice(4)))
-    baked = install(model, space.layers, bake(network))
+    baked = evaluated(network)
     network.model.eval()
     with torch.no_grad():
         attached, plain = call(network.model, x), call(baked, x)
@@ -79,7 +79,7 @@ def test_baked_network_computes_what_training_saw(name: str) -> None:
 def test_float_allocation_is_the_float_network(name: str) -> None:
     model, x, space, network, _ = prepared(name)
     network.begin(space.uniform(Choice(FLOAT_BITS)))
-    baked = install(model, space.layers, bake(network))
+    baked = evaluated(network)
     with torch.no_grad():
         torch.testing.assert_close(call(baked, x), call(model, x), atol=5e-3, rtol=5e-3)
         network.model.eval()
@@ -112,12 +112,12 @@ def test_tracing_leaves_the_model_as_it_was(name: str) -> None:
 
 
 def test_tied_tensor_is_one_layer_and_stays_tied() -> None:
-    model, _x, space, network, _ = prepared("tied")
+    _, _x, space, network, _ = prepared("tied")
     assert [layer.name for layer in space.layers] == ["embedding", "mix"]
     assert space.layers[0].aliases == ("head.weight",)
     network.begin(space.uniform(Choice(2)))
     assert torch.equal(network.model.embedding.weight, network.model.head.weight)
-    baked = install(model, space.layers, bake(network))
+    baked = evaluated(network)
     assert baked.embedding.weight is baked.head.weight
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import bake, install
+from mpsearch.network.baked import evaluated
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.trace import trace
@@ -50,7 +50,7 @@ def baked(bits: int) -> tuple[nn.Module, tuple, Tensor]:  # type: ignore[type-ar
     method = METHODS["lsq"]()
     network = Network(model, space, Calibration.fit(model, space, [x]), method)
     network.begin(space.uniform(space.choices[0]))
-    return install(model, layers, bake(network)), layers, x
+    return evaluated(network), layers, x
 
 
 def test_maps_carry_the_bits_of_their_readers() -> None:
