@@ -182,7 +182,7 @@ def _fit(features: Floats, measured: Floats, shrinkage: float) -> Floats:
         pull = math.sqrt(shrinkage) * np.eye(len(fit))
         free, _ = nnls(np.vstack([signals, pull]), np.concatenate([target[:, 0], pull @ shares]))
         shares = free if free.any() else shares
-    return np.asarray(shares * spread / scales)
+    return np.asarray(shares * spread / np.where(scales > _TINY, scales, math.inf))  # a constant tells nothing
 
 
 def _standard(columns: Floats, rows: Floats) -> tuple[Floats, Floats]:

@@ -161,3 +161,11 @@ def test_signals_that_are_all_wrong_are_averaged_rather_than_left_out() -> None:
     found = mix([a, b], allocations, [1 / (a.total(x) + b.total(x)) for x in allocations])
     assert sum(found.shares.values()) == pytest.approx(1)
     assert found.correlation < 0
+
+
+def test_a_signal_that_only_one_allocation_tells_apart_does_not_blow_up() -> None:
+    a = table("a", 1)
+    allocations = [Allocation(dict.fromkeys(LAYERS, CHOICES[0 if index else 3])) for index in range(6)]
+    found = mix([a, table("b", 2)], allocations, [0.5, 0.4, 0.3, 0.2, 0.1, 0.6])
+    assert np.isfinite(found.table.values).all()
+    assert math.isfinite(found.correlation)
