@@ -162,6 +162,10 @@ def test_what_is_handed_over_spends_its_budget_in_a_way_that_has_not_lost() -> N
     assert handed.origin == f"{first.origin}, budget spent"
     assert not handed.scores
     assert spending(sampler, handed, [small]) is handed
+    sizes = asked.costs["size"]
+    smaller = replace(sizes, values=0.8 * sizes.values)  # as a method writes it that needs less than others of the study
+    filled = spending(sampler, small, [small], {"size": smaller}).allocation
+    assert smaller.total(filled) <= 300 < sizes.total(filled)
     ways = [handed]
     for _ in range(3):  # what was tried as far and did worse is not handed over, another way of spending is
         ways.append(spending(sampler, small, [small, *(replace(first, allocation=way.allocation) for way in ways)]))
