@@ -31,8 +31,9 @@ from mpsearch.engine.observation import Observation, Proposal, evidence_of, paus
 from mpsearch.engine.packing import pack
 from mpsearch.engine.perturb import perturbed, swapped
 from mpsearch.engine.refine import filled, spent, swaps
-from mpsearch.engine.refusal import exhausted, refusal
+from mpsearch.engine.refusal import refusal
 from mpsearch.engine.surrogate.model import Surrogate
+from mpsearch.engine.untried import anything_untried, best_untried
 
 __all__ = ["Observation", "Proposal", "Searcher"]
 
@@ -144,25 +145,13 @@ class Searcher:
         if (found := self._sought(minds, levels, seen, random)) is not None:
             factor = levels.tightest(found.picks)
             return self._proposal("ei" if factor == 1 else f"ei@{factor:.2f}", found, surrogate)
-        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(surrogate.linear(1.0), seen)))
+        return self._remaining(surrogate.linear(1.0), seen)
 
     def left(self, tried: Sequence[Allocation]) -> bool:
         """Whether an allocation within the budgets was not tried."""
         seen = self._keys(tried)
-        program = self._program
-        for picks in [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]:
-            if tuple(picks.tolist()) not in seen:
-                return True
-            if program.broken(picks) is not None:
-                continue
-            dearer = program.costs - program.costs[:, np.arange(len(picks)), picks][:, :, None]
-            fits = program.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
-            for group, choice in np.argwhere(fits):
-                moved = picks.copy()
-                moved[group] = choice
-                if tuple(moved.tolist()) not in seen and program.broken(moved) is None:
-                    return True
-        return pack(replace(program, excluded=frozenset(seen)), time_limit=_TIME) is not None
+        near = [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]
+        return anything_untried(self._program, seen, near, time_limit=_TIME)
 
     def spend(
         self,
@@ -320,13 +309,11 @@ class Searcher:
         found = perturbed(program, self._beliefs[0].signals, seen, random)
         if found is not None:
             return Proposal(origin="perturbed", allocation=self.lattice.allocation(found))
-        return Proposal(origin="left", allocation=self.lattice.allocation(self._left(self._beliefs[0].signals[0], seen)))
+        return self._remaining(self._beliefs[0].signals[0], seen)
 
-    def _left(self, objective: Floats, seen: set[tuple[int, ...]]) -> Picks:
-        packing = pack(replace(self._program, objective=objective, excluded=frozenset(seen)), time_limit=_TIME)
-        if packing is None:
-            raise exhausted()
-        return packing.picks
+    def _remaining(self, objective: Floats, seen: set[tuple[int, ...]]) -> Proposal:
+        picks = best_untried(self._program, objective, seen, time_limit=_TIME)
+        return Proposal(origin="left", allocation=self.lattice.allocation(picks))
 
     def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:
         allocation = self.lattice.allocation(found.picks)
