@@ -115,9 +115,11 @@ def test_leaves_everything_as_it_was(name: str) -> None:
     hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks), sorted(module.__dict__)) for module in model.modules()]
     names = [path for path, _ in model.named_modules()]
     chance, numbers, grad = torch.get_rng_state(), random.getstate(), torch.is_grad_enabled()
+    array = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
     compute_signal(name, inputs)
     assert torch.equal(torch.get_rng_state(), chance)
     assert random.getstate() == numbers
+    assert np.random.get_state()[1].tolist() == array  # type: ignore[index, union-attr]
     assert torch.is_grad_enabled() == grad
     assert [path for path, _ in model.named_modules()] == names
     assert [(len(m._forward_hooks), len(m._forward_pre_hooks), sorted(m.__dict__)) for m in model.modules()] == hooks

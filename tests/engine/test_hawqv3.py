@@ -231,3 +231,8 @@ def test_published_allocation(cost: str, fraction: float, objective: float, bits
     assert solution.slack[cost] >= 0
     for first, second in TIES:
         assert solution.allocation[first] == solution.allocation[second]
+
+
+def test_four_bits_are_some_289_times_as_far_from_float_as_eight() -> None:
+    ratios = np.divide(DELTA4, DELTA8)
+    assert (ratios.min(), ratios.max(), ratios.mean()) == pytest.approx((287, 330, 318), abs=0.5)

@@ -80,12 +80,14 @@ def brute_force(space: ResolvedSpace, objective: Table, costs: Mapping[str, Tabl
 
 @st.composite
 def problems(draw: st.DrawFn, unit: int = 1) -> tuple[ResolvedSpace, Table, dict[str, Table], list[Budget]]:
-    length = draw(st.integers(1, 6))
-    menus = [sorted(draw(st.sets(st.sampled_from(CHOICES), min_size=1))) for _ in range(length)]
-    groups = [[i] for i in range(length)]
-    if length > 2 and draw(st.booleans()):
-        menus[2] = menus[0]
-        groups = [[0, 2], *[[i] for i in range(length) if i not in (0, 2)]]
+    length = draw(st.integers(1, 8))
+    most = 4 if length < 7 else 3  # brute force counts in fractions
+    menus = [sorted(draw(st.sets(st.sampled_from(CHOICES), min_size=1, max_size=most))) for _ in range(length)]
+    tied = [draw(st.integers(0, i)) if length > 2 and draw(st.booleans()) else i for i in range(length)]
+    groups = [group for first in range(length) if (group := [i for i in range(length) if tied[i] == first])]
+    for group in groups:
+        for index in group:
+            menus[index] = menus[group[0]]
     space = make_space(menus, groups)
     seed = draw(st.integers(0, 2**32 - 1))
     generator = np.random.default_rng(seed)
@@ -197,14 +199,18 @@ def test_scale_of_the_scores_does_not_matter(seed: int, scale: float) -> None:
     assert solve(space, scaled, costs, budgets).allocation == solve(space, objective, costs, budgets).allocation
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_order_of_the_layers_does_not_matter(seed: int) -> None:
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_order_of_the_layers_does_not_matter(seed: int, tied: bool) -> None:
     space, objective, costs, budgets = random_problem(seed)
+    if tied:
+        space = make_space([CHOICES] * 12, [[0, 7], [1, 3, 4], [2], [5], [6, 11], [8], [9], [10]])
     order = np.random.default_rng(seed).permutation(len(space.layers))
+    place = {int(index): position for position, index in enumerate(order)}
     shuffled = ResolvedSpace(
         layers=tuple(space.layers[i] for i in order),
         menus=tuple(space.menus[i] for i in order),
-        groups=tuple((i,) for i in range(len(order))),
+        groups=tuple(sorted(tuple(sorted(place[i] for i in group)) for group in space.groups)),
     )
     there = solve(shuffled, objective, costs, budgets)
     assert dict(there.allocation) == dict(solve(space, objective, costs, budgets).allocation)

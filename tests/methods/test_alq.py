@@ -159,8 +159,9 @@ def test_removed_are_those_of_least_score_the_second_time_too() -> None:
             assert found[gone].max() <= found[quantizer.present].min()
 
 
-def test_removed_bases_stay_away() -> None:
-    made = network(2, extra_bases=2, prune=0.1, scale_steps=0.4)
+@pytest.mark.parametrize("variant", ["ste", "pure"])
+def test_removed_bases_stay_away(variant: str) -> None:
+    made = network(2, extra_bases=2, prune=0.1, scale_steps=0.4, variant=variant)
     optimizer = torch.optim.SGD(made.model.parameters(), lr=0.05, momentum=0.9)
     step(made, 0.0, optimizer)
     step(made, 0.1, optimizer)

@@ -1,7 +1,8 @@
 """Blended coarse gradient descent: staircase and coarse derivatives, closed-form weights, the blend and what it guarantees.
 
 Not tested as published: that any x > 0 fires the first level. The staircase here rounds to nearest, as the exported network does. Nor the
-staircase of one bit: activations have two or more here.
+staircase of one bit: activations have two or more here. That 32 bits are a ReLU: the quantizer lets them through, the network has its
+own ReLU before it.
 """
 
 from __future__ import annotations

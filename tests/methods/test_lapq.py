@@ -177,15 +177,28 @@ def test_each_phase_helps(plain: tuple[Network, Counted]) -> None:
 
 
 def test_with_eight_bits_there_is_nothing_to_lose(plain: tuple[Network, Counted]) -> None:
-    """Against steps that clip nothing, in the divergence that all of it is about."""
+    """Against steps that clip nothing, of weights and of activations, in the divergence that all of it is about."""
     network, loss = plain
     calibrated(network, loss, network.space.uniform(Choice(8, 8)))
+    largest: dict[str, float] = {}
+
+    def see(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        return lambda module, args: largest.__setitem__(name, max(largest.get(name, 0.0), float(args[0].abs().max())))
+
+    layers = network.space.layers
+    handles = [network.architecture.get_submodule(layer.module).register_forward_pre_hook(see(layer.name)) for layer in layers]
     with torch.no_grad():
         found = loss()
-        for layer in network.space.layers:
-            quantizer = network.weight_quantizer(layer)
+        for x in loss.inputs:
+            call(network.architecture, x)
+        for handle in handles:
+            handle.remove()
+        for layer in layers:
+            quantizer, act = network.weight_quantizer(layer), network.act_quantizer(layer)
             rows = quantizer.rows.split(network.latent_weight(layer))
             quantizer.begin(rows, rows.abs().amax(1) / 127)
+            assert act is not None
+            act.begin(torch.tensor(largest[layer.name] / act.grid.hi))
         assert found <= 1.01 * loss()
 
 

@@ -39,7 +39,7 @@ from tests.networks import Depthwise, trained_statistics
 CPU = torch.device("cpu")
 TASK = Task.classification()
 KINDS: tuple[Parametrization, ...] = ("u3", "u2", "u1")
-SPACE = Space(name="all", weights=(1, 2, 3, 4, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+SPACE = Space(name="all", weights=(1, 2, 3, 4, 6, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
 
 
 def data() -> TensorSplit:
@@ -140,10 +140,11 @@ def test_at_fixed_bits_the_range_is_learned_and_the_step_tied() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("style", GRID_STYLES)
-def test_starts_at_the_bits_of_the_allocation(kind: Parametrization, style: GridStyle) -> None:
-    method = LearnedRange(parametrization=kind, grid=style, weight_budget=4, act_budget=4)
+@pytest.mark.parametrize("snap", [False, True])
+def test_starts_at_the_bits_of_the_allocation(kind: Parametrization, style: GridStyle, snap: bool) -> None:
+    method = LearnedRange(parametrization=kind, grid=style, weight_budget=4, act_budget=4, snap=snap)
     network = attached(method)
-    for choice in (Choice(1, 2), Choice(2, 4), Choice(3, 8), Choice(8, 2), Choice(FLOAT_BITS)):
+    for choice in (Choice(1, 2), Choice(2, 4), Choice(3, 8), Choice(4, 4), Choice(6, 4), Choice(8, 2), Choice(FLOAT_BITS)):
         network.begin(network.space.uniform(choice))
         assert set(cast(Any, method.learned_bits(network)).values()) == {choice.weight_bits}
         assert set(cast(Any, method.learned_act_bits(network)).values()) == {choice.act_bits}

@@ -1,7 +1,8 @@
 """Section 7 of the sheet, by number.
 
 Not as it stands there: 7, since one BatchNorm serves both branches (instead: its running statistics are the quantized branch's); 12 for
-the layers' constraints, which hold it nearly, their distance being relative to the batch's own power.
+the layers' constraints, which hold it nearly, their distance being relative to the batch's own power. 8 for layers: those at float have
+no constraint, so no distance of 0 is ever formed. 10 for the levels of DoReFa: weights here have LSQ's, of one bit ± half a step.
 """
 
 from __future__ import annotations

@@ -42,6 +42,25 @@ def test_idempotent(grid: Grid, seed: int) -> None:
     assert torch.equal(fake_quantize_rows(once, steps, *limits(grid)), once)
 
 
+@pytest.mark.parametrize("style", GRID_STYLES)
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_weights_have_all_levels_of_their_bits(bits: int, style: str) -> None:
+    grid = weight_grid(bits, style)  # type: ignore[arg-type]
+    values = fake_quantize_rows(torch.linspace(-300, 300, 4801).reshape(1, -1), torch.ones(1), *limits(grid))
+    assert len(values.unique()) == grid.levels == 2**bits - (style == "narrow" and bits > 1)
+
+
+@given(grid=ACT_GRIDS, step=st.floats(1e-3, 1e3), seed=st.integers(0, 999))
+def test_activations_have_all_levels_zero_among_them_and_are_quantized_once(grid: Grid, step: float, seed: int) -> None:
+    size = torch.tensor(step)
+    bits = (grid.levels - 1).bit_length()
+    values = fake_quantize(torch.linspace(-300, 300, 4801) * size, size, *limits(grid)[:2])
+    assert len(values.unique()) == grid.levels == 2**bits
+    assert (values == 0).any()
+    once = fake_quantize(rows(seed, 10 * step), size, *limits(grid)[:2])
+    assert torch.equal(fake_quantize(once, size, *limits(grid)[:2]), once)
+
+
 @given(grid=WEIGHT_GRIDS, seed=st.integers(0, 999), exponent=st.integers(-8, 8))
 def test_equivariant_under_scaling(grid: Grid, seed: int, exponent: int) -> None:
     """Clipped values, too; powers of two, so that nothing is rounded on the way."""

@@ -42,6 +42,17 @@ def test_no_factor_is_better(grid: Grid, p: float) -> None:
     assert found <= 1.01 * min(error(rows, steps * float(factor), grid, p) for factor in np.linspace(0.02, 6, 600))
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_squared_error_is_least_where_it_clips(bits: int) -> None:
+    """The clip itself to 1 %, against a dense grid of clips."""
+    rows, grid = normal(), weight_grid(bits, "half")
+    found = clip(rows, grid, 2.0)
+    top = grid.hi + grid.offset
+    tried = found * np.linspace(0.8, 1.25, 901)
+    errors = [error(rows, torch.full((1,), float(each) / top), grid, 2.0) for each in tried]
+    assert found == pytest.approx(tried[int(np.argmin(errors))], rel=0.01)
+
+
 @pytest.mark.parametrize("laplace", [False, True])
 def test_larger_exponents_clip_less(laplace: bool) -> None:
     rows = normal() * (torch.rand(1, 16_000, generator=torch.Generator().manual_seed(1)).log().neg().sqrt() if laplace else 1.0)

@@ -9,8 +9,13 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.space import Space
+from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import keep_slow_attention
+from mpsearch.network.trace import trace
+from mpsearch.signals.base import SignalInputs
 from mpsearch.signals.measured import measured
+from mpsearch.training.task import Task
 from tests.networks import NETWORKS, trained_statistics
 from tests.signals.brute import FLOAT, prepare
 from tests.signals.zoo import ZOO
@@ -48,6 +53,25 @@ def test_is_the_divergence_of_a_network_with_one_weight_replaced(name: str) -> N
                 expected = float(inputs.task.divergence(reference, changed(x)).mean())
                 assert table.values[row, column] == pytest.approx(expected, rel=1e-4, abs=1e-7)
     assert (table.values[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("grid", ["twos", "half"])
+def test_never_rises_with_more_bits_where_loss_is_the_squared_error(grid: str) -> None:
+    """A network whose outputs are its weights; elsewhere steps of least squared error do not promise that the loss falls at every bit."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(40, 12, bias=False)), torch.eye(40)
+    space = Space(name="s", weights=(1, 2, 3, 4, 5, 6, 7, 8)).resolve(trace(model, x))
+    values = measured(
+        SignalInputs(
+            model=model,
+            space=space,
+            calibration=Calibration.fit(model, space, [x], grid),  # type: ignore[arg-type]
+            batches=[(x, None)],
+            task=Task.regression(),
+        )
+    ).values
+    assert (np.diff(values, axis=1) <= 1e-6).all()
+    assert (values[:, 0] > 1e-3).all()
 
 
 def test_falls_with_more_bits(trained_net: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
