@@ -9,7 +9,7 @@
 | the same 512 calibration images for everybody, the test split, the weights | `exchange/` |
 | the peers' rows | `mct.json`, `modelopt.json`, `aimet.json` |
 | ours, full menu and {2, 4, 8}; those bits calibrated plainly, by blocks, and trained; the peers' bits by our calibration | `ours.json` |
-| the peers' own rows and our searched ones, activations at 8 bits, for further draws of images | the same in `seed1/`, `seed2/` |
+| all of it with activations at 8 bits and without backpropagation, for further draws of images | the same in `seed1/`, `seed2/` |
 
 A row that is there is not run again, so a run that was cut short goes on, and files of `docs/results/peers` may be put into --out first. An
 environment takes 1 to 6 GB and minutes; it is kept. `--constraints` hands pip a file of pins, such as `torch==2.13.0`. A peer that does not
@@ -88,7 +88,7 @@ def run_peer(name: str, asked: argparse.Namespace, folder: Path) -> None:
 
 
 def run_ours(asked: argparse.Namespace, seed: int) -> None:
-    """Our rows: searched; of the first draw of images then calibrated otherwise, then trained, and the peers' bits calibrated by us."""
+    """Our rows: searched, then calibrated otherwise; the peers' bits calibrated by us; of the first draw of images then trained."""
     own, source = folder_of(asked, seed) / "ours.json", ("--source", "mpsearch")
 
     def call(*words: Any, bits: list[float]) -> None:
@@ -99,9 +99,7 @@ def run_ours(asked: argparse.Namespace, seed: int) -> None:
     search = ("--trials", asked.trials, "--images", asked.images, "--signals", *asked.signals)
     call(*search, bits=asked.bits)
     call(*search, "--menu", 2, 4, 8, bits=asked.bits)
-    if seed:
-        return
-    for act_bits in asked.activations:
+    for act_bits in [8] if seed else asked.activations:
         for name in asked.peers:
             if (asked.out / f"{name}.json").exists():
                 for method in ("gptq", "lsq") if act_bits == 8 else ("gptq",):
@@ -110,6 +108,8 @@ def run_ours(asked: argparse.Namespace, seed: int) -> None:
         if act_bits != 8:
             call("--given", own, *source, "--act-bits", act_bits, bits=asked.bits)
     call("--given", own, *source, "--method", "lsq", bits=asked.bits)
+    if seed:
+        return
     call("--given", own, *source, "--method", "brecq", bits=asked.gradient)
     call("--given", own, *source, "--epochs", asked.epochs, "--train-images", asked.train_images, bits=asked.train_bits)
 
