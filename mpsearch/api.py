@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mpsearch.config.load import check_plugins
 from mpsearch.config.study import MANY_TRIALS, StudyConfig, validate_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
@@ -69,7 +70,7 @@ def search(
     task: Task | None = None,
     space: str | Path | Mapping[str, Any] = "weights-only",
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("lsq",),
-    signals: Sequence[str] = ("fisher", "measured"),
+    signals: Sequence[str] | Mapping[str, Any] = ("fisher", "measured"),
     images: int = 512,
     recipe: Recipe | None = None,
     effort: str = "normal",
@@ -96,7 +97,8 @@ def search(
         task: classification unless told; see `Task.regression` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
-        signals: names; `mix` weighs the others by measured allocations.
+        signals: names, `mix` weighs the others by measured allocations; or a study's `signals` in full, such as
+            `{"names": ["fisher", "alq", "mix"], "mixed_epochs": 1}`.
         images: training samples for signals and ranges.
         recipe: of quantization-aware training; AdamW with distillation if not given.
         effort: `quick`, `normal` or `thorough`; scales trials, rungs and epochs.
@@ -106,10 +108,10 @@ def search(
         timeout: begin no trial after so long: seconds, or `"90s"`, `"5min"`, `"2h"`.
         until_flat: end when three trials in a row are expected to gain less than a twentieth of the noise.
         sampler: any of Optuna's that takes two objectives proposes bits and hyperparameters instead of mpsearch's own; its trials may break
-            the budgets, and those do not win.
+            the budgets, and those do not win. What the best of the others leaves of the budgets is spent all the same.
         epochs: of the final retraining, instead of the effort's.
         hardware: profile for latency budgets.
-        run_dir: where everything is kept and a killed search goes on; a temporary folder if not given.
+        run_dir: where everything is kept and a killed search of the same model and data goes on; a temporary folder if not given.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         progress: show bars on standard error.
@@ -117,6 +119,17 @@ def search(
     Raises:
         UsageError: anything asked wrongly: budget out of reach, unknown layer, data that do not fit.
     """
+    for name, given, kinds, words in (
+        ("model", model, nn.Module, "a torch.nn.Module"),
+        ("budget", budget, str | Sequence, "'2MB', '3.2bit' and so on, or several in a list"),
+        ("task", task, Task | None, "a Task, such as Task.regression()"),
+        ("methods", methods, str | Sequence | Mapping, "names, or name → hyperparameters"),
+        ("signals", signals, str | Sequence | Mapping, "names"),
+        ("recipe", recipe, Recipe | None, "a Recipe"),
+        ("run_dir", run_dir, str | Path | None, "a folder"),
+    ):
+        if not isinstance(given, kinds):
+            raise ConfigError(f"{name}: {words} is needed, not {given!r}", path=name)
     if effort not in _EFFORTS:
         raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
     if sampler is not None:
@@ -127,10 +140,10 @@ def search(
         model,
         budgets=[budget] if isinstance(budget, str) else list(budget),
         space=dict(space) if isinstance(space, Mapping) else str(space),
-        methods={name: {} for name in methods}
-        if not isinstance(methods, Mapping)
-        else {name: dict(settings) for name, settings in methods.items()},
-        signals={"names": list(signals), "images": images},
+        methods={name: dict(settings) for name, settings in methods.items()}
+        if isinstance(methods, Mapping)
+        else {name: {} for name in _names(methods)},
+        signals={"images": images, **(signals if isinstance(signals, Mapping) else {"names": _names(signals)})},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
         search={
             "trials": trials if trials is not None else MANY_TRIALS if timeout is not None or until_flat else scale["trials"],
@@ -163,8 +176,7 @@ def search(
         from mpsearch.report.progress import RichProgress
 
         reporter = RichProgress(Console(stderr=True))
-    weights = digest(item for pair in plain(model).state_dict().items() for item in pair)  # the study's file knows no more than a name
-    with claimed(directory, config, "mpsearch.search(…)", extra=weights):
+    with claimed(directory, config, "mpsearch.search(…)", extra=_digest(model, splits, sampler)):
         summary = finished(directory) or run(
             assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter, sampler=sampler
         )
@@ -209,9 +221,22 @@ def _check_sampler(sampler: object) -> None:
         raise ConfigError(f"sampler: one of Optuna's is needed, such as TPESampler(), not {given}", path="sampler")
 
 
+def _names(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _digest(model: nn.Module, splits: Splits, sampler: object) -> str:
+    """Of all that a result depends on and the study's file names at most."""
+    weights = [item for pair in plain(model).state_dict().items() for item in pair]
+    data = [None if split is None else fingerprint_of(split) for split in (splits.train, splits.validation, splits.test)]
+    return digest([*weights, *data, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])
+
+
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:
     kind = type(model)
-    return validate_study(
+    config = validate_study(
         {"name": kind.__name__, "data": {"source": "memory"}, "model": {"factory": f"{kind.__module__}:{kind.__qualname__}"}, **fields},
         label="search()",
     )
+    check_plugins(config)
+    return config

@@ -32,6 +32,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("data", "mpsearch.training.task"), ("cli", "mpsearch")}
 DOORS = {
     "click": {"cli"},
+    "filelock": {"pipeline"},
     "optuna": {"api", "engine", "experiment", "doctor", "pipeline"},
     "plotly": {"report"},
     "pydantic": {"config"},

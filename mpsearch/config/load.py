@@ -85,7 +85,8 @@ def check_plugins(config: StudyConfig) -> None:
         ConfigError: a hyperparameter that the method does not have, or of the wrong type.
         UnknownNameError: a signal or method nobody registered.
     """
-    if all(SIGNALS[name].combines for name in config.signals.names):
+    combining = [SIGNALS[name].combines for name in config.signals.names]
+    if all(combining):
         alone = ", ".join(config.signals.names)
         raise ConfigError(f"signals.names: '{alone}' combines other signals; name at least two more", path="signals.names")
     for name, settings in config.methods.items():

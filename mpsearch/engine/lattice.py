@@ -81,10 +81,21 @@ class Lattice:
         return np.asarray((bits[None] >= bits[:, None]).all(axis=2) & (bits[None] > bits[:, None]).any(axis=2))
 
     def picks(self, allocation: Mapping[str, Choice]) -> Picks:
-        """Columns of an allocation of this space."""
-        chosen = [allocation[name] for name in self._first_names]
-        # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
-        return self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
+        """Columns of an allocation.
+
+        Raises:
+            SpaceError: it is none of this space.
+        """
+        try:
+            chosen = [allocation[name] for name in self._first_names]
+            # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
+            picks = self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
+            known = bool((picks >= 0).all()) and bool(self.allowed[np.arange(len(picks)), picks].all())
+        except (KeyError, IndexError):
+            known = False
+        if not known:
+            self.space.check(Allocation(allocation))
+        return picks
 
     def allocation(self, picks: Picks) -> Allocation:
         """The inverse."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
+from mpsearch.core.errors import BudgetError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.engine.acquisition import Candidate, Climber
@@ -75,7 +76,8 @@ class Searcher:
         surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
 
     Raises:
-        BudgetError: no allocation meets the budgets.
+        BudgetError: no allocation meets the budgets, or a start does not.
+        SpaceError: a start with a layer or a choice that the space does not have.
         ValueError: a sweep that is not around 1.
     """
 
@@ -99,7 +101,7 @@ class Searcher:
         self._samples = _SAMPLES // thrift
         self._levels = Levels.around(self.lattice, sweep, _LEVELS // thrift)
         self._program = self._levels.budget
-        self._starts = [(origin, self.lattice.picks(allocation)) for origin, allocation in starts]
+        self._starts = [(origin, self._start(origin, allocation)) for origin, allocation in starts]
         self._learns = surrogate
         self._read: dict[int, tuple[Allocation, Picks]] = {}
         mixtures = [(_TRUST, informative(self.lattice, tables)), (1.0, [neutral_signal(self.lattice)])]
@@ -164,11 +166,7 @@ class Searcher:
 
         No group loses bits and none could go up further, unless all such allocations are among `without`, which do not come out.
 
-        Args:
-            allocation: to raise.
-            observations: what there is to expect from.
-            without: what must not come out.
-            costs: in which the room is counted, if not in those that proposals keep to.
+        `costs`: in which the room is counted, if not in those that proposals keep to.
         """
         surrogate, picks = self.surrogate(observations), self._picks(allocation)
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
@@ -318,6 +316,12 @@ class Searcher:
     def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:
         allocation = self.lattice.allocation(found.picks)
         return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
+
+    def _start(self, origin: str, allocation: Allocation) -> Picks:
+        picks = self.lattice.picks(allocation)
+        if (broken := self._program.broken(picks)) is not None:
+            raise BudgetError(f"start '{origin}' is above the budget {self.lattice.budgets[broken]}; take bits away, or leave it out")
+        return picks
 
     def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
         return {self._key(allocation) for allocation in allocations}

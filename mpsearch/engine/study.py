@@ -176,8 +176,7 @@ def _run_trial(
             ) from error
         raise
     origin, outlook = type(sampler).__name__, Outlook()
-    if isinstance(sampler, BitsSampler) and trial.number in sampler.proposals:
-        proposal = sampler.proposals[trial.number]
+    if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(trial)) is not None:
         origin, outlook = proposal.origin, Outlook(improvement=proposal.improvement, noise=proposal.noise)
     trial.set_user_attr("origin", origin)
     if math.isfinite(outlook.improvement):

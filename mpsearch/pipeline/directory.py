@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpsearch.core.errors import RunDirectoryError, UsageError
+from filelock import FileLock, Timeout
+
+from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from mpsearch.core.tally import Tally, listener, phase
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ BITS = "bits.yaml"
 CARD = "card.md"
 CARD_FIELDS = "card.json"
 _TALLY = "tally.json"
+_LOCK = ".lock"
+"""Held while a process works in the directory; a killed one holds nothing."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,8 +64,10 @@ class Clock:
 def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "") -> Iterator[None]:
     """The run directory, made or checked to hold the same study; a request that cannot be met leaves no fresh one behind.
 
+    One process at a time works in it.
+
     Raises:
-        RunDirectoryError: it holds another study, or something else altogether.
+        RunDirectoryError: it holds another study, or something else altogether, or another process is at work there.
     """
     identity = f"{config.fingerprint()}{extra}"
     file = directory / "run.json"
@@ -71,26 +77,52 @@ def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "")
             raise RunDirectoryError(
                 f"{directory} holds another study ('{held['command']}'); give another --run-dir, or delete that folder to start afresh"
             )
-    elif directory.exists() and any(not entry.name.startswith(".run.json.") for entry in directory.iterdir()):
+    elif directory.exists() and any(not entry.name.startswith((".run.json.", _LOCK)) for entry in directory.iterdir()):
         raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
-    fresh = not file.exists()
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    if fresh:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps({"fingerprint": identity, "command": command}))
-    study = directory / "study.yaml"
-    if not study.exists():  # a run killed right after its claim has none
-        write_text(study, config.to_yaml())
-    counted = directory / _TALLY
-    tally = Tally(json.loads(counted.read_text()) if counted.exists() else None)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone_in(directory):
+        fresh = not file.exists()
+        if fresh:
+            write_text(file, json.dumps({"fingerprint": identity, "command": command}))
+        study = directory / "study.yaml"
+        if not study.exists():  # a run killed right after its claim has none
+            write_text(study, config.to_yaml())
+        counted = directory / _TALLY
+        tally = Tally(json.loads(counted.read_text()) if counted.exists() else None)
+        try:
+            with tally.listening("preparation"):
+                yield
+        except UsageError as error:
+            # What asks wrongly has done nothing that could be gone on with; what fails later has.
+            if fresh and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= {file.name, study.name}):
+                _remove(directory, made)
+            raise
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    lock = FileLock(directory / _LOCK)
     try:
-        with tally.listening("preparation"):
-            yield
-    except UsageError:
-        if fresh and {entry.name for entry in directory.iterdir()} == {file.name, study.name}:
-            file.unlink()
-            study.unlink()
-            for folder in made or [directory]:
-                with suppress(OSError):  # another run has moved in meanwhile
-                    folder.rmdir()
-        raise
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunDirectoryError(
+            f"another process is at work in {directory}; wait for it to end and say the same again, or give another --run-dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _names(directory: Path) -> set[str]:
+    return {entry.name for entry in directory.iterdir()} - {_LOCK}
+
+
+def _remove(directory: Path, made: Sequence[Path]) -> None:
+    """The run directory with all it holds, and the folders above it that were made for it."""
+    for entry in directory.iterdir():
+        entry.unlink()
+    for folder in made or [directory]:
+        with suppress(OSError):  # another run has moved in meanwhile
+            folder.rmdir()

@@ -92,7 +92,7 @@ def run(
         command: for the report.
         progress: bars and words.
         allocation: train this one, and search nothing.
-        sampler: proposes instead of the study's own.
+        sampler: proposes instead of the study's own, which still spends what the best leaves of the budgets.
     """
     if allocation is not None:  # nothing is searched, so no weights are trained to be shared
         experiment = replace(experiment, config=_without_supernet(experiment.config))
@@ -126,8 +126,7 @@ def run(
         best = best_record(trials)
         if best is None:
             raise MpsearchError(_why_none(trials))
-        if sampler is None:
-            best = spending(own, best, trials, problem.costs_of(hyperparameters_of(config, best.params).method))
+        best = spending(own, best, trials, problem.costs_of(hyperparameters_of(config, best.params).method))
     else:
         chosen = problem.space.check(allocation)
         given = Record(number=-1, origin="given", allocation=chosen, rung="", scores={}, costs={})
@@ -153,9 +152,15 @@ def run(
     from mpsearch.report.page import write_page
 
     write_page(summary, directory / "front.html")
-    for leftover in directory.glob("*.checkpoint"):
-        leftover.unlink()
+    _tidy(directory)
     return summary
+
+
+def _tidy(directory: Path) -> None:
+    """Checkpoints, whole and half-written, are of no use once all is done."""
+    for pattern in ("*.checkpoint", ".*.checkpoint.*"):
+        for leftover in directory.glob(pattern):
+            leftover.unlink()
 
 
 def _without_supernet(config: StudyConfig) -> StudyConfig:
@@ -185,6 +190,7 @@ def finished(directory: Path) -> Summary | None:
 
     summary = Summary.from_dict(json.loads(file.read_text()))
     write_page(summary, directory / "front.html")
+    _tidy(directory)
     return summary
 
 
@@ -299,7 +305,10 @@ def _why_none(trials: Sequence[Record]) -> str:
     failed = next((record.note for record in trials if record.feasible and record.note), "")
     if failed:
         return f"every trial failed ({failed}); lower the learning rate (recipe.lr) or look at the data"
-    return "no trial was within the budget; raise it, widen the space, or leave the proposals to mpsearch's own sampler"
+    return (
+        "no trial was within the budget; raise it, widen the space, or leave the proposals to mpsearch's own sampler, "
+        "each of them in another run directory"
+    )
 
 
 def _rich(console: Console) -> Progress:

@@ -198,6 +198,7 @@ def test_an_unknown_effort() -> None:
     ("changes", "message"),
     [
         ({"signals.names": ["nope"]}, "unknown signal 'nope'"),
+        ({"signals.names": ["fisher", "nope"]}, "unknown signal 'nope'"),
         ({"methods": ["nope"]}, "unknown method 'nope'"),
         ({"space": "nope"}, "unknown space 'nope'"),
     ],

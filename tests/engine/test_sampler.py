@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import threading
 import time
@@ -16,7 +17,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 import mpsearch.engine.sampler as sampler_module
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.errors import BudgetError
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import BudgetError, ConfigError, SpaceError
 from mpsearch.engine.sampler import BitsSampler, bits_space, suggest_bits
 from tests.engine.test_searcher import World, space_of, table
 
@@ -193,3 +195,63 @@ def test_two_objectives_are_no_obstacle() -> None:
 
     study.optimize(objective, n_trials=6)
     assert len(study.best_trials) >= 2
+
+
+def test_one_sampler_keeps_two_studies_apart() -> None:
+    world, other = World(1), World(5)
+    shared, alone = sampler_of(world), sampler_of(world)
+    first, second, lonely = (optuna.create_study(sampler=sampler) for sampler in (shared, shared, alone))
+    first.optimize(lambda trial: other.loss(shared.suggest(trial)), n_trials=8)  # another truth
+    second.optimize(lambda trial: world.loss(shared.suggest(trial)), n_trials=8)
+    lonely.optimize(lambda trial: world.loss(alone.suggest(trial)), n_trials=8)
+    assert allocations(shared, second) == allocations(alone, lonely)
+    assert [trial.user_attrs["origin"] for trial in second.trials] == [trial.user_attrs["origin"] for trial in lonely.trials]
+
+
+def test_a_study_that_maximises_is_refused() -> None:
+    sampler = sampler_of(World(1))
+    with pytest.raises(ConfigError, match="direction='minimize'"):
+        sampler.suggest(optuna.create_study(sampler=sampler, direction="maximize").ask())
+
+
+def test_starts_are_of_the_space_and_within_the_budget() -> None:
+    world = World(1)
+    names = world.space.names
+    most = Allocation(dict.fromkeys(names, world.space.choices[-1]))
+    with pytest.raises(BudgetError, match="start 'mine' is above the budget"):
+        sampler_of(world, starts=[("mine", most)])
+    with pytest.raises(SpaceError, match="not on its menu"):
+        sampler_of(world, starts=[("mine", Allocation({name: Choice(7) for name in names}))])
+    with pytest.raises(SpaceError, match="unknown layer 'x'"):
+        sampler_of(world, starts=[("mine", Allocation({"x": Choice(2)}))])
+
+
+def test_workers_of_a_space_that_runs_out_end_quietly() -> None:
+    """The second trial takes its time before it asks, and all there is has been tried by then."""
+    space = space_of([40, 90])
+    size = table(space, np.array([[40], [90]]) * np.array([c.weight_bits for c in space.choices]), "size", "B")
+    few = BitsSampler(space, (), {"size": size}, [Budget("size", 220.0, "b")])
+    study = optuna.create_study(sampler=few)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            time.sleep(1.0)
+        return size.total(few.suggest(trial))
+
+    study.optimize(objective, n_trials=30, n_jobs=2)
+    done = [few.allocation(trial.params) for trial in study.trials if trial.state.name == "COMPLETE"]
+    assert len(done) == len(set(done))
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
+    assert not few.searcher.left(done)
+
+
+def test_a_sampler_travels_to_other_processes() -> None:
+    world = World(1)
+    sampler = sampler_of(world)
+    copy = pickle.loads(pickle.dumps(sampler))
+    found = []
+    for each in (sampler, copy):
+        study = optuna.create_study(sampler=each)
+        study.optimize(lambda trial, each=each: world.loss(each.suggest(trial)), n_trials=4)  # type: ignore[misc]
+        found.append(allocations(each, study))
+    assert found[0] == found[1]

@@ -158,6 +158,8 @@ def small(tmp_path: Path, **changes: object) -> mpsearch.Result:
     torch.manual_seed(0)
     x, y = vectors()
     arguments: dict[str, object] = {
+        "train": TensorDataset(x[:160], y[:160]),
+        "validation": TensorDataset(x[160:], y[160:]),
         "budget": "3bit",
         "recipe": RECIPE,
         "images": 32,
@@ -168,7 +170,7 @@ def small(tmp_path: Path, **changes: object) -> mpsearch.Result:
         "signals": ["fisher"],
     }
     model = changes.pop("model", None) or mlp().eval()
-    return mpsearch.search(model, TensorDataset(x[:160], y[:160]), TensorDataset(x[160:], y[160:]), **{**arguments, **changes})  # type: ignore[arg-type]
+    return mpsearch.search(model, **{**arguments, **changes})  # type: ignore[arg-type]
 
 
 def test_budget_below_the_smallest_says_that_number(tmp_path: Path) -> None:
