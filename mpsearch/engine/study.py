@@ -105,7 +105,7 @@ def run_trials(
         progress: a bar and words.
 
     Raises:
-        ConfigError: a sampler that cannot sample for a loss and a cost at once.
+        ConfigError: a sampler that cannot sample for a loss and a cost at once, or not these bits.
     """
     progress = progress or Silent()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -174,7 +174,7 @@ def _run_trial(
                 "give one that takes both, such as TPESampler or NSGAIISampler",
                 path="sampler",
             ) from error
-        raise
+        raise ConfigError(f"sampler: {type(sampler).__name__} cannot draw the bits: {error}", path="sampler") from error
     origin, outlook = type(sampler).__name__, Outlook()
     if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(trial)) is not None:
         origin, outlook = proposal.origin, Outlook(improvement=proposal.improvement, noise=proposal.noise)

@@ -71,6 +71,13 @@ def test_a_sampler_that_is_through_ends_the_search(tmp_path: Path) -> None:
     assert len(small(tmp_path, sampler=grid, trials=9, epochs=0).summary.trials) == 4
 
 
+def test_a_sampler_of_other_bits_is_refused(tmp_path: Path) -> None:
+    for grid in ({"bits/0": ["w2af"]}, {"bits/0": ["w2"], "bits/2": ["w2af"], "bits/5": ["w2af"]}):
+        with pytest.raises(ConfigError, match="sampler: GridSampler cannot draw the bits: "):
+            small(tmp_path, sampler=optuna.samplers.GridSampler(grid, seed=0), trials=2, epochs=0)
+        assert not any(tmp_path.iterdir())
+
+
 def test_no_trials_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"search\.trials"):
         small(tmp_path, trials=0, epochs=0)
