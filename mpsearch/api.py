@@ -228,8 +228,8 @@ def _names(given: str | Sequence[str]) -> list[str]:
 def _digest(model: nn.Module, splits: Splits, sampler: object) -> str:
     """Of all that a result depends on and the study's file names at most."""
     weights = [item for pair in plain(model).state_dict().items() for item in pair]
-    data = [None if split is None else fingerprint_of(split) for split in (splits.train, splits.validation, splits.test)]
-    return digest([*weights, *data, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])
+    others = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
+    return digest([*weights, splits.fingerprint, *others, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])
 
 
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:

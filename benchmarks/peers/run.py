@@ -89,7 +89,8 @@ def run_peer(name: str, asked: argparse.Namespace, folder: Path) -> None:
 
 def run_ours(asked: argparse.Namespace, seed: int) -> None:
     """Our rows: searched, then calibrated otherwise; the peers' bits calibrated by us; of the first draw of images then trained."""
-    own, source = folder_of(asked, seed) / "ours.json", ("--source", "mpsearch")
+    folder = folder_of(asked, seed)
+    own, source = folder / "ours.json", ("--source", "mpsearch")
 
     def call(*words: Any, bits: list[float]) -> None:
         base = [sys.executable, HERE / "ours.py", "--data", asked.data, "--weights", asked.weights, "--out", own, "--seed", str(seed)]
@@ -101,9 +102,9 @@ def run_ours(asked: argparse.Namespace, seed: int) -> None:
     call(*search, "--menu", 2, 4, 8, bits=asked.bits)
     for act_bits in [8] if seed else asked.activations:
         for name in asked.peers:
-            if (asked.out / f"{name}.json").exists():
+            if (folder / f"{name}.json").exists():
                 for method in ("gptq", "lsq") if act_bits == 8 else ("gptq",):
-                    given = ("--given", asked.out / f"{name}.json", "--given-act-bits", act_bits, "--act-bits", act_bits)
+                    given = ("--given", folder / f"{name}.json", "--given-act-bits", act_bits, "--act-bits", act_bits)
                     call(*given, "--method", method, bits=asked.bits)
         if act_bits != 8:
             call("--given", own, *source, "--act-bits", act_bits, bits=asked.bits)
