@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mpsearch.core.choice import Choice
-from mpsearch.engine.problem import Evaluator
-from mpsearch.experiment import Experiment
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
+from mpsearch.run.experiment import Experiment
 from mpsearch.training.compiled import Compiler
+from mpsearch.trials.evaluator import Evaluator
 
 __all__ = ["LEARNERS", "Learned", "bisect_price", "learn_bits"]
 

@@ -26,7 +26,7 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
 from mpsearch.signals import SignalInputs, compute_signal
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
 TARGET = 3.0
 SPACES = {

@@ -30,12 +30,15 @@ from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Silent
 from mpsearch.core.table import Table
-from mpsearch.engine.problem import Evaluator, Problem
-from mpsearch.engine.sampler import suggest_bits
-from mpsearch.engine.searcher import Observation, Searcher
-from mpsearch.experiment import build_experiment, search_settings
+from mpsearch.propose.observation import Observation
+from mpsearch.propose.searcher import Searcher
+from mpsearch.run.experiment import build_experiment
 from mpsearch.signals import compute_signal
+from mpsearch.study.sampler import suggest_bits
+from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
+from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
 
 TRIALS = 40
 REFINE = 30

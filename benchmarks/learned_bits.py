@@ -29,15 +29,15 @@ from methods_markdown import write_between_markers
 from results_file import Row, append, latest, read
 from training_tasks import TASKS, Ground, Place, prepare, signal_inputs, train_alike
 
+from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.table import Table
 from mpsearch.costs.size import size
-from mpsearch.engine.problem import Problem
-from mpsearch.engine.solve import solve
 from mpsearch.methods import METHODS
 from mpsearch.signals import compute_signal
+from mpsearch.trials.problem import Problem
 
 ORIGINS = ("uniform", "fisher", *LEARNERS)
 RETRAINED_BY = "lsq"

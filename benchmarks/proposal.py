@@ -13,12 +13,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 
+from mpsearch.allocate.program import reachable
+from mpsearch.allocate.solve import solve
 from mpsearch.core.budget import Budget
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import Space
 from mpsearch.core.table import Table
-from mpsearch.engine.searcher import Observation, Searcher
-from mpsearch.engine.solve import reachable, solve
+from mpsearch.propose.observation import Observation
+from mpsearch.propose.searcher import Searcher
 
 BITS = (2, 3, 4, 8)
 DEPTHS = (20, 200, 2000)
@@ -67,12 +69,12 @@ def searcher(depth: int, seed: int = 0) -> tuple[Searcher, Table]:
 def study(found: Searcher, truth: Table, trials: int, seed: int = 0) -> list[Observation]:
     """Allocations around the optimum, a tenth of the layers moved, as if they had been measured."""
     random = np.random.default_rng(seed)
-    lattice = found.lattice
-    optimum = lattice.picks(solve(lattice.space, truth, lattice.costs, lattice.budgets).allocation)
+    indexed = found.indexed
+    optimum = indexed.picks(solve(indexed.space, truth, indexed.costs, indexed.budgets).allocation)
     observations: list[Observation] = []
     while len(observations) < trials:
         moved = optimum + (random.random(optimum.shape) < 0.1) * random.choice([-1, 1], size=optimum.shape)
-        allocation = lattice.allocation(np.clip(moved, 0, len(BITS) - 1))
+        allocation = indexed.allocation(np.clip(moved, 0, len(BITS) - 1))
         if len(observations) < 3:  # the optima that are proposed first, whatever else was measured
             allocation = found.propose(observations).allocation
         loss = (0.2 + truth.total(allocation)) * float(np.exp(random.normal(0, 0.02)))

@@ -26,17 +26,18 @@ from typing import Any
 
 from signals_report import Line, markdown, read_lines
 
+from mpsearch.allocate.random_allocations import random_allocations
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import table_to_dict
-from mpsearch.engine.problem import Evaluator, with_epochs
-from mpsearch.engine.sampling import random_allocations
-from mpsearch.experiment import Experiment, build_experiment, search_settings
-from mpsearch.pipeline import sensitivities
-from mpsearch.pipeline.combining import plain_and_combining
+from mpsearch.run import sensitivities
+from mpsearch.run.experiment import Experiment, build_experiment
+from mpsearch.run.mixing import plain_and_combining
 from mpsearch.signals import SIGNALS
+from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
+from mpsearch.trials.evaluator import Evaluator, with_epochs
 
 FIT_SEED = 1000
 """Added to the seeds of the allocations that `mix` is fitted to."""

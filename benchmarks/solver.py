@@ -8,12 +8,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 
+from mpsearch.allocate.program import reachable
+from mpsearch.allocate.solve import solve
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
-from mpsearch.engine.solve import reachable, solve
 
 BITS = (2, 3, 4, 8)
 DEPTHS = (20, 60, 200, 2000)

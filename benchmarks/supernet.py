@@ -32,14 +32,16 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
-from mpsearch.engine.problem import Evaluator, Problem, with_epochs
-from mpsearch.engine.supernet import SupernetEvaluator
-from mpsearch.experiment import build_experiment, search_settings
 from mpsearch.network.network import Network
 from mpsearch.report.progress import RichProgress
+from mpsearch.run.experiment import build_experiment
+from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.sandwich import Sandwich
 from mpsearch.training.supernet import SupernetRecipe
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
+from mpsearch.trials.supernet import SupernetEvaluator
 
 SPEED = 40
 """Different allocations whose scoring is timed."""

@@ -26,14 +26,15 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.data import load_data
-from mpsearch.engine.problem import Evaluator, Problem, with_epochs
-from mpsearch.experiment import Experiment, assemble
 from mpsearch.methods.base import Method
 from mpsearch.models import build_model
 from mpsearch.network.inputs import to_device
+from mpsearch.run.experiment import Experiment, assemble
 from mpsearch.signals import SignalInputs
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
 
 __all__ = ["TASKS", "Ground", "Place", "Task", "ends_at_eight", "prepare", "signal_inputs", "train_alike"]
 

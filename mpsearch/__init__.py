@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mpsearch.core.space import ResolvedSpace, Space
     from mpsearch.core.summary import Summary
     from mpsearch.core.table import Table
+    from mpsearch.tasks.task import Task
     from mpsearch.training.recipe import Recipe
-    from mpsearch.training.task import Task
 
 __version__ = "0.1.0"
 
@@ -66,7 +66,7 @@ _HOMES = {
     "StudyConfig": "mpsearch.config",
     "Summary": "mpsearch.core.summary",
     "Table": "mpsearch.core.table",
-    "Task": "mpsearch.training.task",
+    "Task": "mpsearch.tasks.task",
     "UsageError": "mpsearch.core.errors",
     "load": "mpsearch.api",
     "load_space": "mpsearch.config",

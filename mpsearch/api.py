@@ -16,14 +16,14 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
-from mpsearch.data.base import Splits, as_split, digest, fingerprint_of
-from mpsearch.experiment import assemble
-from mpsearch.export.packed import read_artifact
+from mpsearch.data.base import Splits, as_split, content_digest, fingerprint_of
 from mpsearch.models import build_model, is_registered
-from mpsearch.network.plain import plain
-from mpsearch.pipeline import ARTIFACT, claimed, finished, run
+from mpsearch.network.canonical import canonical
+from mpsearch.run import ARTIFACT, claimed, finished, run
+from mpsearch.run.experiment import assemble
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.tasks.task import Task
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -227,9 +227,9 @@ def _names(given: str | Sequence[str]) -> list[str]:
 
 def _digest(model: nn.Module, splits: Splits, sampler: object) -> str:
     """Of all that a result depends on and the study's file names at most."""
-    weights = [item for pair in plain(model).state_dict().items() for item in pair]
+    weights = [item for pair in canonical(model).state_dict().items() for item in pair]
     others = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
-    return digest([*weights, splits.fingerprint, *others, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])
+    return content_digest([*weights, splits.fingerprint, *others, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])
 
 
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:

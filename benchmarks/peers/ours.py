@@ -28,18 +28,21 @@ from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
-from mpsearch.data.base import Split, TensorSplit
-from mpsearch.engine.problem import Evaluator, Problem
-from mpsearch.engine.searcher import Observation, Searcher
-from mpsearch.experiment import Experiment, build_experiment
+from mpsearch.data.split import Split
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake
 from mpsearch.network.inputs import call
+from mpsearch.propose.observation import Observation
+from mpsearch.propose.searcher import Searcher
+from mpsearch.run.experiment import Experiment, build_experiment
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
+from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
+from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
 
 RECIPE = Recipe(epochs=0, warmup=0.05, distill=1.0, reestimate=2048)
 FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)

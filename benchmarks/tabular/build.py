@@ -26,10 +26,11 @@ from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.progress import Silent
 from mpsearch.data import cache_directory
-from mpsearch.engine.supernet import SupernetEvaluator
-from mpsearch.experiment import Experiment, build_evaluator, build_experiment, search_settings
+from mpsearch.run.experiment import Experiment, build_evaluator, build_experiment
+from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
+from mpsearch.trials.supernet import SupernetEvaluator
 
 _DEPTH = 3
 """Groups that all leaves of a stored piece share."""

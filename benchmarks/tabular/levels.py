@@ -13,13 +13,13 @@ from benchmarks.tabular.stages import cut, stage_space
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.engine.problem import Problem
 from mpsearch.methods.base import Method
 from mpsearch.models.resnet_cifar import CifarResNet
 from mpsearch.network.baked import bake, install
 from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.network import Network
 from mpsearch.training.supernet import Supernet
+from mpsearch.trials.problem import Problem
 
 __all__ = ["Activations", "Level", "float_levels", "shared_levels"]
 

@@ -20,11 +20,11 @@ from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
-from mpsearch.engine.problem import Problem
 from mpsearch.network.inputs import call, to_device
-from mpsearch.pipeline.directory import write_text
+from mpsearch.run.directory import write_text
 from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.signals.base import private_copy
+from mpsearch.trials.problem import Problem
 
 __all__ = ["signal_tables"]
 

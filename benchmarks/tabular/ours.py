@@ -9,7 +9,8 @@ from benchmarks.tabular.contest import Contest, Entry
 from benchmarks.tabular.truth import Picks
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError
-from mpsearch.engine.searcher import Observation, Searcher
+from mpsearch.propose.observation import Observation
+from mpsearch.propose.searcher import Searcher
 
 __all__ = ["OURS", "OURS_SWEPT", "SIGNALS", "Ours"]
 

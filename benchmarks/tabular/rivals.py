@@ -11,9 +11,9 @@ import optuna
 
 from benchmarks.tabular.contest import Contest, Contestant, Entry
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR, Picks, Truth
+from mpsearch.allocate.program import grouped
+from mpsearch.allocate.solve import solve
 from mpsearch.core.budget import Budget
-from mpsearch.engine.solve import solve
-from mpsearch.engine.tables import grouped
 
 __all__ = ["FRONT_RIVALS", "RIVALS"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from benchmarks.tabular.contest import Contest, Entry
 from benchmarks.tabular.ours import Ours
 from benchmarks.tabular.truth import Picks, Truth, file_of
-from mpsearch.engine.observation import room_above
-from mpsearch.engine.promotion import worth_more
+from mpsearch.propose.observation import room_above
+from mpsearch.trials.promotion import worth_more
 
 __all__ = ["DEAR", "EARLY_RUNG", "KEEP", "Climbing", "cheap_counterpart"]
 

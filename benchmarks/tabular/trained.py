@@ -10,11 +10,12 @@ import numpy as np
 from benchmarks.tabular.contest import Contest
 from benchmarks.tabular.truth import Picks, Truth, allocation_of
 from mpsearch.core.record import Score
-from mpsearch.engine.problem import Evaluator, Problem, with_epochs
 from mpsearch.methods.base import Method
 from mpsearch.signals.mix import rank_correlation
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
 
 __all__ = ["Trained"]
 

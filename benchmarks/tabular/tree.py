@@ -16,16 +16,16 @@ from torch import Tensor
 
 from benchmarks.tabular.levels import Activations, Level, float_levels, shared_levels
 from benchmarks.tabular.truth import Picks
-from mpsearch.engine.problem import Problem
 from mpsearch.methods.base import Method
 from mpsearch.network.inputs import to_device
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.supernet import Supernet
+from mpsearch.trials.problem import Problem
 
 __all__ = ["Tree"]
 
 _BATCH = 256
-"""As `settle` and `evaluate` take them."""
+"""As `reestimate_batchnorm` and `evaluate` take them."""
 _SHARED_BATCH = 64
 """As `Supernet` takes them."""
 

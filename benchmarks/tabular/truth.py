@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.allocate.program import grouped
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.engine.tables import grouped
 
 __all__ = ["ACTIVATION_DISTANCE", "SQNR", "Picks", "Truth", "allocation_of", "file_of", "names"]
 

@@ -18,7 +18,7 @@ from mpsearch.cli.retrain import retrain
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
 from mpsearch.core.errors import MpsearchError, UsageError
-from mpsearch.core.interrupt import heeded
+from mpsearch.core.interrupt import interruptible
 
 __all__ = ["group", "main"]
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, 1 for what went wrong on the way, 2 for what was asked wrongly, 130 when interrupted.
     """
     try:
-        with heeded():
+        with interruptible():
             answer = group.main(args=None if arguments is None else list(arguments), prog_name="mpsearch", standalone_mode=False)
     except click.ClickException as error:
         hint = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""

@@ -29,7 +29,7 @@ def evaluate(artifact: Path, study: str | None, split: str, **flags: Any) -> Non
         raise ConfigError(f"{artifact}: there is no {RESOLVED_STUDY} beside it to name the data; add --study NAME or FILE")
     config = read_config(flags, study if study is not None else beside)
 
-    from mpsearch.pipeline import evaluate_artifact
+    from mpsearch.run import evaluate_artifact
 
     score = evaluate_artifact(artifact, config, split)
     click.echo(f"{artifact}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {artifact.stat().st_size:,} B on disk")

@@ -14,7 +14,7 @@ __all__ = ["export"]
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
 def export(run: Path, out: Path) -> None:
     """Write the retrained network of the run directory RUN as one packed file, and verify it; its quantization card goes beside it."""
-    from mpsearch.pipeline import export_run
+    from mpsearch.run import export_run
 
     for file in export_run(run, out):
         click.echo(f"{file}: {file.stat().st_size:,} B")

@@ -24,8 +24,8 @@ def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None
 
     allocation = load_bits(bits)
 
-    from mpsearch.pipeline import retrain as train
     from mpsearch.report.terminal import print_summary
+    from mpsearch.run import retrain as train
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"

@@ -17,10 +17,10 @@ def signals(**flags: Any) -> None:
     """Print the sensitivity of every layer; no search, no training."""
     config = read_config(flags)
 
-    from mpsearch.pipeline import sensitivities
     from mpsearch.report.info import mixture_infos
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import sensitivity_table
+    from mpsearch.run import sensitivities
 
     results, progress = consoles()
     space, tables = sensitivities(config, RichProgress(progress))

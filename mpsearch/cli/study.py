@@ -22,8 +22,8 @@ def study(run_dir: Path | None, quiet: bool, **flags: Any) -> None:
     """
     config = read_config(flags)
 
-    from mpsearch.pipeline import run_study
     from mpsearch.report.terminal import print_summary
+    from mpsearch.run import run_study
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / config.run_name

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from mpsearch.config.bits import dump_bits, load_bits
-from mpsearch.config.hyperparameters import Hyperparameters, Range
+from mpsearch.config.hyperparameters import Range, SearchableSettings
 from mpsearch.config.load import load_study
 from mpsearch.config.shipped import shipped_names
 from mpsearch.config.space import SpaceConfig, load_space
-from mpsearch.config.study import (
-    DataConfig,
-    ModelConfig,
-    RetrainConfig,
-    Rung,
-    SearchConfig,
-    SignalsConfig,
-    StudyConfig,
-)
+from mpsearch.config.study import DataConfig, ModelConfig, RetrainConfig, RungConfig, SearchConfig, SignalsConfig, StudyConfig
 
 __all__ = [
     "DataConfig",
-    "Hyperparameters",
     "ModelConfig",
     "Range",
     "RetrainConfig",
-    "Rung",
+    "RungConfig",
     "SearchConfig",
+    "SearchableSettings",
     "SignalsConfig",
     "SpaceConfig",
     "StudyConfig",

@@ -1,4 +1,4 @@
-"""Hyperparameters as a file states them: a value, a range `{low, high, log}`, or a list of choices the study picks from."""
+"""SearchableSettings as a file states them: a value, a range `{low, high, log}`, or a list of choices the study picks from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mpsearch.config.strict import Strict
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["Hyperparameters", "Range", "Scalar", "Setting", "hyperparameter_model", "split_settings"]
+__all__ = ["Range", "Scalar", "SearchableSettings", "Setting", "hyperparameter_model", "split_settings"]
 
 T = TypeVar("T")
 Scalar = bool | int | float | str | None
@@ -51,7 +51,7 @@ class Range(Strict):
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
+class SearchableSettings:
     """The settings of one method or recipe, those to search apart from those that stand.
 
     Args:
@@ -135,7 +135,7 @@ def hyperparameter_model(
     )
 
 
-def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance] | None = None) -> Hyperparameters:
+def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance] | None = None) -> SearchableSettings:
     """Sort validated settings into fixed ones and searched ones.
 
     Args:
@@ -151,4 +151,4 @@ def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstan
             ranges[name] = value
         else:
             fixed[name] = value
-    return Hyperparameters(fixed, ranges)
+    return SearchableSettings(fixed, ranges)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mpsearch.config.hyperparameters import Hyperparameters, hyperparameter_model, split_settings
+from mpsearch.config.hyperparameters import SearchableSettings, hyperparameter_model, split_settings
 from mpsearch.config.strict import Strict
 from mpsearch.training.recipe import Recipe
 
@@ -17,7 +17,7 @@ __all__ = ["FloatRecipeConfig", "RecipeConfig"]
 
 class _RecipeBase(Strict):
     @property
-    def hyperparameters(self) -> Hyperparameters:
+    def hyperparameters(self) -> SearchableSettings:
         """Settings that stand, and those a study searches."""
         return split_settings({name: getattr(self, name) for name in type(self).model_fields}, Recipe)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from mpsearch.config.hyperparameters import Hyperparameters, Setting, split_settings
+from mpsearch.config.hyperparameters import SearchableSettings, Setting, split_settings
 from mpsearch.config.overlay import overlay
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.space import SpaceConfig, read_space
@@ -29,7 +29,7 @@ __all__ = [
     "EffortConfig",
     "ModelConfig",
     "RetrainConfig",
-    "Rung",
+    "RungConfig",
     "SearchConfig",
     "SignalsConfig",
     "StudyConfig",
@@ -126,7 +126,7 @@ def _seconds(value: Any) -> Any:
     return None if value is None else parse_duration(value, path="search.timeout")
 
 
-class Rung(Strict):
+class RungConfig(Strict):
     """One stage of a trial; later rungs cost more and see fewer trials."""
 
     name: str = Field(min_length=1)
@@ -150,10 +150,10 @@ class SearchConfig(Strict):
         description="what trials are scored by: ptq, calibration alone; qat, all rungs; supernet, shared weights, then rungs that train",
     )
     supernet: SupernetConfig = SupernetConfig()
-    rungs: Annotated[tuple[Rung, ...], Field(min_length=1)] = (
-        Rung(name="ptq", epochs=0),
-        Rung(name="short", epochs=1, keep=0.34),
-        Rung(name="long", epochs=2, keep=0.34),
+    rungs: Annotated[tuple[RungConfig, ...], Field(min_length=1)] = (
+        RungConfig(name="ptq", epochs=0),
+        RungConfig(name="short", epochs=1, keep=0.34),
+        RungConfig(name="long", epochs=2, keep=0.34),
     )
     sweep: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=1)]] = Field(
         default=(0.85, 1.2), description="least and largest factor on every budget between which a front is wanted"
@@ -161,7 +161,7 @@ class SearchConfig(Strict):
 
     @field_validator("rungs")
     @classmethod
-    def _distinct(cls, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    def _distinct(cls, rungs: tuple[RungConfig, ...]) -> tuple[RungConfig, ...]:
         names = [rung.name for rung in rungs]
         if len(set(names)) < len(names):
             raise ValueError(f"rungs need different names, got {', '.join(names)}")
@@ -174,13 +174,13 @@ class SearchConfig(Strict):
         return rungs
 
     @property
-    def climbed(self) -> tuple[Rung, ...]:
+    def climbed(self) -> tuple[RungConfig, ...]:
         """The rungs that trials really take: `rungs`, as `evaluate` has them."""
         calibration = tuple(rung for rung in self.rungs if rung.epochs == 0)
         if self.evaluate == "ptq":
-            return calibration or (Rung(name="ptq", epochs=0),)
+            return calibration or (RungConfig(name="ptq", epochs=0),)
         if self.evaluate == "supernet":
-            return (Rung(name="supernet", epochs=0), *(rung for rung in self.rungs if rung.epochs))
+            return (RungConfig(name="supernet", epochs=0), *(rung for rung in self.rungs if rung.epochs))
         return self.rungs
 
 
@@ -263,7 +263,7 @@ class StudyConfig(Strict):
             parts.append(f"seed{self.seed}")
         return "-".join(parts)
 
-    def hyperparameters(self, method: str) -> Hyperparameters:
+    def hyperparameters(self, method: str) -> SearchableSettings:
         """Settings of one of the study's methods, fixed and searched."""
         return split_settings(self.methods[method], METHODS[method])
 

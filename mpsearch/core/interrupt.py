@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["heed", "heeded"]
+__all__ = ["check_interrupt", "interruptible"]
 
 _asked = threading.Event()
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """Remember an interrupt within the `with`, for `heed`; the main thread's alone, elsewhere nothing changes."""
+def interruptible() -> Iterator[None]:
+    """Remember an interrupt within the `with`, for `check_interrupt`; the main thread's alone, elsewhere nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -27,7 +27,7 @@ def heeded() -> Iterator[None]:
         _asked.clear()
 
 
-def heed() -> None:
+def check_interrupt() -> None:
     """Called wherever long work reports how far it is.
 
     Raises:

@@ -23,14 +23,14 @@ class Registry(Generic[T]):
 
     Args:
         kind: what a member is called in messages, such as `"method"`.
-        package: dotted package whose modules are the members; imported on first use. Modules whose name starts with `_` are skipped.
+        packages: dotted packages whose modules are the members; imported on first use. Modules whose name starts with `_` are skipped.
     """
 
-    def __init__(self, kind: str, package: str | None = None) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self._package = package
+        self._packages = packages
         self._members: dict[str, T] = {}
-        self._discovered = package is None
+        self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that files a plug-in under `name`.
@@ -72,9 +72,9 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        assert self._package is not None
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self._package}.{module.name}")
+        for name in self._packages:
+            package = importlib.import_module(name)
+            for module in pkgutil.iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{name}.{module.name}")
         self._discovered = True

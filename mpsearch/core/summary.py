@@ -53,7 +53,7 @@ class Summary:
         test: split `test`, read once: scores by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
-        formats: one letter a layer for how the artifact holds its weight, see `mpsearch.quant.formats`; "" is the default grid's.
+        formats: one letter a layer for how the artifact holds its weight, see `mpsearch.numbers.formats`; "" is the default grid's.
         card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
         surrogate: what its leave-one-out predictions are worth: `count`, rank `correlation`, `error` in nats of log loss, and the shares

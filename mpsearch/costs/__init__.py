@@ -19,7 +19,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.registry import Registry
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.quant.formats import FormatOf, grid_format
+from mpsearch.numbers.formats import FormatOf, grid_format
 
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware

@@ -12,11 +12,11 @@ from typing import Any
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ConfigError
 
-__all__ = ["Hardware", "Kernel", "load_hardware", "parse_hardware"]
+__all__ = ["Hardware", "MatmulKernel", "load_hardware", "parse_hardware"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel:
+class MatmulKernel:
     """Multiplies weights of up to `weight_bits` with activations of up to `act_bits`; both lie in memory at these widths."""
 
     weight_bits: int
@@ -42,7 +42,7 @@ class Hardware:
     description: str
     source: str
     measured: bool
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[MatmulKernel, ...]
     memory_bytes_per_second: float
     seconds_per_layer: float
 
@@ -98,13 +98,13 @@ def parse_hardware(plain: object) -> Hardware:
     )
 
 
-def _kernel(plain: object, path: str) -> Kernel:
+def _kernel(plain: object, path: str) -> MatmulKernel:
     row = _mapping(plain, ("weight_bits", "act_bits", "macs_per_second"), path)
     for key in ("weight_bits", "act_bits"):
         bits = row[key]
         if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= FLOAT_BITS:
             raise ConfigError(f"{path}.{key}: bits are an integer from 1 to {FLOAT_BITS}, not {bits!r}", path=f"{path}.{key}")
-    return Kernel(weight_bits=row["weight_bits"], act_bits=row["act_bits"], macs_per_second=_number(row, "macs_per_second", path))
+    return MatmulKernel(weight_bits=row["weight_bits"], act_bits=row["act_bits"], macs_per_second=_number(row, "macs_per_second", path))
 
 
 def _mapping(plain: object, keys: Sequence[str], path: str) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.costs import register_format_cost
-from mpsearch.quant.container import layer_bytes
-from mpsearch.quant.formats import FormatOf, grid_format
+from mpsearch.numbers.formats import FormatOf, grid_format
+from mpsearch.targets.packed.layout import layer_bytes
 
 __all__ = ["size"]
 

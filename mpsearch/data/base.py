@@ -17,9 +17,20 @@ from mpsearch.data.loader_split import LoaderSplit
 from mpsearch.data.random_stream import RandomStream
 from mpsearch.data.split import Split, check_targets, pair
 from mpsearch.data.tensor_split import TensorSplit
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
-__all__ = ["DatasetSplit", "LoaderSplit", "Split", "Splits", "TensorSplit", "as_split", "check_split", "digest", "fingerprint_of", "joined"]
+__all__ = [
+    "DatasetSplit",
+    "LoaderSplit",
+    "Split",
+    "Splits",
+    "TensorSplit",
+    "as_split",
+    "check_split",
+    "content_digest",
+    "fingerprint_of",
+    "joined",
+]
 
 _LOOKED_AT = 512
 
@@ -52,7 +63,7 @@ class Splits:
 
     def with_images(self, n: int, seed: int) -> Splits:
         """The same with at most `n` training samples, a fixed subset; validation and test stay whole."""
-        return replace(self, train=self.train.take(n, seed), fingerprint=digest([self.fingerprint, n, seed]))
+        return replace(self, train=self.train.take(n, seed), fingerprint=content_digest([self.fingerprint, n, seed]))
 
 
 def as_split(source: object) -> Split:
@@ -124,10 +135,10 @@ def fingerprint_of(split: Split) -> str:
     parts: list[object] = [count, split.indices]
     for inputs, targets in split.take(min(count, 64), 0).batches(64):
         parts += [*_tensors(inputs), targets]
-    return digest(parts)
+    return content_digest(parts)
 
 
-def digest(parts: Iterable[object]) -> str:
+def content_digest(parts: Iterable[object]) -> str:
     """Sixteen hexadecimal digits of the content; tensors count by their bytes, everything else by its `repr`."""
     total = hashlib.sha256()
     for part in parts:

@@ -11,11 +11,11 @@ from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.core.progress import Progress
 from mpsearch.data import DATA
 from mpsearch.data.augment import CropFlip, Normalize
-from mpsearch.data.base import Splits, digest
+from mpsearch.data.base import Splits, content_digest
 from mpsearch.data.source import DataSource, require_fraction, require_one_of
 from mpsearch.data.stratify import stratified_split
 from mpsearch.data.tensor_split import TensorSplit
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
 __all__ = ["Digits"]
 
@@ -70,6 +70,6 @@ class Digits(DataSource):
             name="digits",
             classes=tuple(str(label) for label in bunch.target_names),
             task=Task.classification(),
-            fingerprint=digest([x, y, self, *parts.values()]),
+            fingerprint=content_digest([x, y, self, *parts.values()]),
             **{name: whole.with_rows(rows) for name, rows in parts.items()},
         )

@@ -13,15 +13,16 @@ from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.core.progress import Progress
 from mpsearch.data import DATA
 from mpsearch.data.augment import CropFlip, Normalize
-from mpsearch.data.base import Split, Splits, digest
+from mpsearch.data.base import Splits, content_digest
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.image_dataset import ImageDataset, evaluation_transform, training_transform
 from mpsearch.data.image_listing import ImageListing, list_images
 from mpsearch.data.image_memory import common_size, load_pixels
 from mpsearch.data.source import DataSource, require_fraction, require_one_of
+from mpsearch.data.split import Split
 from mpsearch.data.stratify import Indices, stratified_order, stratified_split
 from mpsearch.data.tensor_split import TensorSplit
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
 __all__ = ["ImageFolder"]
 
@@ -89,7 +90,7 @@ class ImageFolder(DataSource):
             test=parts["test"],
             classes=listing.classes,
             task=Task.classification(),
-            fingerprint=digest([listing.content, *astuple(self)[:-1], *(rows[name].tobytes() for name in sorted(rows))]),
+            fingerprint=content_digest([listing.content, *astuple(self)[:-1], *(rows[name].tobytes() for name in sorted(rows))]),
         )
 
     def _cut(self, listing: ImageListing, seed: int) -> dict[str, Indices]:

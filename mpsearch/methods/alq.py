@@ -1,7 +1,7 @@
 """`alq`: every channel is a sum of scaled sign vectors, and how many it has is decided by the loss.
 
 Qu, Zhou, Cheng, Thiele: Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883; mathematics in
-`mpsearch.quant.multibit`. A layer at b bits has b bases a channel on average. One training runs through three stages:
+`mpsearch.numbers.multibit`. A layer at b bits has b bases a channel on average. One training runs through three stages:
 
 1. *Pruning*: channels start with `extra_bases` above b. After each step the bases whose removal raises the modelled loss least go, on a
    straight line from the first number to exactly b·C by the share `prune` of the training. With `target_bits` the line ends there, over the
@@ -36,9 +36,9 @@ from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import MOST_BASES, MULTIBIT, Format
-from mpsearch.quant.multibit import assign, code_of, fit, normalized, scores, sketch, values, weakest
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import MOST_BASES, MULTIBIT, Format
+from mpsearch.numbers.multibit import assign, code_of, fit, normalized, scores, sketch, values, weakest
 
 __all__ = ["Alq"]
 

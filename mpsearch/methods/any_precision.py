@@ -2,7 +2,8 @@
 
 Yu, Li, Shi, Huang, Hua: Any-Precision Deep Neural Networks, AAAI 2021, arXiv 1911.07346. A learned range for each bit width as in Jin,
 Yang, Liao: AdaBits, CVPR 2020, arXiv 1912.09666, section 3 (clipping levels there, steps here), with LSQ's gradients (see
-`mpsearch.quant.affine`). Not a method to retrain a winner with, so it is not registered: `mpsearch.training.supernet` trains it.
+`mpsearch.numbers.gradients.affine`). No method to retrain a winner with, so it is not registered;
+`mpsearch.training.supernet` trains it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import keep_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.scaled_gradient import scale_gradient
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 
 __all__ = ["AnyPrecision", "AnyStepActivation", "AnyStepWeight"]
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from mpsearch.core.errors import ConfigError
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import Format, grid_format
-from mpsearch.quant.grid import GridStyle
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import Format, grid_format
+from mpsearch.numbers.grid import GridStyle
 
 __all__ = ["Batch", "CalibrationLoss", "Method"]
 
@@ -64,7 +64,7 @@ class Method(ABC):
     `objective`, backward, `before_step`, the optimizer, `after_step` → `after_epoch` → `learned_bits`.
 
     Args:
-        grid: weight grid from 2 bits up: `twos`, `narrow` or `half` (see `mpsearch.quant.grid`).
+        grid: weight grid from 2 bits up: `twos`, `narrow` or `half` (see `mpsearch.numbers.grid`).
     """
 
     paper: ClassVar[str]

@@ -8,12 +8,12 @@ arXiv 1808.05240. With Q the projection onto the grid, its step refitted to the 
 The blend comes before the optimizer: momentum does not contain it, weight decay sees the blended weights. With an exact Q, plain
 gradient descent and η < ρ/Lipschitz the loss of the quantized weights never rises. ρ = 0 is the straight-through estimator.
 
-Weights: `Q` by `mpsearch.quant.least_squares`, one scale by output channel instead of one a layer. `narrow` at 2 bits is the published
+Weights: `Q` by `mpsearch.numbers.least_squares`, one scale by output channel instead of one a layer. `narrow` at 2 bits is the published
 ternary case, and its step is the least-squares one (the original code averages over the zeros too, which shrinks it). A sweep starts from
 the calibrated ratio to mean|w|, which is already near the optimum; published starts are 2 max|w|/(2^b − 1) and 0.7 mean|w|.
 
 Activations: the published staircase rounds up, here it rounds to nearest, in training as in the exported network, whose quantizer does so.
-The derivatives are the published ones (`mpsearch.quant.coarse`). The step is trained relative to its calibrated value,
+The derivatives are the published ones (`mpsearch.numbers.coarse`). The step is trained relative to its calibrated value,
 `step = ratio · start`, and rate, clamp to ±1 and bounds apply to the ratio: they then hold for any number of bits and any scale of
 the input. For a unit normal input at 4 bits (start 0.1946) the published rate 0.01 is 0.26 here, and the published bounds
 [1e-3, 5] on the step are those below. The clamp is on a sum over the batch, as published. No weight decay acts on steps.
@@ -34,11 +34,11 @@ from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.coarse import StepRule, coarse_quantize
-from mpsearch.quant.least_squares import alternate, first_steps
-from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
-from mpsearch.quant.straight_through import straight_through
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.coarse import StepRule, coarse_quantize
+from mpsearch.numbers.gradients.straight_through import straight_through
+from mpsearch.numbers.least_squares import alternate, first_steps
+from mpsearch.numbers.proportional import ratio_to_mean, step_from_mean
 
 __all__ = ["Bcgd"]
 

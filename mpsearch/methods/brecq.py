@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
-from mpsearch.core.tally import count
+from mpsearch.core.pass_counts import count
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
 from mpsearch.methods.gptq import Gptq, place_codes
@@ -41,7 +41,7 @@ from mpsearch.network.inputs import batch_size, call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["Brecq"]
 

@@ -42,7 +42,9 @@ from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.bit_planes import (
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import Format, grid_format
+from mpsearch.numbers.gradients.bit_planes import (
     PLANES,
     active_places,
     binary_planes,
@@ -52,11 +54,9 @@ from mpsearch.quant.bit_planes import (
     plane_norms,
     plane_sum,
 )
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import Format, grid_format
-from mpsearch.quant.grid import Grid, GridStyle, weight_grid
-from mpsearch.quant.ranges import fit_steps
-from mpsearch.quant.scaled_gradient import scale_gradient
+from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
+from mpsearch.numbers.grid import Grid, GridStyle, weight_grid
+from mpsearch.numbers.ranges import fit_steps
 
 __all__ = ["Bsq", "plane_sizes"]
 

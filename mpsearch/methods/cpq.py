@@ -5,8 +5,8 @@ arXiv 2109.02100. "-style": estimator and masks are written from public descript
 (UNVERIFIED: form of π, constants and sharing of the masks, form and strength of the regularizer, hyperparameters).
 
 The value is the most probable level of a categorical distribution, that is plain rounding; its gradient runs through that level's
-probability (`mpsearch.quant.categorical`). It vanishes on a level and grows towards the bin's edges. It is biased: it points as plain
-straight-through does for |x| < |level| and against it beyond.
+probability (`mpsearch.numbers.gradients.categorical`). It vanishes on a level and grows towards the bin's edges. It is biased: it
+points as plain straight-through does for |x| < |level| and against it beyond.
 
 DropBits: in training, each width b' = 3 … b has a hard concrete mask, drawn anew each step, for the levels that b' bits have and b' − 1
 bits do not; a level survives if its own or any wider mask does. With `bit_penalty > 0` the masks' logits learn bits in the first part of
@@ -51,12 +51,12 @@ from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.affine import codes
-from mpsearch.quant.categorical import Limits, Shape, mode, mode_of_masked
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import Grid, GridStyle, weight_grid
-from mpsearch.quant.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
-from mpsearch.quant.scaled_gradient import scale_gradient
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import codes
+from mpsearch.numbers.gradients.categorical import Limits, Shape, mode, mode_of_masked
+from mpsearch.numbers.gradients.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
+from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
+from mpsearch.numbers.grid import Grid, GridStyle, weight_grid
 
 __all__ = ["Cpq", "expected_bits", "mask_logits"]
 

@@ -2,7 +2,7 @@
 
 Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, arXiv 2210.17323; Frantar, Singh, Alistarh: Optimal Brain Compression, NeurIPS 2022,
 arXiv 2208.11580. A layer's codes minimise the squared change of its outputs over training images, `(v − w)ᵀ H (v − w)` with the second
-moments H of its inputs, instead of the distance of each weight to its code (see `mpsearch.quant.compensated`).
+moments H of its inputs, instead of the distance of each weight to its code (see `mpsearch.numbers.compensated`).
 
 All of it is one pass of all images through the float network and one through the network that is being quantized: when the second reaches a
 layer, everything before it is quantized already, so its inputs are those it will see. There its target is taken to where quantized inputs
@@ -44,7 +44,7 @@ from mpsearch.network.network import Network
 from mpsearch.network.patches import Patches
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
-from mpsearch.quant.compensated import damped, fit_compensated
+from mpsearch.numbers.compensated import damped, fit_compensated
 
 __all__ = ["Gptq", "place_codes"]
 

@@ -47,7 +47,7 @@ from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.lp_clip import best_exponent, lp_multiplier
+from mpsearch.numbers.lp_clip import best_exponent, lp_multiplier
 
 __all__ = ["JointSearch", "Lapq"]
 

@@ -49,8 +49,8 @@ from mpsearch.methods.power_range import PowerRangeActivation, PowerRangeWeight
 from mpsearch.methods.uniform_range import Parametrization, RangeActivation, RangeWeight
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import POWER_OF_TWO, Format
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import POWER_OF_TWO, Format
 
 __all__ = ["LearnedRange", "Parametrization", "soft_bits"]
 

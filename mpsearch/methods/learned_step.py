@@ -1,7 +1,7 @@
 """Quantizers whose steps are trained by gradient, as in LSQ; several methods build on them.
 
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3 (see
-`mpsearch.quant.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2).
+`mpsearch.numbers.gradients.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2).
 
 Own addition: a step stays within a factor of 4 of the calibrated one. BatchNorm makes a channel's scale free, and the gradient grows as the
 step shrinks: at learning rates that low bits need, one channel of many bits on its way to zero throws the whole network off.
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.scaled_gradient import scale_gradient
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 
 __all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 

@@ -2,7 +2,7 @@
 
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Differences: one step an
 output channel instead of one a layer; steps start at the least squared error instead of `2⟨|v|⟩/√hi`; gradients pass within half a step of
-the last level (see `mpsearch.quant.affine`).
+the last level (see `mpsearch.numbers.gradients.affine`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["Lsq"]
 

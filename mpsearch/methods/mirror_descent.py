@@ -5,8 +5,8 @@ increasing map P from the line onto an interval has a mirror map Φ with Φ′ =
 
     a ← a − η · direction(∂L/∂w),    w = step · P_β(a / step)
 
-with P the sum of tanhs or the softmax of `mpsearch.quant.soft_rounding`. The gradient of w reaches the dual variable a unchanged, without
-P's derivative. Evaluation and export round a to the nearest level, P's limit. Zero goes to +step/2 at one bit.
+with P the sum of tanhs or the softmax of `mpsearch.numbers.gradients.soft_rounding`. The gradient of w reaches the dual variable a
+unchanged, without P's derivative. Evaluation and export round a to the nearest level, P's limit. Zero goes to +step/2 at one bit.
 
 Forms: `stable` (the paper's "-S") keeps a and re-reads its whole history at each β. In `direct` β weighs new steps only: w is that of
 a fixed map `P_β₀` and a moves by `β/β₀ · η · direction`. At one bit this is `w ← tanh(atanh w − β η direction)`, for softmax the
@@ -39,11 +39,11 @@ from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.affine import codes, fake_quantize_rows
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
-from mpsearch.quant.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
-from mpsearch.quant.straight_through import straight_through
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import codes, fake_quantize_rows
+from mpsearch.numbers.gradients.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
+from mpsearch.numbers.gradients.straight_through import straight_through
+from mpsearch.numbers.proportional import ratio_to_mean, step_from_mean
 
 __all__ = ["MirrorDescent"]
 

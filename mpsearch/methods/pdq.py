@@ -43,7 +43,7 @@ from mpsearch.network.bypass import bypassed, on_same_inputs, statistics_kept
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["Dual", "Pdq", "multipliers", "proximities"]
 

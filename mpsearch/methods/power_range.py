@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
 from mpsearch.network.quantizers import PowerActQuantizer, WeightQuantizer
-from mpsearch.quant.act_formats import DEEPEST
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.learned_range import implied_bits, power_of_two
-from mpsearch.quant.power_of_two import codes, fit_scales
-from mpsearch.quant.power_of_two_levels import quantize_to_powers
+from mpsearch.numbers.act_formats import DEEPEST
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.learned_range import implied_bits, power_of_two
+from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
+from mpsearch.numbers.power_of_two import codes, fit_scales
 
 __all__ = ["PowerRange", "PowerRangeActivation", "PowerRangeWeight"]
 

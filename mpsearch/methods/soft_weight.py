@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpsearch.methods.learned_step import LearnedStepWeight
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["SoftWeight"]
 

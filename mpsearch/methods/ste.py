@@ -17,8 +17,8 @@ from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.proportional import ratio_to_mean, step_from_mean
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.proportional import ratio_to_mean, step_from_mean
 
 __all__ = ["Ste"]
 

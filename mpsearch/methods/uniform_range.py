@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import Grid
-from mpsearch.quant.learned_range import implied_bits, power_of_two, quantize_in_range, range_codes, round_straight
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.learned_range import implied_bits, power_of_two, quantize_in_range, range_codes, round_straight
+from mpsearch.numbers.grid import Grid
 
 __all__ = ["Parametrization", "RangeActivation", "RangeWeight", "UniformRange"]
 

@@ -22,10 +22,10 @@ from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import folded_gain_and_bias, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
-from mpsearch.quant.act_formats import ActFormat, act_format
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import Format
-from mpsearch.quant.grid import act_grid
+from mpsearch.numbers.act_formats import ActFormat, act_format
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import Format
+from mpsearch.numbers.grid import act_grid
 
 __all__ = ["BakedLayer", "FixedActQuantizer", "Parts", "bake", "evaluated", "from_half", "install", "rest_of_state", "to_half"]
 

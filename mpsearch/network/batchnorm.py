@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["fold", "folded_gain_and_bias", "reestimate"]
 

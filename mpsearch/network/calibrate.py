@@ -12,10 +12,10 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import DataError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.inputs import call
-from mpsearch.quant.affine import fake_quantize, fake_quantize_rows
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import Grid, GridStyle, act_grid, weight_grid
-from mpsearch.quant.ranges import fit_step, fit_steps
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
+from mpsearch.numbers.grid import Grid, GridStyle, act_grid, weight_grid
+from mpsearch.numbers.ranges import fit_step, fit_steps
 
 __all__ = ["Calibration"]
 

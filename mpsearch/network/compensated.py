@@ -15,8 +15,8 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.patches import Patches
-from mpsearch.quant.compensated import fit_compensated
-from mpsearch.quant.grid import GridStyle, weight_grid
+from mpsearch.numbers.compensated import fit_compensated
+from mpsearch.numbers.grid import GridStyle, weight_grid
 
 __all__ = ["CompensatedCalibration"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.tally import count
+from mpsearch.core.pass_counts import count
 
 __all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
 

@@ -16,9 +16,9 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.formats import Format
-from mpsearch.quant.grid import GridStyle, act_grid, weight_grid
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import Format
+from mpsearch.numbers.grid import GridStyle, act_grid, weight_grid
 
 __all__ = ["Network", "QuantizerFactory", "keep_slow_attention"]
 

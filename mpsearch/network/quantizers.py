@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.quant.act_formats import DEEPEST
-from mpsearch.quant.affine import codes, fake_quantize, fake_quantize_rows
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import Grid
-from mpsearch.quant.power_of_two_levels import quantize_to_powers
+from mpsearch.numbers.act_formats import DEEPEST
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import codes, fake_quantize, fake_quantize_rows
+from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
+from mpsearch.numbers.grid import Grid
 
 __all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
 
@@ -126,7 +126,7 @@ class PowerActQuantizer(ActQuantizer):
     powers = True
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Rounded in the logarithm, `mpsearch.quant.power_of_two_levels`."""
+        """Rounded in the logarithm, `mpsearch.numbers.gradients.power_of_two_levels`."""
         return self.to_powers(x, self.step_value(), torch.exp2(-self.span()))
 
     def to_powers(self, x: Tensor, largest: Tensor, ratio: Tensor) -> Tensor:

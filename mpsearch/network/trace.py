@@ -18,7 +18,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import fold
 from mpsearch.network.inputs import batch_size, call
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 __all__ = ["QUANTIZABLE", "trace"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mpsearch.core.interrupt import heed
+from mpsearch.core.interrupt import check_interrupt
 from mpsearch.core.progress import Bar
 
 __all__ = ["RichProgress"]
@@ -64,6 +64,6 @@ class _RichBar:
         self._progress, self._task, self.text = progress, task, ""
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
-        heed()
+        check_interrupt()
         self.text = text
         self._progress.update(self._task, completed=done, total=total, text=text)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from mpsearch.signals.base import Signal, SignalInputs
 
 __all__ = ["SIGNALS", "Signal", "SignalInputs", "compute_signal"]
 
-SIGNALS: Registry[Signal] = Registry("signal", "mpsearch.signals")
+SIGNALS: Registry[Signal] = Registry("signal", "mpsearch.signals", "mpsearch.signals.direct", "mpsearch.signals.learned")
 
 
 def compute_signal(name: str, inputs: SignalInputs) -> Table:

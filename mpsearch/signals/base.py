@@ -16,7 +16,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import keep_slow_attention
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
 __all__ = ["Signal", "SignalInputs", "private_copy"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mpsearch.core import tally
+from mpsearch.core import pass_counts
 from mpsearch.core.record import Score
 from mpsearch.network.inputs import batch_size, call, to_device
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
-    from mpsearch.data.base import Split
+    from mpsearch.data.split import Split
 
 __all__ = ["evaluate"]
 
@@ -32,7 +32,7 @@ def evaluate(model: nn.Module, split: Split, task: Task, *, device: torch.device
             loss += float(task.loss(outputs, targets)) * count
             metric += float(task.per_sample(outputs, targets).double().sum())
             samples += count
-            tally.count(scored=count)
+            pass_counts.count(scored=count)
     finally:
         model.train(was_training)
     mean = metric / samples

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import TrainingDiverged
-from mpsearch.core.tally import LabelReader, count
+from mpsearch.core.pass_counts import LabelReader, count
 from mpsearch.methods.base import Batch, Method
 from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.inputs import batch_size, call, to_device
 from mpsearch.network.network import Network
+from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.distill import distilled
 from mpsearch.training.precision import autocast
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 if TYPE_CHECKING:
-    from mpsearch.data.base import Split
+    from mpsearch.data.split import Split
 
-__all__ = ["Hooks", "settle", "train"]
+__all__ = ["Hooks", "reestimate_batchnorm", "train"]
 
 Forward = Callable[[Any], Tensor]
 
@@ -158,7 +158,7 @@ def train(
             hooks.after_epoch(step / total)
         last = epoch == recipe.epochs - 1
         if last:
-            settle(model, split, recipe, device=device, seed=seed)
+            reestimate_batchnorm(model, split, recipe, device=device, seed=seed)
         model.eval()
         hooks.curve.append({"epoch": epoch + 1, "loss": summed / steps_per_epoch, **hooks.on_epoch(epoch + 1)})
         model.train()
@@ -170,7 +170,7 @@ def train(
     return hooks.curve
 
 
-def settle(model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int) -> None:
+def reestimate_batchnorm(model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int) -> None:
     """Re-estimate BatchNorm over `recipe.reestimate` training images in float32, augmented as in training.
 
     The weights have grown used to the statistics of augmented images: on a ResNet-20 trained with padded crops, statistics of plain images

@@ -18,17 +18,18 @@ from torch import Tensor, nn
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.pass_counts import count
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.core.tally import count
 from mpsearch.methods.any_precision import AnyPrecision, AnyStepWeight
 from mpsearch.methods.base import Batch
 from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import batch_size, call, lay_out, to_device
 from mpsearch.network.network import Network
-from mpsearch.quant.grid import GridStyle
+from mpsearch.numbers.grid import GridStyle
+from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.distill import distilled
 from mpsearch.training.evaluate import evaluate
@@ -36,10 +37,9 @@ from mpsearch.training.loop import Hooks, train
 from mpsearch.training.precision import autocast
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.sandwich import Sandwich
-from mpsearch.training.task import Task
 
 if TYPE_CHECKING:
-    from mpsearch.data.base import Split
+    from mpsearch.data.split import Split
 
 __all__ = ["Supernet", "SupernetRecipe"]
 

@@ -17,22 +17,22 @@ import torch
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
-from mpsearch.export.packed import Blueprint, read_artifact, write_artifact
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
 from mpsearch.network.baked import bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.formats import MULTIBIT
-from mpsearch.quant.grid import GRID_STYLES, GridStyle
+from mpsearch.numbers.formats import MULTIBIT
+from mpsearch.numbers.grid import GRID_STYLES, GridStyle
+from mpsearch.targets.packed.artifact import Blueprint, read_artifact, write_artifact
+from mpsearch.tasks.task import Task
 from mpsearch.training import loop
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import Hooks, settle, train
+from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 from tests.networks import Depthwise, trained_statistics
 
 CPU = torch.device("cpu")
@@ -203,7 +203,7 @@ def test_gradients_are_finite_and_reach_every_layer(name: str, choice: Choice) -
 def test_short_training_does_not_raise_the_loss(name: str, choice: Choice) -> None:
     network = attached(name)
     network.begin(network.space.uniform(choice))
-    settle(network.model, data(), Recipe(reestimate=96), device=CPU, seed=0)
+    reestimate_batchnorm(network.model, data(), Recipe(reestimate=96), device=CPU, seed=0)
     before = evaluate(network.model, data(), TASK, device=CPU).loss
     fitted(network, choice, epochs=6)
     assert evaluate(network.model, data(), TASK, device=CPU).loss < before

@@ -23,7 +23,7 @@ from mpsearch.core.space import LayerMenu, Space
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
 from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 from tests.networks import Depthwise, trained_statistics
 
 every_signal = pytest.mark.parametrize("name", [name for name, signal in SIGNALS.items() if not signal.combines])

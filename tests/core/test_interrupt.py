@@ -8,20 +8,20 @@ import threading
 import pytest
 from rich.console import Console
 
-from mpsearch.core.interrupt import heed, heeded
+from mpsearch.core.interrupt import check_interrupt, interruptible
 from mpsearch.report.progress import RichProgress
 
 
 def test_a_lost_interrupt_is_raised_again() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with heeded():
-        heed()
+    with interruptible():
+        check_interrupt()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)  # and here somebody lets it fall
         with RichProgress(Console(quiet=True)).phase("training") as bar, pytest.raises(KeyboardInterrupt):
             bar.update(1)
     assert signal.getsignal(signal.SIGINT) is before
-    heed()
+    check_interrupt()
 
 
 def test_other_threads_are_left_alone() -> None:
@@ -29,7 +29,7 @@ def test_other_threads_are_left_alone() -> None:
 
     def work() -> None:
         before = signal.getsignal(signal.SIGINT)
-        with heeded():
+        with interruptible():
             told.append(signal.getsignal(signal.SIGINT) is before)
 
     thread = threading.Thread(target=work)

@@ -5,9 +5,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.base import DatasetSplit, LoaderSplit, Splits, TensorSplit, as_split, check_split, digest, fingerprint_of, joined
+from mpsearch.data.base import Splits, as_split, check_split, content_digest, fingerprint_of, joined
+from mpsearch.data.dataset_split import DatasetSplit
+from mpsearch.data.loader_split import LoaderSplit
 from mpsearch.data.split import Split, check_targets
-from mpsearch.training.task import Task
+from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.tasks.task import Task
 
 
 class Squares(Dataset[tuple[float, float]]):
@@ -115,5 +118,5 @@ def test_fingerprints_name_content() -> None:
     x, y = torch.rand(80, 3), torch.arange(80)
     assert fingerprint_of(TensorSplit(x, y)) == fingerprint_of(TensorSplit(x.clone(), y.clone()))
     assert fingerprint_of(TensorSplit(x, y)) != fingerprint_of(TensorSplit(x + 1, y))
-    assert digest([torch.zeros(2), 1]) != digest([torch.zeros(2), 2])
+    assert content_digest([torch.zeros(2), 1]) != content_digest([torch.zeros(2), 2])
     assert fingerprint_of(TensorSplit(x.bfloat16(), y)) != fingerprint_of(TensorSplit(x, y))

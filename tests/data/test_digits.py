@@ -8,7 +8,7 @@ import torch
 
 from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.data import load_data
-from mpsearch.data.base import Split
+from mpsearch.data.split import Split
 
 
 def labels(split: Split) -> list[int]:

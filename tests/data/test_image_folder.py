@@ -12,8 +12,9 @@ from PIL import Image
 from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.core.progress import Silent
 from mpsearch.data import load_data
-from mpsearch.data.base import Split, Splits
+from mpsearch.data.base import Splits
 from mpsearch.data.dataset_split import DatasetSplit
+from mpsearch.data.split import Split
 from mpsearch.data.tensor_split import TensorSplit
 
 

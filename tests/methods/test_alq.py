@@ -23,18 +23,18 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.alq import Alq
 from mpsearch.network.baked import bake
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.formats import MULTIBIT
-from mpsearch.quant.multibit import fit, scores, values
+from mpsearch.numbers.formats import MULTIBIT
+from mpsearch.numbers.multibit import fit, scores, values
+from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 from tests.networks import Depthwise, trained_statistics
 
 TASK = Task.classification()

@@ -10,8 +10,8 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.any_precision import AnyPrecision, AnyStepActivation, AnyStepWeight
 from mpsearch.methods.lsq import Lsq
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import act_grid, weight_grid
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import act_grid, weight_grid
 
 METHOD = AnyPrecision(grid="half", weight_widths=(1, 2, 4), act_widths=(2, 8))
 

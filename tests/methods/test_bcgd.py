@@ -22,12 +22,12 @@ from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.affine import dequantize
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.coarse import STEP_RULES, coarse_quantize
-from mpsearch.quant.grid import GRID_STYLES, Grid, act_grid, weight_grid
-from mpsearch.quant.least_squares import alternate, first_steps
-from mpsearch.quant.ranges import fit_step, fit_steps
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.coarse import STEP_RULES, coarse_quantize
+from mpsearch.numbers.gradients.affine import dequantize
+from mpsearch.numbers.grid import GRID_STYLES, Grid, act_grid, weight_grid
+from mpsearch.numbers.least_squares import alternate, first_steps
+from mpsearch.numbers.ranges import fit_step, fit_steps
 
 few = settings(max_examples=40, deadline=None)
 GRIDS = st.builds(weight_grid, st.integers(1, 8), st.sampled_from(GRID_STYLES))

@@ -16,13 +16,14 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
 from mpsearch.methods.bsq import Bsq, _PlaneWeight
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.bit_planes import (
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.bit_planes import (
     PLANES,
     active_places,
     binary_planes,
@@ -32,12 +33,11 @@ from mpsearch.quant.bit_planes import (
     plane_norms,
     plane_sum,
 )
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import GRID_STYLES, GridStyle, weight_grid
-from mpsearch.quant.ranges import fit_steps
+from mpsearch.numbers.grid import GRID_STYLES, GridStyle, weight_grid
+from mpsearch.numbers.ranges import fit_steps
+from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 NO_OFFSET, HALF = torch.tensor(0.0), torch.tensor(0.5)
 SEEDS = st.integers(0, 999)

@@ -18,20 +18,20 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
 from mpsearch.methods.cpq import Cpq, _CategoricalWeight
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.affine import fake_quantize_rows
-from mpsearch.quant.categorical import Limits, Shape, log_mass, mode, mode_of_masked
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import GRID_STYLES, Grid, GridStyle, weight_grid
-from mpsearch.quant.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import fake_quantize_rows
+from mpsearch.numbers.gradients.categorical import Limits, Shape, log_mass, mode, mode_of_masked
+from mpsearch.numbers.gradients.hard_concrete import gate, keep_probability, logistic_noise, logit_of, nested, nested_probability, sample
+from mpsearch.numbers.grid import GRID_STYLES, Grid, GridStyle, weight_grid
+from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 law = settings(deadline=None, max_examples=30)
 SEEDS = st.integers(0, 999)

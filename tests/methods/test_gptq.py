@@ -21,7 +21,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.training.task import Task
+from mpsearch.tasks.task import Task
 from tests.networks import NETWORKS, trained_statistics
 
 TASK = Task.classification()

@@ -20,20 +20,21 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
-from mpsearch.methods.learned_range import LearnedRange, Parametrization
+from mpsearch.methods.learned_range import LearnedRange
+from mpsearch.methods.uniform_range import Parametrization
 from mpsearch.network.baked import bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.network.trace import trace
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import GRID_STYLES, GridStyle, act_grid, weight_grid
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import GRID_STYLES, GridStyle, act_grid, weight_grid
+from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 from tests.networks import Depthwise, trained_statistics
 
 CPU = torch.device("cpu")

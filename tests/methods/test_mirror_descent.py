@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.mirror_descent import MirrorDescent
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.quant.affine import dequantize
-from mpsearch.quant.grid import GRID_STYLES, Grid, weight_grid
-from mpsearch.quant.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
+from mpsearch.numbers.gradients.affine import dequantize
+from mpsearch.numbers.gradients.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
+from mpsearch.numbers.grid import GRID_STYLES, Grid, weight_grid
+from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 GRIDS = st.builds(weight_grid, st.integers(1, 8), st.sampled_from(GRID_STYLES))
 BETAS = st.floats(0.25, 1e6, width=32)

@@ -22,7 +22,7 @@ from torch.func import functional_call
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
 from mpsearch.methods.lsq import Lsq
 from mpsearch.methods.pdq import Dual, Pdq, multipliers, proximities
@@ -31,9 +31,9 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 from tests.networks import NETWORKS, trained_statistics
 
 TASK = Task.classification()

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.costs.size import size
-from mpsearch.export.packed import Blueprint, read_artifact, write_artifact
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
 from mpsearch.network.baked import bake, install
 from mpsearch.network.inputs import call
-from mpsearch.quant.formats import POWER_OF_TWO
-from mpsearch.quant.grid import act_grid
-from mpsearch.quant.power_of_two import codes, fit_scales, values
+from mpsearch.numbers.formats import POWER_OF_TWO
+from mpsearch.numbers.grid import act_grid
+from mpsearch.numbers.power_of_two import codes, fit_scales, values
+from mpsearch.targets.packed.artifact import Blueprint, read_artifact, write_artifact
 from tests.methods.test_learned_range import attached, data, mean_bits, trained, weight_quantizer
 
 POWERS = LearnedRange(levels="power_of_two")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mpsearch.methods.soft_weight import SoftWeight
-from mpsearch.quant.channels import Rows
-from mpsearch.quant.grid import GRID_STYLES, weight_grid
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import GRID_STYLES, weight_grid
 
 
 def quantizer(style: str = "half", bits: int = 3) -> tuple[SoftWeight, torch.Tensor]:

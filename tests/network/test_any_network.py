@@ -16,13 +16,13 @@ from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.costs.size import size
-from mpsearch.export.packed import Blueprint, file_overhead, read_artifact, write_artifact
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.targets.packed.artifact import Blueprint, file_overhead, read_artifact, write_artifact
 from tests.networks import NETWORKS, trained_statistics
 
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))

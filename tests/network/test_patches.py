@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.network.patches import Patches
-from mpsearch.quant.channels import Rows
+from mpsearch.numbers.channels import Rows
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "plain": (lambda: nn.Conv2d(3, 8, 3, padding=1), (5, 3, 9, 7)),

@@ -14,7 +14,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.table import Table
-from mpsearch.quant.container import layer_bytes
+from mpsearch.targets.packed.layout import layer_bytes
 
 FLOAT = Score(loss=0.361, error=1 - 0.8934, metric=0.8934)
 OVERHEAD = 2_104

@@ -17,8 +17,8 @@ from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.network.trace import trace
 from mpsearch.signals import SignalInputs
-from mpsearch.signals.batch_axis import take
-from mpsearch.training.task import Task
+from mpsearch.signals.probes.batch_axis import take
+from mpsearch.tasks.task import Task
 
 FLOAT = 32
 

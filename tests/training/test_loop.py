@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from mpsearch.core.errors import TrainingDiverged
-from mpsearch.data.base import TensorSplit
+from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import Hooks, settle, train
+from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.task import Task
 
 CPU = torch.device("cpu")
 TASK = Task.classification()
@@ -138,7 +138,7 @@ def test_batchnorm_is_reestimated_on_images_as_training_saw_them() -> None:
     split = TensorSplit(x, torch.zeros(64, dtype=torch.long), augment=lambda images, generator: images + 7.0)
     for augment, mean in ((True, x.mean(0) + 7.0), (False, x.mean(0))):
         model = nn.Sequential(nn.BatchNorm1d(5))
-        settle(model, split, Recipe(reestimate=64, augment=augment), device=CPU, seed=0)
+        reestimate_batchnorm(model, split, Recipe(reestimate=64, augment=augment), device=CPU, seed=0)
         torch.testing.assert_close(model[0].running_mean, mean)
 
 
@@ -148,5 +148,5 @@ def test_a_sample_left_alone_in_its_batch_is_passed_over() -> None:
     model = network()
     curve = train(model, [], split, TASK, replace(RECIPE, batch_size=16, reestimate=257), device=CPU, seed=0)
     assert len(curve) == 3
-    settle(model, data().with_rows(torch.arange(257) % 200), replace(RECIPE, reestimate=257), device=CPU, seed=0)
+    reestimate_batchnorm(model, data().with_rows(torch.arange(257) % 200), replace(RECIPE, reestimate=257), device=CPU, seed=0)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())

@@ -18,18 +18,19 @@ from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import SpaceError, TrainingDiverged
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.data import load_data
-from mpsearch.data.base import Splits, TensorSplit
+from mpsearch.data.base import Splits
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import Hooks, settle, train
+from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.supernet import Supernet, SupernetRecipe
-from mpsearch.training.task import Task
 from tests.networks import NETWORKS, trained_statistics
 
 CPU = torch.device("cpu")
@@ -108,7 +109,7 @@ def test_scores_are_those_of_the_network_at_these_bits() -> None:
     plain = supernet()
     plain.network.model.load_state_dict(made.network.model.state_dict())
     plain.network.set_bits(allocation)
-    settle(plain.network.model, digits().train, Recipe(reestimate=128), device=CPU, seed=0)
+    reestimate_batchnorm(plain.network.model, digits().train, Recipe(reestimate=128), device=CPU, seed=0)
     assert evaluate(plain.network.model, digits().validation, TASK, device=CPU).loss == pytest.approx(found, rel=0.05)
 
 
@@ -166,7 +167,7 @@ def test_training_shares_what_calibration_cannot() -> None:
     made, space = shared(), parts()[0]
     network = Network(float_network(), *parts(), Lsq(grid="half"))
     network.begin(space.uniform(Choice(1)))
-    settle(network.model, digits().train, RECIPE, device=CPU, seed=0)
+    reestimate_batchnorm(network.model, digits().train, RECIPE, device=CPU, seed=0)
     untrained = evaluate(network.model, digits().validation, TASK, device=CPU).loss
     assert score(made, space.uniform(Choice(1))) < untrained / 1.5
     assert score(made, space.uniform(Choice(8))) < score(made, space.uniform(Choice(1)))

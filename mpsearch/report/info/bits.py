@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.summary import Summary
-from mpsearch.quant.container import layer_bytes, weight_bytes
-from mpsearch.quant.formats import FORMATS
+from mpsearch.numbers.formats import FORMATS
+from mpsearch.targets.packed.layout import layer_bytes, weight_bytes
 
 __all__ = ["BitsInfo", "LayerBits", "bits_info"]
 

@@ -15,14 +15,15 @@ from mpsearch.core.budget import parse_budgets
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import Space
 from mpsearch.costs import compute_costs
-from mpsearch.data.base import TensorSplit
-from mpsearch.engine.problem import Evaluator, Problem
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.gptq import Gptq
 from mpsearch.models.resnet_cifar import resnet_cifar
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
+from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
-from mpsearch.training.task import Task
+from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
 
 METHOD = Gptq(grid="half", clips=2, sweeps=1)
 

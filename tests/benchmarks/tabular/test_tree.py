@@ -18,18 +18,19 @@ from benchmarks.tabular.truth import Truth
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import Space
 from mpsearch.costs.size import size
-from mpsearch.data.base import TensorSplit
-from mpsearch.engine.problem import Evaluator, Problem, with_epochs
-from mpsearch.engine.supernet import SupernetEvaluator
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lapq import Lapq
 from mpsearch.methods.lsq import Lsq
 from mpsearch.models.resnet_cifar import resnet_cifar
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
+from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.supernet import SupernetRecipe
-from mpsearch.training.task import Task
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
+from mpsearch.trials.supernet import SupernetEvaluator
 
 RECIPE = Recipe(reestimate=24, precision="float32")
 TIES = (("conv1", "layer1.0.*"), ("layer2.0.*",), ("layer3.0.*", "fc"))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mpsearch.quant.container import layer_bytes
 from mpsearch.report.info import bits_info
+from mpsearch.targets.packed.layout import layer_bytes
 from tests.report.summaries import OVERHEAD, make_summary
 
 

@@ -1,0 +1,135 @@
+"""Solve a multiple-choice knapsack: price the limits, keep the columns an optimum may need, search them until the answer proves itself.
+
+The LP relaxation prices the limits; a column whose reduced cost exceeds the distance between bound and best answer is in no optimum.
+What is left, the core, is enumerated exactly, or given to branch and bound where it is too wide to list
+(Pisinger, "A minimal algorithm for the multiple-choice knapsack problem", EJOR 83, 1995, there for one limit).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.allocate.enumeration import TooWide, enumerate_core
+from mpsearch.allocate.highs import branch, prices
+from mpsearch.allocate.knapsack import Core, Knapsack
+
+__all__ = ["KnapsackSolution", "solve_knapsack"]
+
+_FIRST_COLUMNS = 16
+"""Columns beyond one a group in the first core."""
+_GROWTH = 1.3
+_SLOP = 1e-13
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnapsackSolution:
+    """An answer.
+
+    Args:
+        picks: int `[G]`, column of each group.
+        gap: at most this much better is possible, in the objective's unit; 0.0 when proven optimal.
+    """
+
+    picks: NDArray[np.intp]
+    gap: float
+
+
+def solve_knapsack(program: Knapsack, *, time_limit: float = 60.0) -> KnapsackSolution | None:
+    """Least objective within all limits; among equal objectives cheaper picks are preferred.
+
+    Args:
+        program: what to solve.
+        time_limit: seconds branch and bound may take, if it comes to that.
+
+    Returns:
+        The picks, or None when nothing meets every limit.
+
+    Raises:
+        TimeoutError: neither picks nor the proof that there are none within the time.
+    """
+    deadline = time.monotonic() + time_limit
+    core = _core(program)
+    if core is None:
+        return None
+    beyond = np.sort(core.reduced[np.isfinite(core.reduced) & (core.reduced > 0)])
+    width = float(beyond[_FIRST_COLUMNS]) if len(beyond) > _FIRST_COLUMNS else math.inf
+    listing, empty = True, 0.0
+    while True:
+        try:
+            found = enumerate_core(program, core, width) if listing else branch(program, core, width, deadline - time.monotonic())
+        except TooWide:
+            listing = False
+            continue
+        if found is None:
+            if width == math.inf:
+                return None
+            # A list without an answer proves that there is none within its width; branch and bound speaks of its columns alone.
+            empty = width if listing else empty
+            width *= _GROWTH
+        else:
+            above = core.above(found.picks)
+            if above <= width or found.unproven > 0:
+                # A better answer is in the core, or holds a column from outside and so lies at least `width` above the bound.
+                bound = max(empty, min(above - found.unproven, width))
+                return KnapsackSolution(picks=found.picks, gap=max(0.0, above - bound) * core.scale)
+            width = min(above * (1 + 1e-9), _GROWTH * width if listing else math.inf)
+        if width >= beyond[-1]:
+            width = math.inf
+
+
+def _core(program: Knapsack) -> Core | None:
+    """Drop columns no optimum needs, price the limits and look from the relaxation's optimum; None when nothing fits."""
+    outside = ~program.allowed
+    objective = program.objective - np.where(outside, np.inf, program.objective).min(axis=1, keepdims=True)
+    floors = np.where(outside, np.inf, program.costs).min(axis=2)
+    costs = program.costs - floors[:, :, None]
+    slop = _SLOP * np.abs(program.limits)
+    rooms = np.array(
+        [math.fsum([limit, -base, *(-floor).tolist()]) for limit, base, floor in zip(program.limits, program.base, floors, strict=True)]
+    )
+    if (rooms < -slop).any():
+        return None
+    rooms = np.maximum(rooms, 0.0)
+    kept = program.allowed & (costs <= (rooms + slop)[:, None, None]).all(axis=0)
+    kept &= _dominators(objective, costs, kept) <= len(program.excluded)
+    if not kept.any(axis=1).all():
+        return None
+    scale = float(objective[kept].max()) or 1.0
+    objective = np.where(kept, objective / scale, np.inf)
+    price = np.zeros(0) if not len(rooms) else prices(np.where(kept, objective, 0.0), costs, rooms, kept)
+    if price is None:
+        return None
+    priced = np.where(kept, objective + np.tensordot(price, np.where(kept, costs, 0.0), axes=1), np.inf)
+    anchor = priced.argmin(axis=1)
+    groups = np.arange(len(anchor))
+    relative = np.where(kept, program.costs - program.costs[:, groups, anchor][:, :, None], 0.0)
+    return Core(
+        anchor=anchor,
+        reduced=priced - priced[groups, anchor][:, None],
+        objective=np.where(kept, objective - objective[groups, anchor][:, None], 0.0),
+        costs=relative,
+        rooms=np.array([limit - program.amount(m, anchor) for m, limit in enumerate(program.limits)]),
+        prices=price,
+        slop=slop,
+        scale=scale,
+    )
+
+
+def _dominators(objective: NDArray[np.float64], costs: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Count, int `[G, K]`, how many kept columns of the group are at least as good in everything (of equal columns, the earlier ones).
+
+    With n picks excluded, a column with more than n dominators is in no optimum that could not do without it.
+    """
+    values = np.concatenate([objective[None], costs])
+    count = np.zeros(objective.shape, dtype=np.intp)
+    for column in range(objective.shape[1]):
+        other = values[:, :, [column]]
+        no_worse = (other <= values).all(axis=0) & kept[:, [column]]
+        same = (other == values).all(axis=0)
+        count += no_worse & (~same | (np.arange(objective.shape[1]) > column))
+    return count

@@ -1,0 +1,93 @@
+"""Random allocations near the budgets: what several signals are weighed on, and what a signal's ranking is judged on.
+
+No signal has a say in them. Each is the optimum, under the budgets times a factor of its own, of an imagined sensitivity:
+
+    objective[g, k] = exp(σ_group z_g + σ_cell z_{g,k}) · (4^−weight_bits + 4^−act_bits)      z standard normal
+
+that is, of the law by which rounding errors fall with bits, with importances that know nothing of the network. So the budgets hold by
+construction, the file is filled as a solver's would be, and every layer is seen at many bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.allocate.solve import solve
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import BudgetError
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+
+__all__ = ["LEAST_FILL", "fill", "random_allocations"]
+
+LEAST_FILL = 0.8
+"""Share of the tightest budget an allocation uses at least, where the space allows it."""
+
+_GROUP_NOISE = 1.5
+_CELL_NOISE = 0.5
+_ATTEMPTS = 8
+
+Floats = NDArray[np.float64]
+
+
+def random_allocations(
+    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], count: int, seed: int
+) -> list[Allocation]:
+    """Different allocations that meet every budget and, but for spaces too coarse for it, use 0.8 to 1.0 of the tightest.
+
+    The i-th depends on the seed and those before it alone, so a longer list begins with a shorter one.
+
+    Args:
+        space: layers, menus and ties.
+        costs: at least those the budgets limit.
+        budgets: all hold.
+        count: how many; fewer come back where the space has no more.
+        seed: of the imagined sensitivities.
+
+    Raises:
+        BudgetError: no allocation meets the budgets.
+    """
+    found: list[Allocation] = []
+    for index in range(count):
+        fullest: tuple[float, Allocation] | None = None
+        for attempt in range(_ATTEMPTS):
+            random = np.random.default_rng([seed, index, attempt])
+            factor = 1.0 if attempt == _ATTEMPTS - 1 else random.uniform(LEAST_FILL, 1.0)
+            aimed = [Budget(budget.cost, budget.limit * factor, budget.text) for budget in budgets]
+            try:
+                allocation = solve(space, _imagined(space, random), costs, aimed).allocation
+            except BudgetError:
+                if factor == 1.0:
+                    raise
+                continue
+            full = fill(allocation, costs, budgets)
+            if allocation not in found and (fullest is None or full > fullest[0]):
+                fullest = full, allocation
+            if fullest is not None and fullest[0] >= LEAST_FILL:
+                break
+        if fullest is not None:
+            found.append(fullest[1])
+    return found
+
+
+def fill(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
+    """Share of the tightest budget that an allocation uses."""
+    return max(costs[budget.cost].total(allocation) / budget.limit for budget in budgets)
+
+
+def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:
+    errors = np.array([_error(choice.weight_bits) + _error(choice.act_bits) for choice in space.choices])
+    values = np.empty(space.allowed.shape)
+    for group in space.groups:
+        importance = np.exp(_GROUP_NOISE * random.standard_normal() + _CELL_NOISE * random.standard_normal(len(errors)))
+        values[list(group)] = importance * errors / len(group)
+    return Table(name="imagined", unit="nats", layers=space.names, choices=space.choices, values=np.where(space.allowed, values, np.nan))
+
+
+def _error(bits: int) -> float:
+    return 0.0 if bits == FLOAT_BITS else 4.0**-bits

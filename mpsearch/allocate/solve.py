@@ -1,0 +1,156 @@
+"""Exact allocation: the least total of one table under budgets on others, for layers, menus and ties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpsearch.allocate.infeasible import infeasible_error, out_of_reach
+from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.allocate.program import admitted, aligned, allocation_of, cost_of, knapsack, reachable, total
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget, format_amount
+from mpsearch.core.errors import BudgetError
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+
+__all__ = ["Solution", "check_budgets", "meets", "monotone", "reachable", "solve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """The best allocation under the budgets.
+
+    Args:
+        allocation: in layer order.
+        objective: its total, in the objective's unit.
+        amounts: its total by budgeted cost, in the cost's unit.
+        slack: what each budget leaves unused, ≥ 0, in the cost's unit.
+        gap: at most this much better is possible, in the objective's unit; 0.0 when proven optimal.
+        optimal: whether the proof is complete.
+    """
+
+    allocation: Allocation
+    objective: float
+    amounts: Mapping[str, float]
+    slack: Mapping[str, float]
+    gap: float
+    optimal: bool
+
+
+def solve(
+    space: ResolvedSpace,
+    objective: Table,
+    costs: Mapping[str, Table],
+    budgets: Sequence[Budget],
+    *,
+    exclude: Sequence[Allocation] = (),
+    time_limit: float = 60.0,
+) -> Solution:
+    """Allocation that minimises `objective` while every budget holds.
+
+    `min Σ_l objective[l, x_l]` subject to `cost_m(x) ≤ limit_m`; a multiple-choice knapsack whose rows are the groups of tied
+    layers. Totals of whole numbers (bytes, bit operations) are compared exactly, others correctly rounded; see `meets`.
+
+    Args:
+        space: L layers, their menus and ties.
+        objective: `[L, C]`, any unit and scale.
+        costs: at least one table for every budget.
+        budgets: all hold at once.
+        exclude: allocations not to return, for the next best.
+        time_limit: seconds branch and bound may take where plain enumeration does not suffice.
+
+    Raises:
+        BudgetError: no allocation meets the budgets, or all that do are excluded.
+        ValueError: a table without a number where a layer's menu has a choice, or without the space's layers or choices.
+        TimeoutError: nothing found in time.
+
+    Source:
+        Sinha and Zoltners, "The multiple-choice knapsack problem", Operations Research 27(3), 1979.
+    """
+    program = knapsack(space, objective, costs, budgets, exclude)
+    packing = solve_knapsack(program, time_limit=time_limit)
+    if packing is None:
+        raise infeasible_error(space, costs, budgets, excluded=len(exclude), time_limit=time_limit)
+    allocation = allocation_of(space, packing.picks)
+    amounts = {budget.cost: program.amount(m, packing.picks) for m, budget in enumerate(budgets)}
+    return Solution(
+        allocation=allocation,
+        objective=total(objective, allocation),
+        amounts=amounts,
+        slack={budget.cost: max(0.0, budget.limit - amounts[budget.cost]) for budget in budgets},
+        gap=packing.gap,
+        optimal=packing.gap == 0.0,
+    )
+
+
+def meets(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> bool:
+    """Whether every budget holds.
+
+    Totals are exact sums rounded once. A limit such as 2.2 bit, and table values that are fractions, carry rounding of their own,
+    so a limit is read with four units in its last place; that never admits another whole number.
+    """
+    return all(total(cost_of(costs, budget), allocation) <= admitted(budget, costs[budget.cost]) for budget in budgets)
+
+
+def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> None:
+    """Refuse budgets that cannot be met, and budgets that leave nothing to search.
+
+    Raises:
+        BudgetError: one is below the smallest total the space reaches, some exclude each other, or none of them binds: all are at or
+            above the largest total, or there is one choice a layer. Carries `smallest` and `largest` of the cost it speaks of.
+    """
+    if (refused := out_of_reach(space, costs, budgets)) is not None:
+        raise refused
+    ranges = [reachable(space, cost_of(costs, budget)) for budget in budgets]
+    loose = [budget.limit >= largest for budget, (_, largest) in zip(budgets, ranges, strict=True)]
+    if budgets and all(loose):
+        smallest, largest = ranges[0]
+        if all(len(menu) == 1 for menu in space.menus):
+            raise BudgetError(
+                f"nothing to search: this space leaves every layer one choice ({format_amount(budgets[0].cost, smallest)}); "
+                "widen a menu, or train these bits by 'mpsearch retrain'",
+                smallest=smallest,
+                largest=largest,
+            )
+        asked = " and ".join(f"{b} ≥ {format_amount(b.cost, top)}" for b, (_, top) in zip(budgets, ranges, strict=True))
+        least, most = (format_amount(budgets[0].cost, amount) for amount in (smallest, largest))
+        advice = (
+            f"ask for less than {most}, down to {least}" if smallest < largest else "no choice in this space changes it; limit another cost"
+        )
+        raise BudgetError(
+            f"nothing to search: even the most bits this space allows meet the budget ({asked}); {advice}",
+            smallest=smallest,
+            largest=largest,
+        )
+    if len(budgets) > 1:
+        solve(space, costs[budgets[0].cost], costs, budgets)
+
+
+def monotone(table: Table, space: ResolvedSpace) -> Table:
+    """Running maximum from many bits to few: fewer bits never score lower.
+
+    `values'[l, k] = max over choices j of layer l with at least the weight bits and activation bits of k of values[l, j]`.
+
+    Args:
+        table: `[L, C]` of a score that more bits should lower.
+        space: its layers and menus.
+
+    Raises:
+        ValueError: see `tables.aligned`.
+    """
+    values = aligned(space, table)
+    choices = space.choices
+    richer = np.array([[j.weight_bits >= k.weight_bits and j.act_bits >= k.act_bits for j in choices] for k in choices])
+    running = np.where(richer[None], np.where(np.isnan(values), -np.inf, values)[:, None, :], -np.inf).max(axis=2)
+    return Table(
+        name=table.name,
+        unit=table.unit,
+        layers=space.names,
+        choices=choices,
+        values=np.where(np.isnan(values), np.nan, running),
+        base=table.base,
+        cost=table.cost,
+    )

@@ -1,0 +1,170 @@
+"""Data audit (section H): which samples each stage saw, whether it read their labels, and whether any of them is in the test split.
+
+Samples are the same if they sit at the same place of the same source; where two splits have different sources, if their contents are
+equal. Whole splits are compared, so that a subset of them is covered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from mpsearch.card.inputs import CardInputs
+from mpsearch.card.schema import na
+from mpsearch.card.sections import Data
+from mpsearch.core.errors import DataError
+from mpsearch.core.pass_counts import PassCounts
+from mpsearch.data.dataset_split import DatasetSplit
+from mpsearch.data.loader_split import LoaderSplit
+from mpsearch.data.split import Split
+from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.methods import METHODS, Method
+from mpsearch.network.inputs import batch_size
+from mpsearch.trials.climb import Hyperparameters
+from mpsearch.trials.evaluator import CALIBRATION_IMAGES
+
+__all__ = ["Overlap", "calibration_images", "data_use", "overlap"]
+
+_MOST_READ = 20_000
+"""Samples that are loaded, once more, only to be compared."""
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Samples two splits share; `shared` is None where that cannot be known, `how` says how it was found."""
+
+    shared: int | None
+    how: str
+
+
+def overlap(one: Split, other: Split) -> Overlap:
+    """How many samples of `other` are in `one` as well."""
+    mine, theirs = _place(one), _place(other)
+    if mine is not None and theirs is not None and mine[0] is theirs[0]:
+        return Overlap(len(set(mine[1]) & set(theirs[1])), "by index")
+    in_memory = isinstance(one, TensorSplit) and isinstance(other, TensorSplit)
+    if in_memory or len(one) + len(other) <= _MOST_READ:
+        seen = set(_contents(one, raw=in_memory))
+        return Overlap(sum(content in seen for content in _contents(other, raw=in_memory)), "by content")
+    return Overlap(None, f"different sources of more than {_MOST_READ:,} samples together, which are not compared")
+
+
+def _place(split: Split) -> tuple[object, list[int]] | None:
+    """The source itself, and positions in it."""
+    if isinstance(split, TensorSplit):
+        return split.x, split.rows.tolist()
+    if isinstance(split, LoaderSplit):
+        try:
+            split = split.as_dataset()
+        except DataError:
+            return None
+    if isinstance(split, DatasetSplit):
+        return _unwrapped(split.dataset, split.rows.tolist())
+    return None
+
+
+def _unwrapped(dataset: Dataset[Any], rows: list[int]) -> tuple[object, list[int]]:
+    while isinstance(dataset, Subset):
+        indices = dataset.indices
+        rows = [int(indices[row]) for row in rows]
+        dataset = dataset.dataset
+    return dataset, rows
+
+
+def _contents(split: Split, *, raw: bool) -> Iterator[bytes]:
+    """A digest of each sample, input and target, as it is stored (`raw`) or as it is loaded without augmentation."""
+    if raw and isinstance(split, TensorSplit):
+        for start in range(0, len(split), _CHUNK):
+            rows = split.rows[start : start + _CHUNK]
+            yield from _digests(split.x[rows], split.y[rows])
+        return
+    for inputs, targets in split.batches(256):
+        yield from _digests(inputs, targets)
+
+
+def _digests(inputs: Any, targets: Tensor) -> Iterator[bytes]:
+    count = batch_size(inputs)
+    columns = [
+        tensor.detach().cpu().reshape(count, -1).contiguous().view(torch.uint8).numpy()
+        for tensor in (*_tensors(inputs), targets)
+        if tensor.numel() and tensor.dim() and len(tensor) == count
+    ]
+    for row in range(count):
+        yield hashlib.blake2b(b"".join(column[row].tobytes() for column in columns), digest_size=16).digest()
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    values = inputs.values() if isinstance(inputs, dict) else inputs
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
+def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> Data:
+    """Section H: images and labels by stage, from the counters; overlap with the test split, from the samples."""
+    config, splits, problem = inputs.config, inputs.splits, inputs.problem
+    signals, study, retraining = tally["signals"], tally["study"] + tally["supernet"], tally["retraining"]
+    few = min(
+        max(config.signals.images if signals.forward else 0, _images_untrained(hyper, *(METHODS[name] for name in config.methods))),
+        len(problem.train),
+    )
+    trains = config.search.evaluate == "supernet" or any(rung.epochs for rung in config.search.climbed)
+    whole = (study.backward and trains) or signals.scored  # a signal scores only what it has trained
+    both = config.retrain.include_validation
+    tuned = len(splits.train) + (len(splits.validation) if both else 0)
+    uses = {
+        "calibration": ("train", calibration_images(inputs, tally), tally["calibration"].labels),
+        "search": ("train", len(splits.train) if whole else few if study.forward else 0, signals.labels + study.labels),
+        "fine-tune": (
+            "train and validation" if both else "train",
+            tuned
+            if retraining.backward and config.retrain.epochs
+            else min(_images_untrained(hyper, type(hyper.method)), len(splits.train))
+            if retraining.forward
+            else 0,
+            retraining.labels,
+        ),
+        "selection": ("validation", len(splits.validation), signals.scored + study.scored + retraining.scored),
+        "test": ("test", 0 if splits.test is None else len(splits.test), tally["test"].scored),
+    }
+    shared = {} if splits.test is None else {name: overlap(getattr(splits, name), splits.test) for name in ("train", "validation")}
+    entries: dict[str, dict[str, Any]] = {}
+    for use, (split, images, labels) in uses.items():
+        entries[use] = {"split": split, "images": images, "labels": labels > 0, "labels_read": labels, **_found(split, shared)}
+    totals = [entry["overlap_with_test"] for entry in entries.values() if isinstance(entry["overlap_with_test"], int)]
+    distilled = hyper.recipe.distill if retraining.backward or study.backward else 0
+    return Data(
+        use=entries,
+        overlap_with_test=max(totals) if totals else na("no test split" if splits.test is None else "could not be known"),
+        synthetic="none",
+        teacher=f"the float network, weight {distilled:g} of the loss" if distilled else "none",
+    )
+
+
+def _images_untrained(hyper: Hyperparameters, *methods: type[Method]) -> int:
+    """Images that BatchNorm is re-estimated on, or that one of the methods calibrates itself on."""
+    own = any(method.calibrate is not Method.calibrate for method in methods)
+    return max(hyper.recipe.reestimate, CALIBRATION_IMAGES if own else 0)
+
+
+def _found(split: str, shared: Mapping[str, Overlap]) -> dict[str, Any]:
+    """What the audit says of the splits a stage used."""
+    parts = [shared[name] for name in ("train", "validation") if name in split and name in shared]
+    if not parts:
+        return {"overlap_with_test": na(), "how": na("the test split itself" if split == "test" else "no test split")}
+    known = [part.shared for part in parts if part.shared is not None]
+    number: Any = sum(known) if len(known) == len(parts) or any(known) else na("could not be known")
+    return {"overlap_with_test": number, "how": "; ".join(dict.fromkeys(part.how for part in parts))}
+
+
+def calibration_images(inputs: CardInputs, tally: PassCounts) -> int:
+    """Images that ranges were calibrated on: none where only weights are quantized."""
+    return min(inputs.config.signals.images, len(inputs.splits.train)) if tally["calibration"].forward else 0

@@ -1,0 +1,290 @@
+"""What the delivered network is made of: coverage, number formats, granularity, cost and hardware contract (sections C, D, E, K, L).
+
+Everything is read off the baked numbers and off one forward pass of the network that holds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from mpsearch.card.arithmetic import accumulator_bits, asymmetry_bits, bops_with_additions, mean_bits, peak_bits, peak_live_bits
+from mpsearch.card.flips import amounts, end_layers
+from mpsearch.card.schema import na
+from mpsearch.card.sections import Costs, Coverage, Formats, Granularity, Hardware
+from mpsearch.card.stored_numbers import code_names, family, number_format, zero_exact
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.layer import Layer
+from mpsearch.core.summary import Summary
+from mpsearch.network.baked import Parts, install
+from mpsearch.network.inputs import to_device
+from mpsearch.network.walk import Walk, walk
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import MULTIBIT
+from mpsearch.trials.problem import Problem
+
+__all__ = ["Deployed"]
+
+_JOINS = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "cat", "stack"}
+_NORMS = {"native_batch_norm", "native_layer_norm", "native_group_norm", "_softmax", "_log_softmax", "mean", "sum", "amax"}
+_HALF_STEP = 0.5
+
+
+class Deployed:
+    """The delivered network, looked at once.
+
+    Args:
+        problem: the float network and its layers.
+        parts: the delivered numbers.
+    """
+
+    def __init__(self, problem: Problem, parts: Parts) -> None:
+        self.problem = problem
+        self.parts = parts
+        self.layers = problem.space.layers
+        self.allocation = parts.allocation
+        self.network = install(problem.model, self.layers, parts)
+        batch, _ = next(iter(problem.train.take(min(2, len(problem.train)), problem.seed).batches(2)))
+        self.walk: Walk = walk(self.network, self.layers, to_device(batch, problem.device))
+        self.ends = end_layers(self.layers)
+        self.codes = {
+            layer.name: number_format(self.network, layer, parts) for layer in self.layers if self._weight_bits(layer) != FLOAT_BITS
+        }
+
+    @property
+    def quantizes_inputs(self) -> bool:
+        """Whether any layer's input is quantized."""
+        return any(choice.act_bits != FLOAT_BITS for choice in self.allocation.values())
+
+    def edits(self) -> str:
+        """What the delivered architecture has otherwise than the float one: modules of another type, biases that were not there."""
+        before = dict(self.problem.model.named_modules())
+        pairs = [(before[name], module) for name, module in self.network.named_modules() if name in before]
+        changed = Counter(f"{type(old).__name__} to {type(new).__name__}" for old, new in pairs if type(old) is not type(new))
+        biased = sum(getattr(new, "bias", None) is not None and getattr(old, "bias", None) is None for old, new in pairs)
+        found = [f"{count} {what}" for what, count in sorted(changed.items())]
+        return "; ".join([*found, f"{biased} layers with a bias they did not have"] if biased else found) or "none"
+
+    def coverage(self) -> Coverage:
+        """Section C."""
+        return Coverage(
+            scope="weights and layer inputs" if self.quantizes_inputs else "weights only",
+            ends=self._ends_rule(),
+            first_layer=self._end(self.ends[0]),
+            last_layer=self._end(self.ends[-1]),
+            tensors=self._tensors(),
+            float_ops=self._float_ops() or na("none"),
+        )
+
+    def formats(self, codes_by: str) -> Formats:
+        """Section D; `codes_by` says what chose the codes."""
+        found = list(self.codes.values())
+        uniform = all(codes.uniform for codes in found)
+        weights = {
+            "family": family(found) if found else na(),
+            "symmetric": all(abs(codes.shift) <= _HALF_STEP for codes in found),  # a zero point would shift by whole steps
+            "zero_exact": zero_exact(found),
+            "narrow": not any(codes.lowest_used for codes in found) if uniform else na("not uniform"),
+            "codes": code_names(found),
+            "scale": "float16 times a power of two",
+            "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
+            "saturating": True,
+        }
+        inputs = [baked.act_format for baked in self.parts.layers.values() if baked.act_format is not None]
+        powers = [format.powers for format in inputs]
+        activations = {
+            "family": "power of two" if any(powers) else "uniform",
+            "symmetric": "where negative" if inputs and not all(format.signed for format in inputs) else True,
+            "zero_exact": "not where negative" if any(format.powers and format.signed for format in inputs) else "yes",
+            "narrow": na("not uniform") if any(powers) else False,
+            "scale": "float32",
+            "rounding": "nearest logarithm" if any(powers) else "nearest, half to even",
+            "saturating": True,
+        }
+        folded = any(layer.norm for layer in self.layers)
+        plain = any(layer.bias_elements and not layer.norm for layer in self.layers)
+        biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
+        return Formats(
+            weights=weights if found else {"family": "float32", "symmetric": na()},
+            activations=activations if inputs else na("activations are float32"),
+            biases=", else ".join(biases) if biases else na("no biases"),
+        )
+
+    def granularity(self) -> Granularity:
+        """Section E."""
+        scales = [baked.scales for baked in self.parts.layers.values() if baked.scales is not None]
+        steps = [baked.act_step for baked in self.parts.layers.values() if baked.act_step is not None]
+        stored = [*scales, *steps]
+        return Granularity(
+            weights="per output channel",
+            activations="per tensor" if steps else na("activations are float32"),
+            scales=sum(tensor.numel() for tensor in stored),
+            scale_bytes=sum(tensor.numel() * tensor.element_size() for tensor in stored),
+        )
+
+    def costs(self, summary: Summary) -> Costs:
+        """Section K."""
+        layers, maps = self.layers, self.walk.maps
+        weights = [layer.weights for layer in layers]
+        bits, acts = [self._weight_bits(layer) for layer in layers], [self.allocation[layer.name].act_bits for layer in layers]
+        taken = amounts(layers, self.allocation)
+        without = mean_bits(weights, bits, without=self.ends)
+        sizes = [seen.elements * seen.bits for seen in maps]
+        latency = self.problem.costs.get("latency")
+        return Costs(
+            file_bytes=summary.artifact_bytes,
+            weight_bytes=int(taken["weight_bytes"]),
+            mean_weight_bits=mean_bits(weights, bits),
+            mean_weight_bits_without_ends=na("no layer but the first and the last") if math.isnan(without) else without,
+            mean_input_bits=self.allocation.mean_act_bits(layers) if self.quantizes_inputs else na("activations are float32"),
+            mean_activation_bytes=sum(sizes) / max(len(sizes), 1) / 8,
+            peak_activation_bytes=peak_bits([seen.elements for seen in maps], [seen.bits for seen in maps]) / 8,
+            peak_live_bytes=peak_live_bits(sizes, [seen.born for seen in maps], [seen.last for seen in maps]) / 8,
+            bops=int(taken["bops"]),
+            bops_with_additions=bops_with_additions([layer.macs for layer in layers], bits, acts, [_row_length(layer) for layer in layers]),
+            scale_bytes=self.granularity().scale_bytes,
+            symmetric_weight_cost_bits=self._symmetry_cost(),
+            latency=na("simulated only")
+            if latency is None
+            else {"seconds": latency.total(self.allocation), "how": "estimated from a hardware profile, not measured"},
+            energy=na("no energy model"),
+        )
+
+    def hardware(self) -> Hardware:
+        """Section L."""
+        pairs = {(choice.weight_bits, choice.act_bits) for choice in self.allocation.values()}
+        corrected = any(codes.shift for codes in self.codes.values())
+        powers = any(baked.act_format is not None and baked.act_format.powers for baked in self.parts.layers.values())
+        uniform = all(codes.uniform for codes in self.codes.values()) and not powers
+        integer = [
+            accumulator_bits(choice.weight_bits, choice.act_bits, _row_length(layer))
+            for layer, choice in zip(self.layers, self.allocation.values(), strict=True)
+            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits) and self.codes[layer.name].uniform and not powers
+        ]
+        by_base = any(codes.letter == MULTIBIT.letter for codes in self.codes.values())
+        inputs = {
+            "float32" if baked.act_format is None else baked.act_format.datatype(baked.choice.act_bits)
+            for baked in self.parts.layers.values()
+        }
+        ties = any(len(group) > 1 for group in self.problem.space.groups)
+        return Hardware(
+            datatypes={
+                "weights": sorted({self._datatype(layer) for layer in self.layers}),
+                "layer inputs": sorted(inputs),
+                "weight scales": ["float16"] if self.codes else [],
+            },
+            zero_point_correction=corrected,
+            zero_point="values sit half a step above the codes of some layers, which adds ½ · scale · Σx at each output"
+            if corrected
+            else "none needed",
+            accumulator_bits=max(integer) if integer else na("no layer multiplies integers by integers"),
+            requantization=f"one multiplication by a scale {'a sign plane and' if by_base else 'an'} output channel"
+            if self.codes
+            else na("weights are float32"),
+            grouping="tied layers share a pair of bits" if ties else "none; any layer may take any pair on its menu",
+            runtimes=_runtimes(pairs, corrected, uniform=uniform),
+        )
+
+    def _datatype(self, layer: Layer) -> str:
+        codes = self.codes.get(layer.name)
+        if codes is None:
+            return "float32"
+        return f"int{codes.bits}" if codes.uniform else f"{codes.bits} bits, {family([codes])}"
+
+    def _weight_bits(self, layer: Layer) -> int:
+        return self.allocation[layer.name].weight_bits
+
+    def _ends_rule(self) -> str:
+        """Whether the space treats the first and the last layer apart; what the search chose for them is no rule."""
+        menus = self.problem.space.menus
+        lowest = [min(choice.weight_bits for choice in menu) for menu in menus]
+        rest = [bits for index, bits in enumerate(lowest) if index not in self.ends]
+        if rest and min(rest) < min(lowest[index] for index in self.ends) >= 8:
+            return "at 8 bits or more by rule"
+        return "included"
+
+    def _end(self, index: int) -> dict[str, Any]:
+        layer = self.layers[index]
+        choice = self.allocation[layer.name]
+        return {"name": layer.name, "weight_bits": _spelled([choice.weight_bits]), "input_bits": _spelled([choice.act_bits])}
+
+    def _tensors(self) -> dict[str, dict[str, Any]]:
+        names = {operation.name for operation in self.walk.operations}
+        found: dict[str, dict[str, Any]] = {}
+        for layer in self.layers:
+            kind = f"weights, {_kind(self.problem.model, layer)}"
+            found.setdefault(kind, {"bits": []})["bits"].append(self._weight_bits(layer))
+        inputs = [self.allocation[layer.name].act_bits for layer in self.layers if layer.input_elements]
+        found["layer inputs"] = {"bits": inputs}
+        found["network input"] = {"bits": [seen.bits for seen in self.walk.maps if seen.born < 0]}
+        tensors = {
+            name: {"quantized": any(bits != FLOAT_BITS for bits in entry["bits"]), "bits": _spelled(entry["bits"]) or na("no float tensor")}
+            for name, entry in found.items()
+        }
+        half = any(layer.norm for layer in self.layers)
+        stays = {
+            "biases": ("float16 or float32" if half else "float32") if any(layer.bias_elements for layer in self.layers) else "",
+            "residual sums and other joins": "float32" if names & _JOINS else "",
+            "pooling, softmax, normalisation": "float32" if any(name in _NORMS or "pool" in name for name in names) else "",
+            "accumulators": "float32, simulated",
+        }
+        return tensors | {name: {"quantized": False, "bits": bits or na("none in this network")} for name, bits in stays.items()}
+
+    def _float_ops(self) -> dict[str, dict[str, Any]]:
+        operations = self.walk.operations
+        weight_bits = {layer.name: layer.weights * self._weight_bits(layer) for layer in self.layers if layer.macs}
+        macs = sum(operation.macs for operation in operations) or 1
+        moved = sum(operation.bits_moved + weight_bits.get(operation.layer, 0) for operation in operations) or 1
+        found: dict[str, dict[str, Any]] = {}
+        for operation in operations:
+            choice = self.allocation.get(operation.layer)
+            if choice is not None and FLOAT_BITS not in (choice.weight_bits, choice.act_bits):
+                continue
+            entry = found.setdefault(operation.name.strip("_"), {"calls": 0, "share_of_macs": 0.0, "share_of_bytes": 0.0})
+            entry["calls"] += 1
+            entry["share_of_macs"] += operation.macs / macs
+            entry["share_of_bytes"] += (operation.bits_moved + weight_bits.get(operation.layer, 0)) / moved
+        return found
+
+    def _symmetry_cost(self) -> float:
+        """`log2(2 max|w| / (max w − min w))` by output channel, averaged over the weights that are quantized."""
+        total, weighted = 0, 0.0
+        for layer in self.layers:
+            if self._weight_bits(layer) == FLOAT_BITS:
+                continue
+            module = self.problem.model.get_submodule(layer.module)
+            weight = getattr(module, layer.parameter).detach().float()
+            rows = Rows.of(module, weight).split(weight)
+            ranges = zip(rows.amin(1).tolist(), rows.amax(1).tolist(), strict=True)
+            weighted += rows.shape[1] * sum(asymmetry_bits(low, high) for low, high in ranges)
+            total += layer.weights
+        return weighted / total if total else 0.0
+
+
+def _kind(model: nn.Module, layer: Layer) -> str:
+    groups = getattr(model.get_submodule(layer.module), "groups", 1)
+    return f"depthwise {layer.kind}" if groups > 1 and groups == layer.channels else layer.kind
+
+
+def _row_length(layer: Layer) -> int:
+    return layer.weights // layer.channels
+
+
+def _spelled(bits: Iterable[int]) -> list[Any]:
+    return ["float32" if b == FLOAT_BITS else b for b in sorted(set(bits))]
+
+
+def _runtimes(pairs: set[tuple[int, int]], corrected: bool, *, uniform: bool) -> dict[str, bool]:
+    weights, acts = {w for w, _ in pairs}, {a for _, a in pairs}
+    plain = uniform and not corrected
+    return {
+        "any integer bits, a scale an output channel": uniform,
+        "weights and inputs in {2, 4, 8} bits": plain and weights | acts <= {2, 4, 8},
+        "weights and inputs of 8 bits": plain and weights | acts <= {8},
+        "weights in {4, 8} bits, float inputs": plain and weights <= {4, 8, FLOAT_BITS} and acts == {FLOAT_BITS},
+        "weights expanded to float when loaded": True,
+    }

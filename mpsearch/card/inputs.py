@@ -1,0 +1,33 @@
+"""`CardInputs`: the finished run as the card reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mpsearch.data.base import Splits
+from mpsearch.trials.problem import Problem
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["CardInputs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardInputs:
+    """What a card looks at beside the results.
+
+    Args:
+        config: the resolved study.
+        splits: its data.
+        problem: what was searched.
+        other: the same problem on another float checkpoint of the architecture, if the study names one.
+        claim: fingerprint of the run, "" where no run directory was claimed.
+    """
+
+    config: StudyConfig
+    splits: Splits
+    problem: Problem
+    other: Problem | None = None
+    claim: str = ""

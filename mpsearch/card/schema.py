@@ -1,0 +1,149 @@
+"""`Card`: what must be known of a quantized network before its accuracy means anything. Every field is required; `n/a` is written out.
+
+After Garg, Jain, Lou, Nahmias: Confounding Tradeoffs for Neural Network Quantization, arXiv 2102.06366. That results need such a card,
+and the tradeoffs T1 to T9, are the paper's; the fields are ours (the paper's own template: UNVERIFIED).
+
+A field that does not apply holds `"n/a"` or `"n/a: why"`; `null` is for cards of other people's results, whose unknown fields bar them from
+claims. Values are plain JSON: numbers, text, true or false, lists, objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mpsearch.card.sections import (
+    Ablation,
+    Costs,
+    Coverage,
+    Data,
+    Flip,
+    Formats,
+    Granularity,
+    Hardware,
+    Identity,
+    Model,
+    Precision,
+    Provenance,
+    Ranges,
+    Resources,
+    Result,
+    Section,
+)
+from mpsearch.core.errors import ConfigError
+
+__all__ = ["CARD_VERSION", "NA", "Card", "canonical_id", "na"]
+
+CARD_VERSION = 1
+NA = "n/a"
+
+
+def na(why: str = "") -> str:
+    """`n/a`, or `n/a: why`."""
+    return f"{NA}: {why}" if why else NA
+
+
+def canonical_id(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a configuration as canonical JSON: the order of keys does not count."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One card, sections A to N."""
+
+    identity: Identity
+    model: Model
+    coverage: Coverage
+    formats: Formats
+    granularity: Granularity
+    ranges: Ranges
+    precision: Precision
+    data: Data
+    resources: Resources
+    result: Result
+    costs: Costs
+    hardware: Hardware
+    ablation: Ablation
+    provenance: Provenance
+
+    @property
+    def sections(self) -> list[Section]:
+        """A to N."""
+        return [getattr(self, place.name) for place in fields(self)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a number that is not finite becomes `n/a`."""
+        return {place.name: _plain(getattr(self, place.name)) for place in fields(self)}
+
+    def to_json(self) -> str:
+        """`card.json`."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Card:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a section or field that is missing or unknown, with its path.
+        """
+        _check(cls, plain, "card")
+        sections = {name: _read(kind, plain[name], f"card.{name}") for name, kind in _SECTIONS.items()}
+        return cls(**sections)
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        """Inverse of `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "identity": Identity,
+    "model": Model,
+    "coverage": Coverage,
+    "formats": Formats,
+    "granularity": Granularity,
+    "ranges": Ranges,
+    "precision": Precision,
+    "data": Data,
+    "resources": Resources,
+    "result": Result,
+    "costs": Costs,
+    "hardware": Hardware,
+    "ablation": Ablation,
+    "provenance": Provenance,
+}
+
+
+def _read(kind: type[Any], plain: Any, path: str) -> Any:
+    _check(kind, plain, path)
+    values = dict(plain)
+    if kind is Ablation:
+        values["flips"] = [_read(Flip, flip, f"{path}.flips[{number}]") for number, flip in enumerate(values["flips"])]
+    return kind(**values)
+
+
+def _check(kind: type[Any], plain: Any, path: str) -> None:
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{path}: an object with fields is needed, not {type(plain).__name__}", path=path)
+    wanted = {place.name for place in fields(kind)}
+    for name in sorted(wanted - plain.keys()):
+        raise ConfigError(f"{path}.{name}: this field is missing; fill it, with '{NA}' where it does not apply", path=f"{path}.{name}")
+    for name in sorted(plain.keys() - wanted):
+        raise ConfigError(f"{path}.{name}: a card has no such field; leave it out", path=f"{path}.{name}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return {place.name: _plain(getattr(value, place.name)) for place in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return na(f"{value} is not a number")
+    return value

@@ -1,0 +1,113 @@
+"""What numbers a delivered weight can be, measured on the network that holds them: family, exact zero, how codes become values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.layer import Layer
+from mpsearch.network.baked import Parts, from_half
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.formats import MOST_BASES, MULTIBIT, POWER_OF_TWO, TERNARY
+
+__all__ = ["NumberFormat", "code_names", "family", "number_format", "zero_exact"]
+
+_FAMILIES = {POWER_OF_TWO.letter: "power of two", MULTIBIT.letter: "multibit, sums of scaled signs"}
+_HALF_STEP = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberFormat:
+    """How one layer's values follow from its codes.
+
+    Args:
+        letter: of the file's format.
+        bits: of the allocation.
+        uniform: whether `value = (code + shift) · scale`.
+        shift: in steps; 0 where it is not uniform.
+        lowest_used: whether the lowest code of two's complement occurs.
+        zero: whether every channel has a value that is exactly 0.
+        bits_used: mean bits a weight; below `bits` or fractional where channels share sign planes out among themselves.
+    """
+
+    letter: str
+    bits: int
+    uniform: bool
+    shift: float
+    lowest_used: bool
+    zero: bool
+    bits_used: float
+
+    @property
+    def half(self) -> bool:
+        """Whether values sit half a step above the codes."""
+        return self.shift == _HALF_STEP
+
+
+@torch.no_grad()
+def number_format(network: nn.Module, layer: Layer, parts: Parts) -> NumberFormat:
+    """Measured on a layer with quantized weights.
+
+    Args:
+        network: with the delivered numbers in it.
+        layer: of the float network.
+        parts: the delivered numbers.
+    """
+    baked = parts.layers[layer.name]
+    assert baked.codes is not None
+    assert baked.scales is not None
+    assert baked.format is not None
+    bits, scales = baked.choice.weight_bits, from_half(baked.scales, baked.scale_exponent)
+    module = network.get_submodule(layer.module)
+    weight = getattr(module, layer.parameter).detach().float().cpu()
+    rows = Rows.of(module, weight).split(weight)
+    by_base = scales.dim() == 2
+    used = (scales != 0).reshape(len(scales), -1).any(1)
+    first = 0 if by_base else -1 if baked.format is TERNARY else -(2 ** (bits - 1))
+    last = 2**MOST_BASES if by_base else 2 if baked.format is TERNARY else 2 ** (bits - 1)
+    every = torch.arange(first, last, dtype=torch.int16).expand(len(scales), -1).contiguous()
+    shift, uniform = 0.0, not by_base
+    if uniform and bool(used.any()):
+        shifts: Tensor = rows[used] / scales[used].unsqueeze(1) - baked.codes[used].float()
+        shift = float(shifts.mean())
+        uniform = float((shifts - shift).abs().max()) < 0.01
+    return NumberFormat(
+        letter=baked.format.letter,
+        bits=bits,
+        uniform=uniform,
+        shift=round(2 * shift) / 2 if uniform else 0.0,
+        lowest_used=uniform and bits > 1 and bool((baked.codes == -(2 ** (bits - 1))).any()),
+        zero=bool((baked.format.dequantize(every, scales)[used] == 0).any(1).all()),
+        bits_used=float((scales != 0).sum() / len(scales)) if by_base else float(bits),
+    )
+
+
+def family(found: Sequence[NumberFormat]) -> str:
+    """`uniform`, or what else there is, by layer where they differ."""
+    names = sorted({"uniform" if each.uniform else _FAMILIES.get(each.letter, "not uniform") for each in found})
+    return names[0] if len(names) == 1 else f"{' and '.join(names)}, by layer"
+
+
+def zero_exact(found: Sequence[NumberFormat]) -> str:
+    """Whether 0 can be held exactly, and where not."""
+    lacking = [each for each in found if not each.zero]
+    if not lacking:
+        return "yes"
+    if len(lacking) == len(found):
+        return "no"
+    return "not at 1 bit" if {each.bits for each in lacking} == {1} else "not in every layer"
+
+
+def code_names(found: Sequence[NumberFormat]) -> str:
+    """How the codes lie in the file."""
+    names = {
+        "u": "two's complement",
+        "h": "two's complement, half a step off zero",
+        "t": "ternary, five in a byte",
+        "p": "sign and exponent",
+        "m": "sign planes",
+    }
+    return "; ".join(names.get(letter, letter) for letter in sorted({each.letter for each in found}))

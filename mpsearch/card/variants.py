@@ -1,0 +1,179 @@
+"""`Bench`: scores formats of one float network that differ in a single factor, without training; every variant takes the same path.
+
+Float weights are fake-quantized into a copy of the float network, inputs get calibrated quantizers, BatchNorm is re-estimated on training
+samples, and the copy is scored on validation samples. Steps are fitted by least squares as everywhere else.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.record import Score
+from mpsearch.network.baked import FixedActQuantizer
+from mpsearch.network.inputs import call, to_device
+from mpsearch.network.network import keep_slow_attention
+from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.numbers.asymmetric import fake_quantize_between, fit_asymmetric
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import codes, dequantize
+from mpsearch.numbers.grid import Grid, GridStyle, act_grid, weight_grid
+from mpsearch.numbers.ranges import fit_step, fit_steps
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import reestimate_batchnorm
+from mpsearch.training.recipe import Recipe
+from mpsearch.trials.problem import Problem
+
+__all__ = ["Bench", "Variant", "quantized_rows"]
+
+_SCORED = 2048
+_CALIBRATED = 512
+_KEPT = 2**16
+
+WeightFormat = Literal["row", "tensor", "asymmetric"]
+ActFormat = Literal["auto", "symmetric", "asymmetric"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What is scored.
+
+    Args:
+        allocation: bits of every layer; they need not be on a menu.
+        weights: one symmetric step a `row`, one for the whole `tensor`, or `asymmetric` by row.
+        activations: `auto` is unsigned where no input was ever negative and symmetric elsewhere.
+    """
+
+    allocation: Allocation
+    weights: WeightFormat = "row"
+    activations: ActFormat = "auto"
+
+
+class Bench:
+    """Scores variants.
+
+    Args:
+        problem: float network, data, calibrated ranges.
+        style: grid of symmetric weights.
+        recipe: how BatchNorm is re-estimated; at most a few hundred samples here.
+    """
+
+    def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe) -> None:
+        self.problem = problem
+        self.style = style
+        self.validation = problem.validation.take(min(_SCORED, len(problem.validation)), problem.seed)
+        self.samples = len(self.validation)
+        self._recipe = replace(recipe, reestimate=min(recipe.reestimate, _CALIBRATED))
+        self._scores: dict[Variant, Score] = {}
+
+    def on(self, problem: Problem) -> Bench:
+        """The same bench for another float network of the same layers."""
+        return Bench(problem, self.style, self._recipe)
+
+    def score(self, variant: Variant) -> Score:
+        """Validation score; the same variant is scored once."""
+        if variant not in self._scores:
+            problem = self.problem
+            model = self._build(variant)
+            reestimate_batchnorm(model, problem.train, self._recipe, device=problem.device, seed=problem.seed)
+            self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device)
+        return self._scores[variant]
+
+    @torch.no_grad()
+    def _build(self, variant: Variant) -> nn.Module:
+        model = copy.deepcopy(self.problem.model).requires_grad_(False).eval()
+        for layer in self.problem.space.layers:
+            module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
+            weight = getattr(module, layer.parameter)
+            if choice.weight_bits != FLOAT_BITS:
+                rows = Rows.of(module, weight)
+                steps = self.problem.calibration.weight_steps(layer.name, choice.weight_bits, self.style)
+                # In place: whatever shares the tensor follows.
+                weight.copy_(rows.join(quantized_rows(rows.split(weight.float()), choice.weight_bits, variant.weights, self.style, steps)))
+            if choice.act_bits != FLOAT_BITS:
+                attach_act_quantizer(module, self._act_quantizer(layer.name, choice.act_bits, variant.activations))
+        keep_slow_attention(model)
+        return model
+
+    def _act_quantizer(self, name: str, bits: int, format: ActFormat) -> FixedActQuantizer:
+        values = self._inputs[name]
+        if format == "asymmetric":
+            steps, lowest = fit_asymmetric(values.reshape(1, -1), bits)
+            step, grid = steps[0], Grid(int(lowest[0]), int(lowest[0]) + 2**bits - 1)
+        else:
+            grid = act_grid(bits, format == "symmetric" or self.problem.calibration.signed(name))
+            step = fit_step(values, grid)
+        quantizer = FixedActQuantizer().to(values.device)
+        quantizer.set_grid(bits, grid)
+        quantizer.begin(step)
+        return quantizer
+
+    @cached_property
+    def _inputs(self) -> dict[str, Tensor]:
+        """Samples of what enters each layer of the float network, 1-D float32."""
+        problem = self.problem
+        images = problem.train.take(min(_CALIBRATED, len(problem.train)), problem.seed)
+        generator = torch.Generator().manual_seed(problem.seed)
+        collected: dict[str, list[Tensor]] = {}
+        share = max(_KEPT * 64 // len(images), 1)
+
+        def keep(name: str) -> Any:
+            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                values = (args[0] if args else next(iter(kwargs.values()))).detach().float().reshape(-1)
+                picked = torch.randint(values.numel(), (min(share, values.numel()),), generator=generator).to(values.device)
+                collected.setdefault(name, []).append(values[picked])
+
+            return hook
+
+        layers = [layer for layer in problem.space.layers if layer.act_quantizable]
+        handles = [
+            problem.model.get_submodule(layer.module).register_forward_pre_hook(keep(layer.name), with_kwargs=True) for layer in layers
+        ]
+        try:
+            with torch.no_grad():
+                for inputs, _ in images.batches(64):
+                    call(problem.model, to_device(inputs, problem.device))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {name: torch.cat(values) for name, values in collected.items()}
+
+
+@torch.no_grad()
+def quantized_rows(rows: Tensor, bits: int, format: WeightFormat, style: GridStyle, steps: Tensor | None = None) -> Tensor:
+    """A weight `[C, n]` in one format, quantized and dequantized; the input stays as it is.
+
+    One-bit weights keep their symmetric format where an asymmetric one is asked for: none with an exact zero has two useful levels.
+
+    Args:
+        rows: float `[C, n]`.
+        bits: 1 to 8.
+        format: see `Variant`.
+        style: of the symmetric grid.
+        steps: `[C]` of the row format, if they are known.
+    """
+    if format == "asymmetric" and bits > 1:
+        fitted, lowest = fit_asymmetric(rows, bits)
+        return fake_quantize_between(rows, fitted, lowest, 2**bits)
+    grid = weight_grid(bits, style)
+    if format == "tensor":
+        steps = fit_step(_thinned(rows), grid).expand(len(rows))
+    elif steps is None:
+        steps = fit_steps(rows, grid)
+    column = steps.unsqueeze(1)
+    return dequantize(codes(rows, column, grid), column, grid.offset)
+
+
+def _thinned(rows: Tensor) -> Tensor:
+    """At most some 2^16 values spread over the tensor, the largest among them: enough for one step."""
+    values = rows.reshape(-1)
+    if values.numel() <= 2 * _KEPT:
+        return values
+    return torch.cat([values[:: values.numel() // _KEPT], values.abs().amax().reshape(1)])

@@ -1,0 +1,83 @@
+"""`canonical`: a copy of the user's model that quantizers can be attached to: unwrapped, every weight a parameter of its own."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from mpsearch.core.errors import ModelError
+from mpsearch.network.trace import QUANTIZABLE
+
+__all__ = ["canonical"]
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+_RECOMPUTED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
+
+
+def canonical(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose reparametrized weights (weight and spectral norm, pruning masks) are the tensors they stand for.
+
+    Args:
+        model: float network, bare or under `torch.compile`, `DataParallel` or `DistributedDataParallel`; left as it is.
+
+    Raises:
+        ModelError: scripted, not initialised, not in float32, or not to be copied.
+    """
+    while True:
+        if isinstance(model, _WRAPPERS):
+            model = model.module
+        elif isinstance(model, torch._dynamo.OptimizedModule):
+            model = model._orig_mod
+        else:
+            break
+    _check(model)
+    copied = _copy(model).eval()
+    for module in copied.modules():
+        _settle(module)
+    return copied
+
+
+def _check(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError("a scripted or traced model cannot be quantized; give the Python module that it was made from")
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ModelError(f"the model's '{name}' has no shape yet; run a batch through the model first")
+        if parameter.dtype != torch.float32:
+            raise ModelError(f"the model's '{name}' is {parameter.dtype}; quantization starts from float32, so give model.float()")
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, _RECOMPUTED):  # what the last forward left has a graph behind it and cannot be copied
+                name = hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
+                value = getattr(module, name)
+                if isinstance(value, Tensor):
+                    setattr(module, name, value.detach())
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ModelError(f"the model cannot be copied ({type(error).__name__}: {error}); let copy.deepcopy(model) work") from error
+
+
+def _settle(module: nn.Module) -> None:
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            remove_weight_norm(module, hook.name)
+        elif isinstance(hook, SpectralNorm):
+            remove_spectral_norm(module, hook.name)
+        elif isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
+    if isinstance(module, QUANTIZABLE) and parametrize.is_parametrized(module):
+        # torch's own removal would change the class, which the copy shares with the user's module
+        weights = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, weight in weights.items():
+            module.register_parameter(name, nn.Parameter(weight))

@@ -1,0 +1,110 @@
+"""Clipping by the Lp norm of the quantization error, and what LAPQ builds on it; pure functions.
+
+Nahshan, Chmiel, Baskin, Zheltonozhskii, Banner, Bronstein, Mendelson: Loss Aware Post-training Quantization, Machine Learning 110, 2021,
+arXiv 1911.07190. A larger p punishes clipping more than rounding, so `p ↦ steps(p)` is a line through the space of all steps along which
+the loss of the network is close to a parabola.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from mpsearch.numbers.gradients.affine import codes, dequantize
+from mpsearch.numbers.grid import Grid
+
+__all__ = ["best_exponent", "lp_multiplier", "separability_index"]
+
+_SAMPLES = 2**14
+_SCAN = 64
+_NARROWEST = 0.02
+_BEYOND = (0.5, 1.0)
+"""How far below and above the tried exponents a vertex is believed: 1.5 to 5 for 2 to 4."""
+
+
+def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
+    """`argmin_u mean |Q_{u·steps}(x) − x|^p`: one factor for the steps of all rows.
+
+    The error has many minima at few bits, so it is scanned on a geometric grid (up to no clipping at all) and then refined by Brent's
+    bounded search around the best. Of large tensors a regular sample of columns is taken.
+
+    Args:
+        rows: `[C, n]`; an activation is one row.
+        steps: `[C]`, positive.
+        grid: of the codes.
+        p: exponent.
+
+    Returns:
+        The factor; 1 where all rows are zero or one is not finite.
+    """
+    rows = rows.detach().float()
+    rows = rows[:, :: max(rows.numel() // _SAMPLES, 1)] if rows.shape[1] > 1 else rows
+    steps = steps.detach().float()
+    largest = rows.abs().amax(1)
+    widest = float((largest / (steps * (grid.hi + grid.offset))).max())
+    unit = largest.max()  # powers of small weights would leave float32
+    if not 0 < widest < np.inf:
+        return 1.0
+
+    def error(factor: float) -> float:
+        step = (steps * factor).unsqueeze(1)
+        return float((dequantize(codes(rows, step, grid), step, grid.offset) - rows).abs_().div_(unit).pow_(p).mean())
+
+    factors = np.geomspace(_NARROWEST * widest, widest, _SCAN)
+    errors = [error(factor) for factor in factors]
+    best = int(np.argmin(errors))
+    around = (float(factors[max(best - 1, 0)]), float(factors[min(best + 1, _SCAN - 1)]))
+    found = minimize_scalar(error, method="bounded", bounds=around, options={"xatol": 1e-3 * around[1]})
+    return float(found.x) if found.fun < errors[best] else float(factors[best])
+
+
+def best_exponent(exponents: Sequence[float], losses: Sequence[float]) -> float:
+    """Vertex of the parabola through (p, loss), by least squares; the best p tried where it opens downwards or its vertex is far off.
+
+    Args:
+        exponents: three or more.
+        losses: of the network at each; those that are not finite are left out.
+    """
+    finite = [(p, loss) for p, loss in zip(exponents, losses, strict=True) if np.isfinite(loss)]
+    if not finite:
+        return float(min(exponents))
+    tried = min(finite, key=lambda pair: pair[1])[0]
+    if len(finite) < 3:
+        return float(tried)
+    p, loss = np.array(finite).T
+    curvature, slope, _ = np.polyfit(p, loss, 2)
+    if curvature <= 0:
+        return float(tried)
+    vertex = -slope / (2 * curvature)
+    believed = min(exponents) - _BEYOND[0] <= vertex <= max(exponents) + _BEYOND[1]
+    return float(vertex if believed else tried)
+
+
+def separability_index(
+    loss: Callable[[NDArray[np.float64]], float], low: NDArray[np.float64], high: NDArray[np.float64], *, samples: int, seed: int = 0
+) -> float:
+    """How far `loss` is from a sum of functions of one coordinate each; 0 if it is one.
+
+        γ = mean(g) / max(f)²,    g = f(x) · (f(x) + (m − 1) f(z) − Σ_j f(z with coordinate j from x)),    x, z uniform in the box
+
+    Args:
+        loss: function of `[m]`.
+        low: `[m]`, corner of the box.
+        high: `[m]`, the opposite corner.
+        samples: pairs (x, z); each costs m + 2 evaluations.
+        seed: of the pairs.
+    """
+    generator = np.random.default_rng(seed)
+    products: list[float] = []
+    largest = 0.0
+    for _ in range(samples):
+        x, z = generator.uniform(low, high), generator.uniform(low, high)
+        swapped = [loss(np.where(np.arange(len(z)) == j, x, z)) for j in range(len(z))]
+        at_x, at_z = loss(x), loss(z)
+        products.append(at_x * (at_x + (len(z) - 1) * at_z - sum(swapped)))
+        largest = max(largest, abs(at_x), abs(at_z))
+    return float(np.mean(products) / largest**2) if largest else 0.0

@@ -1,0 +1,137 @@
+"""The climb to an untried allocation within the limits that is expected to improve most, by moving one or two groups at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.propose.frontier import Frontier
+from mpsearch.propose.surrogate.model import Surrogate
+
+__all__ = ["Candidate", "Climber"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+_MOST_STEPS = 12
+_MOST_MOVES = 320
+"""Neighbours weighed exactly at each step."""
+_WORK = 4e7
+"""Neighbours times squared measurements a step may take; fewer neighbours are looked at where there are many measurements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An allocation that was not tried, and what is expected of it.
+
+    Args:
+        picks: int `[G]`.
+        improvement: expected, nats of log loss.
+        mean: predicted log loss.
+    """
+
+    picks: Picks
+    improvement: float
+    mean: float
+
+
+class Climber:
+    """Climbs under one surrogate, inside the loosest of the limits.
+
+    Args:
+        surrogate: what predicts.
+        frontier: what is to be improved on.
+        seen: picks not to propose.
+        random: breaks the choice among too many moves.
+    """
+
+    def __init__(self, surrogate: Surrogate, frontier: Frontier, seen: Set[tuple[int, ...]], random: np.random.Generator) -> None:
+        self._surrogate = surrogate
+        self._frontier = frontier
+        self._program = frontier.levels.programs[-1]
+        self._seen = seen
+        self._random = random
+
+    def climb(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
+        """The best untried allocation met on the way up from `start`; None if there is none around it."""
+        here, found = start, self.weigh(start[None])
+        for _ in range(steps):
+            better = self._best_move(here)
+            if better is None or (found is not None and better.improvement <= found.improvement):
+                break
+            found, here = better, better.picks
+        return found
+
+    def weigh(self, options: Picks) -> Candidate | None:
+        """The best of allocations int `[K, G]` that was not tried and meets the limits."""
+        return self._chosen(options, *self._surrogate.predict(options)) if len(options) else None
+
+    def improvement(self, options: Picks) -> Floats:
+        """What is expected, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
+        return self._expected(options, *self._surrogate.predict(options))
+
+    def _best_move(self, here: Picks) -> Candidate | None:
+        moves, steps = self._moves(here)
+        if not len(steps):
+            return None
+        options = np.repeat(here[None], len(steps), axis=0)
+        rows = np.arange(len(steps))
+        padded = np.concatenate([moves, moves[:1]])
+        for step in steps.T:
+            taken = step < len(moves)
+            options[rows[taken], padded[step[taken], 0]] = padded[step[taken], 1]
+        return self._chosen(options, *self._surrogate.predict_moves(here, moves, steps))
+
+    def _chosen(self, options: Picks, mean: Floats, deviation: Floats) -> Candidate | None:
+        improvement = self._expected(options, mean, deviation)
+        for index in np.lexsort((mean, -improvement)):
+            picks = options[index]
+            if tuple(picks.tolist()) not in self._seen and self._program.broken(picks) is None:
+                return Candidate(picks=picks, improvement=float(improvement[index]), mean=float(mean[index]))
+        return None
+
+    def _expected(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
+        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
+        return self._frontier.improvement(options, mean, np.hypot(deviation, self._surrogate.noise))
+
+    def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
+        """(moves (group, choice), `[U, 2]`; the one or two each neighbour within the limits takes, `[K, 2]`, U for none)."""
+        linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
+        g, c = np.nonzero(self._program.allowed & (np.arange(linear.shape[1]) != picks[:, None]))
+        gain = linear[g, c] - linear[g, picks[g]]
+        cost = self._program.costs[:, g, c] - self._program.costs[:, g, picks[g]]
+        room = self._program.room(picks)[:, None]
+        most = self._most()
+        single = np.flatnonzero((cost <= room).all(axis=0))
+        if len(single) > most:
+            single = single[np.argpartition(gain[single], most)[:most]]
+        up, down = self._halves(gain, cost, most)
+        one, two = np.repeat(up, len(down)), np.tile(down, len(up))
+        kept = (g[one] != g[two]) & (cost[:, one] + cost[:, two] <= room).all(axis=0)
+        one, two = one[kept], two[kept]
+        if len(one) > most:
+            first = np.argpartition(gain[one] + gain[two], most // 2)[: most // 2]
+            chosen = np.unique(np.concatenate([first, self._random.permutation(len(one))[: most - len(first)]]))
+            one, two = one[chosen], two[chosen]
+        used, index = np.unique(np.concatenate([single, one, two]), return_inverse=True)
+        alone, pair = index[: len(single)], index[len(single) :].reshape(2, -1).T
+        steps = np.concatenate([np.stack([alone, np.full(len(alone), len(used))], axis=1), pair])
+        return np.stack([g[used], c[used]], axis=1), steps
+
+    def _halves(self, gain: Floats, cost: Floats, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Moves that cost more, or at least not less, and moves that save: the best of each for their cost."""
+        unit = np.maximum(np.abs(cost).max(axis=1, initial=0.0), 1e-300)[:, None]
+        price = (cost / unit).sum(axis=0)
+        up, down = np.flatnonzero(price >= 0), np.flatnonzero(price < 0)
+        wide = int(np.sqrt(4 * most)) + 1
+        if len(up) > wide:
+            up = up[np.argsort(gain[up] / (price[up] + 1e-9), kind="stable")[:wide]]
+        if len(down) > wide:
+            down = down[np.argsort(gain[down] / -price[down], kind="stable")[:wide]]
+        return up, down
+
+    def _most(self) -> int:
+        return int(np.clip(_WORK / max(1, len(self._surrogate.residuals)) ** 2, 60, _MOST_MOVES))

@@ -1,0 +1,118 @@
+"""`IndexedSpace`: a space as arrays, one row a group of tied layers, one column a choice; what the surrogate and the searcher count in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.allocate.knapsack import Knapsack
+from mpsearch.allocate.program import allocation_of, knapsack
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+
+__all__ = ["IndexedSpace"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexedSpace:
+    """G groups, C choices; an allocation is `picks`, int `[G]`, a column for each group.
+
+    Args:
+        space: its layers, menus and ties.
+        costs: tables by name.
+        budgets: all hold.
+    """
+
+    space: ResolvedSpace
+    costs: Mapping[str, Table]
+    budgets: tuple[Budget, ...]
+
+    @cached_property
+    def program(self) -> Knapsack:
+        """The budgets as a knapsack with nothing to minimise yet."""
+        return self.program_at(1.0)
+
+    def program_at(self, factor: float) -> Knapsack:
+        """The same with every limit multiplied by `factor`."""
+        blank = Table(
+            name="nothing",
+            unit="",
+            layers=self.space.names,
+            choices=self.space.choices,
+            values=np.zeros((len(self.space.names), len(self.space.choices))),
+        )
+        return knapsack(self.space, blank, self.costs, [replace(b, limit=b.limit * factor) for b in self.budgets])
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Bool `[G, C]`."""
+        return self.program.allowed
+
+    @cached_property
+    def cheapest(self) -> Picks:
+        """The allocation that takes least of the budgets, each in its own unit, int `[G]`."""
+        shares = self.program.costs / self.program.limits[:, None, None]
+        return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
+
+    @cached_property
+    def coordinates(self) -> Floats:
+        """log2 of weight bits and activation bits, float64 `[C, 2]`."""
+        return np.log2([[choice.weight_bits, choice.act_bits] for choice in self.space.choices]).astype(np.float64)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Number of weights, float64 `[G]`."""
+        return np.array([sum(self.space.layers[index].weights for index in group) for group in self.space.groups], dtype=np.float64)
+
+    @cached_property
+    def richer(self) -> NDArray[np.bool_]:
+        """Bool `[C, C]`: has the column's choice at least the bits of the row's, and more of one kind?"""
+        bits = self.coordinates
+        return np.asarray((bits[None] >= bits[:, None]).all(axis=2) & (bits[None] > bits[:, None]).any(axis=2))
+
+    def picks(self, allocation: Mapping[str, Choice]) -> Picks:
+        """Columns of an allocation.
+
+        Raises:
+            SpaceError: it is none of this space.
+        """
+        try:
+            chosen = [allocation[name] for name in self._first_names]
+            # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
+            picks = self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
+            known = bool((picks >= 0).all()) and bool(self.allowed[np.arange(len(picks)), picks].all())
+        except (KeyError, IndexError):
+            known = False
+        if not known:
+            self.space.check(Allocation(allocation))
+        return picks
+
+    def allocation(self, picks: Picks) -> Allocation:
+        """The inverse."""
+        return allocation_of(self.space, picks)
+
+    def stacked(self, allocations: Sequence[Mapping[str, Choice]]) -> Picks:
+        """Int `[N, G]`."""
+        return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
+
+    @cached_property
+    def _first_names(self) -> tuple[str, ...]:
+        names = self.space.names
+        return tuple(names[group[0]] for group in self.space.groups)
+
+    @cached_property
+    def _columns(self) -> Picks:
+        columns = np.full((FLOAT_BITS + 1, FLOAT_BITS + 1), -1, dtype=np.intp)
+        for column, choice in enumerate(self.space.choices):
+            columns[choice.weight_bits, choice.act_bits] = column
+        return columns

@@ -1,0 +1,100 @@
+"""Allocations that a training has found, brought into the space and under the budgets; and the bits there is room for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpsearch.allocate.solve import solve
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+
+__all__ = ["affordable_bits", "learned_allocations", "nearest"]
+
+_STEPS = 40
+
+
+def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
+    """Mean weight bits that all budgets leave room for: of the widest uniform network within them, costs interpolated between widths.
+
+    Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float.
+    """
+    widths = sorted({choice.weight_bits for choice in space.choices if choice.weight_bits != FLOAT_BITS})
+    if not widths:
+        return float(FLOAT_BITS)
+    uniform = [space.uniform(Choice(width, width)) for width in widths]
+    means = [allocation.mean_weight_bits(space.layers) for allocation in uniform]
+    found = means[-1]
+    for budget in budgets:
+        amounts = [costs[budget.cost].total(allocation) for allocation in uniform]
+        found = min(found, float(np.interp(budget.limit, np.maximum.accumulate(amounts), means)))
+    return found
+
+
+def learned_allocations(
+    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], tables: Sequence[Table]
+) -> list[tuple[str, Allocation]]:
+    """(origin, allocation) of every table that keeps learned bits: `learned:` and its name, under all budgets.
+
+    Raises:
+        BudgetError: the budgets cannot be met.
+    """
+    return [(f"learned:{table.name}", nearest(space, costs, budgets, table.bits)) for table in tables if table.bits]
+
+
+def nearest(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], bits: Mapping[str, float]) -> Allocation:
+    """The allocation under all budgets that lies nearest to learned bits.
+
+        min Σ_l N_l/N (w_l − b_l)² + Σ_l M_l/M log2²(a_l / most a_l)        N_l weights, M_l input elements of layer l
+
+    The bits b are first moved, all by the same amount, to the mean that the budgets leave room for: a training at another price would have
+    found them there (see `mpsearch.signals.learned.table_of_bits`). Weighted by N_l, what the budgets still ask for is again taken
+    alike from all layers. Activation bits were not learned; they stay as near to the most as the budgets let them, counted in octaves.
+
+    Args:
+        space: layers and menus.
+        costs: at least those the budgets limit.
+        budgets: all hold.
+        bits: learned weight bits by layer name; a layer without any keeps the most that its menu has.
+
+    Raises:
+        BudgetError: the budgets cannot be met.
+    """
+    moved = _moved(space, affordable_bits(space, costs, budgets), bits)
+    weights = sum(layer.weights for layer in space.layers)
+    elements = max(sum(layer.input_elements for layer in space.layers), 1)
+    values = np.full(space.allowed.shape, np.nan)
+    for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
+        most = max(choice.act_bits for choice in menu)
+        for choice in menu:
+            apart = (choice.weight_bits - moved[layer.name]) ** 2
+            octaves = math.log2(choice.act_bits / most) ** 2
+            values[row, space.choices.index(choice)] = layer.weights / weights * apart + layer.input_elements / elements * octaves
+    distance = Table(name="distance", unit="bit²", layers=space.names, choices=space.choices, values=values)
+    return solve(space, distance, costs, budgets).allocation
+
+
+def _moved(space: ResolvedSpace, wanted: float, bits: Mapping[str, float]) -> dict[str, float]:
+    """Learned bits, all moved alike and then kept within their menus, so that their mean is what there is room for."""
+    ends = {
+        layer.name: (min(widths), max(widths))
+        for layer, menu in zip(space.layers, space.menus, strict=True)
+        if (widths := [choice.weight_bits for choice in menu])
+    }
+    learned = [layer for layer in space.layers if layer.name in bits]
+    total = max(sum(layer.weights for layer in learned), 1)
+
+    def at(shift: float) -> dict[str, float]:
+        return {layer.name: min(max(bits[layer.name] + shift, ends[layer.name][0]), ends[layer.name][1]) for layer in learned}
+
+    low, high = -float(FLOAT_BITS), float(FLOAT_BITS)
+    for _ in range(_STEPS):  # the mean rises with the shift
+        middle = (low + high) / 2
+        mean = sum(layer.weights * at(middle)[layer.name] for layer in learned) / total
+        low, high = (middle, high) if mean < wanted else (low, middle)
+    return {**{name: float(top) for name, (_, top) in ends.items()}, **at((low + high) / 2)}

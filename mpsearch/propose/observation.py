@@ -1,0 +1,104 @@
+"""What a study hands the searcher, and gets back: observations, proposals; and observations as the surrogate's evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.record import Record
+from mpsearch.propose.surrogate.model import Evidence
+
+__all__ = ["Observation", "Proposal", "evidence_of", "observed", "paused", "room_above"]
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """A finished trial.
+
+    Args:
+        allocation: its bits.
+        losses: validation loss by rung, shallow to deep; empty if it failed; what is not finite teaches nothing.
+    """
+
+    allocation: Allocation
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What to measure next.
+
+    Args:
+        origin: who proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `left`.
+        allocation: its bits.
+        improvement: expected improvement of log loss, nats; infinite before the surrogate has a say.
+        noise: deviation of one measurement, nats of log loss.
+    """
+
+    origin: str
+    allocation: Allocation
+    improvement: float = np.inf
+    noise: float = 0.0
+
+
+def observed(record: Record) -> Observation:
+    """A trial's losses; one that failed has gone on, to nothing that teaches."""
+    losses = {rung: score.loss for rung, score in record.scores.items()}
+    return Observation(allocation=record.allocation, losses={**losses, **({"failed": math.inf} if record.status == "failed" else {})})
+
+
+def room_above(observations: Sequence[Observation], keep: float) -> bool:
+    """Whether fewer than `keep` of what was measured has gone on from the first rung."""
+    measured = {o.allocation for o in observations if any(map(math.isfinite, o.losses.values()))}
+    return len(measured) - len(paused(observations)) < math.ceil(keep * len(measured))
+
+
+def paused(observations: Sequence[Observation]) -> list[Allocation]:
+    """What was measured at the first rung alone, if there are more, in the order it finished."""
+    climbed = {observation.allocation for observation in observations if len(observation.losses) > 1}
+    if not climbed:
+        return []
+    alone = (o for o in observations if len(o.losses) == 1 and o.allocation not in climbed)
+    return list(dict.fromkeys(o.allocation for o in alone if all(map(math.isfinite, o.losses.values()))))
+
+
+def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], groups: int) -> tuple[Evidence, int]:
+    """(one measurement a trial and rung; number of rungs, at least one), rungs in the order they first occur.
+
+    A trial that goes on where another of the same bits stopped repeats that one's score, which counts once.
+
+    Args:
+        observations: in the order they finished.
+        picks: their columns, int `[G]` each.
+        groups: G.
+    """
+    names: dict[str, int] = {}
+    rows: list[tuple[Picks, int, float]] = []
+    held: set[tuple[Allocation, str, float]] = set()
+    for observation, row in zip(observations, picks, strict=True):
+        for name, loss in observation.losses.items():
+            if math.isfinite(loss) and (observation.allocation, name, loss) not in held:
+                held.add((observation.allocation, name, loss))
+                rows.append((row, names.setdefault(name, len(names)), loss))
+    evidence = Evidence(
+        picks=np.array([row for row, _, _ in rows], dtype=np.intp).reshape(len(rows), groups),
+        rungs=np.array([rung for _, rung, _ in rows], dtype=np.intp),
+        values=_logarithm(np.array([loss for _, _, loss in rows], dtype=np.float64)),
+    )
+    return evidence, max(1, len(names))
+
+
+def _logarithm(losses: Floats) -> Floats:
+    """Logarithm of the loss; where a loss is not above zero, of the distance from just below the lowest."""
+    if not len(losses) or losses.min() > 0:
+        return np.asarray(np.log(losses), dtype=np.float64)
+    spread = float(np.ptp(losses)) or 1.0
+    return np.asarray(np.log(losses - losses.min() + 0.01 * spread), dtype=np.float64)

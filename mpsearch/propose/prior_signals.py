@@ -1,0 +1,56 @@
+"""Signals that say something: finite, not constant, more bits never worse; and what to believe where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.allocate.program import grouped
+from mpsearch.allocate.solve import monotone
+from mpsearch.core.table import Table
+from mpsearch.propose.indexed_space import IndexedSpace
+
+__all__ = ["PriorSignal", "informative", "uninformative_signal"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSignal:
+    """A table as the searcher reads it.
+
+    Args:
+        origin: what proposals of its own are called.
+        values: damage by group and choice, float64 `[G, C]`, ≥ 0, 0 at each group's best choice; 0 off the menus.
+    """
+
+    origin: str
+    values: Floats
+
+
+def informative(indexed: IndexedSpace, tables: Sequence[Table]) -> list[PriorSignal]:
+    """The tables that tell allocations apart; there may be none.
+
+    Noise can make more bits look worse than fewer; the running maximum from many bits to few takes that out.
+    """
+    signals = []
+    for table in tables:
+        try:
+            values = grouped(indexed.space, monotone(table, indexed.space))
+        except ValueError:  # a number is missing where a menu has a choice
+            continue
+        values = np.where(indexed.allowed, values, 0.0) - np.where(indexed.allowed, values, np.inf).min(axis=1, keepdims=True)
+        values = np.where(indexed.allowed, values, 0.0)
+        if values.max() > 0:
+            signals.append(PriorSignal(origin=f"milp:{table.name}", values=values))
+    return signals
+
+
+def uninformative_signal(indexed: IndexedSpace) -> PriorSignal:
+    """`Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid: what to believe where no signal tells."""
+    bits = np.power(2.0, indexed.coordinates)
+    values = indexed.weights[:, None] * np.power(4.0, -bits).sum(axis=1)[None]
+    return PriorSignal(origin="milp:bits", values=np.where(indexed.allowed, values, 0.0))

@@ -1,0 +1,66 @@
+"""How far a surrogate can be trusted, by its own leave-one-out predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PredictionQuality", "calibration_of"]
+
+Floats = NDArray[np.float64]
+
+_HALF, _NINETY = 0.6744897501960817, 1.6448536269514722
+"""Deviations either side that hold 50 % and 90 % of a normal distribution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionQuality:
+    """Of N leave-one-out predictions.
+
+    Args:
+        count: N.
+        correlation: Spearman's ρ of predicted and measured log loss; 0 where one is constant or N < 3.
+        error: root mean squared error, nats of log loss.
+        covered50: share of measurements inside their 50 % interval.
+        covered90: share inside their 90 % interval.
+    """
+
+    count: int
+    correlation: float
+    error: float
+    covered50: float
+    covered90: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> PredictionQuality:
+        """Inverse of `to_dict`."""
+        return cls(**plain)
+
+
+def calibration_of(measured: Floats, mean: Floats, deviation: Floats) -> PredictionQuality:
+    """From measurements and predictions, float64 `[N]` each."""
+    away = np.abs(measured - mean) / deviation
+    count = len(measured)
+    return PredictionQuality(
+        count=count,
+        correlation=_spearman(measured, mean) if count > 2 else 0.0,
+        error=float(np.sqrt(np.square(measured - mean).mean())) if count else 0.0,
+        covered50=float((away <= _HALF).mean()) if count else 0.0,
+        covered90=float((away <= _NINETY).mean()) if count else 0.0,
+    )
+
+
+def _spearman(first: Floats, second: Floats) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second).statistic)

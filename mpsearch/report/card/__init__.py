@@ -1,7 +1,0 @@
-"""Quantization cards: from numbers to a document. What a card holds, how it reads, its arithmetic, and which cards may be compared."""
-
-from mpsearch.report.card.comparability import across_seeds, barred, comparability_group, differences, group_fields
-from mpsearch.report.card.markdown import card_markdown, header_line
-from mpsearch.report.card.schema import Card
-
-__all__ = ["Card", "across_seeds", "barred", "card_markdown", "comparability_group", "differences", "group_fields", "header_line"]

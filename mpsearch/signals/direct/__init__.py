@@ -1,0 +1,1 @@
+"""Signals that are computed on the float network: one file each."""

@@ -1,0 +1,196 @@
+"""`coverage`: what each layer adds to the damage when all layers are quantized together, with saturation taken out.
+
+For every choice k the whole network walks from float (t = 0) to k (t = 1) in a straight line, and the divergence D of its outputs from the
+float outputs is shared out among the layers as Aumann and Shapley do:
+
+    φ_{l,k} = mean over t of ⟨∂D/∂W_l, Q_k(W_l) − W_l⟩ + ⟨∂D/∂x_l, Q_k(x_l) − x_l⟩        Σ_l φ_{l,k} → D(all at k)
+
+Under the coverage model `D(S) = C (1 − e^{−Σ_{l∈S} b_l})` (see `saturation`) they determine the b:
+
+    value[l, k] = C · b_{l,k}     nats
+
+The solver needs only the sum, which orders allocations as their damage does and is the damage itself while small; the damage everywhere is
+`saturation.damage(total, C)`, with the ceiling C in `cost["ceiling"]`. C is 1.3 times the largest D that was measured, or the divergence of
+outputs that ignore their input if that is more, and is raised until every path has its b. Negative φ count as zero (`cost["clipped"]` is
+their share of all |φ|), each path's φ are scaled to the D measured at its end, and no choice costs less than one with more bits. No labels.
+
+A layer that cannot take k walks to the nearest choice on its menu, where it counts for the others only. Where the menus hold more than 16
+choices in all, the network walks to weight bits alone and to activation bits alone, and the two values add up.
+
+Where this differs from the tool it was first seen in (NVIDIA Model Optimizer): the walk is in weights and inputs instead of layer outputs
+(the same line where only weights move; nothing is replayed, and attention, shared and tied weights need no care), rounded inputs pass
+gradients straight through, the shares are inverted by their exact integral instead of its midpoint, and every path is scaled to its own
+measured end instead of all by one factor.
+
+Source: the coverage model of Hill, Saturation Makes Quantization Error Additive, arXiv 2607.12266; path integrals as in Sundararajan, Taly
+and Yan, arXiv 1703.01365.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.probes.batch_axis import FEW, calls_of, take
+from mpsearch.signals.probes.calling_modules import check_called
+from mpsearch.signals.probes.quantization_path import QuantizationPath
+from mpsearch.signals.probes.saturation import coefficients, common_ceiling, falling
+
+__all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
+
+POINTS = 2
+"""Places on each path where gradients are taken: the midpoints of as many equal pieces."""
+
+_FLOAT = Choice(FLOAT_BITS)
+_JOINT = 16
+_HEADROOM = 1.3
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How the damage at the end of each path is shared out.
+
+    Args:
+        choices: P ends of paths, the float network not among them.
+        values: φ `[P, L]` nats, of either sign.
+        damages: `[P]` nats, measured at the ends.
+        ignorant: `[]` nats, the divergence of outputs that are the same for all inputs: their mean over the batch.
+    """
+
+    choices: tuple[Choice, ...]
+    values: Floats
+    damages: Floats
+    ignorant: float
+
+
+def coverage(inputs: SignalInputs) -> Table:
+    """Coefficients of the coverage model times its ceiling, `[L, C]` nats.
+
+    Args:
+        inputs: `seed` is not used.
+
+    Returns:
+        Table; `cost` has the `ceiling` C in nats and the `clipped` share of φ besides seconds, images and passes.
+
+    Raises:
+        ModelError: the outputs are not finite, float or quantized.
+    """
+    began = time.perf_counter()
+    space = inputs.space
+    joint = len(space.choices) <= _JOINT
+    found = shares(inputs, space if joint else _apart(space))
+    kept = np.maximum(found.values, 0.0)
+    sums = kept.sum(1, keepdims=True)
+    scaled = list(kept * np.divide(found.damages[:, None], sums, out=np.zeros_like(sums), where=sums > 0))
+    ceiling = common_ceiling(scaled, max(_HEADROOM * float(found.damages.max(initial=0.0)), found.ignorant))
+    by_choice = dict(zip(found.choices, (_coefficients(phi, ceiling) for phi in scaled), strict=True))
+    values = np.full(space.allowed.shape, np.nan)
+    for row, menu in enumerate(space.menus):
+        raw = [sum(by_choice[part][row] for part in _parts(choice, joint=joint)) for choice in menu]
+        columns = [space.choices.index(choice) for choice in menu]
+        values[row, columns] = ceiling * falling(np.array(raw, dtype=np.float64), _at_least(menu))
+    everything = np.abs(found.values).sum()
+    cost = {
+        "seconds": time.perf_counter() - began,
+        "forwards": 1.0 + len(found.choices) * (POINTS + 1.0),
+        "backwards": float(len(found.choices) * POINTS),
+        "images": float(sum(batch_size(batch) for batch, _ in inputs.batches)),
+        "ceiling": ceiling,
+        "clipped": float((kept - found.values).sum() / everything) if everything else 0.0,
+    }
+    return Table(name="coverage", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+
+
+def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: int = POINTS) -> Shares:
+    """φ of every path, and the damage at its end.
+
+    Args:
+        inputs: batches and ranges.
+        space: whose choices the paths lead to; that of `inputs` if not given.
+        points: gradients a path.
+    """
+    space = space or inputs.space
+    ends = tuple(choice for choice in space.choices if choice != _FLOAT)
+    values, damages = np.zeros((len(ends), len(space.layers))), np.zeros(len(ends))
+    images = sum(batch_size(batch) for batch, _ in inputs.batches)
+    passes, done = (1 + len(ends)) * len(inputs.batches), 0
+    with private_copy(inputs.model) as model, torch.enable_grad():
+        check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
+        references, ignorant = [], 0.0
+        for batch, _ in inputs.batches:
+            references.append(_outputs(model, batch))
+            ignorant += _divergence(inputs, references[-1], references[-1].mean(0, keepdim=True).expand_as(references[-1]))
+            done += 1
+            inputs.report(done, passes)
+        path_of_network = QuantizationPath(model, space, inputs.calibration)
+        for path, end in enumerate(ends):
+            path_of_network.aim(space.uniform(end))
+            for (batch, _), reference in zip(inputs.batches, references, strict=True):
+                for point in range(points):
+                    path_of_network.go((point + 0.5) / points)
+                    values[path] += path_of_network.slopes(inputs.task.divergence(reference, call(model, batch)).sum()) / points
+                path_of_network.go(1.0)
+                damages[path] += _divergence(inputs, reference, _outputs(model, batch))
+                done += 1
+                inputs.report(done, passes)
+    return Shares(choices=ends, values=values / images, damages=np.maximum(damages / images, 0.0), ignorant=ignorant / images)
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, batch: object) -> Tensor:
+    outputs = call(model, batch)
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError("the network's outputs are not finite on the training data; check its weights and the inputs' scale")
+    return outputs
+
+
+@torch.no_grad()
+def _divergence(inputs: SignalInputs, reference: Tensor, outputs: Tensor) -> float:
+    return float(inputs.task.divergence(reference, outputs).double().sum())
+
+
+def _coefficients(phi: Floats, ceiling: float) -> Floats:
+    found = coefficients(phi, ceiling)
+    return phi / ceiling if found is None else found
+
+
+def _apart(space: ResolvedSpace) -> ResolvedSpace:
+    """The same layers with menus of weight bits alone and activation bits alone."""
+    return replace(
+        space, menus=tuple(tuple(sorted({part for choice in menu for part in _parts(choice, joint=False)})) for menu in space.menus)
+    )
+
+
+def _parts(choice: Choice, *, joint: bool) -> tuple[Choice, ...]:
+    """The ends of paths whose values a choice adds up; float has none."""
+    parts = (choice,) if joint else (Choice(choice.weight_bits), Choice(FLOAT_BITS, choice.act_bits))
+    return tuple(part for part in parts if part != _FLOAT)
+
+
+def _at_least(menu: Sequence[Choice]) -> NDArray[np.bool_]:
+    return np.array([[m.weight_bits >= k.weight_bits and m.act_bits >= k.act_bits for m in menu] for k in menu], dtype=np.bool_)
+
+
+COVERAGE = SIGNALS.register("coverage")(
+    Signal(
+        name="coverage",
+        paper="Hill, Saturation Makes Quantization Error Additive: A Coverage Model with a Certificate, arXiv 2607.12266",
+        description="each layer's share of the damage of quantizing all layers together, saturation taken out; six passes a choice",
+        function=coverage,
+    )
+)

@@ -1,0 +1,131 @@
+"""`fisher`: directional output-Fisher, the default signal; one forward and one backward pass for all layers and choices.
+
+    value[l, (i, j)] = ½ E_n[(g_n · δy_{l,i,j,n})²]
+
+`g_n` is the gradient of sample n's own loss at the output of layer l, under a label drawn from the network's own prediction (the true
+Fisher: no labels needed, and an over-fitted network does not look flat); `δy` is how the layer's output changes when only its weight is
+rounded to i bits and its input to j. Both come from per-sample scalars, `g_n · δy = u_{n,i} + v_{n,j}`, so a menu of Kw × Ka choices costs
+Kw + Ka. The second-order product δW · δx inside a layer is dropped, and so are correlations between layers: tied layers are rows of their
+own whose values add.
+
+Source: the Fisher along the quantization error is MPQCO's (Chen et al., ICCV 2021, arXiv 2110.06554; its coefficients are UNVERIFIED, the ½
+here makes it nats), taken at layer outputs as in BRECQ
+(Li et al., ICLR 2021, arXiv 2102.05426); why labels are drawn: Kunstner et al., NeurIPS 2019, arXiv 1905.12558.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError
+from mpsearch.core.table import Table
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.probes.batch_axis import FEW, MORE, calls_of, sample_axes, take
+from mpsearch.signals.probes.calling_modules import check_called
+from mpsearch.signals.probes.gradient_hooks import GradientHooks
+
+__all__ = ["FISHER", "fisher"]
+
+
+def fisher(inputs: SignalInputs) -> Table:
+    """Directional output-Fisher of every layer and choice, `[L, C]` nats.
+
+    Args:
+        inputs: `seed` draws the labels.
+
+    Returns:
+        Table; `cost` counts one forward and one backward pass over the images.
+
+    Raises:
+        ModelError: the forward pass fails or gives no finite numbers, or the network changes a layer's input in place.
+    """
+    began = time.perf_counter()
+    choices, sums, images = inputs.space.choices, np.zeros(inputs.space.allowed.shape), 0
+    with private_copy(inputs.model) as model:
+        taps, axes = _tap(model, inputs)
+        generators: dict[torch.device, torch.Generator] = {}
+        for number, (batch, _) in enumerate(inputs.batches):
+            for part in _parts(batch, whole=axes is not None):
+                samples = batch_size(part)
+                _pass(model, taps, part, axes or {}, inputs, generators)
+                sums += _squares(taps, choices)
+                images += samples
+            inputs.report(number + 1, len(inputs.batches))
+    values = np.where(inputs.space.allowed, 0.5 * sums / max(images, 1), np.nan)
+    cost = {"seconds": time.perf_counter() - began, "forwards": 1.0, "backwards": 1.0, "images": float(images)}
+    return Table(name="fisher", unit="nats", layers=inputs.space.names, choices=choices, values=values, cost=cost)
+
+
+def _tap(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping[str, int] | None]:
+    """Hooks, and where the samples sit; None: nowhere in some layer, so they go one by one."""
+    first = inputs.batches[0][0]
+    count = batch_size(first)
+    few = calls_of(model, take(first, 0, min(FEW, count)))
+    more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
+    check_called(inputs.space.layers, few)
+    taps = GradientHooks(model, inputs.space, inputs.calibration, few)
+    return taps, sample_axes(few, more, taps.paths)
+
+
+def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
+    if whole:
+        yield batch
+        return
+    for start in range(batch_size(batch)):
+        yield take(batch, start, start + 1)
+
+
+def _pass(
+    model: nn.Module,
+    taps: GradientHooks,
+    part: Any,
+    axes: Mapping[str, int],
+    inputs: SignalInputs,
+    generators: dict[torch.device, torch.Generator],
+) -> None:
+    samples = batch_size(part)
+    device = next(iter(model.parameters())).device
+    with torch.enable_grad(), taps.listening(samples, axes, device):
+        outputs = call(model, part)
+    if not outputs.requires_grad:
+        return
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError("the float network's outputs are not finite on the training data; check its weights and the inputs' scale")
+    generator = generators.setdefault(outputs.device, torch.Generator(outputs.device).manual_seed(inputs.seed))
+    with torch.enable_grad():
+        losses: Tensor = inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator))
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _squares(taps: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.float64]:
+    """`Σ_n (u_{n,i} + v_{n,j})²`, `[L, C]`; float is a column of zeros."""
+    sums = np.zeros((len(taps.u), len(choices)))
+    for row, (u, v) in enumerate(zip(taps.u, taps.v, strict=True)):
+        by_weight = dict(zip(taps.weight_bits[row], u.double().cpu().numpy().T, strict=True))
+        by_act = dict(zip(taps.act_bits[row], v.double().cpu().numpy().T, strict=True))
+        nothing = np.zeros(len(u))
+        by_weight[FLOAT_BITS] = by_act[FLOAT_BITS] = nothing
+        for column, choice in enumerate(choices):
+            slopes = by_weight.get(choice.weight_bits, nothing) + by_act.get(choice.act_bits, nothing)
+            sums[row, column] = slopes @ slopes
+    return sums
+
+
+FISHER = SIGNALS.register("fisher")(
+    Signal(
+        name="fisher",
+        paper="Chen et al., Towards Mixed-Precision Quantization of Neural Networks via Constrained Optimization, arXiv 2110.06554",
+        description="one backward pass: squared slope of each sample's loss along each layer's quantization error",
+        function=fisher,
+    )
+)

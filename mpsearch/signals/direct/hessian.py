@@ -1,0 +1,144 @@
+"""`hessian`: mean curvature of the loss along each layer's weights, times their squared rounding error.
+
+    value[l, (i, j)] = ½ · Tr(H_l)/N_l · ‖Q_i(W_l) − W_l‖²        H_l: Hessian of the mean loss in the N_l weights of layer l, true labels
+
+The expected second-order rise of the loss if the rounding error pointed anywhere with equal chance. Published without the ½, which makes it
+nats here. **Weights only**: activation bits change nothing in a row, and a choice with float weights costs nothing; where activations are
+quantized, mix it with a signal that prices them.
+
+The trace is Hutchinson's, `Tr H_l ≈ mean_v vₗᵀ(Hv)ₗ` with one v ∈ {±1}^N over all layers at once, so that a Hessian-vector product serves
+them all. Probes are dealt out over the batches, each with the Hessian of its own batch: `PROBES` in all, or one a batch. No trace counts as
+less than its own standard error: the noise of the probes (or negative curvature behind the layer) would else make a layer free; `cost` says
+how many layers that befell.
+
+Source: HAWQ-V2 (Dong et al., NeurIPS 2020, arXiv 1911.03852).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import ModelError
+from mpsearch.core.table import Table
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.probes.batch_axis import FEW, calls_of, take
+from mpsearch.signals.probes.calling_modules import check_called
+
+__all__ = ["HESSIAN", "PROBES", "hessian", "probed_traces"]
+
+PROBES = 64
+"""Random vectors over the whole calibration set."""
+
+
+def hessian(inputs: SignalInputs) -> Table:
+    """Hutchinson trace of every layer's Hessian times half its mean squared rounding error, `[L, C]` nats; weights only.
+
+    Args:
+        inputs: `seed` draws the probes, and the labels of batches that come without targets.
+
+    Returns:
+        Table; `cost` counts a Hessian-vector product as two backward passes.
+
+    Raises:
+        ModelError: the outputs are not finite, or the network cannot be differentiated twice.
+    """
+    began = time.perf_counter()
+    space = inputs.space
+    probes = math.ceil(PROBES / max(len(inputs.batches), 1))
+    samples: list[NDArray[np.float64]] = []
+    sizes: list[int] = []
+    with private_copy(inputs.model) as model, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
+        weights = [getattr(model.get_submodule(layer.module), layer.parameter).requires_grad_() for layer in space.layers]
+        generator = torch.Generator(weights[0].device).manual_seed(inputs.seed)
+        for number, (batch, targets) in enumerate(inputs.batches):
+            samples.append(_probed(_loss(model, batch, targets, inputs, generator), weights, probes, generator))
+            sizes.append(batch_size(batch))
+            inputs.report(number + 1, len(inputs.batches))
+    shares = np.repeat(sizes, probes) / (probes * sum(sizes))
+    estimates = np.concatenate(samples)
+    means = shares @ estimates
+    errors = np.sqrt(shares**2 @ (estimates - means) ** 2)
+    values = np.full(space.allowed.shape, np.nan)
+    for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
+        for choice in menu:
+            curvature = np.maximum(means[row], errors[row]) / layer.weights
+            values[row, space.choices.index(choice)] = 0.5 * curvature * _squared_error(inputs, layer.name, choice.weight_bits)
+    cost = {
+        "seconds": time.perf_counter() - began,
+        "forwards": 1.0,
+        "backwards": 1.0 + 2.0 * probes,
+        "images": float(sum(sizes)),
+        "floored": float((means < errors).sum()),
+    }
+    return Table(name="hessian", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+
+
+def probed_traces(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: torch.Generator) -> NDArray[np.float64]:
+    """`vₗᵀ(Hv)ₗ` of each probe, `[probes, L]`: their means estimate the traces of the diagonal Hessian blocks, one block a weight.
+
+    Args:
+        loss: `[]`, with a graph that can be differentiated twice.
+        weights: L leaves of it; one that the loss does not depend on has trace 0.
+        probes: number of Rademacher vectors.
+        generator: draws them, on the weights' device.
+    """
+    gradients = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+    curved = [(row, g) for row, g in enumerate(gradients) if g is not None and g.requires_grad]
+    estimates = torch.zeros(probes, len(weights), dtype=torch.float64, device=loss.device)
+    for probe in range(probes if curved else 0):
+        v = [torch.randint(2, w.shape, generator=generator, device=w.device).to(w.dtype).mul_(2).sub_(1) for w in weights]
+        products = torch.autograd.grad([g for _, g in curved], weights, [v[row] for row, _ in curved], retain_graph=True, allow_unused=True)
+        for row, (a, product) in enumerate(zip(v, products, strict=True)):
+            if product is not None:
+                estimates[probe, row] = (a * product).double().sum()
+    return estimates.cpu().numpy()
+
+
+def _probed(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: torch.Generator) -> NDArray[np.float64]:
+    try:
+        return probed_traces(loss, weights, probes, generator)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ModelError(
+            f"the network's loss cannot be differentiated twice ({str(error).splitlines()[0]}); take the signal 'fisher' instead"
+        ) from error
+
+
+def _loss(model: nn.Module, batch: Any, targets: Tensor | None, inputs: SignalInputs, generator: torch.Generator) -> Tensor:
+    outputs = call(model, batch)
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError("the float network's outputs are not finite on the training data; check its weights and the inputs' scale")
+    if targets is None:
+        return inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator)).mean()
+    return inputs.task.loss(outputs, targets)
+
+
+def _squared_error(inputs: SignalInputs, name: str, bits: int) -> float:
+    if bits == FLOAT_BITS:
+        return 0.0
+    error = inputs.calibration.weight(name, bits) - inputs.calibration.weight(name, FLOAT_BITS)
+    return float(error.double().square().sum())
+
+
+HESSIAN = SIGNALS.register("hessian")(
+    Signal(
+        name="hessian",
+        paper="Dong et al., HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks, NeurIPS 2020, arXiv 1911.03852",
+        description="mean Hessian eigenvalue of each layer's weights times their squared rounding error; weights only",
+        function=hessian,
+    )
+)

@@ -1,0 +1,136 @@
+"""`measured`: what really happens to the float network's outputs when one layer alone takes one choice.
+
+    value[l, k] = mean_n D(f(x_n) ‖ f_{l,k}(x_n))      D: the task's divergence, nats
+
+Needs no labels. `1 + Σ_l |menu_l|` passes, each starting at the layer that changed (`PrefixCache`), which is about half of the work.
+A layer with more than 16 choices is measured at its weight bits alone and at its activation bits alone, and the two add up; up to 16 every
+pair is measured.
+
+Source: the single-layer terms Ω_i of CLADO (Deng et al., Mixed-Precision Quantization with Cross-Layer Dependencies, 2023,
+arXiv 2307.05657), with a divergence from the float outputs in place of the loss.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.layer import Layer
+from mpsearch.core.table import Table
+from mpsearch.network.baked import FixedActQuantizer
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.numbers.grid import act_grid
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.probes.calling_modules import calling_modules, check_called
+from mpsearch.signals.probes.prefix import PrefixCache
+
+__all__ = ["MEASURED", "measured"]
+
+_FLOAT = Choice(FLOAT_BITS)
+_JOINT = 16
+
+
+def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
+    """Divergence of the outputs with one layer quantized, `[L, C]` nats.
+
+    Args:
+        inputs: `seed` is not used.
+        cached: start each pass at the layer that changed; the same values without, only slower.
+
+    Returns:
+        Table; `cost` counts each pass as a forward, however late it starts.
+    """
+    began = time.perf_counter()
+    space = inputs.space
+    wanted = [_settings(menu) for menu in space.menus]
+    sums = [dict.fromkeys(settings, 0.0) for settings in wanted]
+    steps, done, images = len(inputs.batches) * len(space.layers), 0, 0
+    with torch.no_grad(), private_copy(inputs.model) as model:
+        switches = [_Switch(model, layer, inputs.calibration, menu) for layer, menu in zip(space.layers, space.menus, strict=True)]
+        with PrefixCache(model).attached() as cache:
+            for batch, _ in inputs.batches:
+                images += batch_size(batch)
+
+                def run(batch: object = batch) -> Tensor:
+                    return call(model, batch)
+
+                reference = cache.record(run)
+                check_called(space.layers, cache.called)
+                for row, (layer, switch) in enumerate(zip(space.layers, switches, strict=True)):
+                    start = min(cache.first_call(path) for path, _ in calling_modules(layer, cache.called)) if cached else 0
+                    for choice in wanted[row]:
+                        switch.set(choice)
+                        sums[row][choice] += float(inputs.task.divergence(reference, cache.replay(start, run)).double().sum())
+                    switch.set(_FLOAT)
+                    done += 1
+                    inputs.report(done, steps)
+    values = np.full(space.allowed.shape, np.nan)
+    for row, menu in enumerate(space.menus):
+        for choice in menu:
+            values[row, space.choices.index(choice)] = _value(sums[row], choice) / max(images, 1)
+    cost = {
+        "seconds": time.perf_counter() - began,
+        "forwards": 1.0 + sum(map(len, wanted)),
+        "backwards": 0.0,
+        "images": float(images),
+    }
+    return Table(name="measured", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+
+
+def _settings(menu: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """What is run for one layer."""
+    if len(menu) <= _JOINT:
+        return tuple(choice for choice in menu if choice != _FLOAT)
+    alone = {Choice(choice.weight_bits) for choice in menu} | {Choice(FLOAT_BITS, choice.act_bits) for choice in menu}
+    return tuple(sorted(alone - {_FLOAT}))
+
+
+def _value(sums: dict[Choice, float], choice: Choice) -> float:
+    if choice in sums or choice == _FLOAT:
+        total = sums.get(choice, 0.0)
+    else:
+        total = sums.get(Choice(choice.weight_bits), 0.0) + sums.get(Choice(FLOAT_BITS, choice.act_bits), 0.0)
+    return max(total, 0.0) if total == total else total
+
+
+class _Switch:
+    """Sets one layer of the copy to a choice, in place, so that whatever shares the weight follows."""
+
+    def __init__(self, model: nn.Module, layer: Layer, calibration: Calibration, menu: tuple[Choice, ...]) -> None:
+        module = model.get_submodule(layer.module)
+        self._layer, self._calibration = layer, calibration
+        self._weight: Tensor = getattr(module, layer.parameter)
+        self._float = self._weight.detach().clone()
+        self._quantizer: FixedActQuantizer | None = None
+        if any(choice.act_bits != FLOAT_BITS for choice in menu):
+            self._quantizer = FixedActQuantizer().to(self._weight.device)
+            attach_act_quantizer(module, self._quantizer)
+
+    def set(self, choice: Choice) -> None:
+        """Weights and input at the choice's bits."""
+        name = self._layer.name
+        self._weight.copy_(self._float if choice.weight_bits == FLOAT_BITS else self._calibration.weight(name, choice.weight_bits))
+        if self._quantizer is None:
+            return
+        if choice.act_bits == FLOAT_BITS:
+            self._quantizer.set_grid(FLOAT_BITS, None)
+        else:
+            self._quantizer.set_grid(choice.act_bits, act_grid(choice.act_bits, self._calibration.signed(name)))
+            self._quantizer.begin(self._calibration.act_step(name, choice.act_bits))
+
+
+MEASURED = SIGNALS.register("measured")(
+    Signal(
+        name="measured",
+        paper="Deng et al., Mixed-Precision Quantization with Cross-Layer Dependencies, arXiv 2307.05657 (its single-layer terms)",
+        description="divergence of the outputs with one layer quantized, measured; a pass for every layer and choice",
+        function=measured,
+    )
+)

@@ -1,0 +1,1 @@
+"""Signals that a short training learns: one file each."""

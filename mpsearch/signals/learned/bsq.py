@@ -1,0 +1,81 @@
+"""`bsq`: how much of each layer's bit planes is left when a group lasso empties them; see `mpsearch.methods.bsq`.
+
+A short run from the menus' top with the lasso's α steered so that the mean bits come down to the aim, the bits the budgets leave room for
+but at least 3: the α that is of use spans a factor of a few, and differs from network to network. One re-quantization halfway, and one at
+the end; more of them would cut planes that the loss is still filling. Few planes of millions of weights are empty to the last digit after
+so few steps, so that what is read is soft, the size of each plane against what it was at the start,
+
+    b_l = 1 + Σ_j min(1, ‖(p_j, n_j)‖ / ‖(p_j, n_j)‖ at the start)
+
+averaged over the last part of the run. The lasso's pull on a plane does not grow with the plane, and weighs N_l: in a run that ends before
+planes have settled, large layers come down first. Compared with other signals this one leans towards size.
+
+Sees weights only.
+
+Source: Yang et al., BSQ, ICLR 2021, arXiv 2102.10462. UNPUBLISHED: the steering and the soft bits.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from mpsearch.core.table import Table
+from mpsearch.methods.bsq import Bsq, plane_sizes
+from mpsearch.network.network import Network
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs
+from mpsearch.signals.learned.price_control import PriceController
+from mpsearch.signals.learned.short_run import aim, short_run, widest
+from mpsearch.signals.learned.table_of_bits import table_of_bits
+from mpsearch.training.loop import Hooks
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["BSQ", "bsq"]
+
+_STEPS = 16
+_LOWEST = 2.0
+_RECIPE = Recipe(lr=0.02, momentum=0.9, weight_decay=0.0, final_lr=0.1, precision="float32")
+
+
+def bsq(inputs: SignalInputs) -> Table:
+    """What the planes that are left say each layer's choices cost, `[L, C]` nats; `bits` holds the soft bits.
+
+    Args:
+        inputs: `seed` draws the order of the batches.
+
+    Raises:
+        ModelError: the float outputs are not finite, or the training does not stay so.
+    """
+    began = time.perf_counter()
+    start = widest(inputs.space)
+    method = Bsq(alpha=0.05, interval=0.5, search=1.0)
+    steered: list[PriceController[Bsq]] = []
+
+    def hooks(network: Network) -> Hooks:
+        full = plane_sizes(network)
+
+        def soft(network: Network) -> dict[str, float]:
+            bits = {layer.name: float(network.weight_quantizer(layer).bits) for layer in network.space.layers}
+            for name, sizes in plane_sizes(network).items():
+                left = torch.where(full[name] > 0, sizes / full[name].clamp_min(1e-12), 0.0)
+                bits[name] = 1 + float(left.clamp_max(1).sum())
+            return bits
+
+        target = aim(inputs, start, _LOWEST)
+        steered.append(PriceController(network, method, price="alpha", bits=soft, target=target, gain=0.3, arrive=0.6))
+        return steered[0].hooks()
+
+    run = short_run(inputs, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
+    return table_of_bits("bsq", inputs, run, steered[0].bits, began)
+
+
+BSQ = SIGNALS.register("bsq")(
+    Signal(
+        name="bsq",
+        paper="Yang et al., BSQ: Exploring Bit-Level Sparsity for Mixed-Precision Quantization, ICLR 2021, arXiv 2102.10462",
+        description="bit planes that a short training under a group lasso leaves in each layer",
+        function=bsq,
+    )
+)

@@ -1,0 +1,86 @@
+"""`pdq`: how dear it is to hold each layer near its float self; see `mpsearch.methods.pdq`.
+
+    value[l, k] = unit · λ_l · d_l(k)        d_l(k): relative squared change of layer l's output with its weight at k's bits, same input
+
+A short run under proximity constraints at the uniform width nearest to what the budgets leave room for; λ_l are the multipliers at its
+end, the price of layer l's constraint in nats a unit of d_l (see `multipliers`). The constraints ask for d_l = 0, so that every one of them
+binds and no layer is without a price: with a looser one, equal for all, those layers would have none whose error it does not notice. d_l(k)
+is measured on the first batch for every width on the menus, the network being calibrated and otherwise untouched.
+
+The paper sorts layers by λ and keeps the dearest in float. λ times what a choice leaves of d_l is its first-order extension to many widths
+(UNPUBLISHED). In a run as short as this λ_l is little more than the sum of its excesses (published ones, from 100 epochs, are so too): it
+tells which layers stay far from their float selves however they are trained, not what that does to the outputs: of a ResNet-20 and a
+ResNet-18 on the digits, damages by layer ran against `measured` (Spearman −0.6 and −0.3). The unit is that of
+`mpsearch.signals.learned.table_of_bits`. Multipliers are no bits: this signal proposes no allocation of its own.
+
+Sees weights only: each layer's input is quantized in both of the outputs that d_l compares.
+
+Source: Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.table import Table
+from mpsearch.methods.pdq import Pdq, multipliers, proximities
+from mpsearch.network.network import Network
+from mpsearch.signals import SIGNALS
+from mpsearch.signals.base import Signal, SignalInputs
+from mpsearch.signals.learned.short_run import aim, short_run, widest
+from mpsearch.signals.learned.table_of_bits import Floats, table_of_weights
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["PDQ", "pdq"]
+
+_STEPS = 16
+_LOWEST = 1.0
+_RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.0, precision="float32")
+
+
+def pdq(inputs: SignalInputs) -> Table:
+    """Multipliers times relative output errors, `[L, C]` nats.
+
+    Args:
+        inputs: `seed` draws the order of the batches.
+
+    Raises:
+        ModelError: the float outputs are not finite, or the training does not stay so.
+    """
+    began = time.perf_counter()
+    target = aim(inputs, widest(inputs.space), _LOWEST)
+    method = Pdq(layerwise=True, eps_layer=0.0, dual_rate=1.0, dual_cap=1e6)
+    run = short_run(inputs, method, widest(inputs.space, round(target)), _RECIPE, steps=_STEPS)
+    price = multipliers(run.network)
+    errors = _errors(run.network, inputs)
+    shape = np.array([price[name] for name in inputs.space.names])[:, None] * errors
+    return table_of_weights("pdq", inputs, run, shape, reference=target, began=began)
+
+
+def _errors(network: Network, inputs: SignalInputs) -> Floats:
+    """d_l of every choice's weight bits, `[L, C]`, no unit; 0 for float weights and for layers whose module is not called."""
+    space = inputs.space
+    found = np.zeros(space.allowed.shape)
+    network.model.eval()
+    for width in sorted({choice.weight_bits for choice in space.choices} - {FLOAT_BITS}):
+        uniform = space.uniform(Choice(width))
+        network.begin(uniform)
+        distances = proximities(network, inputs.batches[0][0])
+        for row, name in enumerate(space.names):
+            for column, choice in enumerate(space.choices):
+                if choice.weight_bits == width == uniform[name].weight_bits and name in distances:
+                    found[row, column] = float(distances[name].detach())
+    return found
+
+
+PDQ = SIGNALS.register("pdq")(
+    Signal(
+        name="pdq",
+        paper="Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623",
+        description="multipliers of a short training that holds each layer near its float self, times each choice's output error",
+        function=pdq,
+    )
+)

@@ -1,0 +1,169 @@
+"""A short training of a method on the signal's own images; what it has learned about the layers is read off the network afterwards.
+
+    minimise   mean_n D(f(x_n) ‖ q(x_n)) + what the method adds        D: the task's divergence, nats; f: the float network
+
+The float outputs are the targets, so no labels are needed and the loss is what `measured` measures. Layers start at wide weights and at
+activations as precise as the menus let them be. Batches come as they are, in an order that the seed
+draws for each pass; norms normalise by the batch, as in every training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ModelError, TrainingDiverged
+from mpsearch.core.layer import Layer
+from mpsearch.core.pass_counts import PassCounts, count
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.methods.base import Method
+from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.network import Network
+from mpsearch.signals.base import SignalInputs, private_copy
+from mpsearch.training.loop import Hooks, train
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["ShortRun", "aim", "mean_bits", "short_run", "widest"]
+
+_WIDEST = 8
+_PHASE = "short run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortRun:
+    """What is left of a short training.
+
+    Args:
+        network: trained, in evaluation mode.
+        forwards: passes over the images, those of the float network among them.
+        backwards: passes back.
+        images: how many there are.
+    """
+
+    network: Network
+    forwards: float
+    backwards: float
+    images: int
+
+
+def short_run(
+    inputs: SignalInputs, method: Method, start: Allocation, recipe: Recipe, *, steps: int, hooks: Callable[[Network], Hooks] | None = None
+) -> ShortRun:
+    """Train a copy of the model for about `steps` steps: whole passes over the batches, at least one.
+
+    Args:
+        inputs: model, ranges, images, seed.
+        method: makes the quantizers.
+        start: the bits they start at.
+        recipe: without its epochs, batch size, distillation and re-estimation, which are given here.
+        steps: how many.
+        hooks: of the loop, for the attached network; the method's own unless given.
+
+    Raises:
+        ModelError: the float outputs are not finite, or the training does not stay so.
+    """
+    tally = PassCounts()
+    parameter = next(inputs.model.parameters())
+    devices = [parameter.device] if parameter.is_cuda else []
+    with tally.listening(_PHASE), torch.random.fork_rng(devices=devices):
+        images = _Images(inputs)
+        epochs = max(1, round(steps / images.steps(1)))
+        network = Network(inputs.model, inputs.space, inputs.calibration, method)
+        network.model.requires_grad_(True)
+        network.begin(start)
+        watched = Hooks.of(method, network) if hooks is None else hooks(network)
+        watched.on_step = inputs.report
+        task = replace(inputs.task, loss=lambda outputs, targets: inputs.task.divergence(targets, outputs).mean())
+        recipe = replace(recipe, epochs=epochs, batch_size=images.largest, distill=0.0, augment=False, reestimate=0)
+        try:
+            with torch.enable_grad():
+                train(
+                    network.model,
+                    network.quantizer_parameters(),
+                    images,
+                    task,
+                    recipe,
+                    device=parameter.device,
+                    seed=inputs.seed,
+                    hooks=watched,
+                )
+        except TrainingDiverged as error:
+            raise ModelError(f"the short training of {type(method).__name__} did not stay finite: {error}") from error
+    counted = tally[_PHASE]
+    count(forward=counted.forward)  # passes back are counted from the table's cost, as those of every signal
+    return ShortRun(network=network, forwards=counted.forward / len(images), backwards=counted.backward / len(images), images=len(images))
+
+
+def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
+    """Every layer at the most weight bits below float, and at the most activation bits that go with them.
+
+    Args:
+        space: layers and menus.
+        limit: weight bits not to exceed, where a menu has any within them.
+    """
+
+    def most(menu: Sequence[Choice]) -> Choice:
+        fitting = [choice for choice in menu if choice.weight_bits <= limit]
+        bits = max(choice.weight_bits for choice in fitting) if fitting else min(choice.weight_bits for choice in menu)
+        return max(choice for choice in menu if choice.weight_bits == bits)
+
+    return Allocation({name: most(menu) for name, menu in zip(space.names, space.menus, strict=True)})
+
+
+def aim(inputs: SignalInputs, start: Allocation, lowest: float) -> float:
+    """Mean weight bits for a training to aim at: those the budgets leave room for, at least one above `lowest`, below those of `start`.
+
+    A method that cannot go below `lowest` bits would tell no layer from another there.
+    """
+    bits = {name: float(choice.weight_bits) for name, choice in start.items() if choice.weight_bits != FLOAT_BITS}
+    top = mean_bits(inputs.space.layers, bits) if bits else lowest
+    wanted = (lowest + top) / 2 if inputs.target_bits is None else inputs.target_bits
+    return min(max(wanted, lowest + 1), max(top - 1, (lowest + top) / 2))
+
+
+def mean_bits(layers: Sequence[Layer], bits: Mapping[str, float]) -> float:
+    """`Σ N_l b_l / Σ N_l` over the layers that have bits below float."""
+    counted = [(layer.weights, bits[layer.name]) for layer in layers if bits.get(layer.name, FLOAT_BITS) < FLOAT_BITS]
+    return math.fsum(n * b for n, b in counted) / max(sum(n for n, _ in counted), 1)
+
+
+class _Images:
+    """The signal's batches as a split, their targets the float outputs."""
+
+    indices = None
+
+    def __init__(self, inputs: SignalInputs) -> None:
+        batches = [batch for batch, _ in inputs.batches]
+        several = [batch for batch in batches if batch_size(batch) > 1]  # one sample alone has no variance to normalise by
+        self._batches: list[tuple[Any, Tensor]] = []
+        with torch.no_grad(), private_copy(inputs.model) as model:
+            for batch in several or batches:
+                outputs = call(model, batch)
+                if not bool(torch.isfinite(outputs).all()):
+                    raise ModelError("the float network's outputs are not finite on the training data; check its weights and the data")
+                self._batches.append((batch, outputs))
+        self._count = sum(batch_size(batch) for batch, _ in self._batches)
+        self.largest = max(batch_size(batch) for batch, _ in self._batches)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
+        return len(self._batches)
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
+    ) -> Iterator[tuple[Any, Tensor]]:
+        count = len(self._batches)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist() if shuffle else range(count)
+        return (self._batches[index] for index in order)
+
+    def take(self, n: int, seed: int) -> _Images:
+        return self

@@ -1,0 +1,1 @@
+"""How signals look into a network: hooks, replays, paths."""

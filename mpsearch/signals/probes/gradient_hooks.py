@@ -1,0 +1,179 @@
+"""`GradientHooks`: hooks that turn one forward and one backward pass into per-sample scalars for every layer and bit width.
+
+    u[n, i] = g_n · δy_{n,i}     weights at bits i, g_n the gradient at the layer's output
+    v[n, j] = ⟨δx_{n,j}, h_n⟩    input at bits j, h_n the gradient at the layer's input through this layer only
+
+Several calls of a layer add up. Gradients are used while the backward pass runs and freed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import ModelError
+from mpsearch.core.layer import Layer
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
+from mpsearch.signals.probes.batch_axis import by_sample, first_tensor
+from mpsearch.signals.probes.calling_modules import calling_modules
+from mpsearch.signals.probes.products import weight_products
+
+__all__ = ["GradientHooks"]
+
+_CHUNK = 2**17
+"""Floats of an activation that are quantized at a time: temporaries stay in the cores' caches."""
+
+_KEPT_BYTES = 2**30
+"""Weight changes of the whole network are kept from batch to batch up to this size."""
+
+
+class GradientHooks:
+    """Hooks on a private copy of a model.
+
+    Args:
+        model: the copy, frozen; it stays hooked.
+        space: layers and menus.
+        calibration: ranges.
+        called: paths of the modules that a forward pass calls.
+
+    Attributes:
+        u: per layer `[N, Kw]`, columns `weight_bits` of the layer.
+        v: per layer `[N, Ka]`, columns `act_bits` of the layer.
+        paths: modules whose sample axis has to be known.
+    """
+
+    def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, called: Mapping[str, object]) -> None:
+        self.weight_bits = [sorted({choice.weight_bits for choice in menu} - {FLOAT_BITS}) for menu in space.menus]
+        self.act_bits = [sorted({choice.act_bits for choice in menu} - {FLOAT_BITS}) for menu in space.menus]
+        self.u: list[Tensor] = []
+        self.v: list[Tensor] = []
+        self._calibration = calibration
+        self._deltas: dict[str, Tensor] = {}
+        self._keeps = sum(4 * layer.weights * len(bits) for layer, bits in zip(space.layers, self.weight_bits, strict=True)) <= _KEPT_BYTES
+        self._axes: Mapping[str, int] = {}
+        self._samples = 0
+        self._listening = False
+        users: dict[str, list[tuple[int, Layer, str]]] = {}
+        tapped: set[str] = set()
+        for index, layer in enumerate(space.layers):
+            if self.act_bits[index] and layer.module in called:
+                tap = _InputTap(partial(self._input, index, layer))
+                attach_act_quantizer(model.get_submodule(layer.module), cast(ActQuantizer, tap))
+                tapped.add(layer.module)
+            if self.weight_bits[index]:
+                for path, parameter in calling_modules(layer, called):
+                    users.setdefault(path, []).append((index, layer, parameter))
+        self.paths = tuple(sorted(tapped | users.keys()))
+        for path, weights in users.items():
+            model.get_submodule(path).register_forward_hook(partial(self._output, path, weights), with_kwargs=True)
+
+    @contextmanager
+    def listening(self, samples: int, axes: Mapping[str, int], device: torch.device) -> Iterator[None]:
+        """Start at zero and attend to the forward pass in the `with`; calls outside of it are replays and leave no trace.
+
+        Args:
+            samples: N.
+            axes: sample axis by module path; modules that are missing have it in front.
+            device: of `u` and `v`.
+        """
+        self._samples, self._axes, self._listening = samples, axes, True
+        self.u = [torch.zeros(samples, len(bits), device=device) for bits in self.weight_bits]
+        self.v = [torch.zeros(samples, len(bits), device=device) for bits in self.act_bits]
+        try:
+            yield
+        finally:
+            self._listening = False
+
+    def _input(self, index: int, layer: Layer, x: Tensor) -> Tensor:
+        if not (self._listening and torch.is_grad_enabled() and x.is_floating_point()):
+            return x
+        # A view of its own: its gradient is the one through this layer, whoever else reads x.
+        tapped = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+        tapped.register_hook(partial(self._input_products, index, layer, x.detach(), x._version))  # type: ignore[no-untyped-call]
+        return tapped
+
+    @torch.no_grad()
+    def _input_products(self, index: int, layer: Layer, x: Tensor, version: int, h: Tensor) -> None:
+        _check_untouched(layer, x, version)
+        axis = self._axes.get(layer.module, 0)
+        x, h = by_sample(x, axis, self._samples), by_sample(h, axis, self._samples)
+        size = max(_CHUNK // x.shape[1], 1)
+        for start in range(0, self._samples, size):
+            piece, slope = x[start : start + size], h[start : start + size]
+            for column, bits in enumerate(self.act_bits[index]):
+                change = self._calibration.activation(layer.name, bits, piece).sub_(piece)
+                self.v[index][start : start + size, column] += change.mul_(slope).sum(1)
+
+    def _output(self, path: str, weights: list[tuple[int, Layer, str]], module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        y = first_tensor(output)
+        if not (self._listening and torch.is_grad_enabled()) or y is None:
+            return None
+        replaced = y if y.requires_grad else y.detach().requires_grad_().clone()
+        x = first_tensor((args, kwargs))
+        replaced.register_hook(partial(self._weight_products, path, weights, module, args, kwargs, x, 0 if x is None else x._version))  # type: ignore[no-untyped-call]
+        return None if replaced is y else _with_first_tensor(output, y, replaced)
+
+    @torch.no_grad()
+    def _weight_products(
+        self,
+        path: str,
+        weights: list[tuple[int, Layer, str]],
+        module: nn.Module,
+        args: Any,
+        kwargs: Any,
+        x: Tensor | None,
+        version: int,
+        g: Tensor,
+    ) -> None:
+        for index, layer, parameter in weights:
+            if x is not None:
+                _check_untouched(layer, x, version)
+            deltas, axis = self._weight_changes(index, layer), self._axes.get(path, 0)
+            self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, axis, self._samples)
+
+    def _weight_changes(self, index: int, layer: Layer) -> Tensor:
+        if layer.name in self._deltas:
+            return self._deltas[layer.name]
+        weight = self._calibration.weight(layer.name, FLOAT_BITS)
+        deltas = torch.stack([self._calibration.weight(layer.name, bits) - weight for bits in self.weight_bits[index]])
+        if self._keeps:
+            self._deltas[layer.name] = deltas
+        return deltas
+
+
+class _InputTap(nn.Module):
+    """Stands where an input quantizer would, so that it sees exactly the tensors that one would quantize."""
+
+    def __init__(self, tap: partial[Tensor]) -> None:
+        super().__init__()
+        self._tap = tap
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._tap(x)
+
+
+def _check_untouched(layer: Layer, x: Tensor, version: int) -> None:
+    if x._version != version:
+        raise ModelError(
+            f"layer '{layer.name}': its input is changed in place after the layer has read it; make that operation out of place"
+        )
+
+
+def _with_first_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
+    if output is old:
+        return new
+    if isinstance(output, dict):
+        return type(output)((key, _with_first_tensor(value, old, new)) for key, value in output.items())
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*(_with_first_tensor(value, old, new) for value in output))
+    if isinstance(output, tuple | list):
+        return type(output)(_with_first_tensor(value, old, new) for value in output)
+    return output

@@ -1,0 +1,100 @@
+"""`QuantizationPath`: a network on its way from float to an allocation, all layers at once, and how steep the way is through each layer.
+
+weights W + t (Q(W) − W)        inputs x + t (Q(x) − x)        t from 0 (float) to 1 (the quantized network, to the last bit)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.network.baked import FixedActQuantizer
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.numbers.grid import act_grid
+
+__all__ = ["QuantizationPath"]
+
+
+class QuantizationPath:
+    """Weights move in place, so that whatever shares them follows; inputs move where a quantizer would stand.
+
+    Args:
+        model: a private copy, frozen; its layers' weights want gradients from now on.
+        space: layers and menus.
+        calibration: ranges.
+    """
+
+    def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration) -> None:
+        self._space, self._calibration = space, calibration
+        self._weights: list[Tensor] = []
+        self._inputs: list[_PartWay | None] = []
+        for layer, menu in zip(space.layers, space.menus, strict=True):
+            module = model.get_submodule(layer.module)
+            self._weights.append(getattr(module, layer.parameter).requires_grad_())
+            part_way = _PartWay().to(self._weights[-1].device) if any(choice.act_bits != FLOAT_BITS for choice in menu) else None
+            if part_way is not None:
+                attach_act_quantizer(module, part_way)
+            self._inputs.append(part_way)
+        self._start = [weight.detach().clone() for weight in self._weights]
+        self._end = self._start
+
+    def aim(self, allocation: Mapping[str, Choice]) -> None:
+        """Set where t = 1 is, and go to t = 0."""
+        self._end = [self._calibration.weight(layer.name, allocation[layer.name].weight_bits) for layer in self._space.layers]
+        for layer, part_way in zip(self._space.layers, self._inputs, strict=True):
+            bits = allocation[layer.name].act_bits
+            if part_way is None:
+                continue
+            if bits == FLOAT_BITS:
+                part_way.set_grid(FLOAT_BITS, None)
+            else:
+                part_way.set_grid(bits, act_grid(bits, self._calibration.signed(layer.name)))
+                part_way.begin(self._calibration.act_step(layer.name, bits))
+        self.go(0.0)
+
+    @torch.no_grad()
+    def go(self, t: float) -> None:
+        """Move everything to t."""
+        for weight, start, end in zip(self._weights, self._start, self._end, strict=True):
+            weight.copy_(torch.lerp(start, end, t))
+        for part_way in self._inputs:
+            if part_way is not None:
+                part_way.t.fill_(t)
+
+    def slopes(self, loss: Tensor) -> NDArray[np.float64]:
+        """`∂loss/∂t` through each layer alone, `[L]`: `⟨∂loss/∂W_l, Q(W_l) − W_l⟩ + ⟨∂loss/∂x_l, Q(x_l) − x_l⟩`; uses up the graph.
+
+        Args:
+            loss: `[]`, of a forward pass at the present t; rounded inputs pass its gradient straight through.
+        """
+        if not loss.requires_grad:
+            return np.zeros(len(self._weights))
+        moved = [row for row, part_way in enumerate(self._inputs) if part_way is not None]
+        leaves = [part_way.t for part_way in self._inputs if part_way is not None]
+        gradients = torch.autograd.grad(loss, [*self._weights, *leaves], allow_unused=True)
+        slopes = torch.zeros(len(self._weights), dtype=torch.float64, device=loss.device)
+        for row, (gradient, start, end) in enumerate(zip(gradients, self._start, self._end, strict=False)):
+            if gradient is not None:
+                slopes[row] += (gradient * (end - start)).double().sum()
+        for row, gradient in zip(moved, gradients[len(self._weights) :], strict=True):
+            if gradient is not None:
+                slopes[row] += gradient
+        return slopes.cpu().numpy()
+
+
+class _PartWay(FixedActQuantizer):
+    """`x + t (Q(x) − x)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.t = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.lerp(x, super().forward(x), self.t)

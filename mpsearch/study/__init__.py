@@ -1,0 +1,1 @@
+"""The study: Optuna's only room."""

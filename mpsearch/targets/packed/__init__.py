@@ -1,0 +1,1 @@
+"""The packed artifact: one safetensors file."""

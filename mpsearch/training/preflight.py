@@ -1,0 +1,76 @@
+"""`preflight`: one batch of every split through network, loss and metric, so that what cannot work is said before anything is begun."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.errors import DataError, ModelError
+from mpsearch.data.base import Splits, check_split
+from mpsearch.data.split import Split
+from mpsearch.network.inputs import call, to_device
+from mpsearch.tasks.task import Task
+
+__all__ = ["preflight"]
+
+_SAMPLES = 64
+
+
+@torch.no_grad()
+def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained: bool) -> None:
+    """Refuse data, network and task that do not fit each other.
+
+    Args:
+        model: float network in evaluation mode.
+        splits: of the test split only the class labels are looked at.
+        device: where the model is.
+        trained: whether its outputs must be finite already.
+
+    Raises:
+        DataError: an empty split, labels outside the classes, targets that the loss cannot take.
+        ModelError: a forward pass that fails, outputs that are no class scores, or not finite ones.
+    """
+    task = splits.task
+    for what, split in (("training", splits.train), ("validation", splits.validation)):
+        outputs, targets = _first(model, split, device, what)
+        if task.name == "classification":
+            _check_classes(outputs, targets, split)
+        _check_task(task, outputs, targets, what)
+        if trained and not bool(torch.isfinite(outputs).all()):
+            raise ModelError(f"the float network's outputs are not finite on the {what} data; check its weights and the inputs' scale")
+    if task.name == "classification" and splits.test is not None:
+        check_split(splits.test, outputs.shape[-1])
+
+
+def _first(model: nn.Module, split: Split, device: torch.device, what: str) -> tuple[Tensor, Tensor]:
+    for inputs, targets in split.batches(min(_SAMPLES, max(len(split), 1))):
+        try:
+            return call(model, to_device(inputs, device)), targets.to(device)
+        except Exception as error:
+            raise ModelError(
+                f"the model's forward pass failed on a batch of the {what} data: {type(error).__name__}: {error}; "
+                "let every split give what the model takes"
+            ) from error
+    raise DataError(f"the {what} data give no batch; lower the loader's batch size, or turn its drop_last off")
+
+
+def _check_classes(outputs: Tensor, targets: Tensor, split: Split) -> None:
+    if outputs.dim() != 2:
+        raise ModelError(
+            f"classification needs outputs [samples, classes], the model gives {list(outputs.shape)}; "
+            "change that, or give the task as a loss and a metric"
+        )
+    if targets.is_floating_point() or targets.dim() == 1:
+        check_split(split, outputs.shape[-1])
+    else:
+        raise DataError(f"class labels must be one number a sample, these are {list(targets.shape)}; squeeze them to {[len(targets)]}")
+
+
+def _check_task(task: Task, outputs: Tensor, targets: Tensor, what: str) -> None:
+    try:
+        task.loss(outputs, targets), task.per_sample(outputs, targets)
+    except Exception as error:
+        raise DataError(
+            f"loss or metric fails on a batch of the {what} data, outputs {list(outputs.shape)} against targets {list(targets.shape)}: "
+            f"{type(error).__name__}: {error}; let them fit each other"
+        ) from error

@@ -1,0 +1,1 @@
+"""One trial: an allocation, trained up the rungs and scored."""

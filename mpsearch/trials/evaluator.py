@@ -1,0 +1,219 @@
+"""`Evaluator`: what an allocation scores, at any rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.record import Score
+from mpsearch.methods.base import Method
+from mpsearch.network.baked import Parts, evaluated, install
+from mpsearch.network.inputs import call, lay_out, to_device
+from mpsearch.network.network import Network
+from mpsearch.tasks.task import Task
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
+from mpsearch.training.recipe import Recipe
+from mpsearch.trials.problem import Problem
+
+if TYPE_CHECKING:
+    from mpsearch.data.split import Split
+
+__all__ = ["CALIBRATION_IMAGES", "Evaluator", "with_epochs"]
+
+CALIBRATION_IMAGES = 512
+"""Training images that a method may calibrate itself on, at most."""
+
+
+class Evaluator:
+    """Trains and scores allocations; one attached network a method serves all trials.
+
+    Args:
+        problem: what is searched.
+        compiler: decides whether training steps are compiled.
+    """
+
+    def __init__(self, problem: Problem, compiler: Compiler) -> None:
+        self.problem = problem
+        self._compiler = compiler
+        self._networks: dict[str, Network] = {}
+        self._teacher: nn.Module | None = None
+        self._inputs: dict[int, list[Any]] = {}
+        self._outputs: dict[int, list[Tensor]] = {}
+
+    def begin(self, allocation: Allocation, method: Method) -> Network:
+        """The float network with calibrated quantizers at `allocation`."""
+        key = repr(method)
+        if key not in self._networks:
+            problem = self.problem
+            network = Network(problem.model, problem.space, problem.calibration, method)
+            lay_out(network.model, torch.channels_last)
+            self._networks = {key: network}
+        network = self._networks[key]
+        network.begin(allocation)
+        return network
+
+    def ptq(self, network: Network, method: Method, recipe: Recipe) -> Score:
+        """Let the method improve its calibration, re-estimate BatchNorm, and score."""
+        self.calibrate(network, method, recipe)
+        return self.score(network)
+
+    def calibrate(self, network: Network, method: Method, recipe: Recipe) -> None:
+        """Let the method improve its calibration and re-estimate BatchNorm: all that is done without training."""
+        network.model.eval()
+        with torch.no_grad():
+            method.calibrate(network, self._divergence(network, CALIBRATION_IMAGES))
+            if not method.compensates:
+                with parametrize.cached():  # statistics change, weights do not
+                    reestimate_batchnorm(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
+
+    def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
+        """Score of an allocation before it is trained: what the first rung of a trial goes by."""
+        return self.ptq(self.begin(allocation, method), method, recipe)
+
+    def train(
+        self,
+        network: Network,
+        method: Method,
+        recipe: Recipe,
+        *,
+        seed: int,
+        split: Split | None = None,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+        on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
+        checkpoint: Checkpoint | None = None,
+    ) -> list[dict[str, float]]:
+        """Train the network from where it is; returns the curve.
+
+        Raises:
+            TrainingDiverged: the loss is NaN or infinite.
+        """
+        hooks = replace(Hooks.of(method, network), on_step=on_step, on_epoch=on_epoch)
+        split = self.problem.train if split is None else split
+        return train(
+            network.model,
+            network.quantizer_parameters(),
+            split,
+            self.problem.task,
+            recipe,
+            device=self.problem.device,
+            seed=seed,
+            teacher=self.teacher(),
+            hooks=hooks,
+            checkpoint=checkpoint,
+            compiled=self._compiler.compiled(network.model, recipe.epochs * split.steps(recipe.batch_size)) if method.compilable else None,
+        )
+
+    def control(
+        self,
+        recipe: Recipe,
+        *,
+        seed: int,
+        split: Split | None = None,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+        checkpoint: Checkpoint | None = None,
+    ) -> tuple[nn.Module, list[dict[str, float]]]:
+        """The float network trained with the same recipe, distilled from itself as it was; returns (network, curve)."""
+        import copy
+
+        model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
+        curve = train(
+            model,
+            [],
+            self.problem.train if split is None else split,
+            self.problem.task,
+            recipe,
+            device=self.problem.device,
+            seed=seed,
+            teacher=self.teacher(),
+            hooks=Hooks(on_step=on_step),
+            checkpoint=checkpoint,
+        )
+        return lay_out(model, torch.contiguous_format), curve
+
+    def score(self, network: Network, split: Split | None = None) -> Score:
+        """Score of the baked network, the very one an artifact would hold; on the validation split unless told."""
+        return self._score(evaluated(network), split)
+
+    def score_parts(self, parts: Parts, split: Split | None = None) -> Score:
+        """Score of baked numbers."""
+        return self._score(install(self.problem.model, self.problem.space.layers, parts), split)
+
+    def _score(self, model: nn.Module, split: Split | None) -> Score:
+        problem = self.problem
+        return evaluate(model, problem.validation if split is None else split, problem.task, device=problem.device)
+
+    @torch.no_grad()
+    def divergence(self, network: Network, images: int) -> float:
+        """Mean divergence from the float network, nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
+        return self._divergence(network, images)()
+
+    def _divergence(self, network: Network, images: int) -> _Divergence:
+        """The same to be asked again and again: what calibration without training goes by. Neither labels nor other splits are read."""
+        problem = self.problem
+        if images not in self._inputs:
+            taken = problem.train.take(min(images, len(problem.train)), problem.seed)
+            self._inputs[images] = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
+        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), self._drawn, problem.task)
+
+    def _drawn(self, images: int, views: int) -> list[Any]:
+        problem = self.problem
+        taken = problem.train.take(min(images, len(problem.train)), problem.seed)
+        passes = [taken.batches(256), *(taken.batches(256, augment=True, seed=problem.seed + view) for view in range(views))]
+        return [to_device(inputs, problem.device, channels_last=True) for batches in passes for inputs, _ in batches]
+
+    def _reference(self, images: int) -> list[Tensor]:
+        if images not in self._outputs:
+            self._outputs[images] = [call(self.teacher(), inputs) for inputs in self._inputs[images]]
+        return self._outputs[images]
+
+    def teacher(self) -> nn.Module:
+        """The float network in the memory layout of training."""
+        if self._teacher is None:
+            import copy
+
+            self._teacher = lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
+        return self._teacher
+
+
+class _Divergence:
+    """A network's mean divergence from the float network (`methods.base.CalibrationLoss`).
+
+    Args:
+        model: quantized.
+        inputs: by batch.
+        reference: gives the float outputs by batch; asked only by methods that ask for the loss.
+        drawn: gives further images.
+        task: names the divergence.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: list[Any],
+        reference: Callable[[], list[Tensor]],
+        drawn: Callable[[int, int], list[Any]],
+        task: Task,
+    ) -> None:
+        self.inputs, self.drawn = inputs, drawn
+        self._model, self._reference, self._task = model, reference, task
+
+    def __call__(self) -> float:
+        with parametrize.cached():
+            pairs = zip(self._reference(), self.inputs, strict=True)
+            apart = [self._task.divergence(outputs, call(self._model, inputs)) for outputs, inputs in pairs]
+        return float(torch.cat(apart).mean())
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The same recipe for another length."""
+    return replace(recipe, epochs=epochs)

@@ -1,0 +1,87 @@
+"""`SupernetEvaluator`: an evaluator whose untrained score is that of shared weights trained at all allocations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.record import Score
+from mpsearch.methods.base import Method
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.supernet import Supernet, SupernetRecipe
+from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
+
+__all__ = ["SupernetEvaluator"]
+
+
+class SupernetEvaluator(Evaluator):
+    """Trains the shared weights once, when a score is first asked for.
+
+    Trials that train, and the winner, start from the float network like those of any evaluator: whether the same training from the
+    shared weights ends lower is undecided (`benchmarks/supernet.py`: for two allocations of five).
+
+    Args:
+        problem: what is searched.
+        compiler: of the trials that train.
+        settings: how the shared weights are trained.
+        method: whose weight grid they take.
+        checkpoint: file they are kept in, to go on from; None keeps them in memory alone.
+        progress: shows a bar for their training.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        compiler: Compiler,
+        settings: SupernetRecipe,
+        method: Method,
+        *,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(problem, compiler)
+        self._settings = settings
+        self._style = method.grid
+        self._checkpoint = checkpoint
+        self._progress = progress or Silent()
+        self._supernet: Supernet | None = None
+
+    def prepare(self) -> Supernet:
+        """The shared weights, trained on first call.
+
+        Raises:
+            TrainingDiverged: their loss is NaN or infinite.
+        """
+        if self._supernet is None:
+            problem = self.problem
+            supernet = Supernet(
+                problem.model,
+                problem.space,
+                problem.calibration,
+                self._settings,
+                style=self._style,
+                costs=problem.costs,
+                budgets=problem.budgets,
+            )
+            with self._progress.phase("supernet", 1) as bar:
+                supernet.train(
+                    problem.train,
+                    problem.task,
+                    device=problem.device,
+                    seed=problem.seed,
+                    teacher=self.teacher(),
+                    on_step=lambda done, total: bar.update(done, total),
+                    checkpoint=None if self._checkpoint is None else Checkpoint(self._checkpoint),
+                )
+            supernet.freeze(problem.train, device=problem.device, seed=problem.seed)
+            self._supernet = supernet
+        return self._supernet
+
+    def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
+        """Score of the shared weights at `allocation`, after BatchNorm was re-estimated; the same for every method."""
+        problem = self.problem
+        return self.prepare().score(allocation, problem.validation, problem.task, device=problem.device)

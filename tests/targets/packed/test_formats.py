@@ -1,0 +1,222 @@
+"""Every format through the whole house: the file has the bytes of the size cost, and what is loaded is bit for bit what was scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.errors import ArtifactError
+from mpsearch.core.space import Space
+from mpsearch.costs.size import size
+from mpsearch.methods.base import Method
+from mpsearch.network.baked import FixedActQuantizer, Parts, bake, install
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call
+from mpsearch.network.network import Network
+from mpsearch.network.quantizers import WeightQuantizer
+from mpsearch.network.trace import trace
+from mpsearch.numbers.formats import FORMATS, MOST_BASES, MULTIBIT, TERNARY, Format, grid_format
+from mpsearch.targets.packed import layout
+from mpsearch.targets.packed.artifact import Blueprint, file_overhead, read_artifact, write_artifact
+from tests.networks import NETWORKS, trained_statistics
+
+every_format = pytest.mark.parametrize("letter", FORMATS)
+
+
+class RandomWeight(WeightQuantizer):
+    """Writes whatever its format can hold."""
+
+    def __init__(self, rows: Any, format_of: Callable[[int], Format]) -> None:
+        super().__init__(rows)
+        self.format_of = format_of
+
+    def begin(self, weight: Tensor, steps: Tensor) -> None:
+        self.random = np.random.default_rng(self.bits)
+
+    def steps(self, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        channels, n = self.rows.split(weight).shape
+        format, low, high = self.format_of(self.bits), -(2 ** (self.bits - 1)), 2 ** (self.bits - 1)
+        scales = self.random.uniform(0.1, 1, channels)
+        if format is TERNARY:
+            low, high = -1, 2
+        if format is MULTIBIT:
+            low, high = 0, 256
+            scales = self.random.uniform(0.1, 1, (channels, MOST_BASES))
+            scales.reshape(-1)[self.random.permutation(scales.size)[: channels * (MOST_BASES - self.bits)]] = 0
+        codes = self.random.integers(low, high, (channels, n)).astype(np.int16)
+        return torch.from_numpy(codes), torch.from_numpy(scales).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writes(Method):
+    letter: str = "u"
+
+    def format(self, bits: int) -> Format:
+        format = FORMATS[self.letter]
+        return grid_format(bits, self.grid) if format is TERNARY and bits != 2 else format
+
+    def weight_quantizer(self, rows: Any) -> WeightQuantizer:
+        return RandomWeight(rows, self.format)
+
+    def act_quantizer(self) -> FixedActQuantizer:
+        return FixedActQuantizer()
+
+
+def prepared(name: str, letter: str, seed: int = 0) -> tuple[Network, Blueprint, Allocation, Any]:
+    torch.manual_seed(0)
+    factory, inputs = NETWORKS[name]
+    model, x = trained_statistics(factory()), inputs()
+    blueprint = Blueprint(model="", options={}, layers=trace(model, x))
+    space = Space(name="all", weights=(1, 2, 3, 5, 8, FLOAT_BITS)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
+    random = np.random.default_rng(seed)
+    allocation = Allocation({name: menu[int(random.integers(len(menu)))] for name, menu in zip(space.names, space.menus, strict=True)})
+    return Network(model, space, Calibration.fit(model, space, []), Writes(letter=letter)), blueprint, allocation, x
+
+
+@every_format
+@pytest.mark.parametrize("name", NETWORKS)
+def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, letter: str, tmp_path: Path) -> None:
+    for seed in range(2):
+        network, blueprint, allocation, x = prepared(name, letter, seed)
+        network.begin(allocation)
+        parts = bake(network)
+        path = tmp_path / "model.safetensors"
+        written = write_artifact(path, blueprint, parts)
+        assert written == path.stat().st_size == size(network.space, (network.method.format,)).total(allocation)
+        assert written <= size(network.space, [Writes(letter=other).format for other in FORMATS]).total(allocation)
+        artifact = read_artifact(path)
+        assert artifact.formats == "".join("-" if parts.layers[n].format is None else parts.layers[n].format.letter for n in allocation)
+        scored, loaded = install(network.architecture, network.space.layers, parts), artifact.install(NETWORKS[name][0]())
+        with torch.no_grad():
+            assert torch.equal(call(loaded, x), call(scored, x))
+
+
+def test_folding_multiplies_every_scale_by_its_channels_gain() -> None:
+    network, _, _, _ = prepared("depthwise", "m")
+    network.begin(network.space.uniform(Choice(3)))
+    layer = network.space.layers[0]
+    _, alphas = RandomWeight.export(network.weight_quantizer(layer), network.latent_weight(layer))
+    network.begin(network.space.uniform(Choice(3)))
+    baked = bake(network).layers[layer.name]
+    norm: Any = network.model.get_submodule(layer.norm)
+    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    assert (gain < 0).any()
+    folded = torch.ldexp(baked.scales.float(), torch.tensor(baked.scale_exponent))
+    torch.testing.assert_close(folded, alphas * gain[:, None], rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def multibit(tmp_path: Path) -> tuple[Path, Parts]:
+    network, blueprint, _, _ = prepared("depthwise", "m")
+    network.begin(network.space.uniform(Choice(2)))
+    parts = bake(network)
+    write_artifact(tmp_path / "m.safetensors", blueprint, parts)
+    return tmp_path / "m.safetensors", parts
+
+
+def forged(path: Path, change: Callable[[dict[str, str], dict[str, bytearray]], None]) -> Path:
+    """The file with changed content and a file_digest that fits it."""
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    entries = json.loads(whole[8 : 8 + length])
+    metadata, body = entries.pop("__metadata__"), whole[8 + length :]
+    tensors = {name: bytearray(body[slice(*entry["data_offsets"])]) for name, entry in entries.items()}
+    change(metadata, tensors)
+    metadata["digest"] = layout.file_digest(metadata, tensors)
+    text = json.dumps({"__metadata__": metadata, **entries}).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(tensors.values()))
+    return path
+
+
+@pytest.mark.parametrize("formats", ["xmmm", "mmm", "mmmmm", "-mmm", "", "mmm\n"])
+def test_formats_that_are_none(multibit: tuple[Path, Parts], formats: str) -> None:
+    path = forged(multibit[0], lambda metadata, _: metadata.update(formats=formats))
+    with pytest.raises(ArtifactError, match="describes no model that can be read"):
+        read_artifact(path)
+
+
+@pytest.mark.parametrize("bits", ["2--" * 3, "2--" * 3 + "9--", "2--" * 3 + "2-u", "2--" * 3 + "24-", "2--" * 3 + "---", "x"])
+def test_bits_that_are_none(multibit: tuple[Path, Parts], bits: str) -> None:
+    path = forged(multibit[0], lambda metadata, _: metadata.update(bits=bits))
+    with pytest.raises(ArtifactError, match="describes no model that can be read"):
+        read_artifact(path)
+
+
+@pytest.mark.parametrize("layers", [[["stem", "weight"]], {"stem": "weight"}, [["stem", "weight", ""]] * 3 + [["head", "weight", 3]], None])
+def test_layers_that_are_none(multibit: tuple[Path, Parts], layers: Any) -> None:
+    def change(metadata: dict[str, str], _: Any) -> None:
+        metadata["model"] = layout.compress({**layout.decompress(metadata["model"]), "layers": layers})
+
+    with pytest.raises(ArtifactError, match="describes no model that can be read"):
+        read_artifact(forged(multibit[0], change))
+
+
+@pytest.mark.parametrize("wire", [["stem", "forward", "bn1"], ["stem", "weight", "bn7"], ["stem", "weight", "bn1", "stem.forward"]])
+def test_wiring_to_what_is_no_weight(multibit: tuple[Path, Parts], wire: list[str]) -> None:
+    def change(metadata: dict[str, str], _: Any) -> None:
+        plain = layout.decompress(metadata["model"])
+        metadata["model"] = layout.compress({**plain, "layers": [wire, *plain["layers"][1:]]})
+
+    with pytest.raises(ArtifactError, match="is not in this model"):
+        read_artifact(forged(multibit[0], change)).install(NETWORKS["depthwise"][0]())
+
+
+def test_another_formats_bytes_do_not_fit(multibit: tuple[Path, Parts]) -> None:
+    for letter in "uhtp":
+        path = forged(multibit[0], lambda metadata, _, letter=letter: metadata.update(formats=letter * 4))
+        with pytest.raises(ArtifactError, match=r"more values than this model|cannot be unpacked"):
+            read_artifact(path).install(NETWORKS["depthwise"][0]())
+
+
+def test_numbers_of_bases_that_do_not_add_up(multibit: tuple[Path, Parts]) -> None:
+    def change(_: Any, tensors: dict[str, bytearray]) -> None:
+        tensors["codes"][0] ^= 1
+
+    with pytest.raises(ArtifactError, match="layer 'stem' cannot be unpacked"):
+        read_artifact(forged(multibit[0], change)).install(NETWORKS["depthwise"][0]())
+
+
+def test_bytes_that_are_no_trits(tmp_path: Path) -> None:
+    network, blueprint, _, _ = prepared("depthwise", "t")
+    network.begin(network.space.uniform(Choice(2)))
+    write_artifact(tmp_path / "t.safetensors", blueprint, bake(network))
+
+    def change(_: Any, tensors: dict[str, bytearray]) -> None:
+        tensors["codes"][0] = 255
+
+    with pytest.raises(ArtifactError, match="layer 'stem' cannot be unpacked"):
+        read_artifact(forged(tmp_path / "t.safetensors", change)).install(NETWORKS["depthwise"][0]())
+
+
+def test_every_truncation_and_every_flipped_byte_is_refused(multibit: tuple[Path, Parts]) -> None:
+    path, _ = multibit
+    whole = path.read_bytes()
+    body = 8 + int.from_bytes(whole[:8], "little")
+    for length in range(0, len(whole), 53):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ArtifactError):
+            read_artifact(path)
+    for position in range(body, len(whole), 13):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        with pytest.raises(ArtifactError, match="changed after it was written"):
+            read_artifact(path)
+
+
+def test_the_version_before_is_said_to_be_none_of_ours(multibit: tuple[Path, Parts]) -> None:
+    path = forged(multibit[0], lambda metadata, _: metadata.update(format="mpsearch-1"))
+    with pytest.raises(ArtifactError, match="lack format=mpsearch-2"):
+        read_artifact(path)

@@ -1,0 +1,103 @@
+"""Trials that climb from a score by shared weights."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mpsearch.core.budget import parse_budget
+from mpsearch.core.choice import Choice
+from mpsearch.core.record import Record
+from mpsearch.core.space import Space
+from mpsearch.costs.size import size
+from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.methods.lsq import Lsq
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.trace import trace
+from mpsearch.study.settings import SearchSettings
+from mpsearch.study.stopping import Stopping
+from mpsearch.tasks.task import Task
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.loop import train
+from mpsearch.training.recipe import Recipe
+from mpsearch.training.supernet import SupernetRecipe
+from mpsearch.trials.climb import Hyperparameters, Rung, climb
+from mpsearch.trials.problem import Problem
+from mpsearch.trials.supernet import SupernetEvaluator
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(epochs=2, batch_size=32, lr=0.05, distill=0.5, precision="float32", reestimate=64)
+HYPER = Hyperparameters(method=Lsq(), recipe=RECIPE, params={"method": "lsq"})
+
+
+@cache
+def problem() -> Problem:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(160, 6, generator=generator)
+    data = TensorSplit(x, (x[:, 0] > x[:, 1]).long())
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    train(model, [], data, Task.classification(), Recipe(epochs=10, batch_size=32, lr=0.1, precision="float32"), device=CPU, seed=0)
+    model.eval()
+    space = Space(name="s", weights=(1, 2, 4, 8)).resolve(trace(model, x))
+    return Problem(
+        model=model,
+        train=data,
+        validation=data,
+        task=Task.classification(),
+        space=space,
+        costs={"size": size(space)},
+        budgets=(parse_budget("300B"),),
+        calibration=Calibration.fit(model, space, [x]),
+        device=CPU,
+        seed=0,
+    )
+
+
+def evaluator(**options: Any) -> SupernetEvaluator:
+    return SupernetEvaluator(problem(), Compiler("off", CPU), SupernetRecipe(recipe=RECIPE, images=64), HYPER.method, **options)
+
+
+def blank(bits: int) -> Record:
+    return Record(number=0, origin="", allocation=problem().space.uniform(Choice(bits)), rung="", scores={}, costs={})
+
+
+def test_a_trial_climbs_from_shared_weights_to_training_from_float() -> None:
+    rungs = (Rung(name="supernet", epochs=0), Rung(name="short", epochs=1), Rung(name="long", epochs=2))
+    settings = SearchSettings(stopping=Stopping(trials=1), rungs=rungs, default=HYPER, suggest=lambda trial: HYPER)
+    scored = evaluator()
+    record = climb(problem(), scored, settings, (), blank(2), lambda: HYPER)
+    assert list(record.scores) == ["supernet", "short", "long"]
+    assert record.scores["supernet"] == scored.untrained(record.allocation, HYPER.method, RECIPE)
+    plain = climb(problem(), super_of(scored), SearchSettings(**{**settings.__dict__, "rungs": rungs[1:]}), (), blank(2), lambda: HYPER)
+    assert record.scores["long"] == plain.scores["long"], "trained as any trial is, whatever was scored before"
+
+
+def super_of(scored: SupernetEvaluator) -> Any:
+    from mpsearch.trials.evaluator import Evaluator
+
+    return Evaluator(scored.problem, Compiler("off", CPU))
+
+
+def test_the_method_of_a_trial_does_not_matter_and_its_calibration_is_its_own() -> None:
+    scored = evaluator()
+    allocation = blank(2).allocation
+    first = scored.untrained(allocation, HYPER.method, RECIPE)
+    network = scored.begin(allocation, HYPER.method)
+    assert scored.ptq(network, HYPER.method, RECIPE) == super_of(scored).untrained(allocation, HYPER.method, RECIPE)
+    assert scored.untrained(allocation, Lsq(grid="half"), RECIPE) == first
+
+
+def test_trained_once_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allocation, kept = blank(1).allocation, tmp_path / "supernet.checkpoint"
+    first = evaluator(checkpoint=kept)
+    assert not kept.exists(), "not before it is asked for"
+    score = first.untrained(allocation, HYPER.method, RECIPE)
+    assert first.prepare() is first.prepare()
+    monkeypatch.setattr(torch.optim.SGD, "step", None)
+    assert evaluator(checkpoint=kept).untrained(allocation, HYPER.method, RECIPE) == score
