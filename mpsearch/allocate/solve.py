@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpsearch.allocate.infeasible import infeasible_error, out_of_reach
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.allocate.program import admitted, aligned, allocation_of, cost_of, knapsack, reachable, total
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget, format_amount
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.running_maximum import running_maximum
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -130,27 +129,21 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Seq
 
 
 def monotone(table: Table, space: ResolvedSpace) -> Table:
-    """Running maximum from many bits to few: fewer bits never score lower.
-
-    `values'[l, k] = max over choices j of layer l with at least the weight bits and activation bits of k of values[l, j]`.
+    """The table with each layer's score raised so that fewer bits never score lower; see `running_maximum`.
 
     Args:
         table: `[L, C]` of a score that more bits should lower.
         space: its layers and menus.
 
     Raises:
-        ValueError: see `tables.aligned`.
+        ValueError: see `program.aligned`.
     """
-    values = aligned(space, table)
-    choices = space.choices
-    richer = np.array([[j.weight_bits >= k.weight_bits and j.act_bits >= k.act_bits for j in choices] for k in choices])
-    running = np.where(richer[None], np.where(np.isnan(values), -np.inf, values)[:, None, :], -np.inf).max(axis=2)
     return Table(
         name=table.name,
         unit=table.unit,
         layers=space.names,
-        choices=choices,
-        values=np.where(np.isnan(values), np.nan, running),
+        choices=space.choices,
+        values=running_maximum(aligned(space, table), space.choices),
         base=table.base,
         cost=table.cost,
     )

@@ -29,6 +29,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.summary import Summary
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts
+from mpsearch.network.batchnorm import BATCH_NORMS
 from mpsearch.network.inputs import call, to_device
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.formats import MULTIBIT
@@ -37,7 +38,6 @@ from mpsearch.trials.climb import Hyperparameters
 __all__ = ["build_card"]
 
 _PACKAGES = ("mpsearch", "torch", "torchvision", "numpy", "scipy", "optuna")
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def build_card(inputs: CardInputs, summary: Summary, parts: Parts, hyper: Hyperparameters) -> Card:
@@ -110,7 +110,7 @@ def _model(inputs: CardInputs, summary: Summary, deployed: Deployed) -> Model:
         source = Path(config.model.weights).name
     else:
         source = "as handed in" if config.float_recipe is None else "trained by the study's float_recipe"
-    norms = [name for name, module in problem.model.named_modules() if isinstance(module, _NORMS)]
+    norms = [name for name, module in problem.model.named_modules() if isinstance(module, BATCH_NORMS)]
     folded = {layer.norm for layer in problem.space.layers if layer.norm}
     scores = {"validation": summary.reference.scores["validation"], "test": summary.test.get("float")}
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
@@ -142,7 +142,7 @@ def _ranges(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts, deplo
     module = problem.model.get_submodule(layer.module)
     quantizer = hyper.method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter)))
     quantized = problem.space.quantizes_activations
-    norms = any(isinstance(module, _NORMS) for module in problem.model.modules())
+    norms = any(isinstance(module, BATCH_NORMS) for module in problem.model.modules())
     own = type(hyper.method).calibrate is not Method.calibrate
     moved = hyper.method.compensates and not trained  # training estimates BatchNorm's statistics afresh, and takes biases along
     return Ranges(

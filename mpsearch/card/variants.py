@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,9 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.network.baked import FixedActQuantizer
-from mpsearch.network.inputs import call, to_device
+from mpsearch.network.inputs import to_device
 from mpsearch.network.network import keep_slow_attention
+from mpsearch.network.observe import collect_inputs, draw
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.numbers.asymmetric import fake_quantize_between, fit_asymmetric
 from mpsearch.numbers.channels import Rows
@@ -121,29 +122,13 @@ class Bench:
         problem = self.problem
         images = problem.train.take(min(_CALIBRATED, len(problem.train)), problem.seed)
         generator = torch.Generator().manual_seed(problem.seed)
-        collected: dict[str, list[Tensor]] = {}
         share = max(_KEPT * 64 // len(images), 1)
-
-        def keep(name: str) -> Any:
-            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                values = (args[0] if args else next(iter(kwargs.values()))).detach().float().reshape(-1)
-                picked = torch.randint(values.numel(), (min(share, values.numel()),), generator=generator).to(values.device)
-                collected.setdefault(name, []).append(values[picked])
-
-            return hook
-
-        layers = [layer for layer in problem.space.layers if layer.act_quantizable]
-        handles = [
-            problem.model.get_submodule(layer.module).register_forward_pre_hook(keep(layer.name), with_kwargs=True) for layer in layers
-        ]
-        try:
-            with torch.no_grad():
-                for inputs, _ in images.batches(64):
-                    call(problem.model, to_device(inputs, problem.device))
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {name: torch.cat(values) for name, values in collected.items()}
+        return collect_inputs(
+            problem.model,
+            {layer.name: layer.module for layer in problem.space.layers if layer.act_quantizable},
+            (to_device(inputs, problem.device) for inputs, _ in images.batches(64)),
+            lambda values: draw(values, min(share, values.numel()), generator),
+        )
 
 
 @torch.no_grad()

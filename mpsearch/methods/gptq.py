@@ -27,7 +27,6 @@ Training afterwards is `lsq`, from the codes found: each latent weight is the po
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -41,6 +40,7 @@ from mpsearch.methods.base import CalibrationLoss
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
+from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
@@ -110,7 +110,7 @@ def compensate(network: Network, images: Any, method: Gptq) -> None:
     """What `Gptq.calibrate` does, for one batch of images."""
     observed: dict[str, tuple[Patches, Tensor]] = {}
 
-    def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         if layer.name not in observed:
             patches = Patches(module, output.shape, method.places)
             observed[layer.name] = patches, patches.outputs(output)
@@ -118,7 +118,7 @@ def compensate(network: Network, images: Any, method: Gptq) -> None:
     def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if layer.name in observed:
             patches, outputs = observed.pop(layer.name)
-            _round_layer(network, layer, patches.inputs(args[0] if args else next(iter(kwargs.values()))), outputs, method)
+            _round_layer(network, layer, patches.inputs(first_input(args, kwargs)), outputs, method)
 
     layers = [
         layer
@@ -126,15 +126,11 @@ def compensate(network: Network, images: Any, method: Gptq) -> None:
         if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
     ]
     shifts = Shifts(network)
-    with ExitStack() as hooks, shifts.observing():
-        for layer in layers:
-            module = network.architecture.get_submodule(layer.module)
-            hooks.callback(module.register_forward_hook(partial(observe, layer)).remove)
+    observers = [(network.architecture.get_submodule(layer.module), partial(observe, layer)) for layer in layers]
+    with shifts.observing(), hooked(after=observers):
         call(network.architecture, images)
-    with ExitStack() as hooks, shifts.correcting():
-        for layer in layers:
-            module = network.model.get_submodule(layer.module)
-            hooks.callback(module.register_forward_pre_hook(partial(round_weights, layer), with_kwargs=True).remove)
+    rounders = [(network.model.get_submodule(layer.module), partial(round_weights, layer)) for layer in layers]
+    with shifts.correcting(), hooked(before=rounders):
         call(network.model, images)
 
 

@@ -45,7 +45,9 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
+from mpsearch.network.batchnorm import running_norms
 from mpsearch.network.network import Network
+from mpsearch.network.observe import draw, hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.lp_clip import best_exponent, lp_multiplier
 
@@ -200,18 +202,13 @@ def _place(factors: Sequence[_Factor], point: Point) -> None:
 
 def _at_exponent(search: JointSearch, factors: Sequence[_Factor], p: float, loss: Callable[[], float]) -> float:
     """Weights fitted as they are, each activation when the first batch reaches it; one evaluation."""
-    handles = []
     for factor in factors:
         factor.set(0.0)
         if isinstance(factor.quantizer, WeightQuantizer):
             factor.fit(p)
-        else:
-            handles.append(factor.quantizer.register_forward_pre_hook(_Meeting(factor, p)))
-    try:
+    acts = [factor for factor in factors if not isinstance(factor.quantizer, WeightQuantizer)]
+    with hooked(before=[(factor.quantizer, _Meeting(factor, p)) for factor in acts]):
         value = loss()
-    finally:
-        for handle in handles:
-            handle.remove()
     return search.visit(np.array([factor.log for factor in factors]), value)
 
 
@@ -221,14 +218,13 @@ class _Meeting:
     def __init__(self, factor: _Factor, p: float) -> None:
         self._factor, self._p, self._met = factor, p, False
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._met:
             return
         self._met = True
         x = args[0].detach().float().reshape(-1)
         if x.numel() > _SAMPLES:
-            picked = torch.randint(x.numel(), (_SAMPLES,), generator=torch.Generator().manual_seed(0))
-            x = x[picked.to(x.device)]
+            x = draw(x, _SAMPLES, torch.Generator().manual_seed(0))
         self._factor.rows = x.reshape(1, -1)
         self._factor.fit(self._p)
 
@@ -236,19 +232,17 @@ class _Meeting:
 @contextmanager
 def _batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch where it holds more than one value a channel; running statistics stay as they are."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and m.track_running_stats]
+    norms = list(running_norms(model).values())
     before = [(norm.training, norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
-    handles = [norm.register_forward_pre_hook(_by_batch) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
-        yield
+        with hooked(before=[(norm, _by_batch) for norm in norms]):
+            yield
     finally:
-        for handle in handles:
-            handle.remove()
         for norm, (training, momentum, count) in zip(norms, before, strict=True):
             norm.training, norm.momentum, norm.num_batches_tracked = training, momentum, count
 
 
-def _by_batch(norm: nn.Module, args: tuple[Any, ...]) -> None:
+def _by_batch(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     norm.training = args[0].numel() > args[0].shape[1]

@@ -15,9 +15,15 @@ from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["fold", "folded_gain_and_bias", "reestimate"]
+__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "reestimate", "running_norms"]
 
-_Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
+
+
+def running_norms(model: nn.Module) -> dict[str, Any]:
+    """Every BatchNorm that keeps running statistics, by path."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats}
 
 
 def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor | None]:
@@ -66,7 +72,7 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
 
     Quantization shifts the statistics that a float network collected; a few hundred images repair most of it. Modes are restored.
     """
-    norms = [module for module in model.modules() if isinstance(module, _Norm) and module.track_running_stats]
+    norms = list(running_norms(model).values())
     if not norms:
         return
     modes = {module: module.training for module in model.modules()}

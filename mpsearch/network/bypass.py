@@ -13,6 +13,7 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
+from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 
 __all__ = ["bypassed", "on_same_inputs", "statistics_kept"]
@@ -77,13 +78,9 @@ def on_same_inputs(network: Network, inputs: Any, visit: Callable[[Layer, Tensor
         finally:
             inside = False
 
-    handles = [module.register_forward_hook(compare, with_kwargs=True) for module in users]
-    try:
-        with torch.no_grad(), statistics_kept(network.model), _only_norms_train(network.model):
-            call(network.model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    hooks = hooked(after=[(module, compare) for module in users])
+    with hooks, torch.no_grad(), statistics_kept(network.model), _only_norms_train(network.model):
+        call(network.model, inputs)
 
 
 @contextmanager

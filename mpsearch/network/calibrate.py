@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import DataError
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.network.inputs import call
+from mpsearch.network.observe import collect_inputs, draw
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
 from mpsearch.numbers.grid import Grid, GridStyle, act_grid, weight_grid
@@ -54,14 +54,11 @@ class Calibration:
             DataError: `batches` is empty although activations are quantized.
         """
         wanted = {
-            layer.module: layer.name
+            layer.name: layer.module
             for layer, menu in zip(space.layers, space.menus, strict=True)
             if any(choice.act_bits != FLOAT_BITS for choice in menu)
         }
-        collected: dict[str, list[Tensor]] = {name: [] for name in wanted.values()}
-        if wanted:
-            _collect(model, wanted, batches, collected)
-        return cls(model, space, {name: torch.cat(values) for name, values in collected.items()}, style)
+        return cls(model, space, _sampled(model, wanted, batches) if wanted else {}, style)
 
     def signed(self, name: str) -> bool:
         """Whether the layer's input was seen to be negative."""
@@ -104,31 +101,17 @@ def _limits(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return lo, hi, offset
 
 
-def _collect(model: nn.Module, wanted: dict[str, str], batches: Iterable[Any], collected: dict[str, list[Tensor]]) -> None:
+def _sampled(model: nn.Module, wanted: dict[str, str], batches: Iterable[Any]) -> dict[str, Tensor]:
+    """Values of each layer's input: at most 2^16 of them, spread over the batches, and the extremes of every call."""
     generator = torch.Generator().manual_seed(0)
     batches = list(batches)
     if not batches:
         raise DataError("calibration needs at least one batch of training data; the training split gave none")
     per_batch = max(_SAMPLES // len(batches), 1)
 
-    def keep(name: str) -> Any:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = (args[0] if args else next(iter(kwargs.values()))).detach().float().reshape(-1)
-            if x.numel() > per_batch:
-                picked = torch.randint(x.numel(), (per_batch,), generator=generator).to(x.device)
-                x = torch.cat([x[picked], x.amin().reshape(1), x.amax().reshape(1)])
-            collected[name].append(x)
+    def sample(x: Tensor) -> Tensor:
+        if x.numel() <= per_batch:
+            return x
+        return torch.cat([draw(x, per_batch, generator), x.amin().reshape(1), x.amax().reshape(1)])
 
-        return hook
-
-    handles = [model.get_submodule(module).register_forward_pre_hook(keep(name), with_kwargs=True) for module, name in wanted.items()]
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs in batches:
-                call(model, inputs)
-    finally:
-        model.train(was_training)
-        for handle in handles:
-            handle.remove()
+    return collect_inputs(model, wanted, batches, sample)

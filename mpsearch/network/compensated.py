@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
+from mpsearch.network.observe import hooked
 from mpsearch.network.patches import Patches
 from mpsearch.numbers.compensated import fit_compensated
 from mpsearch.numbers.grid import GridStyle, weight_grid
@@ -44,19 +44,16 @@ class CompensatedCalibration(Calibration):
         found = cls(model, space, plain._activations, style)
         counts: dict[str, int] = {}
 
-        def gather(name: str, central: bool, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        def gather(name: str, central: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             inputs = Patches(module, output.shape, _PLACES).inputs(args[0])
             if central:
                 inputs = inputs - inputs.mean(1, keepdim=True)
             found._moments[name] = found._moments.get(name, 0.0) + torch.bmm(inputs.mT, inputs)
             counts[name] = counts.get(name, 0) + inputs.shape[1]
 
-        with ExitStack() as hooks, torch.no_grad():
-            for layer in space.layers:
-                module = model.get_submodule(layer.module)
-                if not layer.aliases and Patches.fit(module):
-                    visit = partial(gather, layer.name, bool(layer.bias_elements))
-                    hooks.callback(module.register_forward_hook(visit).remove)
+        fitting = [layer for layer in space.layers if not layer.aliases and Patches.fit(model.get_submodule(layer.module))]
+        hooks = [(model.get_submodule(layer.module), partial(gather, layer.name, bool(layer.bias_elements))) for layer in fitting]
+        with hooked(after=hooks), torch.no_grad():
             for inputs in batches:
                 call(model, inputs)
         for name, total in counts.items():

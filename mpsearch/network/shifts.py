@@ -13,18 +13,19 @@ ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mpsearch.network.batchnorm import running_norms
 from mpsearch.network.network import Network
+from mpsearch.network.observe import hooked
 
 __all__ = ["Shifts"]
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _SMALLEST = 1e-12
 _LARGEST = 100.0
 """Factor on a variance: a channel that was all but constant is no measure."""
@@ -41,7 +42,7 @@ class Shifts:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._axes = {path: 1 for path, m in network.model.named_modules() if isinstance(m, _NORMS) and m.track_running_stats}
+        self._axes = dict.fromkeys(running_norms(network.model), 1)
         self._norms = frozenset(self._axes)
         for layer in network.space.layers:
             module = network.architecture.get_submodule(layer.module)
@@ -73,20 +74,17 @@ class Shifts:
 
     @contextmanager
     def _hooked(self, model: nn.Module, visit: Callable[[str, Any, Tensor], Tensor | None]) -> Iterator[None]:
-        def before(path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        def before(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not self._paused:
                 visit(path, module, args[0])
 
-        def after(path: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        def after(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
             return None if self._paused else visit(path, module, output)
 
-        with ExitStack() as hooks:
-            for path in self._axes:
-                module = model.get_submodule(path)
-                if path in self._norms:
-                    hooks.callback(module.register_forward_pre_hook(partial(before, path)).remove)
-                else:
-                    hooks.callback(module.register_forward_hook(partial(after, path)).remove)
+        with hooked(
+            before=[(model.get_submodule(path), partial(before, path)) for path in self._axes if path in self._norms],
+            after=[(model.get_submodule(path), partial(after, path)) for path in self._axes if path not in self._norms],
+        ):
             yield
 
     def _observe(self, path: str, module: nn.Module, x: Tensor) -> None:

@@ -7,8 +7,10 @@ receive that layer's output tensor itself, both were called once, and folding it
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +18,9 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.batchnorm import fold
+from mpsearch.network.batchnorm import BATCH_NORMS, fold
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.observe import first_input, hooked
 from mpsearch.numbers.channels import Rows
 
 __all__ = ["QUANTIZABLE", "trace"]
@@ -27,8 +30,6 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.MultiheadAttention)
 """Modules whose weights are quantized; subclasses too."""
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass
@@ -60,12 +61,14 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
     Raises:
         ModelError: the forward pass fails, or nothing can be quantized.
     """
-    modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, QUANTIZABLE + _NORMS)}
+    watched = QUANTIZABLE + BATCH_NORMS
+    modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, watched)}
     if not any(isinstance(module, QUANTIZABLE) for module in modules.values()):
         raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
     seen = {name: _Seen() for name in modules}
     samples = batch_size(inputs)
-    with _observed(modules, seen), torch.no_grad():
+    order = itertools.count()
+    with hooked(after=[(module, partial(_record, seen[name], order)) for name, module in modules.items()]), torch.no_grad():
         _forward(model, inputs)
     layers: dict[int, Layer] = {}
     for name, module in modules.items():
@@ -100,41 +103,23 @@ def _forward(model: nn.Module, inputs: Any) -> Tensor:
     return outputs
 
 
-class _observed:
-    """Hooks on while inside the `with`."""
-
-    def __init__(self, modules: dict[str, nn.Module], seen: dict[str, _Seen]) -> None:
-        self._modules, self._seen, self._handles, self._clock = modules, seen, [], 0  # type: ignore[var-annotated]
-
-    def __enter__(self) -> None:
-        for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name), with_kwargs=True))
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _hook(self, name: str) -> Any:
-        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            seen = self._seen[name]
-            first = args[0] if args else next(iter(kwargs.values()))
-            produced = output[0] if isinstance(output, tuple) else output
-            seen.order = min(seen.order, self._clock)
-            self._clock += 1
-            seen.calls += 1
-            seen.floating = first.is_floating_point()
-            seen.inputs += first.numel()
-            seen.outputs += produced.numel()
-            seen.negative |= bool(seen.floating and (first < 0).any())
-            seen.output = produced
-            if isinstance(module, nn.MultiheadAttention):
-                key = args[1] if len(args) > 1 else kwargs.get("key", first)
-                seen.query += first.numel() // module.embed_dim
-                seen.keys += key.numel() // (module.kdim or module.embed_dim)
-            if isinstance(module, _NORMS):
-                seen.inputs_kept.append(first)
-
-        return record
+def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    """A forward hook that adds one call of a module to what was seen of it."""
+    first = first_input(args, kwargs)
+    produced = output[0] if isinstance(output, tuple) else output
+    seen.order = min(seen.order, next(order))
+    seen.calls += 1
+    seen.floating = first.is_floating_point()
+    seen.inputs += first.numel()
+    seen.outputs += produced.numel()
+    seen.negative |= bool(seen.floating and (first < 0).any())
+    seen.output = produced
+    if isinstance(module, nn.MultiheadAttention):
+        key = args[1] if len(args) > 1 else kwargs.get("key", first)
+        seen.query += first.numel() // module.embed_dim
+        seen.keys += key.numel() // (module.kdim or module.embed_dim)
+    if isinstance(module, BATCH_NORMS):
+        seen.inputs_kept.append(first)
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -159,7 +144,7 @@ def _layer(
             (
                 other
                 for other, candidate in modules.items()
-                if isinstance(candidate, _NORMS)
+                if isinstance(candidate, BATCH_NORMS)
                 and candidate.track_running_stats
                 and candidate.num_features == rows.channels
                 and seen[other].calls == 1

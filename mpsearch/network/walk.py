@@ -8,7 +8,7 @@ and attention is seen as the products it consists of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer
 
 __all__ = ["FeatureMap", "Operation", "Walk", "walk"]
@@ -103,18 +104,10 @@ class _Recorder(TorchDispatchMode):
         self._constants = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._owners = {_storage(getattr(model.get_submodule(layer.module), layer.parameter)): layer.name for layer in layers}
 
-    @contextmanager
-    def through(self, model: nn.Module) -> Iterator[None]:
+    def through(self, model: nn.Module) -> AbstractContextManager[None]:
         """Look through input quantizers while in the `with`."""
-        handles: list[Any] = []
-        for module in model.modules():
-            if isinstance(module, ActQuantizer):
-                handles += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        quantizers = [module for module in model.modules() if isinstance(module, ActQuantizer)]
+        return hooked(before=[(module, self._enter) for module in quantizers], after=[(module, self._leave) for module in quantizers])
 
     def meet(self, tensor: Tensor, now: int) -> None:
         """Take down a float tensor that was not there before."""
@@ -158,10 +151,10 @@ class _Recorder(TorchDispatchMode):
             return int(sdpa_flop_count(*(tensor.shape for tensor in args[:3]))) // 2 // self._samples  # type: ignore[no-untyped-call]
         return 0
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._inside += 1
 
-    def _leave(self, module: nn.Module, args: Any, output: Tensor) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
         self._inside -= 1
         original = _storage(args[0])
         if _storage(output) != original:

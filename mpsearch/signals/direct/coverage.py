@@ -29,7 +29,6 @@ and Yan, arXiv 1703.01365.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +38,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.running_maximum import running_maximum
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size, call
@@ -47,7 +47,7 @@ from mpsearch.signals.base import Signal, SignalInputs, private_copy
 from mpsearch.signals.probes.batch_axis import FEW, calls_of, take
 from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.quantization_path import QuantizationPath
-from mpsearch.signals.probes.saturation import coefficients, common_ceiling, falling
+from mpsearch.signals.probes.saturation import coefficients, common_ceiling
 
 __all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
 
@@ -101,9 +101,10 @@ def coverage(inputs: SignalInputs) -> Table:
     by_choice = dict(zip(found.choices, (_coefficients(phi, ceiling) for phi in scaled), strict=True))
     values = np.full(space.allowed.shape, np.nan)
     for row, menu in enumerate(space.menus):
-        raw = [sum(by_choice[part][row] for part in _parts(choice, joint=joint)) for choice in menu]
-        columns = [space.choices.index(choice) for choice in menu]
-        values[row, columns] = ceiling * falling(np.array(raw, dtype=np.float64), _at_least(menu))
+        for choice in menu:
+            raw = sum(by_choice[part][row] for part in _parts(choice, joint=joint))
+            values[row, space.choices.index(choice)] = ceiling * raw
+    values = running_maximum(values, space.choices)
     everything = np.abs(found.values).sum()
     cost = {
         "seconds": time.perf_counter() - began,
@@ -180,10 +181,6 @@ def _parts(choice: Choice, *, joint: bool) -> tuple[Choice, ...]:
     """The ends of paths whose values a choice adds up; float has none."""
     parts = (choice,) if joint else (Choice(choice.weight_bits), Choice(FLOAT_BITS, choice.act_bits))
     return tuple(part for part in parts if part != _FLOAT)
-
-
-def _at_least(menu: Sequence[Choice]) -> NDArray[np.bool_]:
-    return np.array([[m.weight_bits >= k.weight_bits and m.act_bits >= k.act_bits for m in menu] for k in menu], dtype=np.bool_)
 
 
 COVERAGE = SIGNALS.register("coverage")(

@@ -7,6 +7,7 @@ networks whose samples see each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.observe import hooked
 
 __all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take"]
 
@@ -60,24 +62,18 @@ def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
     """
     seen: dict[str, list[Tensor]] = {}
 
-    def keep(name: str) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            # Cloned: an in-place operation after the call would change what is compared.
-            seen.setdefault(name, []).append(torch.empty(0) if tensor is None else tensor.clone())
+    def keep(name: str, _module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> None:
+        tensor = first_tensor(output)
+        # Cloned: an in-place operation after the call would change what is compared.
+        seen.setdefault(name, []).append(torch.empty(0) if tensor is None else tensor.clone())
 
-        return hook
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules()]
     try:
-        call(model, inputs)
+        with hooked(after=[(module, partial(keep, name)) for name, module in model.named_modules()]):
+            call(model, inputs)
     except Exception as error:
         raise ModelError(
             f"the model's forward pass failed on {batch_size(inputs)} samples of the data: {type(error).__name__}: {error}"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["aumann_shapley", "coefficients", "common_ceiling", "damage", "falling"]
+__all__ = ["aumann_shapley", "coefficients", "common_ceiling", "damage"]
 
 Floats = NDArray[np.float64]
 
@@ -90,17 +90,6 @@ def common_ceiling(values: Sequence[Floats], start: float) -> float:
             break
         ceiling *= _RAISE
     return ceiling
-
-
-def falling(values: Floats, at_least: NDArray[np.bool_]) -> Floats:
-    """Running maximum: `[C]` such that no choice costs less than one with at least its bits.
-
-    Args:
-        values: `[C]`.
-        at_least: bool `[C, C]`, whether column m has at least the bits of column k at `[k, m]`; true on the diagonal.
-    """
-    running: Floats = np.where(at_least, values[None, :], -np.inf).max(1)
-    return running
 
 
 def _others(a: Floats) -> Floats:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mpsearch.signals.probes.saturation import aumann_shapley, coefficients, common_ceiling, damage, falling
+from mpsearch.signals.probes.saturation import aumann_shapley, coefficients, common_ceiling, damage
 
 rates = st.lists(st.floats(0, 0.6), min_size=1, max_size=30).map(np.array)
 ceilings = st.floats(1e-3, 1e3)
@@ -99,11 +99,3 @@ def test_the_ceiling_is_raised_until_no_layer_reaches_it() -> None:
     assert common_ceiling([alone, many], 1.0) == pytest.approx(1.3)
     assert common_ceiling([alone], 1 / 0.996) == pytest.approx(1.3 / 0.996)
     assert common_ceiling([np.zeros(2)], 0.0) == 0.0
-
-
-def test_no_choice_is_cheaper_than_one_with_more() -> None:
-    # 2 bits, 4 bits, 4 bits with a fine input, 8 bits
-    more = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]], dtype=np.bool_)
-    np.testing.assert_array_equal(falling(np.array([5.0, 1.0, 3.0, 2.0]), more), [5, 3, 3, 2])
-    apart = np.array([[1, 0], [0, 1]], dtype=np.bool_)
-    np.testing.assert_array_equal(falling(np.array([1.0, 2.0]), apart), [1, 2])

@@ -1,0 +1,28 @@
+"""`running_maximum`: scores raised so that fewer bits never score lower than more bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.choice import Choice
+
+__all__ = ["running_maximum"]
+
+
+def running_maximum(values: NDArray[np.float64], choices: Sequence[Choice]) -> NDArray[np.float64]:
+    """`values'[l, k] = max over j of values[l, j]`, j the choices with at least the weight bits and the activation bits of k.
+
+    Args:
+        values: `[L, C]`, any unit; NaN where a layer cannot take a choice.
+        choices: the C columns.
+
+    Returns:
+        `[L, C]`; NaN stays NaN and raises nothing else.
+    """
+    at_least = np.array([[j.weight_bits >= k.weight_bits and j.act_bits >= k.act_bits for j in choices] for k in choices])
+    absent = np.isnan(values)
+    candidates = np.where(absent, -np.inf, values)[:, None, :]
+    return np.where(absent, np.nan, np.where(at_least, candidates, -np.inf).max(axis=2))

@@ -1,0 +1,80 @@
+"""Forward hooks that last for one `with`, and samples of the values that enter a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.network.inputs import call
+
+__all__ = ["collect_inputs", "draw", "first_input", "hooked"]
+
+
+@contextmanager
+def hooked(
+    *, before: Iterable[tuple[nn.Module, Callable[..., Any]]] = (), after: Iterable[tuple[nn.Module, Callable[..., Any]]] = ()
+) -> Iterator[None]:
+    """Inside the `with`, modules call the hooks; afterwards the hooks are removed, whatever happened.
+
+    Args:
+        before: (module, hook); the hook gets (module, args, kwargs) before each forward and may return new (args, kwargs).
+        after: (module, hook); the hook gets (module, args, kwargs, output) after each forward and may return another output.
+    """
+    with ExitStack() as handles:
+        for module, hook in before:
+            handles.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for module, hook in after:
+            handles.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        yield
+
+
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The first argument of a call, positional if there is one."""
+    return args[0] if args else next(iter(kwargs.values()))
+
+
+def draw(values: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """`n` of the values `[N]`, drawn with replacement.
+
+    Args:
+        values: 1-D, on any device.
+        n: how many.
+        generator: of the CPU, so that every device draws the same positions.
+    """
+    return values[torch.randint(values.numel(), (n,), generator=generator).to(values.device)]
+
+
+@torch.no_grad()
+def collect_inputs(
+    model: nn.Module, modules: Mapping[str, str], batches: Iterable[Any], sample: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Run the model on the batches in evaluation mode and keep samples of the first input of some modules; the mode is restored.
+
+    Args:
+        model: any module.
+        modules: key → path of the module.
+        batches: inputs, as the model takes them.
+        sample: all values of one call, float32 `[N]` → those to keep.
+
+    Returns:
+        Key → what was kept of all calls, 1-D float32, in the order of `modules`; modules that were not called are missing.
+    """
+    kept: dict[str, list[Tensor]] = {key: [] for key in modules}
+
+    def keep(key: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept[key].append(sample(first_input(args, kwargs).detach().float().reshape(-1)))
+
+    was_training = model.training
+    model.eval()
+    try:
+        with hooked(before=[(model.get_submodule(path), partial(keep, key)) for key, path in modules.items()]):
+            for inputs in batches:
+                call(model, inputs)
+    finally:
+        model.train(was_training)
+    return {key: torch.cat(values) for key, values in kept.items() if values}
