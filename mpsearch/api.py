@@ -16,7 +16,8 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
-from mpsearch.data.base import Splits, as_split, content_digest, fingerprint_of
+from mpsearch.data.base import Splits, as_split
+from mpsearch.data.fingerprint import content_digest, fingerprint_of
 from mpsearch.models import build_model, is_registered
 from mpsearch.network.canonical import canonical
 from mpsearch.run import ARTIFACT, claimed, finished, run

@@ -1,4 +1,4 @@
-"""Checks of the machine, each with what was found and the cure in words."""
+"""`mpsearch doctor`: checks of the machine, each with what was found and how to fix it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REINSTALL = "python -m pip install --force-reinstall torch torchvision   (both 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: what was looked at, how it stands, what was found, and what to do about it."""
+    """The result of one check: its name, status, what was found, and how to fix it."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -31,10 +31,10 @@ class Check:
 
 
 def examine(folder: Path | None = None) -> tuple[Check, ...]:
-    """Run every check; none raises.
+    """Run all checks; none raises.
 
     Args:
-        folder: where runs would be written; the working directory if None.
+        folder: folder that runs would be written to; the working directory if not given.
     """
     place = folder or Path.cwd()
     checks: tuple[Callable[[], Check], ...] = (
@@ -72,7 +72,7 @@ def _torchvision() -> Check:
     try:
         torch = importlib.import_module("torch")
         torchvision = importlib.import_module("torchvision")
-        # a build for another torch imports, or fails to, with its compiled operators missing
+        # A build for another torch may import and yet lack its compiled operators.
         kept = torch.ops.torchvision.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
         found = f"{torchvision.__version__}, its operators answer ({len(kept)} box kept of 1)"
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
@@ -145,7 +145,7 @@ def _storage() -> Check:
             study = optuna.create_study(storage=f"sqlite:///{folder}/doctor.db", study_name="doctor")
             study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=2)
             trials = len(optuna.load_study(storage=f"sqlite:///{folder}/doctor.db", study_name="doctor").trials)
-    except Exception as error:  # any storage backend's own error means the same to the user
+    except Exception as error:  # storage backends raise errors of their own; to the user they all mean the same
         return Check(
             "storage", "fail", _first_line(error), "python -m pip install --upgrade optuna sqlalchemy; check that TMPDIR can be written"
         )

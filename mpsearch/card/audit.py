@@ -22,7 +22,7 @@ from mpsearch.core.errors import DataError
 from mpsearch.core.pass_counts import PassCounts
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loader_split import LoaderSplit
-from mpsearch.data.split import Split
+from mpsearch.data.split import Split, input_tensors
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
 from mpsearch.network.inputs import batch_size
@@ -94,18 +94,11 @@ def _digests(inputs: Any, targets: Tensor) -> Iterator[bytes]:
     count = batch_size(inputs)
     columns = [
         tensor.detach().cpu().reshape(count, -1).contiguous().view(torch.uint8).numpy()
-        for tensor in (*_tensors(inputs), targets)
+        for tensor in (*input_tensors(inputs), targets)
         if tensor.numel() and tensor.dim() and len(tensor) == count
     ]
     for row in range(count):
         yield hashlib.blake2b(b"".join(column[row].tobytes() for column in columns), digest_size=16).digest()
-
-
-def _tensors(inputs: Any) -> list[Tensor]:
-    if isinstance(inputs, Tensor):
-        return [inputs]
-    values = inputs.values() if isinstance(inputs, dict) else inputs
-    return [tensor for value in values for tensor in _tensors(value)]
 
 
 def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> Data:

@@ -1,4 +1,4 @@
-"""Study and space files: YAML → validated, frozen objects; every error names the file and the dotted path of the key."""
+"""Study and space files: YAML to validated, frozen objects; every error names the file and the dotted path of the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bits.yaml`: an allocation as a person reads and edits it, one line a layer (`layer1.0.conv1: w2a8`)."""
+"""`bits.yaml`: an allocation as a YAML file to read and edit, one line a layer (`layer1.0.conv1: w2a8`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def load_bits(path: Path) -> Allocation:
     """Read a `bits.yaml`; an integer alone means weight bits.
 
     Raises:
-        ConfigError: unreadable, empty, or a value that is not a choice, naming its layer.
+        ConfigError: the file cannot be read, is empty, or has a value that is not a choice; the message names the layer.
     """
     content = read_yaml(path)
     if not content:
@@ -27,5 +27,5 @@ def load_bits(path: Path) -> Allocation:
 
 
 def dump_bits(allocation: Allocation) -> str:
-    """The text of a `bits.yaml`; `load_bits` gives the same allocation back."""
+    """The text of a `bits.yaml`; `load_bits` reads the same allocation back."""
     return dump_yaml(allocation.to_dict())

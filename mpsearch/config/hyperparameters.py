@@ -1,4 +1,4 @@
-"""SearchableSettings as a file states them: a value, a range `{low, high, log}`, or a list of choices the study picks from."""
+"""`SearchableSettings`: hyperparameters in a file: a value, a range `{low, high, log}`, or a list of choices to search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Scalar = bool | int | float | str | None
 
 
 class Range(Strict):
-    """Numbers from `low` to `high`, both included; whole numbers if both are. `log` spreads them evenly over magnitudes."""
+    """Numbers from `low` to `high`, both included; integers if both are. `log` samples them uniformly in the logarithm."""
 
     low: int | float
     high: int | float
@@ -40,30 +40,30 @@ class Range(Strict):
 
     @property
     def integer(self) -> bool:
-        """Whether only whole numbers are meant."""
+        """Whether the range has integers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def middle(self) -> int | float:
-        """`√(low·high)` on a log range, else `(low + high)/2`; what runs where nothing is searched."""
+        """`√(low·high)` of a log range, else `(low + high)/2`; the value where nothing is searched."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         return round(middle) if self.integer else middle
 
 
 @dataclass(frozen=True)
 class SearchableSettings:
-    """The settings of one method or recipe, those to search apart from those that stand.
+    """The settings of one method or recipe, some fixed and some to be searched.
 
     Args:
         fixed: name → value.
-        ranges: name → `Range`, or the tuple of choices.
+        ranges: name → `Range`, or a tuple of choices.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, Range | tuple[Any, ...]] = field(default_factory=dict)
 
     def build(self, factory: type[T], chosen: Mapping[str, Any] | None = None) -> T:
-        """`factory(**fixed, **chosen)`; a searched setting that is not in `chosen` takes its middle or first choice."""
+        """Call `factory(**fixed, **chosen)`; a searched setting that is not chosen takes the middle of its range or its first choice."""
         middles = {name: spread.middle if isinstance(spread, Range) else spread[0] for name, spread in self.ranges.items()}
         return factory(**{**self.fixed, **middles, **(chosen or {})})
 
@@ -79,7 +79,7 @@ Setting = Annotated[
     Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices,
     Discriminator(lambda value: f"[{_kind_of(value)}]"),
 ]
-"""Any setting, where the names and types are not known yet."""
+"""Any setting, before its name and type are known."""
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -108,15 +108,15 @@ def _setting_of(annotation: Any) -> Any:
 def hyperparameter_model(
     definition: type[DataclassInstance], name: str, *, base: type[BaseModel] = Strict, without: tuple[str, ...] = ()
 ) -> type[BaseModel]:
-    """A model with the fields of a dataclass, each of which may be a value, a range or choices.
+    """A pydantic model with the fields of a dataclass, each of which may be a value, a range or choices.
 
-    The dataclass stays the one definition of names, types and defaults; a field without a default must be given.
+    The dataclass alone defines names, types and defaults; a field without a default is required.
 
     Args:
         definition: dataclass, such as `Recipe` or a method.
-        name: of the model, for its JSON schema.
+        name: name of the model, for its JSON schema.
         base: model to derive from.
-        without: fields that something else decides.
+        without: fields to leave out.
     """
     hints = typing.get_type_hints(definition, include_extras=True)
     fields: dict[str, Any] = {}
@@ -136,11 +136,11 @@ def hyperparameter_model(
 
 
 def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance] | None = None) -> SearchableSettings:
-    """Sort validated settings into fixed ones and searched ones.
+    """Separate validated settings into fixed and searched ones.
 
     Args:
         settings: name → value, `Range` or tuple of choices.
-        definition: the dataclass they belong to; a tuple in a field of tuples is a value, not choices.
+        definition: the dataclass they belong to; in a field of tuples, a tuple is a value and not choices.
     """
     hints = typing.get_type_hints(definition) if definition else {}
     fixed: dict[str, Any] = {}

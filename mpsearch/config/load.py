@@ -1,4 +1,4 @@
-"""`load_study`: a file, the effort asked for, the command line's changes, and the check that every name exists."""
+"""`load_study`: read a study file, apply its effort and the command line's overrides, and check that every name exists."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["load_study"]
 
 
 def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyConfig:
-    """The study a name in `studies/` or a YAML file describes.
+    """Load a study by its name in `studies/` or from a YAML file.
 
     Args:
         reference: name or path.
-        overrides: dotted path of a key → value that replaces it, such as `{"recipe.lr": 0.01, "budgets": ["2MB"]}`. `effort` picks the
-            study's own changes, which come first. `methods` may list names: those not in the study get their defaults, those left out go.
-            `all` among `methods` or `signals.names` stands for every one there is, the study's own first; signals that combine others,
-            named alone, combine the study's own.
+        overrides: dotted path of a key → its new value, such as `{"recipe.lr": 0.01, "budgets": ["2MB"]}`. `effort` selects an effort of
+            the study, which is applied first. `methods` may be a list of names: methods that are not in the study get their defaults, those
+            not listed are removed. `all` in `methods` or `signals.names` stands for every registered one, the study's own first. If only
+            signals that combine others are named, they combine the study's own.
 
     Raises:
-        ConfigError: unreadable, a wrong key, type or value, with the path of the key.
-        UnknownNameError: no study, space, signal, method of that name.
+        ConfigError: the file cannot be read, or has a wrong key, type or value; the message has the path of the key.
+        UnknownNameError: there is no study, space, signal or method of that name.
     """
     path = reference if isinstance(reference, Path) else find_yaml("study", "studies", reference)
     label = str(path)
@@ -47,13 +47,13 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
     changes = dict(overrides or {})
     effort = changes.pop("effort", stated.effort)
     content = overlay(content, {**effort_changes(stated.efforts, effort, current=stated.effort, label=label), "effort": effort})
-    content = _forget_other_options(content, changes)
+    content = _without_stale_options(content, changes)
     for key, value in changes.items():
         if key == "methods" and not isinstance(value, Mapping):
-            value = {name: stated.methods.get(name, {}) for name in _everyone(value, tuple(stated.methods), METHODS)}
+            value = {name: stated.methods.get(name, {}) for name in _expanded_all(value, tuple(stated.methods), METHODS)}
         if key == "signals.names":
-            value = list(_everyone(value, stated.signals.names, SIGNALS))
-            if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):  # of what, the study says
+            value = list(_expanded_all(value, stated.signals.names, SIGNALS))
+            if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):
                 value = list(dict.fromkeys([*value, *stated.signals.names]))
         content = replaced(content, key, value)
     try:
@@ -67,8 +67,8 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
     return config
 
 
-def _forget_other_options(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Another source or factory starts without the options of the old one; a change inside a named space needs its content."""
+def _without_stale_options(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the options of a data source or factory that is replaced; load a named space if a key inside it is overridden."""
     for part, key in (("data", "source"), ("model", "factory")):
         asked = changes.get(f"{part}.{key}")
         if asked is not None and asked != content[part].get(key):
@@ -79,11 +79,11 @@ def _forget_other_options(content: dict[str, Any], changes: Mapping[str, Any]) -
 
 
 def check_plugins(config: StudyConfig) -> None:
-    """Every signal and method is registered, every hyperparameter is one of its method, and the recipes can be built.
+    """Check that every signal and method is registered, that every method has the hyperparameters given, and that the recipes are valid.
 
     Raises:
-        ConfigError: a hyperparameter that the method does not have, or of the wrong type.
-        UnknownNameError: a signal or method nobody registered.
+        ConfigError: a method has no such hyperparameter, or it has a wrong type or value.
+        UnknownNameError: a signal or method is not registered.
     """
     combining = [SIGNALS[name].combines for name in config.signals.names]
     if all(combining):
@@ -105,5 +105,5 @@ def check_plugins(config: StudyConfig) -> None:
         config.float_recipe.build()
 
 
-def _everyone(names: Iterable[str], own: Sequence[str], registry: Registry[Any]) -> Iterable[str]:
+def _expanded_all(names: Iterable[str], own: Sequence[str], registry: Registry[Any]) -> Iterable[str]:
     return dict.fromkeys([*own, *registry.names()]) if "all" in names else names

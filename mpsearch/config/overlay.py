@@ -1,4 +1,4 @@
-"""Laying changes over a configuration: efforts over a study, the command line over both."""
+"""Merging changes into a configuration: efforts into a study, the command line into both."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def replaced(base: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """`base` with the key at a dotted path set to `value`; mappings on the way are made where there are none.
+    """`base` with the key at a dotted path set to `value`; missing mappings on the way are created.
 
     Raises:
-        ConfigError: an empty part in the path.
+        ConfigError: a part of the path is empty.
     """
     first, dot, rest = path.partition(".")
     if not first or (dot and not rest):

@@ -1,6 +1,6 @@
-"""Recipes of a study: the fields of `training.recipe.Recipe`, any of which may be searched.
+"""Recipes of a study: the fields of `training.recipe.Recipe`, each of which may be searched.
 
-The epochs of quantization-aware training belong to the rungs and to `retrain`, so only the float recipe has its own.
+The epochs of quantization-aware training are set by the rungs and by `retrain`, so only the float recipe has epochs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["FloatRecipeConfig", "RecipeConfig"]
 class _RecipeBase(Strict):
     @property
     def hyperparameters(self) -> SearchableSettings:
-        """Settings that stand, and those a study searches."""
+        """Fixed settings and settings to search."""
         return split_settings({name: getattr(self, name) for name in type(self).model_fields}, Recipe)
 
     def build(self, chosen: Mapping[str, Any] | None = None) -> Recipe:
-        """The recipe.
+        """Build the recipe.
 
         Args:
-            chosen: settings of a trial, and `epochs`; a searched setting not in it takes the middle of its range or its first choice.
+            chosen: settings of a trial, and `epochs`; a searched setting that is missing takes the middle of its range or its first choice.
         """
         return self.hyperparameters.build(Recipe, chosen)
 
@@ -33,7 +33,7 @@ class _RecipeBase(Strict):
 if TYPE_CHECKING:
 
     class RecipeConfig(_RecipeBase):
-        """Fields of `Recipe` but `epochs`."""
+        """Fields of `Recipe` except `epochs`."""
 
     class FloatRecipeConfig(_RecipeBase):
         """Fields of `Recipe`."""

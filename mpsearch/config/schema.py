@@ -1,4 +1,4 @@
-"""JSON schemas of study and space files, for editors: `python -m mpsearch.config.schema` writes them beside the files they describe."""
+"""JSON schemas of study and space files, for editors; `python -m mpsearch.config.schema` writes them next to those files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["schemas", "write_schemas"]
 
 
 def schemas() -> dict[Path, str]:
-    """File → text of the schema that belongs there."""
+    """Path of each schema file → its text."""
     found: dict[Path, str] = {}
     for folder, name, model in (("studies", "study", StudyConfig), ("spaces", "space", SpaceConfig)):
         schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
@@ -23,7 +23,7 @@ def schemas() -> dict[Path, str]:
 
 
 def write_schemas() -> tuple[Path, ...]:
-    """Write all schemas; returns the files."""
+    """Write all schemas; returns their paths."""
     for file, text in schemas().items():
         file.write_text(text, encoding="utf-8")
     return tuple(schemas())

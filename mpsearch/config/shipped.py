@@ -1,4 +1,4 @@
-"""Where named YAML files lie: in `spaces` or `studies` of the working directory, inside the wheel, or beside the package in a checkout."""
+"""Named YAML files: in `spaces` or `studies` of the working directory, inside the wheel, or next to the package in a checkout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def shipped_folder(folder: str) -> Path:
-    """The folder `spaces` or `studies` that came with mpsearch.
+    """The folder `spaces` or `studies` that is part of mpsearch.
 
-    A wheel is always unpacked into files, so a path is enough.
+    An installed wheel is always unpacked, so a path suffices.
     """
     package = Path(__file__).resolve().parents[1]
     inside = package / folder
@@ -22,22 +22,22 @@ def shipped_folder(folder: str) -> Path:
 
 
 def shipped_names(folder: str) -> tuple[str, ...]:
-    """Names that can be asked for without a path, sorted: those shipped and those in the working directory's own folder."""
+    """Names that need no path, sorted: shipped files and those in the folder of the working directory."""
     places = (Path(folder), shipped_folder(folder))
     return tuple(sorted({file.stem for place in places if place.is_dir() for file in place.iterdir() if file.suffix in _SUFFIXES}))
 
 
 def find_yaml(kind: str, folder: str, reference: str) -> Path:
-    """The file a name or path means.
+    """Find the file that a name or path refers to.
 
     Args:
-        kind: what messages call it: `study`, `space`.
-        folder: folder of named files: `studies`, `spaces`.
+        kind: word for messages: `study` or `space`.
+        folder: folder of named files: `studies` or `spaces`.
         reference: a name such as `weights-only`, or a path that ends with `.yaml` or `.yml`.
 
     Raises:
-        ConfigError: a path without a file.
-        UnknownNameError: a name without a file.
+        ConfigError: there is no file at the path.
+        UnknownNameError: there is no file of that name.
     """
     if reference.endswith(_SUFFIXES) or "/" in reference or "\\" in reference:
         path = Path(reference).expanduser()

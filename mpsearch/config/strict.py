@@ -1,4 +1,4 @@
-"""What all config models share: frozen, no unknown keys, and pydantic's errors as one line with the path of the key."""
+"""`Strict`, base of the config models, and pydantic's errors as one line with the path of the key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Strict", "config_error"]
 
 
 class Strict(BaseModel):
-    """Frozen model that refuses keys it does not know."""
+    """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -24,16 +24,16 @@ def config_error(error: ValidationError, model: type[BaseModel], *, label: str) 
     """The first problem as one line: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
 
     Args:
-        error: what pydantic raised.
-        model: the model that was validated, to know which keys exist at a path.
-        label: what the message opens with, such as the file's path; may be empty.
+        error: pydantic's error.
+        model: the validated model, which has the keys that exist at a path.
+        label: start of the message, such as the file's path; may be empty.
     """
-    # an unknown key explains a missing one, so it goes first
+    # An unknown key is often the misspelling of a missing one, so it is reported first.
     first = min(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
     origin = first.get("ctx", {}).get("error")
     if isinstance(origin, ConfigError):
         return origin
-    # a tag in brackets says which member of a union was tried; it is no key of the file
+    # A tag in brackets is the member of a union that was tried, not a key of the file.
     location = [part for part in first["loc"] if not str(part).startswith("[")]
     path = ".".join(str(part) for part in location)
     prefix = ": ".join(part for part in (label, path) if part)

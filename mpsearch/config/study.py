@@ -1,4 +1,4 @@
-"""`StudyConfig`: one experiment, fully stated; what `studies/*.yaml` hold."""
+"""`StudyConfig`: the complete description of an experiment, as in `studies/*.yaml`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MANY_TRIALS = 1000
-"""Where time or the prospects end a study, and nobody said how many trials."""
+"""Trials of a study that ends by time or when it stops improving, if no number is given."""
 Effort = Literal["quick", "normal", "thorough"]
 
 
@@ -44,8 +44,8 @@ def _expandvars(text: str) -> str:
     return os.path.expandvars(os.path.expanduser(text))
 
 
-def _content_digest(reference: str | None) -> str | None:
-    """SHA-256 of the file, so that a moved file is the same and a changed one is not; a name that is no file stands for itself."""
+def _file_digest(reference: str | None) -> str | None:
+    """SHA-256 of the file's content, so that a moved file counts as the same; a reference that is not a file is returned as it is."""
     if reference is None:
         return None
     file = Path(_expandvars(reference))
@@ -63,7 +63,7 @@ def _expanded(text: str, *, path: str, flag: str) -> str:
 
 
 class DataConfig(Strict):
-    """Where the images (or other samples) come from."""
+    """The data set."""
 
     source: str = Field(description="digits, imagefolder, or another source `mpsearch list` names", min_length=1)
     path: str | None = Field(default=None, description="folder of the source, if it has one; ~ and $VARIABLES are expanded")
@@ -71,10 +71,10 @@ class DataConfig(Strict):
 
     @property
     def reference(self) -> str:
-        """`digits` or `imagefolder:DIR`, as `load_data` reads it.
+        """The reference for `load_data`, such as `digits` or `imagefolder:DIR`.
 
         Raises:
-            ConfigError: the path names a variable that is not set.
+            ConfigError: the path has a variable that is not set.
         """
         if self.path is None:
             return self.source
@@ -88,37 +88,40 @@ class ModelConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     weights: str | None = Field(default=None, description="safetensors file or state_dict; ~ and $VARIABLES are expanded")
     other_weights: str | None = Field(
-        default=None, description="of the same architecture trained otherwise: the card says what the same bits score on them"
+        default=None,
+        description="weights of the same architecture from another training; the card reports the score of the same bits on them",
     )
 
     @property
     def weights_path(self) -> Path | None:
-        """The file of float weights, if there is one.
+        """File of the float weights, if any.
 
         Raises:
-            ConfigError: the path names a variable that is not set.
+            ConfigError: the path has a variable that is not set.
         """
         return None if self.weights is None else Path(_expanded(self.weights, path="model.weights", flag="--weights FILE"))
 
     @property
     def other_weights_path(self) -> Path | None:
-        """The file of the other float weights, if there is one.
+        """File of the other float weights, if any.
 
         Raises:
-            ConfigError: the path names a variable that is not set.
+            ConfigError: the path has a variable that is not set.
         """
         return None if self.other_weights is None else Path(_expanded(self.other_weights, path="model.other_weights", flag="a path"))
 
 
 class SignalsConfig(Strict):
-    """Which sensitivities are measured, and on how much."""
+    """The signals and the data they are computed on."""
 
     names: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default=("fisher", "measured"), description="each proposes allocations of its own"
+        default=("fisher", "measured"), description="signals, each of which proposes allocations"
     )
-    images: int = Field(default=512, ge=1, description="training samples the signals and the ranges are measured on")
-    mixed_on: int = Field(default=24, ge=8, description="random allocations near the budgets, measured, that `mix` weighs the others on")
-    mixed_epochs: int = Field(default=0, ge=0, description="that each of these trains before it is measured; 0 is calibration alone")
+    images: int = Field(default=512, ge=1, description="training samples for signals and calibration")
+    mixed_on: int = Field(
+        default=24, ge=8, description="random allocations near the budgets, to whose measured damage `mix` fits its weights"
+    )
+    mixed_epochs: int = Field(default=0, ge=0, description="epochs of training before each of them is measured; 0 for calibration only")
     batch_size: int = Field(default=64, ge=1)
 
 
@@ -127,27 +130,27 @@ def _seconds(value: Any) -> Any:
 
 
 class RungConfig(Strict):
-    """One stage of a trial; later rungs cost more and see fewer trials."""
+    """One stage of a trial; later rungs cost more and run fewer trials."""
 
     name: str = Field(min_length=1)
-    epochs: int = Field(ge=0, description="epochs of quantization-aware training in this rung; 0 is calibration alone")
-    keep: float = Field(default=1.0, gt=0, le=1, description="share of the trials of the rung before that may enter this one")
+    epochs: int = Field(ge=0, description="epochs of quantization-aware training in this rung; 0 for calibration only")
+    keep: float = Field(default=1.0, gt=0, le=1, description="share of the trials of the previous rung that enter this one")
 
 
 class SearchConfig(Strict):
-    """The study of trials."""
+    """The search over trials."""
 
-    trials: int = Field(default=24, ge=1, description="at most")
+    trials: int = Field(default=24, ge=1, description="largest number of trials")
     timeout: Annotated[float | None, BeforeValidator(_seconds, json_schema_input_type=float | str | None)] = Field(
-        default=None, description="begin no trial after so long: seconds, or 90s, 5min, 2h"
+        default=None, description="start no trial after this time: seconds, or 90s, 5min, 2h"
     )
     until_flat: bool = Field(
-        default=False, description="end when three trials in a row are expected to gain less than a twentieth of the noise"
+        default=False, description="stop when three trials in a row are each expected to gain less than a twentieth of the noise"
     )
-    refine: float = Field(default=0.25, ge=0, le=1, description="share of the trials, the last, that swap bits around the best")
+    refine: float = Field(default=0.25, ge=0, le=1, description="share of the trials, at the end, that swap bits of the best allocations")
     evaluate: Literal["ptq", "qat", "supernet"] = Field(
         default="qat",
-        description="what trials are scored by: ptq, calibration alone; qat, all rungs; supernet, shared weights, then rungs that train",
+        description="how trials are scored: ptq, by calibration only; qat, by all rungs; supernet, by shared weights and then the rungs that train",
     )
     supernet: SupernetConfig = SupernetConfig()
     rungs: Annotated[tuple[RungConfig, ...], Field(min_length=1)] = (
@@ -156,7 +159,7 @@ class SearchConfig(Strict):
         RungConfig(name="long", epochs=2, keep=0.34),
     )
     sweep: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=1)]] = Field(
-        default=(0.85, 1.2), description="least and largest factor on every budget between which a front is wanted"
+        default=(0.85, 1.2), description="smallest and largest factor on every budget for which a front is computed"
     )
 
     @field_validator("rungs")
@@ -175,7 +178,7 @@ class SearchConfig(Strict):
 
     @property
     def climbed(self) -> tuple[RungConfig, ...]:
-        """The rungs that trials really take: `rungs`, as `evaluate` has them."""
+        """The rungs that trials run, given `evaluate`."""
         calibration = tuple(rung for rung in self.rungs if rung.epochs == 0)
         if self.evaluate == "ptq":
             return calibration or (RungConfig(name="ptq", epochs=0),)
@@ -185,16 +188,16 @@ class SearchConfig(Strict):
 
 
 class RetrainConfig(Strict):
-    """Full training of the winner (and, alike, of the best uniform allocation and the float control)."""
+    """Full training of the winner, and likewise of the best uniform allocation and the float control."""
 
     epochs: int = Field(default=4, ge=0)
-    include_validation: bool = Field(default=False, description="train on train + validation, as nothing is chosen any more")
-    uniform: bool = Field(default=True, description="retrain the best uniform allocation that fits, too")
-    control: bool = Field(default=False, description="train the float network as many epochs more, too")
+    include_validation: bool = Field(default=False, description="train on train + validation, since nothing is selected any more")
+    uniform: bool = Field(default=True, description="also retrain the best uniform allocation that fits")
+    control: bool = Field(default=False, description="also train the float network for as many more epochs")
 
 
 class EffortConfig(Strict):
-    """What one effort changes; keys as in the study itself."""
+    """The changes of one effort; keys as in the study."""
 
     signals: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, Any] = Field(default_factory=dict)
@@ -213,7 +216,7 @@ def _readable(text: str) -> str:
 
 
 class StudyConfig(Strict):
-    """One experiment. Everything that changes its result is stated here or in the files it names."""
+    """One experiment. Everything that affects its result is stated here or in files named here."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
     description: str = ""
@@ -223,7 +226,7 @@ class StudyConfig(Strict):
         description="a name in spaces/, a YAML file, or the space itself"
     )
     budgets: tuple[Annotated[str, BeforeValidator(_readable)], ...] = Field(
-        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, 5ms; all hold"
+        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, 5ms; all must hold"
     )
     hardware: str | None = Field(default=None, description="profile for latency: a shipped name or a YAML file")
     signals: SignalsConfig = SignalsConfig()
@@ -232,30 +235,30 @@ class StudyConfig(Strict):
     )
     recipe: RecipeConfig = Field(description="quantization-aware training; its epochs are those of the rungs and of retrain")
     float_recipe: FloatRecipeConfig | None = Field(
-        default=None, description="trains the float network when no weights are given; left out, it comes trained"
+        default=None, description="trains the float network if no weights are given; without it, the network must come trained"
     )
     search: SearchConfig = SearchConfig()
     retrain: RetrainConfig = RetrainConfig()
     effort: Effort = "normal"
     efforts: dict[Effort, EffortConfig] = Field(default_factory=dict, description="what --effort changes")
     compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="torch.compile; auto uses it where the steps to come repay it"
+        default="auto", description="torch.compile; auto uses it if there are enough training steps for it to pay off"
     )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     seed: int = Field(default=0, ge=0)
 
     @property
     def limits(self) -> tuple[Budget, ...]:
-        """The budgets, read; of two on the same cost the tighter.
+        """The parsed budgets; of two budgets on the same cost, the tighter one.
 
         Raises:
-            BudgetError: none given.
+            BudgetError: there are none.
         """
         return parse_budgets(self.budgets)
 
     @property
     def run_name(self) -> str:
-        """Default name of the run directory: study, budgets, and what differs from `normal` and seed 0."""
+        """Default name of the run directory: study, budgets, and effort and seed if they are not `normal` and 0."""
         parts = [self.name, *(budget.text.replace(" ", "") for budget in self.limits)]
         if self.effort != "normal":
             parts.append(self.effort)
@@ -264,55 +267,55 @@ class StudyConfig(Strict):
         return "-".join(parts)
 
     def hyperparameters(self, method: str) -> SearchableSettings:
-        """Settings of one of the study's methods, fixed and searched."""
+        """Fixed and searched settings of one of the study's methods."""
         return split_settings(self.methods[method], METHODS[method])
 
     def with_effort(self, effort: str) -> StudyConfig:
-        """The same study with the changes of `quick`, `normal` or `thorough` on top.
+        """The study with the changes of an effort (`quick`, `normal` or `thorough`).
 
         Raises:
-            ConfigError: the study states no such effort.
+            ConfigError: the study has no such effort.
         """
         changes = effort_changes(self.efforts, effort, current=self.effort, label=self.name)
         return validate_study(overlay(self.to_dict(), {**changes, "effort": effort}), label=self.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `load_study` would read back as the same config, defaults included."""
+        """Plain data, defaults included, that `load_study` reads back as the same config."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """The resolved study: the effort is laid in and the space stands in the file, so that it needs no other."""
+        """The resolved study: effort and space are part of the text, so that it depends on no other file."""
         plain = self.to_dict()
         del plain["efforts"]
         return dump_yaml(plain)
 
     def fingerprint(self) -> str:
-        """SHA-256 (16 hexadecimal digits) of all that changes results, the content of weight and hardware files included.
+        """SHA-256 (16 hexadecimal digits) of everything that affects results, the content of weight and hardware files included.
 
-        The device, `torch.compile` and all names and descriptions are left out: a run may go on elsewhere.
+        The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine.
         """
         plain = self.to_dict()
         for label in ("name", "description", "effort", "efforts", "device", "compile"):
             del plain[label]
         del plain["space"]["name"], plain["space"]["description"]
         plain["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
-        plain["model"]["weights"] = _content_digest(self.model.weights)
-        plain["model"]["other_weights"] = _content_digest(self.model.other_weights)
-        plain["hardware"] = _content_digest(self.hardware)
+        plain["model"]["weights"] = _file_digest(self.model.weights)
+        plain["model"]["other_weights"] = _file_digest(self.model.other_weights)
+        plain["hardware"] = _file_digest(self.hardware)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def effort_changes(efforts: Mapping[Any, EffortConfig], effort: str, *, current: str, label: str) -> dict[str, Any]:
-    """What `effort` changes in a study.
+    """The changes that an effort makes to a study.
 
     Args:
-        efforts: those the study states.
-        effort: the one asked for.
-        current: the one the study is at; a study that states no efforts has it already.
-        label: what messages call the study.
+        efforts: the study's efforts.
+        effort: the effort asked for.
+        current: the effort the study has now; a study without efforts supports only this one.
+        label: name of the study for messages.
 
     Raises:
-        ConfigError: the study states no such effort.
+        ConfigError: the study has no such effort.
     """
     if effort in efforts:
         return {key: value for key, value in efforts[effort].model_dump().items() if value}
@@ -323,10 +326,10 @@ def effort_changes(efforts: Mapping[Any, EffortConfig], effort: str, *, current:
 
 
 def validate_study(content: Mapping[str, Any], *, label: str) -> StudyConfig:
-    """A study from plain data.
+    """Validate plain data as a study.
 
     Raises:
-        ConfigError: a wrong key, type or value, with its path.
+        ConfigError: a key, type or value is wrong; the message has its path.
     """
     try:
         return StudyConfig.model_validate(content)

@@ -1,4 +1,4 @@
-"""Reading YAML safely and strictly: no tags that build objects, no duplicate keys, YAML 1.2 scalars."""
+"""Safe, strict YAML: no tags that construct objects, no duplicate keys, YAML 1.2 scalars."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _StrictLoader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, *, label: str) -> Any:
-    """Plain data from YAML text.
+    """Parse YAML text into plain data.
 
     Args:
         text: YAML.
-        label: what messages call it, such as the file's path.
+        label: name for messages, such as the file's path.
 
     Raises:
-        ConfigError: not YAML, a duplicate key, or a tag that would build an object.
+        ConfigError: it is not YAML, has a duplicate key, or has a tag that would construct an object.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)
@@ -64,10 +64,10 @@ def parse_yaml(text: str, *, label: str) -> Any:
 
 
 def read_yaml(path: Path, *, label: str = "") -> dict[str, Any]:
-    """The mapping a YAML file holds.
+    """Read the mapping in a YAML file.
 
     Raises:
-        ConfigError: the file cannot be read, is not YAML, or does not hold a mapping with text keys.
+        ConfigError: the file cannot be read, is not YAML, or is not a mapping with text keys.
     """
     label = label or str(path)
     try:
@@ -82,5 +82,5 @@ def read_yaml(path: Path, *, label: str = "") -> dict[str, Any]:
 
 
 def dump_yaml(content: Mapping[str, Any]) -> str:
-    """YAML text of plain data, keys in their order."""
+    """Plain data as YAML text; keys keep their order."""
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)

@@ -1,4 +1,4 @@
-"""Durations as a person writes them: `300`, `90s`, `5min`, `2h`."""
+"""Durations such as `300`, `90s`, `5min` or `2h`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ _AMOUNT = re.compile(r"\s*(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(?
 
 
 def parse_duration(text: object, *, path: str = "duration") -> float:
-    """Seconds.
+    """Parse a duration; returns seconds.
+
+    Args:
+        text: a number of seconds, or text with a number and a unit.
+        path: key that an error message names.
 
     Raises:
-        ConfigError: no number, an unknown unit, or not above zero.
+        ConfigError: it has no number or an unknown unit, or is not above zero.
     """
     match = _AMOUNT.fullmatch(str(text)) if isinstance(text, str | int | float) and not isinstance(text, bool) else None
     if match is None or match["unit"].lower() not in _UNITS or not float(match["number"]) > 0:

@@ -1,4 +1,4 @@
-"""Data: where samples come from and how they are cut; one file a source. See `mpsearch list data`."""
+"""Data sets and how they are split; one file a source. `mpsearch list data` shows the sources."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ DATA: Registry[type[DataSource]] = Registry("data source", "mpsearch.data")
 
 
 def load_data(reference: str, *, seed: int = 0, progress: Progress | None = None, **options: Any) -> Splits:
-    """Read and cut data by reference.
+    """Load a data set and split it.
 
     Args:
-        reference: `digits`, `imagefolder:DIR`, or another source with what it needs after the colon.
-        seed: of the cut.
-        progress: told of long work; silent if not given.
-        options: the source's own.
+        reference: `digits`, `imagefolder:DIR`, or another source, with the source's path after the colon.
+        seed: seed of the split.
+        progress: receives the progress of long work; silent if not given.
+        options: options of the source.
 
     Raises:
-        UnknownNameError: no such source.
-        ConfigError: an option the source does not have, or a value it cannot take.
-        DataError: data that are missing, broken or not enough.
+        UnknownNameError: there is no such source.
+        ConfigError: the source has no such option, or does not accept its value.
+        DataError: the data are missing, broken or too few.
     """
     name, colon, path = reference.partition(":")
     source = DATA[name]

@@ -1,4 +1,4 @@
-"""Vectorised treatment of image batches: normalisation, and random crops and flips of images in memory."""
+"""Vectorised transforms of image batches: normalisation, random crops and flips."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Normalize:
     """`(x/scale − mean) / std` by channel.
 
     Args:
-        mean: C numbers, in the units of `x/scale`.
+        mean: C numbers, in units of `x/scale`.
         std: C numbers above zero.
-        scale: value of white; 255 for bytes.
+        scale: the value of white, 255 for bytes.
     """
 
     mean: tuple[float, ...]
@@ -26,14 +26,14 @@ class Normalize:
     scale: float = 255.0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]` of any dtype → float32."""
+        """Normalise `[B, C, H, W]` of any dtype; returns float32."""
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return x.to(torch.float32, copy=True).mul_(1 / (self.scale * std)).sub_(mean / std)
 
 
 @dataclass(frozen=True)
 class CropFlip:
-    """Shift each image by up to `padding` pixels each way, zeros moving in, and mirror half of them.
+    """Shift each image by up to `padding` pixels each way, padded with zeros, and mirror half of them.
 
     Args:
         padding: largest shift, in pixels.
@@ -44,7 +44,7 @@ class CropFlip:
     flip: bool = True
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """`[B, C, H, W]` → the same shape and dtype."""
+        """Augment `[B, C, H, W]`; shape and dtype stay."""
         count, _, height, width = x.shape
         padded = F.pad(x, (self.padding,) * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)

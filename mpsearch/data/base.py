@@ -1,14 +1,11 @@
-"""`Splits`: train, validation and test of one data set; `as_split` and `joined` make splits of what users bring."""
+"""`Splits`: the train, validation and test split of a data set; `as_split` wraps what users pass in, `joined` concatenates."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 
 from mpsearch.core.errors import DataError
@@ -27,26 +24,24 @@ __all__ = [
     "TensorSplit",
     "as_split",
     "check_split",
-    "content_digest",
-    "fingerprint_of",
     "joined",
 ]
 
-_LOOKED_AT = 512
+_CHECKED = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """One data set, cut.
+    """A data set, split in three.
 
     Args:
-        name: as it was asked for.
+        name: the reference it was loaded by.
         train: for calibration, signals and training.
         validation: for scoring trials.
-        test: read once, at the end; `None` if there is none.
-        classes: names by index; empty where they are unknown.
+        test: for the final figures, read once; `None` if there is none.
+        classes: class names by index; empty if unknown.
         task: loss and metric.
-        fingerprint: hexadecimal digits that name data, cut and treatment; equal for equal content.
+        fingerprint: hexadecimal digits that identify samples, split and transforms; equal for equal content.
     """
 
     name: str
@@ -58,22 +53,18 @@ class Splits:
     fingerprint: str
 
     def train_and_validation(self) -> Split:
-        """Both as one split, augmented as training is; for when nothing is chosen any more."""
+        """Both as one split, augmented like the training split; for retraining, when nothing is selected any more."""
         return joined(self.train, self.validation)
-
-    def with_images(self, n: int, seed: int) -> Splits:
-        """The same with at most `n` training samples, a fixed subset; validation and test stay whole."""
-        return replace(self, train=self.train.take(n, seed), fingerprint=content_digest([self.fingerprint, n, seed]))
 
 
 def as_split(source: object) -> Split:
-    """A split of whatever holds (input, target) pairs.
+    """Wrap a source of (input, target) pairs as a split.
 
     Args:
         source: `Split`, `DataLoader`, or `Dataset` with a length.
 
     Raises:
-        DataError: something else, an empty dataset, or items that are not (input, target).
+        DataError: it is something else, is empty, or its items are not (input, target).
     """
     if isinstance(source, DataLoader):
         return LoaderSplit(source)
@@ -93,17 +84,17 @@ def as_split(source: object) -> Split:
 
 
 def joined(first: Split, second: Split) -> Split:
-    """Both one after the other, each sample treated as `first` treats its own.
+    """Concatenate two splits; the transforms are those of `first`.
 
     Raises:
-        DataError: a loader whose items cannot be reached one by one.
+        DataError: one is a loader whose items cannot be indexed.
     """
     if isinstance(first, TensorSplit) and isinstance(second, TensorSplit):
         if first.x is second.x and first.y is second.y:
             return first.with_rows(torch.cat([first.rows, second.rows]))
         x, y = (torch.cat([getattr(split, part)[split.rows] for split in (first, second)]) for part in ("x", "y"))
         return TensorSplit(x, y, augment=first.augment, transform=first.transform)
-    one, two = _by_item(first), _by_item(second)
+    one, two = _as_dataset_split(first), _as_dataset_split(second)
     if one.dataset is two.dataset:
         return one.with_rows(torch.cat([one.rows, two.rows]))
     rows = torch.cat([one.rows, two.rows + len(one.dataset)])  # type: ignore[arg-type]
@@ -113,10 +104,10 @@ def joined(first: Split, second: Split) -> Split:
 
 
 def check_split(split: Split, classes: int) -> None:
-    """Refuse class labels the model has no output for: all of them where they are in memory, else the first few hundred.
+    """Check that the model has an output for every class label; of splits that are not in memory, only the first few hundred are read.
 
     Raises:
-        DataError: labels that are no whole numbers, or one outside [0, classes).
+        DataError: labels are not integers, or one is outside [0, classes).
     """
     if isinstance(split, TensorSplit):
         check_targets(split.y[split.rows], classes)
@@ -125,50 +116,22 @@ def check_split(split: Split, classes: int) -> None:
     for _, targets in split.batches(min(64, len(split))):
         check_targets(targets, classes)
         seen += len(targets)
-        if seen >= _LOOKED_AT:
+        if seen >= _CHECKED:
             return
 
 
-def fingerprint_of(split: Split) -> str:
-    """Sixteen hexadecimal digits for data at hand: number of samples, positions, and the first few unaugmented samples."""
-    count = len(split)
-    parts: list[object] = [count, split.indices]
-    for inputs, targets in split.take(min(count, 64), 0).batches(64):
-        parts += [*_tensors(inputs), targets]
-    return content_digest(parts)
-
-
-def content_digest(parts: Iterable[object]) -> str:
-    """Sixteen hexadecimal digits of the content; tensors count by their bytes, everything else by its `repr`."""
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            total.update(f"{part.dtype}{tuple(part.shape)}".encode() + part.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            total.update(repr(part).encode())
-        total.update(b"\0")
-    return total.hexdigest()[:16]
-
-
-def _tensors(inputs: Any) -> list[Tensor]:
-    if isinstance(inputs, Tensor):
-        return [inputs]
-    values = inputs.values() if isinstance(inputs, dict) else inputs
-    return [tensor for value in values for tensor in _tensors(value)]
-
-
-def _by_item(split: Split) -> DatasetSplit:
+def _as_dataset_split(split: Split) -> DatasetSplit:
     if isinstance(split, DatasetSplit):
         return split
     if isinstance(split, LoaderSplit):
         return split.as_dataset()
     if isinstance(split, TensorSplit):
-        return DatasetSplit(_Treated(split))
+        return DatasetSplit(_TransformedItems(split))
     raise DataError(f"a {type(split).__name__} cannot be joined with another split; pass Datasets or DataLoaders")
 
 
-class _Treated(Dataset[Any]):
-    """Items of a `TensorSplit`, transformed as its batches are."""
+class _TransformedItems(Dataset[Any]):
+    """The samples of a `TensorSplit`, transformed one by one."""
 
     def __init__(self, split: TensorSplit) -> None:
         self._split = split

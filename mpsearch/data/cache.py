@@ -1,4 +1,4 @@
-"""Where mpsearch keeps what can be made again."""
+"""The cache directory: for files that can be computed again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["cache_directory"]
 
 
 def cache_directory() -> Path:
-    """`$MPSEARCH_CACHE`, else `$XDG_CACHE_HOME/mpsearch`, else `~/.cache/mpsearch`; it need not exist yet."""
+    """`$MPSEARCH_CACHE`, else `$XDG_CACHE_HOME/mpsearch`, else `~/.cache/mpsearch`; the directory may not exist yet."""
     if own := os.environ.get("MPSEARCH_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")

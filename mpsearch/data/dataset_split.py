@@ -1,4 +1,4 @@
-"""`DatasetSplit`: any torch `Dataset` of (input, target), batched by a seeded `DataLoader`."""
+"""`DatasetSplit`: items of a map-style torch `Dataset`, batched by a seeded `DataLoader`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.utils.data import DataLoader, Dataset
 from mpsearch.core.errors import DataError
 from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import reseed
-from mpsearch.data.split import Batch, count_steps, pair, sample_rows
+from mpsearch.data.split import InputsAndTargets, count_steps, pair, sample_rows
 
 __all__ = ["DatasetSplit"]
 
 
 class DatasetSplit:
-    """Rows of a map-style dataset.
+    """Some rows of a map-style dataset.
 
     Args:
         dataset: `dataset[i]` is (input, target).
-        rows: which of its items are in this split; all if not given.
-        augmented: the same items as training sees them; `dataset` itself if not given.
-        workers: processes that load; the batches do not depend on how many.
-        collate: list of items → batch; torch's own if not given.
+        rows: indices of the items in this split; all if not given.
+        augmented: the same items with training's augmentation; `dataset` if not given.
+        workers: loading processes; batches do not depend on their number.
+        collate: list of items → batch; torch's default if not given.
 
     Raises:
-        DataError: no samples, or a dataset without a length.
+        DataError: there are no samples, or the dataset has no length.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class DatasetSplit:
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Positions in the dataset."""
+        """Indices in the dataset."""
         return tuple(self.rows.tolist())
 
     def __len__(self) -> int:
@@ -66,11 +66,11 @@ class DatasetSplit:
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
-    ) -> Iterator[Batch]:
+    ) -> Iterator[InputsAndTargets]:
         """One pass; see `Split`.
 
         Raises:
-            DataError: an item that cannot be loaded, or is not (input, target).
+            DataError: an item cannot be loaded, or is not (input, target).
         """
         generator = torch.Generator().manual_seed(seed)
         rows = self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows
@@ -86,16 +86,16 @@ class DatasetSplit:
         return load_batches(loader, seed)
 
     def take(self, n: int, seed: int) -> DatasetSplit:
-        """A fixed subset."""
+        """A fixed random subset."""
         return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
 
     def with_rows(self, rows: Tensor) -> DatasetSplit:
-        """The same dataset, other rows."""
+        """The same dataset with other rows."""
         return DatasetSplit(self.dataset, rows=rows, augmented=self.augmented, workers=self.workers, collate=self.collate)
 
 
 class _Seeded(Dataset[Any]):
-    """Each item drawn after seeding, so that neither the number of workers nor other draws change it; the reader restores the state."""
+    """Seeds before each item, so that random transforms depend neither on the number of workers nor on other draws."""
 
     def __init__(self, dataset: Dataset[Any], seed: int) -> None:
         self._dataset = dataset

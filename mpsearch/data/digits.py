@@ -1,4 +1,4 @@
-"""`digits`: the 1,797 handwritten digits of 8×8 pixels that come with scikit-learn; nothing to download."""
+"""`digits`: the 1,797 handwritten digits of 8×8 pixels that ship with scikit-learn; no download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.core.progress import Progress
 from mpsearch.data import DATA
 from mpsearch.data.augment import CropFlip, Normalize
-from mpsearch.data.base import Splits, content_digest
+from mpsearch.data.base import Splits
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.source import DataSource, require_fraction, require_one_of
 from mpsearch.data.stratify import stratified_split
 from mpsearch.data.tensor_split import TensorSplit
@@ -19,20 +20,20 @@ from mpsearch.tasks.task import Task
 
 __all__ = ["Digits"]
 
-# Pixels count ink from 0 to 16. Mean and standard deviation of pixel/16 over all images, as fixed constants: the cut does not move them.
-_INK = 16.0
+# Pixels range from 0 to 16. Mean and standard deviation of pixel/16 are constants over all images, so that the split does not change them.
+_WHITE = 16.0
 _MEAN, _STD = 0.3053, 0.3760
 
 
 @DATA.register("digits")
 @dataclass(frozen=True, kw_only=True)
 class Digits(DataSource):
-    """Float32 `[N, 1, 8, 8]`, `(pixel/16 − 0.3053)/0.3760`; cut by the seed, stratified.
+    """Float32 `[N, 1, 8, 8]`, `(pixel/16 − 0.3053)/0.3760`; the seed splits them, stratified by class.
 
     Args:
         validation: share of all images held out for trials.
         test: share of all images held out for the final figures.
-        augment: `none`, or `shift`, which moves training images by up to one pixel each way: much at 8×8, and it wants longer training.
+        augment: `none`, or `shift`, which moves training images by up to one pixel each way. At 8×8 that is a lot; train longer.
     """
 
     description: ClassVar[str] = "1,797 grey digits of 8x8 pixels in 10 classes, embedded"
@@ -53,7 +54,7 @@ class Digits(DataSource):
             )
 
     def load(self, path: str | None, *, seed: int, progress: Progress) -> Splits:
-        """Cut the digits; see `DataSource`."""
+        """Load and split the digits; see `DataSource`."""
         from sklearn.datasets import load_digits
 
         if path is not None:
@@ -63,7 +64,7 @@ class Digits(DataSource):
         y = torch.from_numpy(bunch.target).to(torch.int64)
         test, validation, train = stratified_split(y.numpy(), (self.test, self.validation), seed)
         whole = TensorSplit(
-            x, y, augment=CropFlip(1, flip=False) if self.augment == "shift" else None, transform=Normalize((_MEAN,), (_STD,), scale=_INK)
+            x, y, augment=CropFlip(1, flip=False) if self.augment == "shift" else None, transform=Normalize((_MEAN,), (_STD,), scale=_WHITE)
         )
         parts = {name: torch.from_numpy(rows) for name, rows in (("train", train), ("validation", validation), ("test", test))}
         return Splits(

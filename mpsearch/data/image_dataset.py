@@ -1,4 +1,4 @@
-"""Images that do not fit in memory or differ in size: decoded as they are needed, cut to size by torchvision."""
+"""Images that differ in size or do not fit in memory: decoded when needed, resized and cropped by torchvision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ImageDataset", "evaluation_transform", "training_transform"]
 
 Transform = Callable[[Tensor], Tensor]
 
-# The usual evaluation of ImageNet: shorter side to 256, the middle 224 of it.
+# The usual ImageNet evaluation resizes the shorter side to 256 and takes the central 224.
 _MARGIN = 256 / 224
 
 
@@ -24,7 +24,7 @@ class ImageDataset(Dataset[Any]):
     """(float32 `[3, size, size]`, class) of every file in a listing.
 
     Args:
-        listing: which.
+        listing: the files and their classes.
         transform: uint8 `[3, H, W]` → float32 `[3, size, size]`.
     """
 
@@ -41,7 +41,7 @@ class ImageDataset(Dataset[Any]):
 
 
 def evaluation_transform(size: int, augment: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
-    """The middle of the image; without a margin where training sees whole images too (`crop-flip`)."""
+    """Resize and take the central square; without a margin if training sees whole images, too (`crop-flip`)."""
     from torchvision.transforms import v2
 
     shorter = size if augment == "crop-flip" else round(size * _MARGIN)
@@ -49,7 +49,7 @@ def evaluation_transform(size: int, augment: str, mean: tuple[float, ...], std: 
 
 
 def training_transform(size: int, augment: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
-    """What `augment` says: `crop-flip`, `resized-crop-flip`, or `none`, which is the evaluation's."""
+    """Resize, augment as `augment` says and normalise; `none` is the evaluation transform."""
     from torchvision.transforms import v2
 
     if augment == "none":

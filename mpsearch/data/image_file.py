@@ -1,4 +1,8 @@
-"""One image file, decoded; the only door to Pillow."""
+"""One image file: its pixels and its size. The only door to Pillow.
+
+torchvision's `default_loader` hands Pillow an open stream, so that errors name the stream and not the file, and it has no way to read a
+size without decoding.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from mpsearch.core.errors import DataError
 
 __all__ = ["image_size", "read_image"]
 
-# What Pillow raises on files that are no images, are cut short or lie about their size.
+# What Pillow raises on files that are not images, are truncated or declare an absurd size.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 

@@ -1,4 +1,4 @@
-"""`imagefolder:DIR`: images in one folder a class."""
+"""`imagefolder:DIR`: images in a folder tree with one folder a class."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mpsearch.core.errors import ConfigError, DataError
 from mpsearch.core.progress import Progress
 from mpsearch.data import DATA
 from mpsearch.data.augment import CropFlip, Normalize
-from mpsearch.data.base import Splits, content_digest
+from mpsearch.data.base import Splits
 from mpsearch.data.dataset_split import DatasetSplit
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.image_dataset import ImageDataset, evaluation_transform, training_transform
 from mpsearch.data.image_listing import ImageListing, list_images
 from mpsearch.data.image_memory import common_size, load_pixels
@@ -35,18 +36,18 @@ _AUGMENT = ("auto", "crop-flip", "resized-crop-flip", "none")
 class ImageFolder(DataSource):
     """RGB images, `(pixel/255 − mean)/std`, float32 `[N, 3, H, W]`.
 
-    Images of one size that take at most 2 GB are decoded once and kept in memory (and in the cache); others are decoded as they are needed.
+    Images of one size that take at most 2 GB are decoded once and kept in memory and in the cache; others are decoded when needed.
 
     Args:
-        validation: share of the training images held out for trials, stratified, by the seed; not used where `val/` stands beside `test/`.
-        test: share held out for the final figures where there is neither a `test/` nor a `val/` folder.
-        images: at most so many of the remaining training images are used, a stratified subset by the seed; all if not given.
-        size: side of the square the network sees; the images' own if they are square and of one size, else 224.
-        mean: of each channel; ImageNet's if not given.
-        std: of each channel; ImageNet's if not given.
-        augment: `crop-flip` (zeros around by an eighth of the side, random crop, mirror), `resized-crop-flip` (random part, resized,
-            mirror), `none`, or `auto`: the first for images in memory, else the second.
-        workers: processes that decode images that are not in memory; one a core, at most 8, if not given.
+        validation: share of the training images held out for trials, stratified by class; ignored if there are both `val/` and `test/`.
+        test: share held out for the final figures if there is neither a `test/` nor a `val/` folder.
+        images: largest number of training images to use, a stratified subset; all if not given.
+        size: side of the network's square input; the images' own size if they all have the same, else 224.
+        mean: mean of each channel; ImageNet's if not given.
+        std: standard deviation of each channel; ImageNet's if not given.
+        augment: `crop-flip` (zero padding by an eighth of the side, random crop, mirror), `resized-crop-flip` (random crop of random size,
+            resized, mirror), `none`, or `auto`: the first for images in memory, else the second.
+        workers: processes that decode images that are not in memory; one a core but at most 8 if not given.
     """
 
     description: ClassVar[str] = "imagefolder:DIR with train/<class>/* and test/<class>/* (or val/), or <class>/* alone"
@@ -77,11 +78,11 @@ class ImageFolder(DataSource):
             raise ConfigError(f"data.options.std: must be above zero, got {list(self.std)}", path="data.options.std")
 
     def load(self, path: str | None, *, seed: int, progress: Progress) -> Splits:
-        """Find, cut and, if they are small, decode the images; see `DataSource`."""
+        """List and split the images, and decode them if they are small; see `DataSource`."""
         if not path:
             raise DataError("imagefolder needs a folder; write imagefolder:DIR")
         listing = list_images(Path(path).expanduser())
-        rows = self._cut(listing, seed)
+        rows = self._split(listing, seed)
         parts = self._in_memory(listing, rows, progress) or self._lazy(listing, rows)
         return Splits(
             name=f"imagefolder:{path}",
@@ -93,7 +94,7 @@ class ImageFolder(DataSource):
             fingerprint=content_digest([listing.content, *astuple(self)[:-1], *(rows[name].tobytes() for name in sorted(rows))]),
         )
 
-    def _cut(self, listing: ImageListing, seed: int) -> dict[str, Indices]:
+    def _split(self, listing: ImageListing, seed: int) -> dict[str, Indices]:
         rows = dict(listing.parts)
         missing = [name for name in ("test", "validation") if name not in rows]
         if missing:

@@ -1,4 +1,9 @@
-"""`ImageListing`: which images a class folder tree holds, found without opening one."""
+"""`ImageListing`: the images of a folder tree with one folder a class, found without opening one.
+
+torchvision's `ImageFolder` is not used underneath: it sorts nested folders as path strings, separator included, so that the same tree has
+another order of samples, and with it other splits, on Windows. It also takes hidden folders for classes and hidden files for images, and
+accepts a single class. Which extensions are images is torchvision's own list.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +20,21 @@ from mpsearch.core.errors import DataError
 
 __all__ = ["ImageListing", "list_images"]
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _LAYOUT = "DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg, or DIR/<class>/*.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageListing:
-    """Images of all parts, one after the other; positions in it are what splits are made of.
+    """Images of all parts, one after the other; splits are made of positions in it.
 
     Args:
         root: the folder.
         classes: folder names in alphabetical order.
         files: paths relative to `root`, N of them.
         targets: int64 `[N]` class of each.
-        parts: name (`train`, `validation`, `test`) → positions; only those that have a folder of their own.
-        content: digest of paths and sizes; a copy of the folder has the same.
-        state: digest of paths, sizes and times of change.
+        parts: name (`train`, `validation`, `test`) → positions; only parts with a folder of their own.
+        content: digest of paths and sizes; a copy of the folder has the same one.
+        state: digest of paths, sizes and modification times.
     """
 
     root: Path
@@ -43,10 +47,10 @@ class ImageListing:
 
 
 def list_images(root: Path) -> ImageListing:
-    """Find the images under `train/` and `test/` (or `val/`; where both exist, `val/` is the validation split), or in `DIR/<class>/`.
+    """List the images under `train/` and `test/` or `val/`, or in `DIR/<class>/`; beside `test/`, `val/` is the validation split.
 
     Raises:
-        DataError: no folder, no images, fewer than two classes, a class without images, or parts of different classes.
+        DataError: there is no folder, there are fewer than two classes, a class has no images, or the parts have different classes.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder '{root}'; give one laid out as {_LAYOUT}")
@@ -74,7 +78,7 @@ def list_images(root: Path) -> ImageListing:
                 targets.append(index)
             if len(files) == before:
                 raise DataError(
-                    f"the class folder '{folder / name}' holds no images; add some ({', '.join(_SUFFIXES)}) or remove the folder"
+                    f"the class folder '{folder / name}' holds no images; add some ({', '.join(_extensions())}) or remove the folder"
                 )
         parts[part] = np.arange(first, len(files))
     return ImageListing(
@@ -110,8 +114,18 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
+    """Files of a folder before those of its subfolders, both by name: an order that does not depend on the path separator."""
+    from torchvision.datasets.folder import has_file_allowed_extension
+
+    extensions = _extensions()
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
-            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+            if has_file_allowed_extension(name, extensions) and not name.startswith("."):
                 yield Path(parent, name)
+
+
+def _extensions() -> tuple[str, ...]:
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    return tuple(IMG_EXTENSIONS)

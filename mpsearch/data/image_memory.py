@@ -1,4 +1,4 @@
-"""Small images of one size, decoded once and kept: uint8 in memory, and as one `.npy` file in the cache for the next time."""
+"""Small images of one size: decoded once, kept as uint8 in memory and as one `.npy` file in the cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHUNK = 512
 
 
 def common_size(listing: ImageListing) -> tuple[int, int] | None:
-    """(height, width), if a sample of headers agrees on it and all images together take at most 2 GB; else `None`."""
+    """(height, width) if the headers of some 64 images agree and all images together take at most 2 GB, else `None`."""
     stride = max(1, len(listing.files) // _PROBED)
     sizes = {image_size(listing.root / file) for file in listing.files[::stride]}
     if len(sizes) > 1:
@@ -35,10 +35,10 @@ def common_size(listing: ImageListing) -> tuple[int, int] | None:
 
 
 def load_pixels(listing: ImageListing, size: tuple[int, int], progress: Progress) -> Tensor | None:
-    """All images, uint8 `[N, 3, H, W]`; `None` if one has another size after all.
+    """All images, uint8 `[N, 3, H, W]`; `None` if one of them has another size.
 
     Raises:
-        DataError: a broken image.
+        DataError: an image cannot be read.
     """
     shape = (len(listing.files), 3, *size)
     file = cache_directory() / "images" / f"{listing.state}-{size[0]}x{size[1]}.npy"
@@ -71,7 +71,7 @@ def _decode(listing: ImageListing, shape: tuple[int, ...], progress: Progress) -
 
 
 def _read(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """What the cache holds; a file that is damaged counts as none."""
+    """The cached pixels; `None` if there are none or the file is damaged."""
     if not file.exists():
         return None
     try:

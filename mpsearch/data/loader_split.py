@@ -1,4 +1,4 @@
-"""`LoaderSplit`: a `DataLoader` as its owner made it, with its own batch size, sampler, workers and augmentation."""
+"""`LoaderSplit`: a user's `DataLoader` with its own batch size, sampler, workers and augmentation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import Batch, Split, require_some, sample_rows
+from mpsearch.data.split import InputsAndTargets, Split, require_some, sample_rows
 
 __all__ = ["LoaderSplit"]
 
 
 class LoaderSplit:
-    """A loader that can be iterated again; it ignores `batch_size`, `shuffle`, `augment` and `drop_last`, all of which are its own.
+    """A loader that can be iterated again. It has its own `batch_size`, `shuffle`, `augment` and `drop_last`; those asked for are ignored.
 
-    The seed still counts: the loader's sampler and transforms draw from random state made from it.
+    The seed is used: the loader's sampler and transforms draw from a random state seeded by it.
 
     Args:
-        loader: gives (inputs, targets); a pass must end.
+        loader: yields (inputs, targets); a pass must end.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -32,11 +32,11 @@ class LoaderSplit:
 
     @property
     def indices(self) -> None:
-        """Unknown: the loader's sampler decides."""
+        """Unknown, since the loader's sampler decides."""
 
     @cached_property
     def _rows(self) -> tuple[int, ...] | None:
-        """Which items the sampler draws in a pass; `None` if the loader does not say (an iterable dataset, batches made by the dataset)."""
+        """Indices that the sampler draws in a pass; `None` if unknown (an iterable dataset, or batches made by the dataset)."""
         sampler = self.loader.batch_sampler
         if sampler is None or isinstance(self.loader.dataset, IterableDataset):
             return None
@@ -48,37 +48,37 @@ class LoaderSplit:
         return tuple(len(targets) for _, targets in self.batches(0))
 
     def __len__(self) -> int:
-        """Samples in one pass; counted in one where the loader cannot say."""
+        """Samples in one pass; a loader that does not know is read once and counted."""
         return sum(self._batch_lengths) if self._rows is None else len(self._rows)
 
     def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Number of batches the loader gives, whatever size is asked for."""
+        """Number of batches of the loader, whatever size is asked for."""
         return len(self._batch_lengths) if self._rows is None else len(self.loader)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
-    ) -> Iterator[Batch]:
-        """One pass; only `seed` counts.
+    ) -> Iterator[InputsAndTargets]:
+        """One pass; only `seed` is used.
 
         Raises:
-            DataError: a batch that is not (inputs, targets).
+            DataError: a batch is not (inputs, targets).
         """
         if self.loader.generator is not None:
             self.loader.generator.manual_seed(seed)
         return load_batches(self.loader, seed)
 
     def take(self, n: int, seed: int) -> Split:
-        """A fixed subset; of a loader that does not say which items it draws, the first `n`, kept in memory."""
+        """A fixed random subset; of a loader whose indices are unknown, the first `n` samples, kept in memory."""
         if self._rows is None:
             return self._first(n)
         population = torch.tensor(sorted(set(self._rows)))
         return self.as_dataset().with_rows(population[sample_rows(len(population), n, seed)])
 
     def as_dataset(self) -> DatasetSplit:
-        """The items the loader draws, each once, without its sampler.
+        """The items that the loader draws, each once, without its sampler.
 
         Raises:
-            DataError: the loader does not say which items it draws.
+            DataError: the loader's indices are unknown.
         """
         if self._rows is None:
             raise DataError(
@@ -99,7 +99,7 @@ class LoaderSplit:
 
 
 class _Kept(Dataset[Any]):
-    """Samples already loaded."""
+    """Loaded samples."""
 
     def __init__(self, items: list[Any]) -> None:
         self._items = items

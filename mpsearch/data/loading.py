@@ -1,4 +1,4 @@
-"""`load_batches`: a pass over a `DataLoader` under random state of its own, each batch checked."""
+"""`load_batches`: one pass over a `DataLoader` with its own random state; each batch is checked."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.utils.data import DataLoader
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import Batch, pair
+from mpsearch.data.split import InputsAndTargets, pair
 
 __all__ = ["load_batches"]
 
 
-def load_batches(loader: DataLoader[Any], seed: int) -> Iterator[Batch]:
-    """One pass; sampler and transforms draw from random state made from the seed, and the caller's stays as it is.
+def load_batches(loader: DataLoader[Any], seed: int) -> Iterator[InputsAndTargets]:
+    """One pass; sampler and transforms draw from a random state seeded by `seed`, the caller's is left alone.
 
     Raises:
-        DataError: a batch that is not (inputs, targets), targets that are no tensor, an item that cannot be loaded.
+        DataError: a batch is not (inputs, targets), targets are not a tensor, or an item cannot be loaded.
     """
     stream = RandomStream(seed)
     try:
@@ -35,7 +35,7 @@ def load_batches(loader: DataLoader[Any], seed: int) -> Iterator[Batch]:
         raise DataError(_one_line(error)) from error
 
 
-def _checked(batch: object) -> Batch:
+def _checked(batch: object) -> InputsAndTargets:
     inputs, targets = pair(batch)
     if not isinstance(targets, Tensor):
         raise DataError(
@@ -45,5 +45,5 @@ def _checked(batch: object) -> Batch:
 
 
 def _one_line(error: DataError) -> str:
-    """The message alone; a worker process sends its whole traceback along."""
+    """The message alone; an error from a worker process carries its whole traceback."""
     return str(error).strip().rpartition("\n")[2].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")

@@ -1,4 +1,4 @@
-"""`RandomStream`: the global random state of torch, NumPy and Python, swapped in for as long as somebody else's code draws from it."""
+"""`RandomStream`: a private global random state of torch, NumPy and Python, active while other people's code draws from it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["RandomStream", "reseed"]
 
 
 class RandomStream:
-    """Random state of its own, which goes on from one `with` to the next and leaves the outer state as it was.
+    """A random state that continues from one `with` to the next and restores the outer state each time.
 
     Args:
-        seed: any whole number.
+        seed: any integer.
     """
 
     def __init__(self, seed: int) -> None:
@@ -40,7 +40,7 @@ class RandomStream:
 
 
 def reseed(seed: int) -> None:
-    """Start the global random state of torch (CPU), NumPy and Python anew; microseconds, where swapping it takes a few hundred."""
+    """Seed the global random state of torch (CPU), NumPy and Python; takes microseconds, where swapping states takes hundreds."""
     torch.default_generator.manual_seed(seed % 2**63)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -1,4 +1,4 @@
-"""`DataSource`: a registered kind of data; the object is its options."""
+"""`DataSource`: base of the data sources; the object holds the source's options."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["DataSource", "require_fraction", "require_one_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource(ABC):
-    """One kind of data; fields are what `data.options` of a study may state, checked on construction."""
+    """One data source; its fields are the keys of `data.options` in a study, validated on construction."""
 
     description: ClassVar[str]
     paper: ClassVar[str]
 
     @abstractmethod
     def load(self, path: str | None, *, seed: int, progress: Progress) -> Splits:
-        """Read and cut the data.
+        """Load and split the data.
 
         Args:
-            path: what stands after `:` in the reference, if anything.
-            seed: of the cut.
-            progress: told of long work.
+            path: the part of the reference after `:`, if any.
+            seed: seed of the split.
+            progress: receives the progress of long work.
 
         Raises:
-            DataError: data that are missing, broken or not enough.
+            DataError: the data are missing, broken or too few.
         """
 
 
 def require_fraction(name: str, value: object) -> None:
-    """A share strictly between 0 and 1.
+    """Check that an option is a number strictly between 0 and 1.
 
     Raises:
         ConfigError: it is not.
@@ -47,7 +47,7 @@ def require_fraction(name: str, value: object) -> None:
 
 
 def require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """One of a few words.
+    """Check that an option is one of the allowed words.
 
     Raises:
         ConfigError: it is not.

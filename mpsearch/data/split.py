@@ -1,4 +1,4 @@
-"""`Split`: what training, search and evaluation see of data; and the checks every kind of split shares."""
+"""`Split`: the interface of data that training, search and evaluation use, and checks that all splits share."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from torch import Tensor
 
 from mpsearch.core.errors import DataError
 
-__all__ = ["Batch", "Split", "check_targets", "count_steps", "pair", "require_some", "sample_rows"]
+__all__ = ["InputsAndTargets", "Split", "check_targets", "count_steps", "input_tensors", "pair", "require_some", "sample_rows"]
 
-Batch = tuple[Any, Tensor]
+InputsAndTargets = tuple[Any, Tensor]
+"""One batch: inputs as the model takes them, and targets `[B, …]`."""
 
 
 @runtime_checkable
 class Split(Protocol):
-    """Samples of (input, target), in batches that a seed determines."""
+    """Samples of (input, target) in batches; the seed determines order and augmentation."""
 
     @property
     def indices(self) -> tuple[int, ...] | None:
-        """Position of each sample in the source all splits are cut from; `None` where that is unknown."""
+        """Index of each sample in the data set that was split; `None` if unknown."""
 
     def __len__(self) -> int:
         """Number of samples."""
 
     def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Number of batches `batches` gives."""
+        """Number of batches that `batches` yields."""
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
-    ) -> Iterator[Batch]:
+    ) -> Iterator[InputsAndTargets]:
         """One pass of (inputs `[B, …]`, targets `[B, …]`); the same seed gives the same order and augmentation."""
 
     def take(self, n: int, seed: int) -> Split:
@@ -39,10 +40,10 @@ class Split(Protocol):
 
 
 def pair(item: object) -> tuple[Any, Any]:
-    """The item as (input, target).
+    """Unpack an item into (input, target).
 
     Raises:
-        DataError: it is something else.
+        DataError: it is not a pair.
     """
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
@@ -50,15 +51,23 @@ def pair(item: object) -> tuple[Any, Any]:
     raise DataError(f"a data set must give (input, target), this one gives {what}; wrap it so that each item is such a pair")
 
 
+def input_tensors(inputs: Any) -> list[Tensor]:
+    """The tensors in a batch of inputs, whatever its structure, in order."""
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    values = inputs.values() if isinstance(inputs, dict) else inputs
+    return [tensor for value in values for tensor in input_tensors(value)]
+
+
 def check_targets(targets: Tensor, classes: int) -> Tensor:
-    """The targets, if they are class indices in [0, classes).
+    """Check that targets are class indices in [0, classes), and return them.
 
     Args:
         targets: int `[N]`.
-        classes: K, how many outputs the model has.
+        classes: number of the model's outputs.
 
     Raises:
-        DataError: targets that are no whole numbers, or one outside the classes, with its position.
+        DataError: targets are not integers, or one is outside the range; the message names its position.
     """
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise DataError(
@@ -75,15 +84,15 @@ def check_targets(targets: Tensor, classes: int) -> Tensor:
 
 
 def count_steps(samples: int, batch_size: int, drop_last: bool) -> int:
-    """`⌊samples / batch_size⌋` or, with the last short batch, `⌈samples / batch_size⌉`."""
+    """`⌈samples / batch_size⌉`, or `⌊samples / batch_size⌋` if the last short batch is dropped."""
     return samples // batch_size if drop_last else -(-samples // batch_size)
 
 
 def require_some(n: int) -> None:
-    """At least one sample.
+    """Check that a subset of `n` samples is not empty.
 
     Raises:
-        DataError: fewer are asked for.
+        DataError: `n` is below 1.
     """
     if n < 1:
         raise DataError(f"a subset needs at least 1 sample, {n} were asked for; ask for more")
@@ -93,7 +102,7 @@ def sample_rows(samples: int, n: int, seed: int) -> Tensor:
     """`n` distinct rows out of `samples`, int64 `[min(n, samples)]`, in random order.
 
     Raises:
-        DataError: fewer than one is asked for.
+        DataError: `n` is below 1.
     """
     require_some(n)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:n]

@@ -1,4 +1,4 @@
-"""Seeded, stratified, disjoint index sets."""
+"""Stratified random splits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Indices = NDArray[np.int64]
 
 
 def stratified_order(targets: Indices, seed: int) -> Indices:
-    """A random permutation of which every prefix holds the classes in proportion.
+    """A random permutation in which every prefix has the classes in proportion.
 
-    `key(sample) = (random rank within its class + 1/2) / size of its class`; the permutation sorts by key, ties at random. A prefix of
-    length k then holds `k·n_c/N` samples of class c, give or take one.
+    Samples are sorted by `(random rank within the class + 1/2) / size of the class`, ties at random. A prefix of length k then holds
+    `k·n_c/N` samples of class c, give or take one.
 
     Args:
-        targets: int `[N]` class of each sample.
-        seed: of the permutation.
+        targets: int `[N]`, class of each sample.
+        seed: seed of the permutation.
 
     Returns:
         int64 `[N]`.
@@ -37,15 +37,15 @@ def stratified_order(targets: Indices, seed: int) -> Indices:
 
 
 def stratified_split(targets: Indices, fractions: Sequence[float], seed: int) -> tuple[Indices, ...]:
-    """Disjoint index sets that together are everything: one for each fraction, then the rest.
+    """Split all samples into disjoint sets: one for each fraction, then the rest.
 
     Args:
-        targets: int `[N]` class of each sample.
-        fractions: share of N each of the first sets gets, rounded, at least one sample.
-        seed: of the cut.
+        targets: int `[N]`, class of each sample.
+        fractions: sizes of the first sets as shares of N, rounded, at least one sample each.
+        seed: seed of the split.
 
     Returns:
-        `len(fractions) + 1` index sets, int64, each in random, evenly mixed order.
+        `len(fractions) + 1` arrays of indices, int64, each in random order with the classes evenly mixed.
 
     Raises:
         DataError: nothing would be left for the rest.

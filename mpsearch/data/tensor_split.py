@@ -1,4 +1,4 @@
-"""`TensorSplit`: samples in memory; a batch is one gather, one augmentation and one transform, all vectorised."""
+"""`TensorSplit`: samples in memory; each batch is gathered, augmented and transformed at once."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.split import Batch, count_steps, sample_rows
+from mpsearch.data.split import InputsAndTargets, count_steps, sample_rows
 
 __all__ = ["TensorSplit"]
 
 
 class TensorSplit:
-    """Rows of one tensor; several splits may share it without copies.
+    """Some rows of a tensor; several splits may share the tensor without copies.
 
     Args:
-        x: `[N, …]`, any dtype; images may stay uint8.
+        x: `[N, …]` inputs of any dtype; images may stay uint8.
         y: `[N, …]` targets.
-        rows: which of the N are in this split; all if not given.
-        augment: `(x [B, …], generator) → [B, …]` on stored values, only for batches asked for with `augment=True`.
-        transform: `x [B, …] → float32 [B, …]` on every batch, after augmentation.
+        rows: indices of the samples in this split; all if not given.
+        augment: `(x [B, …], generator) → [B, …]`, applied to stored values if `batches` is called with `augment=True`.
+        transform: `x [B, …] → float32 [B, …]`, applied to every batch after augmentation.
 
     Raises:
-        DataError: no samples, or unequal numbers of inputs and targets.
+        DataError: there are no samples, or the numbers of inputs and targets differ.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TensorSplit:
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Rows of the shared tensor."""
+        """Rows in the shared tensor."""
         return tuple(self.rows.tolist())
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class TensorSplit:
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
-    ) -> Iterator[Batch]:
+    ) -> Iterator[InputsAndTargets]:
         """One pass; see `Split`."""
         generator = torch.Generator().manual_seed(seed)
         rows = self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows
@@ -72,14 +72,9 @@ class TensorSplit:
             yield (x if self.transform is None else self.transform(x)), self.y[chosen]
 
     def take(self, n: int, seed: int) -> TensorSplit:
-        """A fixed subset."""
+        """A fixed random subset."""
         return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
 
     def with_rows(self, rows: Tensor) -> TensorSplit:
-        """The same tensors, other rows."""
+        """The same tensors with other rows."""
         return TensorSplit(self.x, self.y, rows=rows, augment=self.augment, transform=self.transform)
-
-    def shares_with(self, other: TensorSplit) -> bool:
-        """Whether both are rows of the same tensors, treated alike."""
-        alike = self.augment == other.augment and self.transform == other.transform
-        return alike and self.x is other.x and self.y is other.y

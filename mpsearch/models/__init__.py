@@ -1,4 +1,4 @@
-"""Networks by name, or anyone's own as `package.module:factory`; one file a family. See `mpsearch list models`."""
+"""Networks by name, one file a family, or a user's own as `package.module:factory`. `mpsearch list models` shows the names."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MODELS: Registry[ModelFactory] = Registry("model", "mpsearch.models")
 
 
 def is_registered(reference: str) -> bool:
-    """Whether the name is one of mpsearch's own; looking it up runs no code but mpsearch's."""
+    """Whether the reference is a registered name; looking it up runs only mpsearch's code."""
     return reference in MODELS
 
 
 def build_model(reference: str, *, weights: str | Path | None = None, **options: Any) -> nn.Module:
-    """A float network.
+    """Build a float network.
 
     Args:
-        reference: a name `mpsearch list models` shows, or `package.module:factory`, importable or under the current directory. Only the
-            latter imports code that is not mpsearch's.
-        weights: file to load its weights from; see `load_weights`.
+        reference: a registered name, or `package.module:factory`, importable or in the current directory. Only the latter runs code that is
+            not mpsearch's.
+        weights: file with its weights; see `load_weights`.
         options: keyword arguments of the factory.
 
     Raises:
-        UnknownNameError: no such name.
-        ModelError: a factory that is missing, raises or gives no module; options it does not take; weights that do not match.
+        UnknownNameError: there is no model of that name.
+        ModelError: the factory is missing, raises, or returns no module; it does not take the options; the weights do not match.
     """
     if ":" in reference:
         model = call_factory(reference, find_factory(reference), options)

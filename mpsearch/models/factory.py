@@ -1,4 +1,4 @@
-"""`ModelFactory`, what a registered model is; and users' own factories: found, called, their failures told in one line."""
+"""`ModelFactory`, a registered model, and users' own factories: found, called, their errors reported in one line."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ModelFactory:
     """A registered model.
 
     Args:
-        build: makes the network, untrained; its keyword arguments are the model's options and have defaults.
-        example_shape: of one input at the default options, without the batch.
-        description: one line.
-        paper: where it is from.
+        build: returns the untrained network; its keyword arguments are the model's options and have defaults.
+        example_shape: shape of one input at the default options, without the batch axis.
+        description: one line for `mpsearch list`.
+        paper: authors, title, venue or arXiv number.
     """
 
     build: Callable[..., nn.Module]
@@ -41,10 +41,10 @@ class ModelFactory:
 
 
 def find_factory(reference: str) -> Callable[..., Any]:
-    """The callable behind `package.module:factory`; the current directory counts as importable.
+    """Import the callable that `package.module:factory` names; the current directory is importable.
 
     Raises:
-        ModelError: no such module, an import that fails, no such name in it, or nothing that can be called.
+        ModelError: there is no such module, its import fails, it has no such name, or that is not callable.
     """
     module_name, _, path = reference.partition(":")
     if not module_name or not path:
@@ -62,7 +62,7 @@ def find_factory(reference: str) -> Callable[..., Any]:
 
 
 def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> nn.Module:
-    """`factory(**options)`, checked.
+    """Call `factory(**options)` and check that it returns a network.
 
     Raises:
         ModelError: it raises, or returns no `nn.Module`.
@@ -72,7 +72,7 @@ def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[s
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"the factory '{reference}' fails with {_told(error)}; correct it or its options") from error
+        raise ModelError(f"the factory '{reference}' fails with {_summary(error)}; correct it or its options") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{reference}' returns a {type(model).__name__}; let it return a torch.nn.Module")
     return model
@@ -85,12 +85,12 @@ def _import(name: str, reference: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        # A module that is there but imports one that is not raises the same type.
+        # A module that exists but imports a missing one raises the same type.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and (name == missing or name.startswith(f"{missing}.")):
             raise ModelError(f"there is no module '{name}' for '{reference}'; install it, or run where '{missing}' lies") from error
-        raise ModelError(f"importing '{name}' for '{reference}' fails with {_told(error)}; correct it") from error
+        raise ModelError(f"importing '{name}' for '{reference}' fails with {_summary(error)}; correct it") from error
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,4 +1,4 @@
-"""`resnet20_cifar` and its deeper sisters: residual networks for 32×32 images.
+"""`resnet20_cifar` and deeper variants: residual networks for 32×32 images.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385, section 4.2; with 1×1 convolutions on the
 shortcuts that change shape (option B) and torchvision's module names.
@@ -39,8 +39,8 @@ class CifarResNet(nn.Module):
 
     Args:
         blocks: residual blocks a stage, n; the depth is 6n + 2.
-        classes: outputs.
-        in_channels: of the images.
+        classes: number of outputs.
+        in_channels: channels of the images.
     """
 
     def __init__(self, blocks: int, classes: int, in_channels: int) -> None:
@@ -72,7 +72,7 @@ def resnet_cifar(depth: int = 20, classes: int = 10, in_channels: int = 3) -> Ci
     """A residual network of 6n + 2 layers: ResNet-20, -32, -44, -56, -110.
 
     Raises:
-        ModelError: a depth that is not 6n + 2.
+        ModelError: the depth is not 6n + 2.
     """
     blocks, odd = divmod(depth - 2, 6)
     if odd or blocks < 1:

@@ -1,4 +1,4 @@
-"""`resnet18_small`: torchvision's ResNet-18 with a stem that keeps small images whole.
+"""`resnet18_small`: torchvision's ResNet-18 with a stem for small images, which does not downsample.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385, table 1.
 """

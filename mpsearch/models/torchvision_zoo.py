@@ -1,6 +1,6 @@
-"""`torchvision/NAME`: classification networks of torchvision, untrained; their published weights come as a file.
+"""`torchvision/NAME`: torchvision's classification networks, untrained; published weights are loaded from a file.
 
-Any other network there is within reach as `torchvision.models:NAME`.
+Every other torchvision network is available as `torchvision.models:NAME`.
 """
 
 from __future__ import annotations

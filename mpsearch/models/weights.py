@@ -1,4 +1,4 @@
-"""Weights from a file, matched key by key; no code in the file is ever executed."""
+"""`load_weights`: weights from a file, matched key by key; code in the file is never executed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SHOWN = 5
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Copy all weights and buffers from a file into the model.
+    """Copy all parameters and buffers from a file into the model.
 
     Args:
         model: changed in place.
-        path: safetensors, or a state dict as `torch.save` writes it, on its own or under `state_dict`; names may start with `module.`.
+        path: a safetensors file, or a state dict saved by `torch.save`, at the top or under `state_dict`; names may start with `module.`.
 
     Raises:
-        ModelError: no file, one that cannot be read or holds no state dict, or keys that do not match the model's.
+        ModelError: the file is missing, cannot be read, has no state dict, or its keys do not match the model's.
     """
     file = Path(path)
     state = _without_prefix(_read(file))
     own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    # Files older than BatchNorm's counter of batches lack it, and nothing but training from scratch reads it.
+    # Old files lack BatchNorm's batch counter, which only training from scratch reads.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = sorted(name for name in state if name not in own)
     shapes = [
@@ -42,10 +42,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         for name, value in own.items()
         if name in state and state[name].shape != value.shape
     ]
-    told = [_some("missing", missing), _some("unexpected", unexpected), _some("of another shape", shapes)]
-    if any(told):
+    problems = [_some("missing", missing), _some("unexpected", unexpected), _some("of another shape", shapes)]
+    if any(problems):
         raise ModelError(
-            f"the weights in '{file}' do not match the model; {'; '.join(filter(None, told))}; give the file of this architecture"
+            f"the weights in '{file}' do not match the model; {'; '.join(filter(None, problems))}; give the file of this architecture"
         )
     model.load_state_dict({**own, **state})
 
@@ -55,13 +55,13 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise ModelError(f"there is no weight file '{file}'; give a safetensors file or a saved state dict")
     try:
         with file.open("rb") as stream:
-            # A safetensors file opens with the length of its header, eight bytes, and the header is JSON.
+            # A safetensors file starts with eight bytes, the length of its header, and the header is JSON.
             safe = file.suffix == ".safetensors" or stream.read(9)[8:] == b"{"
         content: Any = load_safetensors(file.read_bytes()) if safe else torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ModelError(f"the weight file '{file}' is not a whole safetensors file ({_first_line(error)}); copy it again") from error
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-        # Its advice on a pickle that asks for code is to load it all the same.
+    except Exception as error:  # torch.load raises all kinds of errors on damaged bytes
+        # On a pickle that needs code, its message advises to run that code.
         reason = "" if isinstance(error, UnpicklingError) else f" ({_first_line(error)})"
         raise ModelError(
             f"the weight file '{file}' is damaged or holds more than tensors{reason}; no code in it was run; "

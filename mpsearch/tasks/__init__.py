@@ -1,1 +1,1 @@
-"""What a network is for: its loss, what a person reads, and how far two outputs are apart."""
+"""Tasks: the loss, the metric and the divergence of a kind of problem."""

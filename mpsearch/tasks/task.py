@@ -1,4 +1,4 @@
-"""`Task`: what the network is for: the loss, what a person reads, and how far two outputs are apart."""
+"""`Task`: the loss, the metric and the divergence of a kind of problem."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Task"]
+__all__ = ["Criterion", "Task"]
 
-PerSample = Callable[[Tensor, Tensor], Tensor]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""(outputs or reference outputs, targets or outputs) → a number, or one for each sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,24 +20,24 @@ class Task:
     """Loss, metric and divergence of one kind of problem.
 
     Args:
-        name: `classification`, `regression` or a name of your own.
-        metric_name: what `per_sample` measures, such as `accuracy`.
+        name: `classification`, `regression` or a custom name.
+        metric_name: name of the metric, such as `accuracy`.
         loss: `(outputs [N, …], targets [N, …]) → []`, the mean training loss.
-        per_sample: `(outputs, targets) → [N]`, the metric of each sample; its mean is what a person reads.
+        per_sample: `(outputs, targets) → [N]`, the metric of each sample; reports show the mean.
         error: mean metric → error, lower is better (classification: `1 − accuracy`).
         divergence: `(reference outputs, outputs) → [N]` in nats; zero where they agree.
-        sample: `(outputs, generator) → targets` drawn from the model's own predictive distribution.
-        sampled_loss: `(outputs, sampled targets) → [N]`, the negative log-likelihood of those.
+        sample: `(outputs, generator) → targets`, drawn from the model's predictive distribution.
+        sampled_loss: `(outputs, sampled targets) → [N]`, the negative log-likelihood of sampled targets.
     """
 
     name: str
     metric_name: str
-    loss: PerSample
-    per_sample: PerSample
+    loss: Criterion
+    per_sample: Criterion
     error: Callable[[float], float]
-    divergence: PerSample
+    divergence: Criterion
     sample: Callable[[Tensor, torch.Generator], Tensor]
-    sampled_loss: PerSample
+    sampled_loss: Criterion
 
     @classmethod
     def classification(cls, *, label_smoothing: float = 0.0) -> Task:
@@ -58,7 +59,7 @@ class Task:
 
     @classmethod
     def regression(cls) -> Task:
-        """Outputs `[N, …]` against as many targets: mean squared error; a unit-variance Gaussian for divergence and sampling."""
+        """Outputs `[N, …]` against targets of the same size: mean squared error; a unit-variance Gaussian for divergence and sampling."""
         return cls.custom(
             loss=lambda outputs, targets: F.mse_loss(outputs.float(), targets.reshape(outputs.shape).float()),
             metric=_mse_per_sample,
@@ -67,14 +68,14 @@ class Task:
         )
 
     @classmethod
-    def custom(cls, *, loss: PerSample, metric: PerSample | None = None, metric_name: str = "loss", higher_is_better: bool = False) -> Task:
-        """A loss and a metric of your own; outputs count as the means of a unit-variance Gaussian where a divergence is needed.
+    def custom(cls, *, loss: Criterion, metric: Criterion | None = None, metric_name: str = "loss", higher_is_better: bool = False) -> Task:
+        """A custom loss and metric; divergence and sampling take the outputs as means of a unit-variance Gaussian.
 
         Args:
             loss: `(outputs, targets) → []`.
             metric: `(outputs, targets) → [N]` or `[]`; the loss if not given.
-            metric_name: what the metric is called.
-            higher_is_better: its direction.
+            metric_name: name of the metric.
+            higher_is_better: whether a larger metric is better.
         """
         measure = loss if metric is None else metric
 

@@ -1,1 +1,1 @@
-"""Training under quantization: the recipe, the one loop, evaluation, distillation, checkpoints."""
+"""Training with and without quantization: recipe, training loop, evaluation, distillation, checkpoints, supernet."""

@@ -1,4 +1,4 @@
-"""`Checkpoint`: one file that a training goes on from, written atomically and read back without executing code."""
+"""`Checkpoint`: one file to resume a training from, written atomically and loaded without executing code."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Checkpoint"]
 
 
 class Checkpoint:
-    """State of one training in one file.
+    """The state of one training in one file.
 
     Args:
-        path: the file; its folder exists.
+        path: the file, in an existing folder.
         every: seconds between saves within an epoch.
     """
 
@@ -24,7 +24,7 @@ class Checkpoint:
         self.every = every
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], step: int, summed: float) -> None:
-        """Write model, optimizer, curve, position and random state."""
+        """Save model, optimizer, curve, position and random state."""
         state = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -38,7 +38,7 @@ class Checkpoint:
         temporary.replace(self.path)
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
-        """Load what is there, in place; returns (steps done, loss summed in the current epoch), zeros for a fresh start."""
+        """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file."""
         if not self.path.exists():
             return 0, 0.0
         state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
@@ -49,5 +49,5 @@ class Checkpoint:
         return int(state["step"]), float(state["summed"])
 
     def delete(self) -> None:
-        """Remove the file; a finished training needs none."""
+        """Delete the file once training is finished."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`torch.compile` where it pays: one compilation serves every allocation, so its half minute is shared by all steps to come."""
+"""`torch.compile` where it pays off: one compilation, of about half a minute, serves every allocation of a study."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mpsearch.network.inputs import call
 __all__ = ["Compiler", "compiler_at_hand"]
 
 _REPAID_AFTER = 4000
-"""Training steps after which compiling has been cheaper than not: about 35 s against 10 to 20 ms a step on small networks."""
+"""Training steps after which compiling pays off: about 35 s, against 10 to 20 ms saved a step on small networks."""
 
 
 def compiler_at_hand(device: torch.device) -> bool:
-    """Whether TorchInductor finds what it needs: a C++ compiler on the CPU, Triton on CUDA."""
+    """Whether TorchInductor has the compiler it needs: C++ on the CPU, Triton on CUDA."""
     if device.type == "cuda":
         from importlib.util import find_spec
 
@@ -27,12 +27,12 @@ def compiler_at_hand(device: torch.device) -> bool:
 
 
 class Compiler:
-    """Compiles a network's forward when it is told to or when the steps to come repay it.
+    """Compiles a network's forward if asked to, or if the study has enough steps for it to pay off.
 
     Args:
         mode: `on`, `off` or `auto`.
-        device: where it runs.
-        steps_to_come: training steps of the whole study, by estimate.
+        device: device of the network.
+        steps_to_come: estimated number of training steps of the whole study.
     """
 
     def __init__(self, mode: str, device: torch.device, steps_to_come: int = 0) -> None:
@@ -45,7 +45,7 @@ class Compiler:
         return self._wanted
 
     def compiled(self, model: nn.Module, steps: int) -> Callable[[Any], Tensor] | None:
-        """The compiled forward of `model`, made on first use; None where eager is meant."""
+        """The compiled forward of `model`, compiled on first use; None if training is eager."""
         if not self._wanted or steps == 0:
             return None
         if id(model) not in self._compiled:

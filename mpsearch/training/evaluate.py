@@ -1,4 +1,4 @@
-"""`evaluate`: a network's score on a split, in float32 and plain memory layout, so that a loaded artifact repeats it bit for bit."""
+"""`evaluate`: a network's score on a split, in float32 and contiguous memory, so that a loaded artifact reproduces it bit for bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["evaluate"]
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split, task: Task, *, device: torch.device, batch: int = 256) -> Score:
-    """Mean loss, metric and error over the split; the model is put into evaluation mode and back."""
+    """Mean loss, metric and error over the split, in evaluation mode; the model's mode is restored."""
     was_training = model.training
     model.eval()
     samples, loss, metric = 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The one training loop, top to bottom: float baselines, trials and the final retraining all run here. It knows no method by name."""
+"""The training loop of float baselines, trials, the supernet and the final retraining. Methods act only through its hooks."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ Forward = Callable[[Any], Tensor]
 
 @dataclass(kw_only=True)
 class Hooks:
-    """What the caller wants done along the way; every default does nothing.
+    """Callbacks of the training loop; the defaults do nothing.
 
     Args:
-        objective: the step between forward and backward → what is minimised; gradients it leaves are added to.
-        before_step: progress in [0, 1] → changes to gradients, after backward.
-        after_step: progress → projections after each optimizer step.
-        after_epoch: progress → called at each epoch's end, before BatchNorm is re-estimated.
-        on_step: (steps done, steps in all) → progress bars.
-        on_epoch: epoch → numbers for the curve, such as a validation score; called in evaluation mode.
+        objective: batch after the forward pass → the loss to minimise. Gradients that it has already accumulated are kept.
+        before_step: called with progress in [0, 1] after backward, to change gradients.
+        after_step: called with progress after each optimizer step, to project parameters.
+        after_epoch: called with progress at the end of each epoch, before BatchNorm is re-estimated.
+        on_step: called with (steps done, steps in total), for progress bars.
+        on_epoch: epoch → numbers to add to the curve, such as a validation score; called in evaluation mode.
+        curve: entries of epochs done before, which the curve continues.
     """
 
     objective: Callable[[Batch], Tensor] = lambda batch: batch.loss
@@ -55,7 +56,7 @@ class Hooks:
 
     @classmethod
     def of(cls, method: Method, network: Network) -> Hooks:
-        """Those that the method answers."""
+        """The hooks of a method."""
         return cls(
             objective=partial(method.objective, network),
             before_step=partial(method.before_step, network),
@@ -78,19 +79,19 @@ def train(
     checkpoint: Checkpoint | None = None,
     compiled: Forward | None = None,
 ) -> list[dict[str, float]]:
-    """Train in place; returns the curve, one entry an epoch (`epoch`, `loss`, and what `on_epoch` adds).
+    """Train the model in place; returns the curve, one entry an epoch (`epoch`, `loss`, and the numbers of `on_epoch`).
 
     Args:
-        model: trained; its BatchNorm statistics are re-estimated at the end.
-        quantizer_parameters: get `lr · scale_lr` and no weight decay.
+        model: network to train; its BatchNorm statistics are re-estimated at the end.
+        quantizer_parameters: parameters with learning rate `lr · scale_lr` and no weight decay.
         split: training data.
         task: loss and divergence.
         recipe: hyperparameters.
-        device: where the model is.
-        seed: of data order, augmentation and dropout.
+        device: device of the model.
+        seed: seed of data order, augmentation and dropout.
         teacher: float network to distil from, in evaluation mode; used if `recipe.distill > 0`.
         hooks: see `Hooks`.
-        checkpoint: where to resume from and save to, at each epoch's end and now and then within.
+        checkpoint: file to resume from, saved at the end of each epoch and at intervals within.
         compiled: the model's forward under `torch.compile`, if any.
 
     Raises:
@@ -171,10 +172,17 @@ def train(
 
 
 def reestimate_batchnorm(model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int) -> None:
-    """Re-estimate BatchNorm over `recipe.reestimate` training images in float32, augmented as in training.
+    """Re-estimate BatchNorm statistics on `recipe.reestimate` training images in float32, augmented as in training.
 
-    The weights have grown used to the statistics of augmented images: on a ResNet-20 trained with padded crops, statistics of plain images
-    cost a point of accuracy.
+    Training adapts the weights to the statistics of augmented images: on a ResNet-20 trained with padded crops, statistics of images
+    without augmentation cost one point of accuracy.
+
+    Args:
+        model: network whose running statistics are replaced.
+        split: training data.
+        recipe: number of images and augmentation; 0 images leave the statistics as they are.
+        device: device of the model.
+        seed: seed of the choice of images and of their augmentation.
     """
     if recipe.reestimate:
         images = split.take(min(recipe.reestimate, len(split)), seed)
@@ -212,7 +220,7 @@ def _loss(task: Task, outputs: Tensor, targets: Tensor, teacher: nn.Module | Non
 
 
 def _skip(batches: Iterable[Any], count: int) -> Iterator[tuple[Any, Tensor, bool]]:
-    """Batches from number `count` on, and whether a sample is left alone in its batch: BatchNorm could not normalise it."""
+    """Batches from number `count` on, each with whether it is a last batch of one sample, which BatchNorm cannot normalise."""
     largest = 1
     for index, (inputs, targets) in enumerate(batches):
         samples = batch_size(inputs)

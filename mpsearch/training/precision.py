@@ -1,4 +1,4 @@
-"""Where bfloat16 pays: autocast for training; evaluation is always float32."""
+"""`autocast`: bfloat16 for training where the processor supports it; evaluation is always float32."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["autocast"]
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context a training step runs in: `auto` is bfloat16 on processors with instructions for it, float32 elsewhere."""
+    """Context of a training step; `auto` is bfloat16 on processors with native bfloat16 arithmetic, else float32."""
     if precision == "auto":
         precision = "bfloat16" if _native(device) else "float32"
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=True)

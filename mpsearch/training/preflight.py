@@ -1,4 +1,4 @@
-"""`preflight`: one batch of every split through network, loss and metric, so that what cannot work is said before anything is begun."""
+"""`preflight`: run one batch of every split through network, loss and metric, to find mismatches before any work starts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SAMPLES = 64
 
 @torch.no_grad()
 def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained: bool) -> None:
-    """Refuse data, network and task that do not fit each other.
+    """Check that data, network and task match.
 
     Args:
         model: float network in evaluation mode.
-        splits: of the test split only the class labels are looked at.
-        device: where the model is.
-        trained: whether its outputs must be finite already.
+        splits: train and validation are read; of the test split only class labels are checked.
+        device: device of the model.
+        trained: whether the model is trained, so that its outputs must be finite.
 
     Raises:
-        DataError: an empty split, labels outside the classes, targets that the loss cannot take.
-        ModelError: a forward pass that fails, outputs that are no class scores, or not finite ones.
+        DataError: a split is empty, a label is outside the classes, or loss or metric fail on the targets.
+        ModelError: the forward pass fails, or its outputs are not class scores or not finite.
     """
     task = splits.task
     for what, split in (("training", splits.train), ("validation", splits.validation)):

@@ -1,4 +1,4 @@
-"""`Recipe`: how a network is trained, the same class for the float baseline, the trials and the final retraining."""
+"""`Recipe`: hyperparameters of training, for the float baseline, the trials and the final retraining alike."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class Recipe:
 
     Args:
         epochs: passes over the training split; 0 trains nothing.
-        batch_size: samples a step.
+        batch_size: samples per step.
         optimizer: `sgd` (momentum, Nesterov) or `adamw`.
         lr: peak learning rate.
         scale_lr: learning rate of quantizer parameters as a multiple of `lr`.
-        momentum: of SGD.
-        weight_decay: on weights with two axes or more; biases, norms and quantizer parameters have none.
+        momentum: momentum of SGD.
+        weight_decay: weight decay of tensors with two or more axes; biases, norms and quantizer parameters have none.
         warmup: fraction of all steps in which the learning rate rises linearly.
-        final_lr: learning rate at the end as a fraction of `lr`; cosine in between.
+        final_lr: learning rate at the end as a fraction of `lr`, with a cosine schedule in between.
         distill: weight of the distillation term, `(1 − d) · loss + d · T² · divergence(teacher/T, student/T)`; 0 for none.
         temperature: T.
-        augment: whether the training split's augmentation is on.
+        augment: whether the training split is augmented.
         clip: largest gradient norm; 0 for no clipping.
-        reestimate: training images for re-estimating BatchNorm afterwards; 0 keeps the running statistics.
-        precision: `auto` (bfloat16 autocast where the processor multiplies it natively), `float32` or `bfloat16`.
+        reestimate: training images on which BatchNorm is re-estimated after training; 0 keeps the running statistics.
+        precision: `auto` (bfloat16 autocast on processors with native bfloat16 arithmetic), `float32` or `bfloat16`.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     epochs: int = 5

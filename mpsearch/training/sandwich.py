@@ -1,10 +1,10 @@
-"""`Sandwich`: which allocations a step of a supernet trains: the largest, the smallest, and random ones in between.
+"""`Sandwich`: the allocations that a step of a supernet trains: the largest, the smallest, and random ones in between.
 
 Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV 2019, arXiv 1903.05134, section 4.1, there for widths.
 
-Random allocations are not drawn alike layer by layer: with many layers their mean bits would all lie in the middle of the menu, far from
-most budgets. Each draw tilts all menus together, `p(choice) ∝ exp(tilt · rank)`: half of them so that the expected cost lies around the
-budgets, the others anywhere.
+Random allocations are not drawn uniformly and independently by layer: with many layers, all would have about the same mean bits, far from
+most budgets. Each draw weights the choices of all menus by `p(choice) ∝ exp(tilt · rank)` with one tilt. In half of the draws the tilt
+gives an expected cost close to the budgets, in the others it is random.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from mpsearch.core.table import Table
 __all__ = ["Sandwich"]
 
 _STEEPEST = 40.0
-"""At this tilt practically every layer takes the end of its menu."""
-_ANYWHERE = 8.0
-_AROUND = (0.7, 1.5)
-"""Expected costs around a budget, as factors on it."""
-_HALVINGS = 20
+"""At this tilt practically every layer takes the last choice of its menu."""
+_RANDOM_TILT = 8.0
+_NEAR_BUDGET = (0.7, 1.5)
+"""Range of expected costs around a budget, as factors of the budget."""
+_BISECTIONS = 20
 
 
 class Sandwich:
-    """Draws allocations; chance comes from torch's global generator, which a checkpoint of training keeps.
+    """Draws allocations from torch's global generator, which is part of a training checkpoint.
 
     Args:
-        space: layers, menus, ties.
-        costs: tables by name, those of the budgets among them.
-        budgets: what a search will stay within; without any, draws lie anywhere.
+        space: layers, menus and ties.
+        costs: tables by name, at least those of the budgets.
+        budgets: budgets of the search; without any, all tilts are random.
     """
 
     def __init__(self, space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> None:
@@ -47,50 +47,50 @@ class Sandwich:
 
     @property
     def smallest(self) -> Allocation:
-        """The fewest bits everywhere."""
+        """The first choice of every menu: the fewest bits."""
         return Allocation({name: menu[0] for name, menu in zip(self._space.names, self._space.menus, strict=True)})
 
     @property
     def largest(self) -> Allocation:
-        """The most bits everywhere."""
+        """The last choice of every menu: the most bits."""
         return Allocation({name: menu[-1] for name, menu in zip(self._space.names, self._space.menus, strict=True)})
 
     def draw(self) -> Allocation:
-        """A random allocation; tied layers agree."""
+        """Draw a random allocation; tied layers get the same choice."""
         space = self._space
         kind, place = torch.rand(2, dtype=torch.float64).tolist()
-        low, high = _AROUND
-        tilt = self._tilt(low + (high - low) * place) if self._limits and kind < 0.5 else _ANYWHERE * (2 * place - 1)
-        # The tilt was found for independent layers; a tie takes its first layer's odds.
-        odds = self._odds(tilt)
+        low, high = _NEAR_BUDGET
+        tilt = self._tilt(low + (high - low) * place) if self._limits and kind < 0.5 else _RANDOM_TILT * (2 * place - 1)
+        # The tilt was computed for independent layers; tied layers use the probabilities of the first.
+        probabilities = self._probabilities(tilt)
         picked: dict[str, Choice] = {}
         for group, place in zip(space.groups, torch.rand(len(space.groups), dtype=torch.float64).tolist(), strict=True):
             columns = np.flatnonzero(space.allowed[group[0]])
-            reached = np.cumsum(odds[group[0], columns])
+            reached = np.cumsum(probabilities[group[0], columns])
             choice = space.choices[columns[min(int(np.searchsorted(reached, place, side="right")), len(columns) - 1)]]
             picked |= {space.names[member]: choice for member in group}
         return Allocation({name: picked[name] for name in space.names})
 
-    def _odds(self, tilt: float) -> NDArray[np.float64]:
-        """`[L, C]`: chance of each choice, 0 outside the menu."""
+    def _probabilities(self, tilt: float) -> NDArray[np.float64]:
+        """`[L, C]`: probability of each choice, 0 outside the menu."""
         logits = np.where(self._space.allowed, tilt * self._ranks, -np.inf)
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        odds: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-        return odds
+        probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+        return probabilities
 
     def _tilt(self, factor: float) -> float:
-        """The tilt at which the tightest budget's expected cost is `factor` times the budget; by halving, as costs rise with it."""
+        """The tilt at which the expected cost is `factor` times the tightest budget; by bisection, since costs rise with the tilt."""
         low, high = -_STEEPEST, _STEEPEST
-        for _ in range(_HALVINGS):
+        for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            odds = self._odds(middle)
-            spent = max((table.base + float((odds * np.nan_to_num(table.values)).sum())) / limit for table, limit in self._limits)
+            probabilities = self._probabilities(middle)
+            spent = max((table.base + float((probabilities * np.nan_to_num(table.values)).sum())) / limit for table, limit in self._limits)
             low, high = (low, middle) if spent > factor else (middle, high)
         return (low + high) / 2
 
 
 def _ranks(space: ResolvedSpace) -> NDArray[np.float64]:
-    """`[L, C]`: where a choice stands in its layer's menu, from 0 to 1 in weight bits plus 0 to 1 in activation bits."""
+    """`[L, C]`: rank of a choice in its layer's menu, 0 to 1 by weight bits plus 0 to 1 by activation bits."""
     ranks = np.zeros((len(space.layers), len(space.choices)))
     for row, menu in enumerate(space.menus):
         for bits in ([c.weight_bits for c in menu], [c.act_bits for c in menu]):

@@ -1,9 +1,9 @@
-"""`Supernet`: one set of weights trained at all allocations at once; then any allocation is scored without training.
+"""`Supernet`: one set of weights trained for all allocations at once, so that any allocation can be scored without training.
 
-A step trains the largest allocation on the recipe's loss, and the smallest and some random ones on targets and the largest one's outputs:
-sandwich rule and inplace distillation of Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV 2019, arXiv
-1903.05134, sections 4.1 and 4.2, there for widths. A score re-estimates BatchNorm on a few training images (section 3.2 there), without
-which shared weights rank nothing, and reads the validation split once.
+Each step trains the largest allocation on the recipe's loss, and the smallest and some random ones on the targets and the largest one's
+outputs: the sandwich rule and inplace distillation of Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV
+2019, arXiv 1903.05134, sections 4.1 and 4.2, there for widths. To score an allocation, BatchNorm is re-estimated on a few training images
+(section 3.2 there), without which shared weights cannot rank allocations, and the validation split is read once.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ if TYPE_CHECKING:
 __all__ = ["Supernet", "SupernetRecipe"]
 
 _BATCH = 64
-"""Images a pass when scoring: their activations stay in a processor's cache."""
-_MOST_KEPT = 2**30
-"""Bytes of quantized weights that may be kept for scoring; beyond, each score quantizes anew."""
-_TAKE_BFLOAT16 = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Modules that autocast runs in bfloat16 whatever their weight's type."""
+"""Batch size when scoring; the activations of so many images fit in a processor's cache."""
+_MOST_KEPT_BYTES = 2**30
+"""Bytes of quantized weights that are kept for scoring; beyond, each score quantizes again."""
+_RUN_IN_BFLOAT16 = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Modules that autocast runs in bfloat16 whatever the type of their weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetRecipe:
-    """How the shared weights are trained and allocations scored.
+    """How the shared weights are trained and allocations are scored.
 
     Args:
-        recipe: of training, epochs included; `distill` says how much the largest allocation learns from the float network, and the others
-            from the largest.
-        draws: random allocations a step, beside the largest and the smallest.
-        images: training images that BatchNorm is re-estimated on for each score.
+        recipe: training recipe, epochs included; `distill` is the weight of distillation, from the float network to the largest allocation
+            and from that to the others.
+        draws: random allocations per step, besides the largest and the smallest.
+        images: training images on which BatchNorm is re-estimated for each score.
     """
 
     recipe: Recipe
@@ -71,13 +71,13 @@ class Supernet:
     """Shared weights of a float network.
 
     Args:
-        model: float network; copied, never changed.
+        model: float network; it is copied, not changed.
         space: layers and menus.
-        calibration: ranges that the steps start from.
+        calibration: ranges that the steps are initialised from.
         settings: see `SupernetRecipe`.
         style: grid of the weights.
-        costs: tables by name, those of the budgets among them.
-        budgets: where the random allocations of training mostly lie.
+        costs: tables by name, at least those of the budgets.
+        budgets: half of the random allocations in training have costs close to these.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Supernet:
         )
         self.network = Network(model, space, calibration, self._method)
         lay_out(self.network.model, torch.channels_last)
-        for column in space.choices:  # steps for every width, then the largest, which training starts at
+        for column in space.choices:  # every width gets its steps; training starts at the largest
             self.network.begin(space.uniform(column))
         self.network.begin(self._sandwich.largest)
         self._passes: list[Any] = []
@@ -116,16 +116,16 @@ class Supernet:
         on_step: Callable[[int, int], None] = lambda done, total: None,
         checkpoint: Checkpoint | None = None,
     ) -> list[dict[str, float]]:
-        """Train the shared weights in the one loop, or go on from a checkpoint; returns the curve of the mean loss.
+        """Train the shared weights, or resume from a checkpoint; returns the curve of the mean loss.
 
         Args:
             split: training data.
             task: loss and divergence.
-            device: where the network is.
-            seed: of data order, augmentation and draws.
+            device: device of the network.
+            seed: seed of data order, augmentation and draws.
             teacher: float network that the largest allocation learns from.
-            on_step: (steps done, steps in all) → progress bars.
-            checkpoint: where to resume from and save to.
+            on_step: called with (steps done, steps in total), for progress bars.
+            checkpoint: file to resume from and save to.
 
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
@@ -142,7 +142,7 @@ class Supernet:
             self.network.quantizer_parameters(),
             split,
             task,
-            replace(recipe, reestimate=0),  # every score re-estimates anew
+            replace(recipe, reestimate=0),  # every score re-estimates BatchNorm itself
             device=device,
             seed=seed,
             teacher=teacher,
@@ -151,30 +151,30 @@ class Supernet:
         )
 
     def freeze(self, split: Split, *, device: torch.device, seed: int) -> None:
-        """No more training: keep quantized weights and the images that BatchNorm is re-estimated on.
+        """End training: keep quantized weights, and the images on which BatchNorm is re-estimated, in memory.
 
         Args:
             split: training data.
-            device: where the network is.
-            seed: of the choice of images.
+            device: device of the network.
+            seed: seed of the choice of images.
         """
         space, recipe = self.network.space, self.settings.recipe
         lay_out(self.network.model.requires_grad_(False).eval(), torch.contiguous_format)
         with autocast(recipe.precision, device):
             narrow = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
-        if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MOST_KEPT:
+        if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MOST_KEPT_BYTES:
             for layer in space.layers:
-                takes = isinstance(self.network.model.get_submodule(layer.module), _TAKE_BFLOAT16) and not layer.aliases
+                takes = isinstance(self.network.model.get_submodule(layer.module), _RUN_IN_BFLOAT16) and not layer.aliases
                 cast(AnyStepWeight, self.network.weight_quantizer(layer)).keep(narrow if takes else torch.float32)
         images = split.take(min(self.settings.images, len(split)), seed)
         batches = images.batches(_BATCH, seed=seed, augment=recipe.augment)
         self._passes = [to_device(inputs, device) for inputs, _ in batches]
 
     def score(self, allocation: Allocation, split: Split, task: Task, *, device: torch.device) -> Score:
-        """Score of an allocation on `split`, by the shared weights; the same bits give the same score, whatever was scored in between.
+        """Score an allocation on `split` with the shared weights; the same bits give the same score, whatever was scored before.
 
         Raises:
-            SpaceError: an allocation outside the space.
+            SpaceError: the allocation is not in the space.
         """
         self.network.set_bits(allocation)
         with autocast(self.settings.recipe.precision, device):
@@ -182,12 +182,12 @@ class Supernet:
             return evaluate(self.network.model, split, task, device=device, batch=_BATCH)
 
     def _sandwiched(self, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:
-        """Leave the gradients of all allocations but the last; returns the last one's share, its value that of the mean loss."""
+        """Accumulate the gradients of all allocations but the last; returns the last one's loss, with the value of the mean loss."""
         others = [self._sandwich.smallest, *(self._sandwich.draw() for _ in range(self.settings.draws))]
         share = 1 / (1 + len(others))
         loss, total = share * batch.loss, 0.0
         for allocation in others:
-            # Backward before the bits change: graphs hold on to the grids.
+            # Backward first, since the graph refers to the grids of the current bits.
             loss.backward()  # type: ignore[no-untyped-call]
             count(backward=batch_size(batch.inputs))
             total += float(loss.detach())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mpsearch.core.errors import ConfigError, UnknownNameError
-from mpsearch.data import DATA, DataSource, cache_directory, load_data
+from mpsearch.data import DATA, DataSource, load_data
 
 
 def test_every_source_says_what_it_is() -> None:
@@ -21,14 +21,3 @@ def test_unknown_names() -> None:
     with pytest.raises(ConfigError, match=r"data.options.colour: 'digits' has no such option; it has validation, test, augment") as caught:
         load_data("digits", colour="blue")
     assert caught.value.path == "data.options.colour"
-
-
-def test_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
-    monkeypatch.setenv("MPSEARCH_CACHE", "/own")
-    assert str(cache_directory()) == "/own"
-    monkeypatch.delenv("MPSEARCH_CACHE")
-    assert str(cache_directory()) == "/shared/mpsearch"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert str(cache_directory()) == "/home/me/.cache/mpsearch"
