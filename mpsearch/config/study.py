@@ -89,7 +89,7 @@ class ModelConfig(Strict):
     weights: str | None = Field(default=None, description="safetensors file or state_dict; ~ and $VARIABLES are expanded")
     other_weights: str | None = Field(
         default=None,
-        description="weights of the same architecture from another training; the card reports the score of the same bits on them",
+        description="weights of the same architecture from another training; the card scores the same bits on them",
     )
 
     @property
@@ -118,9 +118,7 @@ class SignalsConfig(Strict):
         default=("fisher", "measured"), description="signals, each of which proposes allocations"
     )
     images: int = Field(default=512, ge=1, description="training samples for signals and calibration")
-    mixed_on: int = Field(
-        default=24, ge=8, description="random allocations near the budgets, to whose measured damage `mix` fits its weights"
-    )
+    mixed_on: int = Field(default=24, ge=8, description="random allocations near the budgets, whose measured damage `mix` is fitted to")
     mixed_epochs: int = Field(default=0, ge=0, description="epochs of training before each of them is measured; 0 for calibration only")
     batch_size: int = Field(default=64, ge=1)
 
@@ -150,7 +148,7 @@ class SearchConfig(Strict):
     refine: float = Field(default=0.25, ge=0, le=1, description="share of the trials, at the end, that swap bits of the best allocations")
     evaluate: Literal["ptq", "qat", "supernet"] = Field(
         default="qat",
-        description="how trials are scored: ptq, by calibration only; qat, by all rungs; supernet, by shared weights and then the rungs that train",
+        description="how trials are scored: ptq, by calibration only; qat, by all rungs; supernet, by shared weights, then training rungs",
     )
     supernet: SupernetConfig = SupernetConfig()
     rungs: Annotated[tuple[RungConfig, ...], Field(min_length=1)] = (

@@ -37,7 +37,8 @@ class Compiler:
 
     def __init__(self, mode: str, device: torch.device, steps_to_come: int = 0) -> None:
         self._wanted = mode == "on" or (mode == "auto" and steps_to_come >= _REPAID_AFTER and compiler_at_hand(device))
-        self._compiled: dict[int, Callable[[Any], Tensor]] = {}
+        self._model: nn.Module | None = None
+        self._forward: Callable[[Any], Tensor] | None = None
 
     @property
     def active(self) -> bool:
@@ -48,7 +49,7 @@ class Compiler:
         """The compiled forward of `model`, compiled on first use; None if training is eager."""
         if not self._wanted or steps == 0:
             return None
-        if id(model) not in self._compiled:
-            module = torch.compile(model)
-            self._compiled = {id(model): lambda inputs: call(module, inputs)}  # type: ignore[arg-type]
-        return self._compiled[id(model)]
+        if self._model is not model:
+            module: Any = torch.compile(model)
+            self._model, self._forward = model, lambda inputs: call(module, inputs)
+        return self._forward

@@ -64,28 +64,6 @@ def test_weights_are_loaded(here: str, tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["fc.weight"], source.state_dict()["fc.weight"])
 
 
-def test_factories_that_do_not_work(here: str) -> None:
-    assert refused(f"{here}:factroy").startswith(f"there is no 'factroy' in module '{here}'; give the name of a function")
-    assert refused(f"{here}:constant") == f"'{here}:constant' is a int and cannot be called; give a function that returns the network"
-    assert refused(f"{here}:network") == f"'{here}:network' is a network, not a factory; write a function that returns it"
-    assert "returns a NoneType; let it return a torch.nn.Module" in refused(f"{here}:forgetful")
-    assert "fails with RuntimeError: no such thing on two lines; correct it" in refused(f"{here}:angry")
-    assert "fails with TypeError" in refused(f"{here}:factory", depth=3)
-
-
-def test_modules_that_do_not_work(here: str, tmp_path: Path) -> None:
-    assert refused("nowhere_to_be_found:factory").startswith("there is no module 'nowhere_to_be_found' for")
-    assert refused("torch.nowhere_to_be_found:factory").startswith("there is no module 'torch.nowhere_to_be_found' for")
-    (tmp_path / f"{here}_needs.py").write_text("import nowhere_to_be_found")
-    assert "fails with ModuleNotFoundError: No module named 'nowhere_to_be_found'; correct it" in refused(f"{here}_needs:factory")
-    (tmp_path / f"{here}_typo.py").write_text("def factory(:\n")
-    assert "fails with SyntaxError" in refused(f"{here}_typo:factory")
-    (tmp_path / f"{here}_script.py").write_text("import sys\nsys.exit('usage: script FILE')\n")
-    assert "fails with SystemExit: usage: script FILE" in refused(f"{here}_script:factory")
-    assert refused(":factory") == "':factory' names no factory; write package.module:factory"
-    assert refused("module:") == "'module:' names no factory; write package.module:factory"
-
-
 def test_registered_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown model 'resnet19'; known: resnet18_small, resnet20_cifar"):
         build_model("resnet19")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import Field, ValidationError, field_validator
+
+from mpsearch.config.strict import Strict, config_error
+from mpsearch.core.errors import ConfigError
+
+
+class Inner(Strict):
+    epochs: int = 1
+    lr: float = Field(default=0.1, gt=0)
+
+
+class Outer(Strict):
+    name: str
+    inner: Inner = Inner()
+    rungs: tuple[Inner, ...] = ()
+    methods: dict[str, Inner] = Field(default_factory=dict)
+    some: tuple[int, ...] = Field(default=(1,), min_length=1)
+
+    @field_validator("name")
+    @classmethod
+    def _checked(cls, name: str) -> str:
+        if name == "ours":
+            raise ConfigError("name: 'ours' is taken; take another", path="name")
+        if name == "theirs":
+            raise ValueError("'theirs' is taken")
+        return name
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "path"),
+    [
+        ({"name": "a", "inner": {"epohs": 1}}, "f.yaml: inner.epohs: unknown key; did you mean 'epochs'?", "inner.epohs"),
+        ({"name": "a", "inner": {"zzz": 1}}, "f.yaml: inner.zzz: unknown key; known keys: epochs, lr", "inner.zzz"),
+        ({"name": "a", "rungs": [{}, {"epohs": 1}]}, "f.yaml: rungs.1.epohs: unknown key; did you mean 'epochs'?", "rungs.1.epohs"),
+        ({"name": "a", "methods": {"m": {"lrr": 1}}}, "f.yaml: methods.m.lrr: unknown key; did you mean 'lr'?", "methods.m.lrr"),
+        ({"nam": "a"}, "f.yaml: nam: unknown key; did you mean 'name'?", "nam"),
+        ({}, "f.yaml: name: this key is missing; add it", "name"),
+        ({"name": "a", "inner": {"lr": 0}}, "f.yaml: inner.lr: should be greater than 0, not 0", "inner.lr"),
+        ({"name": "a", "inner": {"lr": float("nan")}}, "f.yaml: inner.lr: should be a finite number, not nan", "inner.lr"),
+        ({"name": "a", "some": []}, "f.yaml: some: needs at least 1, and is empty", "some"),
+        ({"name": "theirs"}, "f.yaml: name: 'theirs' is taken", "name"),
+        ({"name": "ours"}, "name: 'ours' is taken; take another", "name"),
+    ],
+)
+def test_the_first_problem_is_one_line_with_the_path(content: dict[str, Any], message: str, path: str) -> None:
+    with pytest.raises((ValidationError, ConfigError)) as caught:
+        Outer.model_validate(content)
+    error = caught.value
+    told = config_error(error, Outer, label="f.yaml") if isinstance(error, ValidationError) else error
+    assert str(told) == message
+    assert told.path == path
+
+
+def test_long_values_are_cut_short() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate({"name": "a", "inner": {"epochs": "x" * 500}})
+    assert len(str(config_error(caught.value, Outer, label=""))) < 200
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Inner().epochs = 2  # type: ignore[misc]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mpsearch.training.checkpoint import Checkpoint
+
+
+def trained(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """A network and its optimizer after three steps, momentum included."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    step(model, optimizer, 3)
+    return model, optimizer
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
+    for _ in range(count):
+        optimizer.zero_grad()
+        model(torch.rand(8, 3)).square().sum().backward()
+        optimizer.step()
+
+
+def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    Checkpoint(tmp_path / "x").save(model, optimizer, [{"epoch": 1.0, "loss": 0.5}], 7, 1.25)
+    step(model, optimizer, 2)
+    again, its_optimizer = trained(1)
+    curve: list[dict[str, float]] = [{"epoch": 9.0}]
+    assert Checkpoint(tmp_path / "x").restore(again, its_optimizer, curve) == (7, 1.25)
+    assert curve == [{"epoch": 1.0, "loss": 0.5}]
+    step(again, its_optimizer, 2)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_without_a_file_nothing_is_changed(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    curve = [{"epoch": 1.0}]
+    assert Checkpoint(tmp_path / "x").restore(model, optimizer, curve) == (0, 0.0)
+    assert curve == [{"epoch": 1.0}]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_save_that_fails_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, optimizer = trained(0)
+    checkpoint = Checkpoint(tmp_path / "x")
+    checkpoint.save(model, optimizer, [], 1, 0.0)
+    whole = (tmp_path / "x").read_bytes()
+
+    def full_disk(state: object, file: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(model, optimizer, [], 2, 0.0)
+    assert (tmp_path / "x").read_bytes() == whole
+
+
+def test_delete(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    checkpoint = Checkpoint(tmp_path / "x")
+    checkpoint.save(model, optimizer, [], 1, 0.0)
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+    checkpoint.delete()
+    checkpoint.delete()
+    assert not any(tmp_path.iterdir())
