@@ -143,7 +143,7 @@ def monotone(table: Table, space: ResolvedSpace) -> Table:
     """
     values = aligned(space, table)
     choices = space.choices
-    richer = np.array([[j.weight_bits >= k.weight_bits and j.act_bits >= k.act_bits for j in choices] for k in choices])
+    richer = np.array([[j.at_least(k) for j in choices] for k in choices])
     running = np.where(richer[None], np.where(np.isnan(values), -np.inf, values)[:, None, :], -np.inf).max(axis=2)
     return Table(
         name=table.name,
