@@ -41,7 +41,7 @@ def test_a_group_lies_within_one_channel() -> None:
 
 def test_channels_of_transposed_and_grouped_layers() -> None:
     module = nn.ConvTranspose2d(4, 6, 1, groups=2)
-    assert Rows.of(module, module.weight).channels == 12
+    assert Rows.of(module, module.weight).channels == 6
     assert Rows.of(module, module.weight, "tensor").count == 1
 
 
