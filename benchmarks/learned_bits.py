@@ -49,7 +49,7 @@ LOWEST_MEAN = 2.3
 def brought_to(problem: Problem, learned: Mapping[str, float], budget: Budget) -> Allocation:
     """The allocation within the budget that minimises `Σ N_l 4^(learned_l − b_l)`."""
     space = problem.space
-    values = [[layer.weights * 4.0 ** (learned[layer.name] - choice.weight_bits) for choice in space.choices] for layer in space.layers]
+    values = [[layer.weights * 4.0 ** (learned[layer.name] - choice.weight.bits) for choice in space.choices] for layer in space.layers]
     error = Table(name="error", unit="squared steps", layers=space.names, choices=space.choices, values=np.array(values))
     return solve(space, error, {"size": _sizes(problem)}, [budget]).allocation
 

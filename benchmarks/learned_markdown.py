@@ -40,7 +40,7 @@ def _grid(rows: Sequence[Row]) -> str:
     for origin, trained in scores.items():
         found = [row for row in rows if row["stage"] == "find" and row["origin"] == origin]
         learned = [row["learned"]["mean"] for row in found if "learned" in row]
-        widths = [choice.weight_bits for row in found for choice in Allocation.from_dict(row["allocation"]).values()]
+        widths = [choice.weight.bits for row in found for choice in Allocation.from_dict(row["allocation"]).values()]
         shared = trained.keys() & scores.get("uniform", {}).keys() if origin != "uniform" else set()
         gains = [trained[seed]["metric"] - scores["uniform"][seed]["metric"] for seed in sorted(shared)]
         cells = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from results_file import Row
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 
 __all__ = ["TITLES", "compare", "mean_and_spread", "mean_gain", "write_between_markers"]
 

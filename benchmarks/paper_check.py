@@ -22,7 +22,7 @@ from methods_markdown import write_between_markers
 from results_file import Row, append, read
 from training_tasks import TASKS, Place, ends_at_eight, prepare, train_alike
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 
 TASK = "cifar"

@@ -50,8 +50,8 @@ def network(kind: str, depth: int, seed: int) -> tuple[ResolvedSpace, Table, dic
         for index in range(depth)
     ]
     space = Space(name=kind, weights=BITS, activations=BITS).resolve(layers)
-    w = np.array([choice.weight_bits for choice in space.choices])
-    a = np.array([choice.act_bits for choice in space.choices])
+    w = np.array([choice.weight.bits for choice in space.choices])
+    a = np.array([choice.activation.bits for choice in space.choices])
     shape = (depth, len(space.choices))
     if kind == "network":
         scores = np.exp(draw.normal(0, 1.5, (depth, 1))) * 4.0**-w + np.exp(draw.normal(0, 1.5, (depth, 1))) * 4.0**-a

@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from mpsearch.config import load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
 from mpsearch.network.network import Network

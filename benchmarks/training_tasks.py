@@ -23,7 +23,8 @@ from typing import Any
 from mpsearch.config import load_study
 from mpsearch.config.study import StudyConfig
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.data import load_data
 from mpsearch.methods.base import Method

@@ -24,7 +24,8 @@ import torch
 from mpsearch.config.study import validate_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import parse_budgets
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
@@ -151,12 +152,12 @@ def row(
     return {
         **words,
         "mean_bits": allocation.mean_weight_bits(layers),
-        "weight_bytes": sum(layer.weights * allocation[layer.name].weight_bits for layer in layers) / 8,
+        "weight_bytes": sum(layer.weights * allocation[layer.name].weight.bits for layer in layers) / 8,
         "divergence": score.loss,
         "seconds": round(seconds, 1),
         "run": date.today().isoformat(),
         "test": plain.score_parts(parts, test).metric,
-        "bits": {name: choice.weight_bits for name, choice in allocation.items()},
+        "bits": {name: choice.weight.bits for name, choice in allocation.items()},
     }
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
@@ -96,14 +97,14 @@ def _grouped_table(name: str, problem: Problem, batches: list[Tensor], measure: 
                 for choice in space.menus[group[0]]:
                     for index in group:
                         layer = space.names[index]
-                        floats[layer].copy_(problem.calibration.weight(layer, choice.weight_bits))
+                        floats[layer].copy_(problem.calibration.weight(layer, choice.weight))
                     new = [value * (len(batch) / sum(map(len, batches))) for value in measure(reference, run(batch))]
                     before = sums.get((group[0], choice))
                     sums[group[0], choice] = new if before is None else [a + b for a, b in zip(before, new, strict=True)]
                 for index in group:
                     floats[space.names[index]].copy_(kept[space.names[index]])
     for (row, choice), measured in sums.items():
-        assert choice.act_bits == FLOAT_BITS
+        assert choice.activation.bits == FLOAT_BITS
         values[row, space.choices.index(choice)] = summary(measured)
     return Table(name=name, unit="", layers=space.names, choices=space.choices, values=values)
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -81,7 +81,7 @@ def fill(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[B
 
 
 def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:
-    errors = np.array([_error(choice.weight_bits) + _error(choice.act_bits) for choice in space.choices])
+    errors = np.array([_error(choice.weight) + _error(choice.activation) for choice in space.choices])
     values = np.empty(space.allowed.shape)
     for group in space.groups:
         importance = np.exp(_GROUP_NOISE * random.standard_normal() + _CELL_NOISE * random.standard_normal(len(errors)))
@@ -89,5 +89,5 @@ def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:
     return Table(name="imagined", unit="nats", layers=space.names, choices=space.choices, values=np.where(space.allowed, values, np.nan))
 
 
-def _error(bits: int) -> float:
-    return 0.0 if bits == FLOAT_BITS else 4.0**-bits
+def _error(format: NumberFormat) -> float:
+    return 0.0 if format.is_float else 4.0**-format.bits_per_value

@@ -16,15 +16,14 @@ from mpsearch.card.arithmetic import accumulator_bits, asymmetry_bits, bops_with
 from mpsearch.card.flips import amounts, end_layers
 from mpsearch.card.schema import na
 from mpsearch.card.sections import Costs, Coverage, Formats, Granularity, Hardware
-from mpsearch.card.stored_numbers import code_names, family, number_format, zero_exact
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.card.stored_numbers import code_names, family, stored_numbers, zero_exact
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import Summary
-from mpsearch.network.baked import Parts, install
+from mpsearch.network.baked import CodedWeight, Parts, QuantizedInput, install
 from mpsearch.network.inputs import to_device
 from mpsearch.network.walk import Walk, walk
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import MULTIBIT
 from mpsearch.trials.problem import Problem
 
 __all__ = ["Deployed"]
@@ -52,13 +51,15 @@ class Deployed:
         self.walk: Walk = walk(self.network, self.layers, to_device(batch, problem.device))
         self.ends = end_layers(self.layers)
         self.codes = {
-            layer.name: number_format(self.network, layer, parts) for layer in self.layers if self._weight_bits(layer) != FLOAT_BITS
+            layer.name: stored_numbers(self.network, layer, stored)
+            for layer in self.layers
+            if isinstance(stored := parts.layers[layer.name].weight, CodedWeight)
         }
 
     @property
     def quantizes_inputs(self) -> bool:
         """Whether any layer's input is quantized."""
-        return any(choice.act_bits != FLOAT_BITS for choice in self.allocation.values())
+        return any(choice.activation.bits != FLOAT_BITS for choice in self.allocation.values())
 
     def edits(self) -> str:
         """What the delivered architecture has otherwise than the float one: modules of another type, biases that were not there."""
@@ -94,12 +95,14 @@ class Deployed:
             "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
-        inputs = [baked.act_format for baked in self.parts.layers.values() if baked.act_format is not None]
-        powers = [format.powers for format in inputs]
+        inputs = [baked.input for baked in self.parts.layers.values() if baked.input is not None]
+        powers = [input.format.kind == "power_of_two" for input in inputs]
         activations = {
             "family": "power of two" if any(powers) else "uniform",
-            "symmetric": "where negative" if inputs and not all(format.signed for format in inputs) else True,
-            "zero_exact": "not where negative" if any(format.powers and format.signed for format in inputs) else "yes",
+            "symmetric": "where negative" if inputs and not all(input.signed for input in inputs) else True,
+            "zero_exact": "not where negative"
+            if any(power and input.signed for power, input in zip(powers, inputs, strict=True))
+            else "yes",
             "narrow": na("not uniform") if any(powers) else False,
             "scale": "float32",
             "rounding": "nearest logarithm" if any(powers) else "nearest, half to even",
@@ -116,8 +119,8 @@ class Deployed:
 
     def granularity(self) -> Granularity:
         """Section E."""
-        scales = [baked.scales for baked in self.parts.layers.values() if baked.scales is not None]
-        steps = [baked.act_step for baked in self.parts.layers.values() if baked.act_step is not None]
+        scales = [baked.weight.scales.values for baked in self.parts.layers.values() if isinstance(baked.weight, CodedWeight)]
+        steps = [baked.input.step for baked in self.parts.layers.values() if baked.input is not None]
         stored = [*scales, *steps]
         return Granularity(
             weights="per output channel",
@@ -130,7 +133,7 @@ class Deployed:
         """Section K."""
         layers, maps = self.layers, self.walk.maps
         weights = [layer.weights for layer in layers]
-        bits, acts = [self._weight_bits(layer) for layer in layers], [self.allocation[layer.name].act_bits for layer in layers]
+        bits, acts = [self._weight_bits(layer) for layer in layers], [self.allocation[layer.name].activation.bits for layer in layers]
         taken = amounts(layers, self.allocation)
         without = mean_bits(weights, bits, without=self.ends)
         sizes = [seen.elements * seen.bits for seen in maps]
@@ -156,20 +159,17 @@ class Deployed:
 
     def hardware(self) -> Hardware:
         """Section L."""
-        pairs = {(choice.weight_bits, choice.act_bits) for choice in self.allocation.values()}
+        pairs = {(choice.weight.bits, choice.activation.bits) for choice in self.allocation.values()}
         corrected = any(codes.shift for codes in self.codes.values())
-        powers = any(baked.act_format is not None and baked.act_format.powers for baked in self.parts.layers.values())
+        powers = any(baked.input is not None and baked.input.format.kind == "power_of_two" for baked in self.parts.layers.values())
         uniform = all(codes.uniform for codes in self.codes.values()) and not powers
         integer = [
-            accumulator_bits(choice.weight_bits, choice.act_bits, _row_length(layer))
+            accumulator_bits(choice.weight.bits, choice.activation.bits, _row_length(layer))
             for layer, choice in zip(self.layers, self.allocation.values(), strict=True)
-            if FLOAT_BITS not in (choice.weight_bits, choice.act_bits) and self.codes[layer.name].uniform and not powers
+            if FLOAT_BITS not in (choice.weight.bits, choice.activation.bits) and self.codes[layer.name].uniform and not powers
         ]
-        by_base = any(codes.letter == MULTIBIT.letter for codes in self.codes.values())
-        inputs = {
-            "float32" if baked.act_format is None else baked.act_format.datatype(baked.choice.act_bits)
-            for baked in self.parts.layers.values()
-        }
+        by_base = any(codes.kind == "multibit" for codes in self.codes.values())
+        inputs = {"float32" if baked.input is None else _input_datatype(baked.input) for baked in self.parts.layers.values()}
         ties = any(len(group) > 1 for group in self.problem.space.groups)
         return Hardware(
             datatypes={
@@ -196,12 +196,12 @@ class Deployed:
         return f"int{codes.bits}" if codes.uniform else f"{codes.bits} bits, {family([codes])}"
 
     def _weight_bits(self, layer: Layer) -> int:
-        return self.allocation[layer.name].weight_bits
+        return self.allocation[layer.name].weight.bits
 
     def _ends_rule(self) -> str:
         """Whether the space treats the first and the last layer apart; what the search chose for them is no rule."""
         menus = self.problem.space.menus
-        lowest = [min(choice.weight_bits for choice in menu) for menu in menus]
+        lowest = [min(choice.weight.bits for choice in menu) for menu in menus]
         rest = [bits for index, bits in enumerate(lowest) if index not in self.ends]
         if rest and min(rest) < min(lowest[index] for index in self.ends) >= 8:
             return "at 8 bits or more by rule"
@@ -210,7 +210,7 @@ class Deployed:
     def _end(self, index: int) -> dict[str, Any]:
         layer = self.layers[index]
         choice = self.allocation[layer.name]
-        return {"name": layer.name, "weight_bits": _spelled([choice.weight_bits]), "input_bits": _spelled([choice.act_bits])}
+        return {"name": layer.name, "weight_bits": _spelled([choice.weight.bits]), "input_bits": _spelled([choice.activation.bits])}
 
     def _tensors(self) -> dict[str, dict[str, Any]]:
         names = {operation.name for operation in self.walk.operations}
@@ -218,7 +218,7 @@ class Deployed:
         for layer in self.layers:
             kind = f"weights, {_kind(self.problem.model, layer)}"
             found.setdefault(kind, {"bits": []})["bits"].append(self._weight_bits(layer))
-        inputs = [self.allocation[layer.name].act_bits for layer in self.layers if layer.input_elements]
+        inputs = [self.allocation[layer.name].activation.bits for layer in self.layers if layer.input_elements]
         found["layer inputs"] = {"bits": inputs}
         found["network input"] = {"bits": [seen.bits for seen in self.walk.maps if seen.born < 0]}
         tensors = {
@@ -242,7 +242,7 @@ class Deployed:
         found: dict[str, dict[str, Any]] = {}
         for operation in operations:
             choice = self.allocation.get(operation.layer)
-            if choice is not None and FLOAT_BITS not in (choice.weight_bits, choice.act_bits):
+            if choice is not None and FLOAT_BITS not in (choice.weight.bits, choice.activation.bits):
                 continue
             entry = found.setdefault(operation.name.strip("_"), {"calls": 0, "share_of_macs": 0.0, "share_of_bytes": 0.0})
             entry["calls"] += 1
@@ -268,6 +268,13 @@ class Deployed:
 def _kind(model: nn.Module, layer: Layer) -> str:
     groups = getattr(model.get_submodule(layer.module), "groups", 1)
     return f"depthwise {layer.kind}" if groups > 1 and groups == layer.channels else layer.kind
+
+
+def _input_datatype(input: QuantizedInput) -> str:
+    """What hardware would call it."""
+    if input.format.kind == "power_of_two":
+        return f"{input.format.bits} bits, {'sign' if input.signed else 'zero'} and power of two"
+    return f"{'int' if input.signed else 'uint'}{input.format.bits}"
 
 
 def _row_length(layer: Layer) -> int:

@@ -32,7 +32,6 @@ from mpsearch.network.baked import Parts
 from mpsearch.network.batchnorm import BATCH_NORMS
 from mpsearch.network.inputs import call, to_device
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import MULTIBIT
 from mpsearch.trials.climb import Hyperparameters
 
 __all__ = ["build_card"]
@@ -166,10 +165,10 @@ def _precision(inputs: CardInputs, summary: Summary, deployed: Deployed, method:
     space: ResolvedSpace = inputs.problem.space
     allocation = deployed.allocation
     costs = {} if summary.winner is None else summary.winner.costs
-    shared = {name: codes.bits_used for name, codes in deployed.codes.items() if codes.letter == MULTIBIT.letter}
+    shared = {name: codes.bits_used for name, codes in deployed.codes.items() if codes.kind == "multibit"}
     return Precision(
         method=method,
-        bits={name: [choice.weight_bits, choice.act_bits] for name, choice in allocation.items()},
+        bits=allocation.to_dict(),
         allowed=[str(choice) for choice in space.choices],
         signals=[table.name for table in summary.tables],
         solver=na("no winner") if summary.winner is None else summary.winner.origin,

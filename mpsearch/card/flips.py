@@ -23,9 +23,10 @@ from mpsearch.card.sections import Ablation, Flip
 from mpsearch.card.variants import Bench, Variant
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.numbers.grid import GridStyle
@@ -73,7 +74,7 @@ def end_layers(layers: Sequence[Layer]) -> tuple[int, ...]:
 def ends_at(layers: Sequence[Layer], allocation: Allocation, bits: int) -> Allocation:
     """The allocation with the first and the last layer at `bits`; their inputs too (at 2 or more) where those are quantized."""
     names = [layers[index].name for index in end_layers(layers)]
-    moved = {name: Choice(bits, FLOAT_BITS if allocation[name].act_bits == FLOAT_BITS else max(bits, 2)) for name in names}
+    moved = {name: Choice(bits, FLOAT_BITS if allocation[name].activation.bits == FLOAT_BITS else max(bits, 2)) for name in names}
     return Allocation({**allocation, **moved})
 
 
@@ -90,9 +91,9 @@ def rounded_to_kernels(space: ResolvedSpace, allocation: Allocation) -> Allocati
     for row, (layer, menu) in enumerate(zip(space.layers, menus, strict=True)):
         for choice in menu:
             column = choices.index(choice)
-            distance[row, column] = layer.weights * math.log2(choice.weight_bits / allocation[layer.name].weight_bits) ** 2
-            size[row, column] = layer.weights * choice.weight_bits
-    held = float(sum(layer.weights * allocation[layer.name].weight_bits for layer in space.layers))
+            distance[row, column] = layer.weights * math.log2(choice.weight.bits / allocation[layer.name].weight.bits) ** 2
+            size[row, column] = layer.weights * choice.weight.bits
+    held = float(sum(layer.weights * allocation[layer.name].weight.bits for layer in space.layers))
     objective, cost = (
         Table(name=name, unit="", layers=space.names, choices=choices, values=values)
         for name, values in (("distance", distance), ("weight bits", size))
@@ -101,8 +102,12 @@ def rounded_to_kernels(space: ResolvedSpace, allocation: Allocation) -> Allocati
 
 
 def _kernel_menu(choice: Choice) -> tuple[Choice, ...]:
-    act = choice.act_bits if choice.act_bits == FLOAT_BITS else max((b for b in _KERNELS if b <= choice.act_bits), default=_KERNELS[0])
-    if choice.weight_bits == FLOAT_BITS:
+    act = (
+        choice.activation.bits
+        if choice.activation.bits == FLOAT_BITS
+        else max((b for b in _KERNELS if b <= choice.activation.bits), default=_KERNELS[0])
+    )
+    if choice.weight.bits == FLOAT_BITS:
         return (Choice(FLOAT_BITS, act),)
     return tuple(Choice(bits, act) for bits in _KERNELS)
 
@@ -117,7 +122,7 @@ def _granularity(bench: Bench, allocation: Allocation) -> Flip:
 
 def _weight_symmetry(bench: Bench, allocation: Allocation) -> Flip:
     layers = _quantized(bench, allocation)
-    flipped = [layer for layer in layers if allocation[layer.name].weight_bits > 1]
+    flipped = [layer for layer in layers if allocation[layer.name].weight.bits > 1]
     if not flipped:
         return _absent("T2", "asymmetric weights", "every quantized weight has 1 bit, where no asymmetric grid with an exact zero helps")
     kept = "" if len(flipped) == len(layers) else "; 1-bit weights keep their format"
@@ -134,7 +139,7 @@ def _weight_symmetry(bench: Bench, allocation: Allocation) -> Flip:
 
 def _act_symmetry(bench: Bench, allocation: Allocation) -> Flip:
     calibration = bench.problem.calibration
-    inputs = [name for name, choice in allocation.items() if choice.act_bits != FLOAT_BITS]
+    inputs = [name for name, choice in allocation.items() if choice.activation.bits != FLOAT_BITS]
     if not inputs:
         return _absent("T3", "symmetric or asymmetric activations", "activations are float")
     unsigned = [name for name in inputs if not calibration.signed(name)]
@@ -149,7 +154,7 @@ def _ends(bench: Bench, allocation: Allocation) -> Flip:
     layers = bench.problem.space.layers
     ends = end_layers(layers)
     bits = _ENDS
-    if all(allocation[layers[index].name].weight_bits == _ENDS for index in ends):
+    if all(allocation[layers[index].name].weight.bits == _ENDS for index in ends):
         rest = mean_bits(*_weights_and_bits(layers, allocation), without=ends)
         if not rest < _ENDS:
             return _absent("T4", "first and last layer at 8 bits", "they are, and so is the rest")
@@ -159,15 +164,15 @@ def _ends(bench: Bench, allocation: Allocation) -> Flip:
 
 
 def _coverage(bench: Bench, allocation: Allocation) -> Flip:
-    if all(choice.act_bits == FLOAT_BITS for choice in allocation.values()):
+    if all(choice.activation.bits == FLOAT_BITS for choice in allocation.values()):
         return _absent("T5", "what is quantized", "nothing but weights is quantized, so there is no coverage of activations to change")
-    floating = Allocation({name: Choice(choice.weight_bits) for name, choice in allocation.items()})
+    floating = Allocation({name: Choice(choice.weight) for name, choice in allocation.items()})
     return _measured(bench, "T5", "weights only, instead of weights and layer inputs", allocation, flipped=floating)
 
 
 def _kernels(bench: Bench, allocation: Allocation) -> Flip:
     what = "bits in {2, 4, 8} at no more weight bits"
-    if all(bits in (*_KERNELS, FLOAT_BITS) for choice in allocation.values() for bits in (choice.weight_bits, choice.act_bits)):
+    if all(bits in (*_KERNELS, FLOAT_BITS) for choice in allocation.values() for bits in (choice.weight.bits, choice.activation.bits)):
         return _absent("T6", what, "all bits are in {2, 4, 8} already")
     try:
         flipped = rounded_to_kernels(bench.problem.space, allocation)
@@ -177,7 +182,7 @@ def _kernels(bench: Bench, allocation: Allocation) -> Flip:
 
 
 def _peak(bench: Bench, allocation: Allocation) -> Flip:
-    maps = [(layer.input_elements, allocation[layer.name].act_bits) for layer in bench.problem.space.layers if layer.input_elements]
+    maps = [(layer.input_elements, allocation[layer.name].activation.bits) for layer in bench.problem.space.layers if layer.input_elements]
     if not maps:
         return _absent("T7", "activation memory by its peak instead of its mean", "no layer reads a feature map")
     elements, bits = [e for e, _ in maps], [b for _, b in maps]
@@ -230,7 +235,7 @@ def _measured(
 def amounts(layers: Sequence[Layer], allocation: Allocation) -> dict[str, float]:
     """What an allocation takes, menus aside: packed weight bytes, mean weight bits, bytes of layer inputs, bit operations."""
     weights, bits = _weights_and_bits(layers, allocation)
-    acts = [allocation[layer.name].act_bits for layer in layers]
+    acts = [allocation[layer.name].activation.bits for layer in layers]
     return {
         "weight_bytes": packed_bytes(weights, bits),
         "mean_weight_bits": mean_bits(weights, bits),
@@ -244,8 +249,8 @@ def _absent(toggle: str, what: str, why: str) -> Flip:
 
 
 def _quantized(bench: Bench, allocation: Allocation) -> list[Layer]:
-    return [layer for layer in bench.problem.space.layers if allocation[layer.name].weight_bits != FLOAT_BITS]
+    return [layer for layer in bench.problem.space.layers if allocation[layer.name].weight.bits != FLOAT_BITS]
 
 
 def _weights_and_bits(layers: Sequence[Layer], allocation: Allocation) -> tuple[list[int], list[int]]:
-    return [layer.weights for layer in layers], [allocation[layer.name].weight_bits for layer in layers]
+    return [layer.weights for layer in layers], [allocation[layer.name].weight.bits for layer in layers]

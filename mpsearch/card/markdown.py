@@ -8,8 +8,10 @@ from typing import Any
 
 from mpsearch.card.schema import NA, Card
 from mpsearch.card.sections import Ablation, Precision, Section
-from mpsearch.core.choice import FLOAT_BITS, Choice
-from mpsearch.report.wording import amount_text, bits_text, gain_text, metric_text, short_amount
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.report.wording import amount_text, format_text, gain_text, metric_text, short_amount
 
 __all__ = ["card_markdown", "header_line"]
 
@@ -61,8 +63,8 @@ def _formats(card: Card) -> str:
 def _allowed(spelled: Sequence[str]) -> str:
     """`W{2, 4, 8}/A{8, float}`."""
     choices = [Choice.parse(text) for text in spelled]
-    weights, acts = sorted({c.weight_bits for c in choices}), sorted({c.act_bits for c in choices})
-    return f"W{{{', '.join(map(bits_text, weights))}}}/A{{{', '.join(map(bits_text, acts))}}}"
+    weights, acts = sorted({c.weight for c in choices}), sorted({c.activation for c in choices})
+    return f"W{{{', '.join(map(format_text, weights))}}}/A{{{', '.join(map(format_text, acts))}}}"
 
 
 def _data(card: Card) -> str:
@@ -119,7 +121,10 @@ def _ablation(card: Card, section: Ablation) -> str:
 
 
 def _bits(bits: Mapping[str, Sequence[int]]) -> str:
-    return _table(["layer", "weight bits", "input bits"], [(name, bits_text(pair[0]), bits_text(pair[1])) for name, pair in bits.items()])
+    return _table(
+        ["layer", "weight bits", "input bits"],
+        [(name, format_text(c.weight), format_text(c.activation)) for name, c in Allocation.from_dict(bits).items()],
+    )
 
 
 def _grid(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:

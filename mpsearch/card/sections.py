@@ -126,7 +126,7 @@ class Precision(Section):
 
     letter, title = "G", "Mixed precision"
     method: str
-    bits: dict[str, list[int]]
+    bits: dict[str, str]
     allowed: list[str]
     signals: list[str]
     solver: str

@@ -9,22 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.network.baked import Parts, from_half
+from mpsearch.network.baked import CodedWeight
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import MOST_BASES, MULTIBIT, POWER_OF_TWO, TERNARY
+from mpsearch.numbers.kinds.multibit import MOST_BASES
 
-__all__ = ["NumberFormat", "code_names", "family", "number_format", "zero_exact"]
+__all__ = ["StoredNumbers", "code_names", "family", "stored_numbers", "zero_exact"]
 
-_FAMILIES = {POWER_OF_TWO.letter: "power of two", MULTIBIT.letter: "multibit, sums of scaled signs"}
+_FAMILIES = {"power_of_two": "power of two", "multibit": "multibit, sums of scaled signs"}
+_CODES = {
+    "half_step": "two's complement, half a step off zero",
+    "multibit": "sign planes",
+    "power_of_two": "sign and exponent",
+    "ternary": "ternary, five in a byte",
+    "uniform": "two's complement",
+}
 _HALF_STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberFormat:
+class StoredNumbers:
     """How one layer's values follow from its codes.
 
     Args:
-        letter: of the file's format.
+        kind: of the stored format.
         bits: of the allocation.
         uniform: whether `value = (code + shift) · scale`.
         shift: in steps; 0 where it is not uniform.
@@ -33,7 +40,7 @@ class NumberFormat:
         bits_used: mean bits a weight; below `bits` or fractional where channels share sign planes out among themselves.
     """
 
-    letter: str
+    kind: str
     bits: int
     uniform: bool
     shift: float
@@ -48,50 +55,47 @@ class NumberFormat:
 
 
 @torch.no_grad()
-def number_format(network: nn.Module, layer: Layer, parts: Parts) -> NumberFormat:
+def stored_numbers(network: nn.Module, layer: Layer, stored: CodedWeight) -> StoredNumbers:
     """Measured on a layer with quantized weights.
 
     Args:
         network: with the delivered numbers in it.
         layer: of the float network.
-        parts: the delivered numbers.
+        stored: its delivered weight.
     """
-    baked = parts.layers[layer.name]
-    assert baked.codes is not None
-    assert baked.scales is not None
-    assert baked.format is not None
-    bits, scales = baked.choice.weight_bits, from_half(baked.scales, baked.scale_exponent)
+    format, scales = stored.format, stored.scales.numbers()
+    bits = format.bits
     module = network.get_submodule(layer.module)
     weight = getattr(module, layer.parameter).detach().float().cpu()
     rows = Rows.of(module, weight).split(weight)
     by_base = scales.dim() == 2
     used = (scales != 0).reshape(len(scales), -1).any(1)
-    first = 0 if by_base else -1 if baked.format is TERNARY else -(2 ** (bits - 1))
-    last = 2**MOST_BASES if by_base else 2 if baked.format is TERNARY else 2 ** (bits - 1)
+    first = 0 if by_base else -1 if format.kind == "ternary" else -(2 ** (bits - 1))
+    last = 2**MOST_BASES if by_base else 2 if format.kind == "ternary" else 2 ** (bits - 1)
     every = torch.arange(first, last, dtype=torch.int16).expand(len(scales), -1).contiguous()
     shift, uniform = 0.0, not by_base
     if uniform and bool(used.any()):
-        shifts: Tensor = rows[used] / scales[used].unsqueeze(1) - baked.codes[used].float()
+        shifts: Tensor = rows[used] / scales[used].unsqueeze(1) - stored.codes[used].float()
         shift = float(shifts.mean())
         uniform = float((shifts - shift).abs().max()) < 0.01
-    return NumberFormat(
-        letter=baked.format.letter,
+    return StoredNumbers(
+        kind=format.kind,
         bits=bits,
         uniform=uniform,
         shift=round(2 * shift) / 2 if uniform else 0.0,
-        lowest_used=uniform and bits > 1 and bool((baked.codes == -(2 ** (bits - 1))).any()),
-        zero=bool((baked.format.dequantize(every, scales)[used] == 0).any(1).all()),
+        lowest_used=uniform and bits > 1 and bool((stored.codes == -(2 ** (bits - 1))).any()),
+        zero=bool((format.decode(every, scales)[used] == 0).any(1).all()),
         bits_used=float((scales != 0).sum() / len(scales)) if by_base else float(bits),
     )
 
 
-def family(found: Sequence[NumberFormat]) -> str:
+def family(found: Sequence[StoredNumbers]) -> str:
     """`uniform`, or what else there is, by layer where they differ."""
-    names = sorted({"uniform" if each.uniform else _FAMILIES.get(each.letter, "not uniform") for each in found})
+    names = sorted({"uniform" if each.uniform else _FAMILIES.get(each.kind, "not uniform") for each in found})
     return names[0] if len(names) == 1 else f"{' and '.join(names)}, by layer"
 
 
-def zero_exact(found: Sequence[NumberFormat]) -> str:
+def zero_exact(found: Sequence[StoredNumbers]) -> str:
     """Whether 0 can be held exactly, and where not."""
     lacking = [each for each in found if not each.zero]
     if not lacking:
@@ -101,13 +105,6 @@ def zero_exact(found: Sequence[NumberFormat]) -> str:
     return "not at 1 bit" if {each.bits for each in lacking} == {1} else "not in every layer"
 
 
-def code_names(found: Sequence[NumberFormat]) -> str:
+def code_names(found: Sequence[StoredNumbers]) -> str:
     """How the codes lie in the file."""
-    names = {
-        "u": "two's complement",
-        "h": "two's complement, half a step off zero",
-        "t": "ternary, five in a byte",
-        "p": "sign and exponent",
-        "m": "sign planes",
-    }
-    return "; ".join(names.get(letter, letter) for letter in sorted({each.letter for each in found}))
+    return "; ".join(text for kind, text in _CODES.items() if any(each.kind == kind for each in found))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.inputs import to_device
@@ -93,13 +93,13 @@ class Bench:
         for layer in self.problem.space.layers:
             module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
             weight = getattr(module, layer.parameter)
-            if choice.weight_bits != FLOAT_BITS:
+            if choice.weight.bits != FLOAT_BITS:
                 rows = Rows.of(module, weight)
-                steps = self.problem.calibration.weight_steps(layer.name, choice.weight_bits, self.style)
+                steps = self.problem.calibration.weight_steps(layer.name, choice.weight, self.style)
                 # In place: whatever shares the tensor follows.
-                weight.copy_(rows.join(quantized_rows(rows.split(weight.float()), choice.weight_bits, variant.weights, self.style, steps)))
-            if choice.act_bits != FLOAT_BITS:
-                attach_act_quantizer(module, self._act_quantizer(layer.name, choice.act_bits, variant.activations))
+                weight.copy_(rows.join(quantized_rows(rows.split(weight.float()), choice.weight.bits, variant.weights, self.style, steps)))
+            if choice.activation.bits != FLOAT_BITS:
+                attach_act_quantizer(module, self._act_quantizer(layer.name, choice.activation.bits, variant.activations))
         keep_slow_attention(model)
         return model
 

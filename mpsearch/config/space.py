@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,45 +11,61 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, W
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.strict import Strict, config_error
 from mpsearch.config.yaml_file import read_yaml
-from mpsearch.core.choice import FLOAT_BITS, Choice, parse_bits
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.core.space import LayerMenu, Space
 
 __all__ = ["LayerMenuConfig", "SpaceConfig", "load_space", "read_space"]
 
 
-def _bits(lowest: int) -> BeforeValidator:
-    def read(value: object) -> int:
+def _read_with(parse: Callable[[object], NumberFormat | Choice]) -> BeforeValidator:
+    def read(value: object) -> NumberFormat | Choice:
+        if isinstance(value, NumberFormat | Choice):
+            return value
         try:
-            return parse_bits(value, lowest=lowest)
+            return parse(value)
         except ConfigError as error:
-            # pydantic knows the path of the key
-            raise ValueError(str(error).removeprefix("bits: ")) from error
+            raise ValueError(str(error).removeprefix("format: ").removeprefix("choice: ")) from error  # pydantic knows the path of the key
 
     return BeforeValidator(read)
 
 
-def _choice(value: object) -> str:
-    try:
-        return str(value if isinstance(value, Choice) else Choice.parse(value))
-    except ConfigError as error:
-        raise ValueError(str(error).removeprefix("choice: ")) from error
+def _weight(value: object) -> NumberFormat:
+    return Choice(NumberFormat.parse(value)).weight
 
 
-def _bits_schema(lowest: int) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": lowest, "maximum": 8}, {"const": "float"}]})
+def _activation(value: object) -> NumberFormat:
+    return Choice(FLOAT, NumberFormat.parse(value)).activation
 
 
-_spell_bits = PlainSerializer(lambda bits: "float" if bits == FLOAT_BITS else bits)
-WeightBits = Annotated[int, _bits(1), _spell_bits, _bits_schema(1)]
-ActBits = Annotated[int, _bits(2), _spell_bits, _bits_schema(2)]
-ChoiceText = Annotated[
-    str,
-    BeforeValidator(_choice),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^w([1-8]|f)a([2-8]|f)$"}, {"type": "integer", "minimum": 1, "maximum": 8}]}),
+def _spelled(format: NumberFormat) -> int | str:
+    """As a person writes it on a menu: uniform bits as a number."""
+    if format.is_float:
+        return "float"
+    return format.bits if str(format) == str(format.bits) else str(format)
+
+
+_FORMAT = r"^[a-z]?[1-8]?(s|g32|g64|g128)?z?$"
+_spell = PlainSerializer(_spelled)
+
+
+def _menu_schema(lowest: int) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": lowest, "maximum": 8}, {"const": "float"}, {"type": "string", "pattern": _FORMAT}]}
+    )
+
+
+WeightFormat = Annotated[NumberFormat, _read_with(_weight), _spell, _menu_schema(1)]
+ActFormat = Annotated[NumberFormat, _read_with(_activation), _spell, _menu_schema(2)]
+PinnedChoice = Annotated[
+    Choice,
+    _read_with(Choice.parse),
+    PlainSerializer(str),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^w[^a]+a[^a]+$"}, {"type": "integer", "minimum": 1, "maximum": 8}]}),
 ]
-WeightMenu = Annotated[tuple[WeightBits, ...], Field(min_length=1)]
-ActMenu = Annotated[tuple[ActBits, ...], Field(min_length=1)]
+WeightMenu = Annotated[tuple[WeightFormat, ...], Field(min_length=1)]
+ActMenu = Annotated[tuple[ActFormat, ...], Field(min_length=1)]
 
 
 class LayerMenuConfig(Strict):
@@ -60,14 +76,18 @@ class LayerMenuConfig(Strict):
 
 
 class SpaceConfig(Strict):
-    """What may be chosen: menus of bits, exceptions, pins and ties, by glob on layer names."""
+    """What may be chosen: menus of formats, exceptions, pins and ties, by glob on layer names."""
 
     name: str = Field(default="inline", description="for reports", min_length=1)
     description: str = Field(default="", description="one sentence for people")
-    weights: WeightMenu = Field(description="menu of weight bits, 1 to 8 or 'float'")
-    activations: ActMenu = Field(default=(FLOAT_BITS,), description="menu of activation bits, 2 to 8 or 'float'")
+    weights: WeightMenu = Field(
+        description="menu of weight formats: bits from 1 to 8, 'float', or a format by name such as t (ternary), h2, 4g64"
+    )
+    activations: ActMenu = Field(
+        default=(FLOAT,), description="menu of activation formats: bits from 2 to 8, 'float', or p2 to p8 (powers of two)"
+    )
     layers: dict[str, LayerMenuConfig] = Field(default_factory=dict, description="glob → other menus; of several that match the last holds")
-    pins: dict[str, ChoiceText] = Field(default_factory=dict, description="glob → the one choice its layers take, such as w8a8")
+    pins: dict[str, PinnedChoice] = Field(default_factory=dict, description="glob → the one choice its layers take, such as w8a8")
     ties: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = Field(
         default=(), description="lists of globs whose layers share a choice"
     )
@@ -79,7 +99,7 @@ class SpaceConfig(Strict):
             weights=self.weights,
             activations=self.activations,
             layers={glob: LayerMenu(weights=menu.weights, activations=menu.activations) for glob, menu in self.layers.items()},
-            pins={glob: Choice.parse(text) for glob, text in self.pins.items()},
+            pins=dict(self.pins),
             ties=self.ties,
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 
 __all__ = ["Allocation"]
 
@@ -61,9 +62,13 @@ class Allocation(Mapping[str, Choice]):
     def mean_weight_bits(self, layers: Sequence[Layer]) -> float:
         """`Σ N_l b_l / Σ N_l` over all layers, first and last included."""
         total = sum(layer.weights for layer in layers)
-        return sum(layer.weights * self[layer.name].weight_bits for layer in layers) / total
+        return sum(layer.weights * self[layer.name].weight.bits_per_value for layer in layers) / total
 
     def mean_act_bits(self, layers: Sequence[Layer]) -> float:
         """Mean bits of layer inputs, weighted by elements; inputs that cannot be quantized count as float."""
         total = sum(layer.input_elements for layer in layers)
-        return sum(layer.input_elements * self[layer.name].act_bits for layer in layers) / total if total else float(FLOAT_BITS)
+        return (
+            sum(layer.input_elements * self[layer.name].activation.bits_per_value for layer in layers) / total
+            if total
+            else float(FLOAT_BITS)
+        )

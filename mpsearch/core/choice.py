@@ -1,57 +1,81 @@
-"""`Choice`: the weight and activation bits of one layer, spelled `w4a8`."""
+"""`Choice`: the number formats of one layer's weight and of its input, spelled `w4a8`."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import total_ordering
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT, NumberFormat, as_format
 
-__all__ = ["FLOAT_BITS", "Choice", "parse_bits"]
+__all__ = ["Choice"]
 
-FLOAT_BITS = 32
-"""Bits of an unquantized tensor: float32."""
-
-_SPELLING = re.compile(r"w(?P<w>\d+|f)a(?P<a>\d+|f)")
+_SPELLING = re.compile(r"w(?P<weight>[^a]+)a(?P<activation>[^a]+)")
+_ACT_WIDTHS = range(2, 9)
 
 
-def parse_bits(value: object, *, lowest: int, path: str = "bits") -> int:
-    """Bits from YAML: an integer from `lowest` to 8, or `float` (also 32).
+@total_ordering
+@dataclass(frozen=True, init=False)
+class Choice:
+    """What one layer takes; ordered by the weight's format, then by the activation's.
+
+    Args:
+        weight: format of the weight; a whole number stands for uniform bits, 32 for float.
+        activation: format of the layer's input, likewise; from 2 bits up, float unless given.
 
     Raises:
-        ConfigError: anything else, naming `path`.
+        ConfigError: a format that an activation cannot have.
     """
-    if value in ("float", "f", FLOAT_BITS, str(FLOAT_BITS)):
-        return FLOAT_BITS
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= 8:
-        return value
-    raise ConfigError(f"{path}: bits are an integer from {lowest} to 8 or 'float', not {value!r}", path=path)
 
+    weight: NumberFormat
+    activation: NumberFormat
+    _hash: int = field(repr=False, compare=False)
 
-@dataclass(frozen=True, order=True)
-class Choice:
-    """Bits of one layer: `weight_bits` 1 to 8 or 32 (float), `act_bits` 2 to 8 or 32 (float); `act_bits` are those of its input."""
+    def __init__(self, weight: NumberFormat | int, activation: NumberFormat | int = FLOAT) -> None:
+        object.__setattr__(self, "weight", as_format(weight))
+        object.__setattr__(self, "activation", _checked(as_format(activation)))
+        object.__setattr__(self, "_hash", hash((self.weight, self.activation)))
 
-    weight_bits: int
-    act_bits: int = FLOAT_BITS
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __lt__(self, other: Choice) -> bool:
+        return (self.weight, self.activation) < (other.weight, other.activation)
+
+    def __repr__(self) -> str:
+        return f"Choice.parse('{self}')"
 
     def __str__(self) -> str:
-        w = "f" if self.weight_bits == FLOAT_BITS else str(self.weight_bits)
-        a = "f" if self.act_bits == FLOAT_BITS else str(self.act_bits)
-        return f"w{w}a{a}"
+        return f"w{self.weight}a{self.activation}"
 
     @classmethod
     def parse(cls, text: object, *, path: str = "choice") -> Choice:
-        """`w4a8`, `w2af`, `wfaf`; an integer alone means weights only (`4` is `w4af`).
+        """`w4a8`, `w2af`, `wta8`, `w4g64a8`; a format alone is that of the weight, with a float input (`4` is `w4af`).
 
         Raises:
             ConfigError: not a choice.
         """
         if isinstance(text, int) and not isinstance(text, bool):
-            return cls(parse_bits(text, lowest=1, path=path))
+            return cls(NumberFormat.parse(text, path=path))
         match = _SPELLING.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ConfigError(f"{path}: a choice is spelled like w4a8 or w2af (f is float), not {text!r}", path=path)
-        return cls(parse_bits(match["w"], lowest=1, path=path), parse_bits(match["a"], lowest=2, path=path))
+            raise ConfigError(f"{path}: a choice is spelled like w4a8, w2af or wta8 (f is float), not {text!r}", path=path)
+        try:
+            return cls(NumberFormat.parse(match["weight"], path=path), NumberFormat.parse(match["activation"], path=path))
+        except ConfigError as error:
+            raise error if error.path else ConfigError(f"{path}: {error}", path=path) from error
+
+    def at_least(self, other: Choice) -> bool:
+        """Whether neither the weight nor the input is written worse than by `other`."""
+        return self.weight.at_least(other.weight) and self.activation.at_least(other.activation)
+
+
+def _checked(format: NumberFormat) -> NumberFormat:
+    if format.is_float:
+        return format
+    if format.bits not in _ACT_WIDTHS:
+        raise ConfigError(f"activations have 2 to 8 bits or float, not {format.bits}")
+    if format.kind not in ("uniform", "power_of_two") or format.granularity != "channel" or format.zero_point:
+        raise ConfigError(f"activations are uniform or powers of two with one scale a tensor, not '{format}'")
+    return format

@@ -13,7 +13,7 @@ __all__ = ["running_maximum"]
 
 
 def running_maximum(values: NDArray[np.float64], choices: Sequence[Choice]) -> NDArray[np.float64]:
-    """`values'[l, k] = max over j of values[l, j]`, j the choices with at least the weight bits and the activation bits of k.
+    """`values'[l, k] = max over j of values[l, j]`, j the choices that are `at_least` k.
 
     Args:
         values: `[L, C]`, any unit; NaN where a layer cannot take a choice.
@@ -22,7 +22,7 @@ def running_maximum(values: NDArray[np.float64], choices: Sequence[Choice]) -> N
     Returns:
         `[L, C]`; NaN stays NaN and raises nothing else.
     """
-    at_least = np.array([[j.weight_bits >= k.weight_bits and j.act_bits >= k.act_bits for j in choices] for k in choices])
+    at_least = np.array([[j.at_least(k) for j in choices] for k in choices])
     absent = np.isnan(values)
     candidates = np.where(absent, -np.inf, values)[:, None, :]
     return np.where(absent, np.nan, np.where(at_least, candidates, -np.inf).max(axis=2))

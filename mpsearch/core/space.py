@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError, SpaceError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT, Granularity, NumberFormat
 
 __all__ = ["LayerMenu", "ResolvedSpace", "Space"]
 
@@ -22,8 +23,8 @@ __all__ = ["LayerMenu", "ResolvedSpace", "Space"]
 class LayerMenu:
     """Narrower menus for the layers a glob matches; `None` keeps the space's own."""
 
-    weights: tuple[int, ...] | None = None
-    activations: tuple[int, ...] | None = None
+    weights: tuple[NumberFormat | int, ...] | None = None
+    activations: tuple[NumberFormat | int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +33,16 @@ class Space:
 
     Args:
         name: for reports.
-        weights: menu of weight bits, from 1 to 8 or 32 (float).
-        activations: menu of activation bits, from 2 to 8 or 32 (float).
+        weights: menu of weight formats; a whole number stands for uniform bits, 1 to 8, or 32 for float.
+        activations: menu of activation formats, likewise, from 2 bits up.
         layers: glob → narrower menus; of several globs that match a layer the last one wins.
         pins: glob → the one choice its layers take; it must be on their menu.
         ties: each a list of globs; all layers they match take the same choice.
     """
 
     name: str
-    weights: tuple[int, ...]
-    activations: tuple[int, ...] = (FLOAT_BITS,)
+    weights: tuple[NumberFormat | int, ...]
+    activations: tuple[NumberFormat | int, ...] = (FLOAT,)
     layers: Mapping[str, LayerMenu] = field(default_factory=dict)
     pins: Mapping[str, Choice] = field(default_factory=dict)
     ties: tuple[tuple[str, ...], ...] = ()
@@ -70,15 +71,16 @@ class Space:
                     weights = self.weights if menu.weights is None else menu.weights
                     activations = self.activations if menu.activations is None else menu.activations
             if not layer.act_quantizable:
-                activations = (FLOAT_BITS,)
+                activations = (FLOAT,)
             if not weights or not activations:
                 raise SpaceError(f"space '{self.name}': the menu of layer '{layer.name}' is empty; give at least one choice")
             menus.append(tuple(sorted({Choice(w, a) for w in weights for a in activations})))
+            _check_granularity(self.name, layer, menus[-1])
         for pattern in self.layers:
             _matching(pattern, names, self.name)
         for pattern, pinned in self.pins.items():
             for index in _matching(pattern, names, self.name):
-                pin = pinned if layers[index].act_quantizable else Choice(pinned.weight_bits)
+                pin = pinned if layers[index].act_quantizable else Choice(pinned.weight)
                 if pin not in menus[index]:
                     raise SpaceError(
                         f"space '{self.name}': layer '{names[index]}' is pinned to {pin}, which is not on its menu "
@@ -118,6 +120,10 @@ class ResolvedSpace:
     groups: tuple[tuple[int, ...], ...]
     file_overhead: int = 0
 
+    def granularity(self, row: int) -> Granularity:
+        """What shares a scale in a layer's quantized weights: the same for its whole menu."""
+        return next((choice.weight.granularity for choice in self.menus[row] if not choice.weight.is_float), "channel")
+
     @property
     def names(self) -> tuple[str, ...]:
         """L layer names."""
@@ -138,7 +144,7 @@ class ResolvedSpace:
     @property
     def quantizes_activations(self) -> bool:
         """Whether any layer may quantize its input."""
-        return any(choice.act_bits != FLOAT_BITS for menu in self.menus for choice in menu)
+        return any(not choice.activation.is_float for menu in self.menus for choice in menu)
 
     def check(self, allocation: Allocation) -> Allocation:
         """The allocation in layer order.
@@ -170,12 +176,38 @@ class ResolvedSpace:
         """The same choice everywhere it is on the menu; elsewhere the nearest: bits at or above it if there are any, else the largest."""
         picked: dict[str, Choice] = {}
         for name, menu in zip(self.names, self.menus, strict=True):
-            weights = sorted({c.weight_bits for c in menu})
-            weight_bits = next((b for b in weights if b >= choice.weight_bits), weights[-1])
-            acts = sorted({c.act_bits for c in menu if c.weight_bits == weight_bits})
-            act_bits = next((b for b in acts if b >= choice.act_bits), acts[-1])
-            picked[name] = Choice(weight_bits, act_bits)
+            weight = _nearest({c.weight for c in menu}, choice.weight)
+            picked[name] = Choice(weight, _nearest({c.activation for c in menu if c.weight == weight}, choice.activation))
         return Allocation(picked)
+
+
+def _check_granularity(space: str, layer: Layer, menu: Sequence[Choice]) -> None:
+    quantized = [choice.weight for choice in menu if not choice.weight.is_float]
+    different = sorted({str(weight.granularity) for weight in quantized})
+    if len(different) > 1:
+        raise SpaceError(
+            f"space '{space}': the menu of layer '{layer.name}' mixes scales by {' and '.join(different)} "
+            f"({', '.join(map(str, quantized))}); give a layer formats of one granularity, by 'layers' where layers differ"
+        )
+    columns = layer.weights // layer.channels
+    for weight in quantized:
+        if isinstance(weight.granularity, int) and columns % weight.granularity:
+            raise SpaceError(
+                f"space '{space}': layer '{layer.name}' has {columns} weights an output channel, which groups of {weight.granularity} "
+                f"do not divide ('{weight}'); give it another format by 'layers'"
+            )
+        if weight.granularity == "tensor" and layer.norm:
+            raise SpaceError(
+                f"space '{space}': the BatchNorm of layer '{layer.name}' is folded into its weight, channel by channel, which one scale "
+                f"a tensor cannot hold ('{weight}'); give it another format by 'layers'"
+            )
+
+
+def _nearest(menu: Set[NumberFormat], asked: NumberFormat) -> NumberFormat:
+    if asked in menu:
+        return asked
+    formats = sorted(menu)
+    return next((format for format in formats if format.bits_per_value >= asked.bits_per_value), formats[-1])
 
 
 def _matching(pattern: str, names: Sequence[str], space: str) -> list[int]:

@@ -13,12 +13,13 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.record import Record, Score
 from mpsearch.core.table import Table
 
 __all__ = ["Reference", "Summary", "table_from_dict", "table_to_dict"]
 
-_PLAIN = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "formats", "card")
+_PLAIN = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "card")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Summary:
         test: split `test`, read once: scores by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
-        formats: one letter a layer for how the artifact holds its weight, see `mpsearch.numbers.formats`; "" is the default grid's.
+        formats: in which the artifact holds each layer's weight, in order; empty without an artifact.
         card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
         surrogate: what its leave-one-out predictions are worth: `count`, rank `correlation`, `error` in nats of log loss, and the shares
@@ -80,7 +81,7 @@ class Summary:
     test: Mapping[str, Score] = field(default_factory=dict)
     artifact: str = ""
     artifact_bytes: int = 0
-    formats: str = ""
+    formats: tuple[NumberFormat, ...] = ()
     card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Summary:
             record = getattr(self, name)
             plain[name] = None if record is None else record.to_dict()
         plain["test"] = _scores(self.test)
+        plain["formats"] = [str(format) for format in self.formats]
         plain["seconds"] = dict(self.seconds)
         plain["surrogate"] = dict(self.surrogate)
         plain["skipped"] = list(self.skipped)
@@ -121,6 +123,7 @@ class Summary:
         for name in ("winner", "uniform", "control"):
             fields[name] = None if fields[name] is None else Record.from_dict(fields[name])
         fields["test"] = {split: Score(**score) for split, score in fields["test"].items()}
+        fields["formats"] = tuple(NumberFormat.parse(format) for format in fields["formats"])
         fields["skipped"] = tuple(fields["skipped"])
         return cls(**fields)
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import StoredAs
 from mpsearch.core.registry import Registry
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.numbers.formats import FormatOf, grid_format
+from mpsearch.numbers.grid import stored_as_grid
 
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware
@@ -38,16 +39,16 @@ __all__ = [
 ]
 
 CostFunction = Callable[[ResolvedSpace], Table]
-FormatCostFunction = Callable[[ResolvedSpace, Sequence[FormatOf]], Table]
+FormatCostFunction = Callable[[ResolvedSpace, Sequence[StoredAs]], Table]
 HardwareCostFunction = Callable[[ResolvedSpace, "Hardware"], Table]
 
-_DEFAULT_FORMATS: tuple[FormatOf, ...] = (grid_format,)
+_DEFAULT_FORMATS: tuple[StoredAs, ...] = (stored_as_grid,)
 
 
 class Compute(Protocol):
     """Space, hardware profile and the formats of the methods at hand → table `[L, C]`, NaN where a choice is not on a layer's menu."""
 
-    def __call__(self, space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[FormatOf] = ...) -> Table:
+    def __call__(self, space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[StoredAs] = ...) -> Table:
         """The table; a cost takes of its arguments what it needs."""
 
 
@@ -79,7 +80,7 @@ def register_cost(name: str, *, unit: str, description: str, paper: str = "") ->
     """Decorator that files a cost of the space alone; the function itself stays as it is."""
 
     def file_under(function: CostFunction) -> CostFunction:
-        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[FormatOf] = ()) -> Table:
+        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[StoredAs] = ()) -> Table:
             return function(space)
 
         COSTS.register(name)(Cost(name=name, unit=unit, description=description, paper=paper, compute=compute))
@@ -92,7 +93,7 @@ def register_format_cost(name: str, *, unit: str, description: str, paper: str =
     """Decorator that files a cost of the space and of how methods write their weights."""
 
     def file_under(function: FormatCostFunction) -> FormatCostFunction:
-        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[FormatOf] = _DEFAULT_FORMATS) -> Table:
+        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[StoredAs] = _DEFAULT_FORMATS) -> Table:
             return function(space, formats)
 
         COSTS.register(name)(Cost(name=name, unit=unit, description=description, paper=paper, compute=compute))
@@ -107,7 +108,7 @@ def register_hardware_cost(
     """Decorator that files a cost of the space on one device; computing it without a profile is refused."""
 
     def file_under(function: HardwareCostFunction) -> HardwareCostFunction:
-        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[FormatOf] = ()) -> Table:
+        def compute(space: ResolvedSpace, hardware: Hardware | None = None, formats: Sequence[StoredAs] = ()) -> Table:
             if hardware is None:
                 raise ConfigError(f"{name} needs a hardware profile; add --hardware with a name or a YAML file", path="hardware")
             return function(space, hardware)
@@ -122,7 +123,7 @@ def compute_costs(
     names: Iterable[str],
     space: ResolvedSpace,
     hardware: str | Path | Hardware | None = None,
-    formats: Sequence[FormatOf] = _DEFAULT_FORMATS,
+    formats: Sequence[StoredAs] = _DEFAULT_FORMATS,
 ) -> dict[str, Table]:
     """Tables of several costs, in the order of the names.
 
@@ -130,7 +131,7 @@ def compute_costs(
         names: registered costs.
         space: L layers and their menus.
         hardware: profile, or the name or file of one; only costs of a device read it.
-        formats: of each method that may write the file, weight bits → format; what costs bytes is the largest of them.
+        formats: of each method that may write the file, format on a menu → format stored; what costs bytes is the largest of them.
 
     Raises:
         UnknownNameError: a name nobody registered.

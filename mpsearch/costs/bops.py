@@ -33,6 +33,6 @@ def bops(space: ResolvedSpace) -> Table:
         HAWQ-V3 (arXiv 2011.10680), the BOPS limit of its integer programme.
     """
     macs = np.array([layer.macs for layer in space.layers], dtype=np.float64)[:, None]
-    products = np.array([choice.weight_bits * choice.act_bits for choice in space.choices], dtype=np.float64)
+    products = np.array([choice.weight.bits_per_value * choice.activation.bits_per_value for choice in space.choices], dtype=np.float64)
     values = np.where(space.allowed, macs * products, np.nan)
     return Table(name="bops", unit="BOPs", layers=space.names, choices=space.choices, values=values)

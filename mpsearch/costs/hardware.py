@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT_BITS
 
 __all__ = ["Hardware", "MatmulKernel", "load_hardware", "parse_hardware"]
 

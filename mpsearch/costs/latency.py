@@ -50,7 +50,7 @@ def latency(space: ResolvedSpace, hardware: Hardware) -> Table:
 def _seconds(layer: Layer, choice: Choice, hardware: Hardware) -> float:
     times = []
     for kernel in hardware.kernels:
-        if kernel.weight_bits >= choice.weight_bits and kernel.act_bits >= choice.act_bits:
+        if kernel.weight_bits >= choice.weight.bits and kernel.act_bits >= choice.activation.bits:
             moved = (layer.weights * kernel.weight_bits + (layer.input_elements + layer.output_elements) * kernel.act_bits) / 8
             times.append(max(layer.macs / kernel.macs_per_second, moved / hardware.memory_bytes_per_second))
     return hardware.seconds_per_layer + min(times)

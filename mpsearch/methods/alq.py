@@ -31,13 +31,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import MOST_BASES, MULTIBIT, Format
+from mpsearch.numbers.kinds.multibit import MOST_BASES
 from mpsearch.numbers.multibit import assign, code_of, fit, normalized, scores, sketch, values, weakest
 
 __all__ = ["Alq"]
@@ -62,12 +63,12 @@ class _AlqWeight(WeightQuantizer):
     def __init__(self, rows: Rows, score_lr: float) -> None:
         super().__init__(rows)
         self.score_lr = score_lr
-        self.elements = math.prod(rows.shape) // rows.channels
-        self.alpha = nn.Parameter(torch.zeros(rows.channels, MOST_BASES))
-        self.register_buffer("present", torch.zeros(rows.channels, MOST_BASES, dtype=torch.bool))
-        self.register_buffer("codes", torch.zeros(rows.channels, self.elements, dtype=torch.int16))
+        self.elements = math.prod(rows.shape) // rows.count
+        self.alpha = nn.Parameter(torch.zeros(rows.count, MOST_BASES))
+        self.register_buffer("present", torch.zeros(rows.count, MOST_BASES, dtype=torch.bool))
+        self.register_buffer("codes", torch.zeros(rows.count, self.elements, dtype=torch.int16))
         for name in ("mean", "square", "largest"):
-            self.register_buffer(name, torch.zeros(rows.channels, self.elements))
+            self.register_buffer(name, torch.zeros(rows.count, self.elements))
         self.register_buffer("seen", torch.zeros(()))
         for name in ("fixed", "grown"):
             self.register_buffer(name, torch.tensor(False))
@@ -80,7 +81,7 @@ class _AlqWeight(WeightQuantizer):
     @property
     def room(self) -> int:
         """Bases that the file has room for."""
-        return self.bits * self.rows.channels
+        return self.bits * self.rows.count
 
     @property
     def curvature(self) -> Tensor:
@@ -189,6 +190,8 @@ class Alq(Method):
     paper: ClassVar[str] = "Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883"
     description: ClassVar[str] = "each channel a sum of scaled sign vectors; which ones stay is decided by the loss"
     compilable: ClassVar[bool] = False
+    kinds: ClassVar[frozenset[str]] = frozenset({"uniform", "multibit"})
+    grouped: ClassVar[bool] = False
 
     extra_bases: int = 1
     prune: float = 0.3
@@ -210,9 +213,10 @@ class Alq(Method):
             },
         )
 
-    def format(self, bits: int) -> Format:
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
         """Sign planes, whatever the bits."""
-        return MULTIBIT
+        found = super().stores(asked)
+        return found if found is None or found.is_float else NumberFormat("multibit", asked.bits)
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Sign vectors by output channel."""
@@ -248,7 +252,7 @@ class Alq(Method):
         """Mean bases a channel of each quantized layer, with `target_bits`."""
         if not self.target_bits:
             return None
-        return {name: quantizer.count / quantizer.rows.channels for name, (quantizer, _) in _quantized(network).items()}
+        return {name: quantizer.count / quantizer.rows.count for name, (quantizer, _) in _quantized(network).items()}
 
     def _follow(self, network: Network, progress: float) -> None:
         layers = list(_quantized(network).values())
@@ -262,12 +266,12 @@ class Alq(Method):
         left = max(0.0, 1 - progress / self.prune) if self.prune else 0.0
         if self.target_bits:
             first = sum(q.room * q.elements for q, _ in layers)
-            last = self.target_bits * sum(q.rows.channels * q.elements for q, _ in layers)
+            last = self.target_bits * sum(q.rows.count * q.elements for q, _ in layers)
             held = sum(q.count * q.elements for q, _ in layers)
             _remove(layers, [q.elements for q, _ in layers], held - (last + max(0.0, first - last) * left))
             return
         for q, weight in layers:
-            first = min(q.bits + self.extra_bases, MOST_BASES) * q.rows.channels
+            first = min(q.bits + self.extra_bases, MOST_BASES) * q.rows.count
             _remove([(q, weight)], [1], q.count - (q.room + (first - q.room) * left))
 
 

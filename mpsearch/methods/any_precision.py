@@ -15,7 +15,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import keep_near
 from mpsearch.network.network import Network
@@ -36,7 +36,7 @@ class AnyStepWeight(WeightQuantizer):
 
     def __init__(self, rows: Rows, widths: tuple[int, ...]) -> None:
         super().__init__(rows)
-        _add_steps(self, widths, (rows.channels,))
+        _add_steps(self, widths, (rows.count,))
         self._kept: dict[int, Tensor] | None = None
         self._kept_as = torch.float32
 

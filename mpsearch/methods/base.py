@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import Format, grid_format
-from mpsearch.numbers.grid import GridStyle
+from mpsearch.numbers.grid import GridStyle, stored_as_grid
 
 __all__ = ["Batch", "CalibrationLoss", "Method"]
 
@@ -80,6 +80,15 @@ class Method(ABC):
     """Whether `calibrate` makes errors up for each other over images: BatchNorm is then left as it comes out, and signals see weights that
     are compensated alike."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"uniform", "half_step", "ternary"})
+    """Kinds of numbers that its weights can be trained in, where a menu names them."""
+
+    grouped: ClassVar[bool] = True
+    """Whether something else than an output channel may share a scale."""
+
+    zero_points: ClassVar[bool] = False
+    """Whether codes may be shifted by a zero point, which stays as it was calibrated."""
+
     grid: GridStyle = "twos"
 
     def require(self, name: str, rules: Mapping[str, tuple[bool, str]]) -> None:
@@ -101,13 +110,25 @@ class Method(ABC):
     def act_quantizer(self) -> ActQuantizer:
         """A fresh module for one layer's input."""
 
-    def format(self, bits: int) -> Format:
-        """How the file holds weights of `bits` bits: the codes of `grid`, unless the method has values of its own.
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
+        """How a file holds a weight for which a menu says `asked`; None: the method cannot train it.
 
-        A study's budgets hold for every format that its methods may write, so this may depend on settings chosen from a list, not on one
-        drawn from a range.
+        A menu's `uniform` stands for the method's own levels, here the codes of `grid`. A study's budgets hold for every format that its
+        methods may write, so this may depend on settings chosen from a list, not on one drawn from a range.
         """
-        return grid_format(bits, self.grid)
+        if asked.is_float:
+            return asked
+        if (
+            asked.kind not in self.kinds
+            or (asked.granularity != "channel" and not self.grouped)
+            or (asked.zero_point and not self.zero_points)
+        ):
+            return None
+        return stored_as_grid(asked, self.grid)
+
+    def stores_input(self, asked: NumberFormat) -> NumberFormat | None:
+        """The same for a layer's input."""
+        return asked if asked.is_float or asked.kind == "uniform" else None
 
     def begin(self, network: Network) -> None:  # noqa: B027
         """The network has just taken an allocation: reset what the method keeps beside the quantizers."""

@@ -29,7 +29,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
@@ -51,7 +51,7 @@ class _BcgdWeight(WeightQuantizer):
     def __init__(self, rows: Rows, method: Bcgd) -> None:
         super().__init__(rows)
         self.method = method
-        self.register_buffer("ratio", torch.ones(rows.channels))
+        self.register_buffer("ratio", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         self.ratio.copy_(ratio_to_mean(weight, steps))

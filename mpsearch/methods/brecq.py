@@ -27,8 +27,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.pass_counts import count
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss

@@ -36,14 +36,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import Format, grid_format
 from mpsearch.numbers.gradients.bit_planes import (
     PLANES,
     active_places,
@@ -55,7 +54,7 @@ from mpsearch.numbers.gradients.bit_planes import (
     plane_sum,
 )
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
-from mpsearch.numbers.grid import Grid, GridStyle, weight_grid
+from mpsearch.numbers.grid import Grid, GridStyle, stored_as_grid, weight_grid
 from mpsearch.numbers.ranges import fit_steps
 
 __all__ = ["Bsq", "plane_sizes"]
@@ -71,10 +70,10 @@ class _PlaneWeight(WeightQuantizer):
 
     def __init__(self, rows: Rows, *, refit: bool) -> None:
         super().__init__(rows)
-        shape = (PLANES, rows.channels, math.prod(rows.shape) // rows.channels)
+        shape = (PLANES, rows.count, math.prod(rows.shape) // rows.count)
         self.p = nn.Parameter(torch.zeros(shape))
         self.n = nn.Parameter(torch.zeros(shape))
-        self.scale = nn.Parameter(torch.ones(rows.channels))
+        self.scale = nn.Parameter(torch.ones(rows.count))
         self.register_buffer("places", active_places(0, PLANES))
         self.register_buffer("top", self.places.sum())
         self.refit = refit
@@ -187,6 +186,8 @@ class Bsq(Method):
     paper: ClassVar[str] = "Yang et al., BSQ: Exploring Bit-Level Sparsity for Mixed-Precision Quantization, ICLR 2021, arXiv 2102.10462"
     description: ClassVar[str] = "trains single bits; a group lasso empties bit planes, so bits are learned"
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"uniform", "ternary"})
+
     grid: GridStyle = "narrow"
     alpha: float = 0.0
     interval: float = 0.1
@@ -210,9 +211,10 @@ class Bsq(Method):
         """LSQ's: one learned step."""
         return LearnedStepActivation()
 
-    def format(self, bits: int) -> Format:
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
         """Codes of the `narrow` grid, whatever `grid` says."""
-        return grid_format(bits, "narrow")
+        found = super().stores(asked)
+        return None if found is None else stored_as_grid(asked, "narrow")
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""

@@ -45,7 +45,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
@@ -78,8 +78,8 @@ class _CategoricalWeight(WeightQuantizer):
     def __init__(self, rows: Rows, method: Cpq) -> None:
         super().__init__(rows)
         self.method = method
-        self.step = nn.Parameter(torch.ones(rows.channels))
-        self.spread = nn.Parameter(torch.ones(rows.channels))
+        self.step = nn.Parameter(torch.ones(rows.count))
+        self.spread = nn.Parameter(torch.ones(rows.count))
         self.phi = nn.Parameter(torch.zeros(len(_WIDTHS) - 1))
         grids = [weight_grid(width, method.grid) for width in _WIDTHS]
         self.register_buffer("lows", torch.tensor([float(grid.lo) for grid in grids]))
@@ -197,6 +197,8 @@ class Cpq(Method):
 
     paper: ClassVar[str] = "after Lee et al., Cluster-Promoting Quantization with Bit-Drop, ICCV 2021, arXiv 2109.02100"
     description: ClassVar[str] = "CPQ-style: gradients gather weights on the grid; DropBits drops outer levels and can learn bits"
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"uniform"})
 
     grid: GridStyle = "narrow"
     dropbits: bool = False

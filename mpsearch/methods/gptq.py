@@ -76,6 +76,9 @@ class Gptq(Lsq):
     description: ClassVar[str] = "rounding errors compensated layer by layer, in closed form, without backpropagation; trains as lsq"
     compensates: ClassVar[bool] = True
 
+    grouped: ClassVar[bool] = False
+    zero_points: ClassVar[bool] = False
+
     images: int = 512
     places: int = 32
     clips: int = 8

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.batchnorm import running_norms
@@ -141,6 +141,7 @@ class Lapq(Lsq):
 
     paper: ClassVar[str] = "Nahshan et al., Loss Aware Post-training Quantization, Machine Learning 110, 2021, arXiv 1911.07190"
     description: ClassVar[str] = "steps of all tensors searched together by the network's loss, without training; trains as lsq"
+    zero_points: ClassVar[bool] = False
 
     iterations: int = 2
     p_low: float = 2.0

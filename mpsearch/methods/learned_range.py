@@ -35,13 +35,13 @@ published number is UNVERIFIED.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth
@@ -50,7 +50,6 @@ from mpsearch.methods.uniform_range import Parametrization, RangeActivation, Ran
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import POWER_OF_TWO, Format
 
 __all__ = ["LearnedRange", "Parametrization", "soft_bits"]
 
@@ -80,6 +79,8 @@ class LearnedRange(Method):
     paper: ClassVar[str] = "Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452"
     description: ClassVar[str] = "step and range trained by gradient; under a budget the bits that they imply as well"
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"uniform"})
+
     parametrization: Parametrization = "u3"
     weight_budget: float = 0.0
     act_budget: float = 0.0
@@ -106,9 +107,18 @@ class LearnedRange(Method):
         fits = levels == "uniform" or (levels == "power_of_two" and self.parametrization == "u3")
         return fits, "uniform, or power_of_two with the parametrization u3"
 
-    def format(self, bits: int) -> Format:
-        """Powers of two have a format of their own, whatever the bits."""
-        return POWER_OF_TWO if self.levels == "power_of_two" else super().format(bits)
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
+        """Uniform numbers, or powers of two where `levels` says so."""
+        if self.levels == "uniform" or asked.is_float:
+            return super().stores(asked)
+        fits = asked.kind in ("uniform", "power_of_two") and not asked.zero_point
+        return replace(asked, kind="power_of_two") if fits else None
+
+    def stores_input(self, asked: NumberFormat) -> NumberFormat | None:
+        """Likewise, by `act_levels`."""
+        if self.act_levels == "uniform" or asked.is_float:
+            return super().stores_input(asked)
+        return replace(asked, kind="power_of_two")
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and range of the layer, channels in fixed proportion."""

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
@@ -33,9 +33,9 @@ class LearnedStepWeight(WeightQuantizer):
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
-        self.step = nn.Parameter(torch.ones(rows.channels))
+        self.step = nn.Parameter(torch.ones(rows.count))
         self.register_buffer("factor", torch.ones(()))
-        self.register_buffer("start", torch.ones(rows.channels))
+        self.register_buffer("start", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Take the calibrated steps."""

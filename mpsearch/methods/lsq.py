@@ -28,6 +28,8 @@ class Lsq(Method):
     paper: ClassVar[str] = "Esser et al., Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153"
     description: ClassVar[str] = "steps trained by gradient together with the weights"
 
+    zero_points: ClassVar[bool] = True
+
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Learned step by output channel."""
         return LearnedStepWeight(rows)

@@ -62,7 +62,7 @@ class _MirrorWeight(WeightQuantizer):
         super().__init__(rows)
         self.method = method
         self.register_buffer("beta", torch.tensor(method.beta_start))
-        self.register_buffer("scale", torch.ones(rows.channels))
+        self.register_buffer("scale", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         self.beta.fill_(self.method.beta_start)

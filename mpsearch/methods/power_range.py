@@ -15,14 +15,13 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
 from mpsearch.network.quantizers import PowerActQuantizer, WeightQuantizer
-from mpsearch.numbers.act_formats import DEEPEST
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.learned_range import implied_bits, power_of_two
 from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
-from mpsearch.numbers.power_of_two import codes, fit_scales
+from mpsearch.numbers.power_of_two import DEEPEST, codes, fit_scales
 
 __all__ = ["PowerRange", "PowerRangeActivation", "PowerRangeWeight"]
 
@@ -104,7 +103,7 @@ class PowerRangeWeight(PowerRange, WeightQuantizer):
     def __init__(self, rows: Rows, learns_bits: bool, snap: bool) -> None:
         super().__init__(rows)
         self._setup(learns_bits, snap)
-        self.register_buffer("ratios", torch.ones(rows.channels))
+        self.register_buffer("ratios", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Scales of least squared error, found from the end of the calibrated grid."""

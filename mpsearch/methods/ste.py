@@ -28,7 +28,7 @@ class _SteWeight(WeightQuantizer):
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
-        self.register_buffer("ratio", torch.ones(rows.channels))
+        self.register_buffer("ratio", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         self.ratio.copy_(ratio_to_mean(weight, steps))
@@ -44,6 +44,8 @@ class Ste(Method):
 
     paper: ClassVar[str] = "Bengio et al., arXiv 1308.3432; scales as XNOR-Net, Rastegari et al., arXiv 1603.05279"
     description: ClassVar[str] = "calibrated quantizers, gradients passed straight through; the baseline"
+
+    zero_points: ClassVar[bool] = True
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step proportional to the mean magnitude of the row."""

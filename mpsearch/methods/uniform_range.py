@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
@@ -131,7 +131,7 @@ class RangeWeight(UniformRange, WeightQuantizer):
     def __init__(self, rows: Rows, parametrization: Parametrization, learns_bits: bool, snap: bool) -> None:
         super().__init__(rows)
         self._setup(parametrization, learns_bits, snap)
-        self.register_buffer("ratios", torch.ones(rows.channels))
+        self.register_buffer("ratios", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Start at the calibrated steps: one for the layer, and each channel's ratio to it."""

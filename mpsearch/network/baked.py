@@ -16,45 +16,125 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
-from mpsearch.numbers.act_formats import ActFormat, act_format
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import Format
 from mpsearch.numbers.grid import act_grid
 
-__all__ = ["BakedLayer", "FixedActQuantizer", "Parts", "bake", "evaluated", "from_half", "install", "rest_of_state", "to_half"]
+__all__ = [
+    "BakedLayer",
+    "CodedWeight",
+    "FixedActQuantizer",
+    "FloatWeight",
+    "Parts",
+    "QuantizedInput",
+    "ScaledHalves",
+    "bake",
+    "evaluated",
+    "fixed_act_quantizer",
+    "install",
+    "rest_of_state",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledHalves:
+    """Numbers in half precision with one exponent, `values · 2^exponent`.
+
+    Args:
+        values: float16.
+        exponent: −126 to 127.
+    """
+
+    values: Tensor
+    exponent: int
+
+    @classmethod
+    def of(cls, numbers: Tensor) -> ScaledHalves:
+        """Rounded from float32: relative error 2^−11 down to 2^−14 of the largest."""
+        largest = float(numbers.abs().max()) if numbers.numel() else 0.0
+        exponent = 0
+        if largest > 0 and largest < float("inf"):
+            exponent = max(-126, min(127, math.frexp(largest)[1]))
+        return cls(values=torch.ldexp(numbers.float(), torch.tensor(-exponent)).half(), exponent=exponent)
+
+    def numbers(self) -> Tensor:
+        """float32, exact."""
+        return torch.ldexp(self.values.float(), torch.tensor(self.exponent))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatWeight:
+    """A weight that is not quantized.
+
+    Args:
+        values: float32, in the weight's own shape, BatchNorm folded in.
+    """
+
+    values: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedWeight:
+    """A quantized weight.
+
+    Args:
+        format: what codes and scales mean, and how a file holds them.
+        codes: int16 `[R, n]`, a row for everything that shares a scale.
+        scales: of `[R]`, or `[R, bases]` for a sum of sign vectors.
+        zeros: int8 `[R]`, the code of 0, where the format has a zero point.
+    """
+
+    format: NumberFormat
+    codes: Tensor
+    scales: ScaledHalves
+    zeros: Tensor | None = None
+
+    def values(self) -> Tensor:
+        """float32 `[R, n]`."""
+        return self.format.decode(self.codes, self.scales.numbers(), self.zeros)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedInput:
+    """How a layer's input is quantized.
+
+    Args:
+        format: uniform or powers of two.
+        signed: whether there are negative levels.
+        step: float32 `[]`; of powers of two the largest level.
+    """
+
+    format: NumberFormat
+    signed: bool
+    step: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BakedLayer:
-    """The numbers of one layer, as the artifact stores them.
+    """The numbers of one layer, as a file stores them.
 
     Args:
-        choice: its bits.
-        format: how codes and scales are stored and what they mean; None for a float weight.
-        codes: int16 `[C, n]`, or None for a float weight.
-        weight: float32 weight in its own shape, BatchNorm folded in; None for a quantized weight.
-        scales: float16 `[C]`, of a multibit weight `[C, 8]`, to be multiplied by `2^scale_exponent`; None for a float weight.
-        bias: float16 `[C]` (times `2^bias_exponent`) where a BatchNorm is folded in, float32 `[C]` elsewhere; None without bias.
-        act_format: which values the quantized activation takes; None for a float one.
-        act_step: float32 `[]`, its scale; None for a float activation.
+        choice: what the search chose.
+        weight: codes, or float32.
+        bias: in half precision where a BatchNorm is folded in, float32 `[C]` elsewhere; None without a bias.
+        input: None where it is float.
     """
 
     choice: Choice
-    format: Format | None
-    codes: Tensor | None
-    weight: Tensor | None
-    scales: Tensor | None
-    scale_exponent: int
-    bias: Tensor | None
-    bias_exponent: int
-    act_format: ActFormat | None
-    act_step: Tensor | None
+    weight: FloatWeight | CodedWeight
+    bias: ScaledHalves | Tensor | None = None
+    input: QuantizedInput | None = None
+
+    @property
+    def weight_format(self) -> NumberFormat:
+        """How the weight is stored."""
+        return FLOAT if isinstance(self.weight, FloatWeight) else self.weight.format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +172,12 @@ class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):
     """The same for powers of two: its step is the largest level."""
 
 
-def to_half(values: Tensor) -> tuple[Tensor, int]:
-    """float32 → float16 and one exponent: `values ≈ half · 2^exponent`, relative error 2^−11 down to 2^−14 of the largest."""
-    largest = float(values.abs().max()) if values.numel() else 0.0
-    exponent = 0
-    if largest > 0 and largest < float("inf"):
-        exponent = max(-126, min(127, math.frexp(largest)[1]))
-    return torch.ldexp(values.float(), torch.tensor(-exponent)).half(), exponent
-
-
-def from_half(half: Tensor, exponent: int) -> Tensor:
-    """float32 `half · 2^exponent`, exact."""
-    return torch.ldexp(half.float(), torch.tensor(exponent))
+def fixed_act_quantizer(input: QuantizedInput) -> FixedActQuantizer:
+    """The quantizer of a layer's input."""
+    quantizer = FixedPowerActQuantizer() if input.format.kind == "power_of_two" else FixedActQuantizer()
+    quantizer.set_grid(input.format.bits, act_grid(input.format.bits, input.signed))
+    quantizer.begin(input.step)
+    return quantizer
 
 
 def rest_of_state(model: nn.Module, layers: Sequence[Layer]) -> list[str]:
@@ -124,46 +198,52 @@ def bake(network: Network) -> Parts:
     Raises:
         ModelError: a weight, scale or bias is not finite.
     """
-    layers: dict[str, BakedLayer] = {}
-    for layer in network.space.layers:
-        assert network.allocation is not None
-        choice = network.allocation[layer.name]
-        quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach().float()
-        gain, bias = folded_gain_and_bias(network.model, layer)
-        codes = scales = stored_weight = levels = act_step = format = None
-        scale_exponent = bias_exponent = 0
-        if choice.weight_bits == FLOAT_BITS:
-            stored_weight = quantizer.rows.join((quantizer.rows.split(weight) * gain.unsqueeze(1)).contiguous()).contiguous().cpu()
-        else:
-            format = network.method.format(choice.weight_bits)
-            codes, steps = quantizer.export(weight)
-            scales, scale_exponent = to_half((steps.t() * gain).t().contiguous().cpu())
-            codes = codes.cpu()
-        if bias is not None:
-            bias = bias.cpu().clone()  # the network goes on to other allocations
-            if layer.norm:
-                bias, bias_exponent = to_half(bias)
-        act = network.act_quantizer(layer)
-        if act is not None and choice.act_bits != FLOAT_BITS:
-            levels = act_format(signed=act.grid.lo < 0, powers=act.powers)
-            act_step = act.step_value().detach().float().cpu().clone()
-        for value in (stored_weight, scales, bias, act_step):
-            if value is not None and not bool(torch.isfinite(value).all()):
-                raise ModelError(f"layer '{layer.name}' has values that are not finite; lower the learning rate or choose more bits")
-        layers[layer.name] = BakedLayer(
-            choice=choice,
-            format=format,
-            codes=codes,
-            weight=stored_weight,
-            scales=scales,
-            scale_exponent=scale_exponent,
-            bias=bias,
-            bias_exponent=bias_exponent,
-            act_format=levels,
-            act_step=act_step,
-        )
+    layers = {layer.name: _baked(network, layer) for layer in network.space.layers}
     rest = {name: network.tensor(name).detach().cpu().clone() for name in rest_of_state(network.architecture, network.space.layers)}
     return Parts(layers=layers, rest=rest)
+
+
+def _baked(network: Network, layer: Layer) -> BakedLayer:
+    choice = network.choice(layer)
+    gain, bias = folded_gain_and_bias(network.model, layer)
+    quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach().float()
+    baked: FloatWeight | CodedWeight
+    if choice.weight.is_float:
+        values = (quantizer.rows.split(weight) * quantizer.rows.spread(gain).unsqueeze(1)).contiguous()
+        baked = FloatWeight(values=_finite(layer, quantizer.rows.join(values).contiguous().cpu()))
+    else:
+        codes, steps = quantizer.export(weight)
+        scales = ScaledHalves.of((steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu())
+        _finite(layer, scales.values)
+        zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None
+        baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)
+    return BakedLayer(choice=choice, weight=baked, bias=_baked_bias(layer, bias), input=_baked_input(network, layer, choice))
+
+
+def _baked_bias(layer: Layer, bias: Tensor | None) -> ScaledHalves | Tensor | None:
+    if bias is None:
+        return None
+    bias = _finite(layer, bias.cpu().clone())  # the network goes on to other allocations
+    if not layer.norm:
+        return bias
+    halves = ScaledHalves.of(bias)
+    _finite(layer, halves.values)
+    return halves
+
+
+def _baked_input(network: Network, layer: Layer, choice: Choice) -> QuantizedInput | None:
+    act = network.act_quantizer(layer)
+    if act is None or choice.activation.is_float:
+        return None
+    step = _finite(layer, act.step_value().detach().float().cpu().clone())
+    format = NumberFormat("power_of_two" if act.powers else "uniform", choice.activation.bits)
+    return QuantizedInput(format=format, signed=act.grid.lo < 0, step=step)
+
+
+def _finite(layer: Layer, values: Tensor) -> Tensor:
+    if not bool(torch.isfinite(values).all()):
+        raise ModelError(f"layer '{layer.name}' has values that are not finite; lower the learning rate or choose more bits")
+    return values
 
 
 @torch.no_grad()
@@ -180,30 +260,22 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
     for layer in layers:
         baked = parts.layers[layer.name]
         module = model.get_submodule(layer.module)
-        rows = Rows.of(module, getattr(module, layer.parameter))
-        if baked.format is None:
-            assert baked.weight is not None
-            weight = baked.weight
+        rows = Rows.of(module, getattr(module, layer.parameter), baked.weight_format.granularity)
+        if isinstance(baked.weight, FloatWeight):
+            weight = baked.weight.values
         else:
-            assert baked.codes is not None
-            assert baked.scales is not None
-            scales = from_half(baked.scales, baked.scale_exponent)
-            weight = rows.join(baked.format.dequantize(baked.codes, scales)).contiguous()
+            weight = rows.join(baked.weight.values()).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:
             owner, _, parameter = alias.rpartition(".")
             setattr(model.get_submodule(owner), parameter, getattr(module, layer.parameter))
         if baked.bias is not None:
-            bias = from_half(baked.bias, baked.bias_exponent) if layer.norm else baked.bias
+            bias = baked.bias.numbers() if isinstance(baked.bias, ScaledHalves) else baked.bias
             module.bias = nn.Parameter(bias.to(device), requires_grad=False)
         if layer.norm:
             remove_norm(model, layer.norm)
-        if baked.act_format is not None:
-            assert baked.act_step is not None
-            quantizer = FixedPowerActQuantizer() if baked.act_format.powers else FixedActQuantizer()
-            quantizer.set_grid(baked.choice.act_bits, act_grid(baked.choice.act_bits, baked.act_format.signed))
-            quantizer.begin(baked.act_step)
-            attach_act_quantizer(module, quantizer.to(device))
+        if baked.input is not None:
+            attach_act_quantizer(module, fixed_act_quantizer(baked.input).to(device))
     for name, tensor in parts.rest.items():
         owner, _, leaf = name.rpartition(".")
         getattr(model.get_submodule(owner), leaf).copy_(tensor)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked

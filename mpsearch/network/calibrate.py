@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import DataError
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.observe import collect_inputs, draw
+from mpsearch.network.quantizers import ActQuantizer
+from mpsearch.numbers.asymmetric import fit_asymmetric
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
-from mpsearch.numbers.grid import Grid, GridStyle, act_grid, weight_grid
+from mpsearch.numbers.grid import Grid, GridStyle, act_grid, grid_of
 from mpsearch.numbers.ranges import fit_step, fit_steps
 
 __all__ = ["Calibration"]
@@ -36,14 +38,16 @@ class Calibration:
         self._rows = {}
         self._layouts = {}
         self._layers = {layer.name: layer for layer in space.layers}
-        for layer in space.layers:
+        for row, layer in enumerate(space.layers):
             module = model.get_submodule(layer.module)
             weight = getattr(module, layer.parameter)
-            self._layouts[layer.name] = Rows.of(module, weight)
+            self._layouts[layer.name] = Rows.of(module, weight, space.granularity(row))
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
         self._activations = activations
         self._signed = {name: bool((values < 0).any()) for name, values in activations.items()}
-        self._steps: dict[tuple[str, int, str], Tensor] = {}
+        self._steps: dict[tuple[str, Grid], Tensor] = {}
+        self._act_steps: dict[tuple[str, int], Tensor] = {}
+        self._ranges: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
         self.style: GridStyle = style
 
     @classmethod
@@ -56,7 +60,7 @@ class Calibration:
         wanted = {
             layer.name: layer.module
             for layer, menu in zip(space.layers, space.menus, strict=True)
-            if any(choice.act_bits != FLOAT_BITS for choice in menu)
+            if any(not choice.activation.is_float for choice in menu)
         }
         return cls(model, space, _sampled(model, wanted, batches) if wanted else {}, style)
 
@@ -64,36 +68,61 @@ class Calibration:
         """Whether the layer's input was seen to be negative."""
         return self._signed.get(name, self._layers[name].signed_input)
 
-    def weight_steps(self, name: str, bits: int, style: GridStyle | None = None) -> Tensor:
-        """`[channels]` steps."""
-        style = style or self.style
-        key = (name, bits, style)
-        if key not in self._steps:
-            self._steps[key] = fit_steps(self._rows[name], weight_grid(bits, style))
-        return self._steps[key]
+    def weight_steps(self, name: str, format: NumberFormat, style: GridStyle | None = None) -> Tensor:
+        """`[rows]` steps of an evenly spaced format; of another, those of a uniform grid of as many bits."""
+        if format.zero_point:
+            return self._between(name, format.bits)[0]
+        grid = grid_of(format, style or self.style)
+        if (name, grid) not in self._steps:
+            self._steps[name, grid] = fit_steps(self._rows[name], grid)
+        return self._steps[name, grid]
 
-    def act_step(self, name: str, bits: int) -> Tensor:
-        """`[]` step."""
-        key = (name, bits, "act")
-        if key not in self._steps:
-            self._steps[key] = fit_step(self._activations[name], act_grid(bits, self.signed(name)))
-        return self._steps[key]
+    def zeros(self, name: str, format: NumberFormat) -> Tensor | None:
+        """The codes of 0, int8 `[rows]`, of a format with a zero point; None of any other."""
+        return self._between(name, format.bits)[1] if format.zero_point else None
+
+    def _between(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
+        """Steps and zero points `[rows]` that cover each row's own range."""
+        if (name, bits) not in self._ranges:
+            steps, lowest = fit_asymmetric(self._rows[name], bits)
+            self._ranges[name, bits] = steps, (-lowest - 2 ** (bits - 1)).to(torch.int8)
+        return self._ranges[name, bits]
+
+    def act_step(self, name: str, format: NumberFormat) -> Tensor:
+        """`[]` step, likewise."""
+        if (name, format.bits) not in self._act_steps:
+            self._act_steps[name, format.bits] = fit_step(self._activations[name], act_grid(format.bits, self.signed(name)))
+        return self._act_steps[name, format.bits]
+
+    def set_input(self, quantizer: ActQuantizer, name: str, format: NumberFormat) -> None:
+        """Bring the quantizer of the layer's input to a format, at the calibrated step."""
+        if format.is_float:
+            quantizer.set_grid(format.bits, None)
+        else:
+            quantizer.set_grid(format.bits, act_grid(format.bits, self.signed(name)))
+            quantizer.begin(self.act_step(name, format))
 
     @torch.no_grad()
-    def weight(self, name: str, bits: int) -> Tensor:
-        """The layer's weight at `bits`, dequantized, in its own shape; 32 bits: as it is."""
+    def weight(self, name: str, format: NumberFormat) -> Tensor:
+        """The layer's weight in a format, dequantized, in its own shape; in float as it is."""
         rows = self._rows[name]
-        if bits != FLOAT_BITS:
-            rows = fake_quantize_rows(rows, self.weight_steps(name, bits), *_limits(weight_grid(bits, self.style), rows.device))
+        if format.evenly_spaced:
+            lo, hi, offset = _limits(grid_of(format, self.style), rows.device)
+            zeros = self.zeros(name, format)
+            rows = fake_quantize_rows(
+                rows, self.weight_steps(name, format), lo, hi, offset if zeros is None else -zeros.float().unsqueeze(1)
+            )
+        elif not format.is_float:
+            rows = format.decode(*format.encode(rows))
         return self._layouts[name].join(rows)
 
     @torch.no_grad()
-    def activation(self, name: str, bits: int, x: Tensor) -> Tensor:
-        """The layer's input at `bits`, dequantized; 32 bits: as it is."""
-        if bits == FLOAT_BITS:
+    def activation(self, name: str, format: NumberFormat, x: Tensor) -> Tensor:
+        """The layer's input in a format, dequantized; in float as it is."""
+        if format.is_float:
             return x
-        lo, hi, _ = _limits(act_grid(bits, self.signed(name)), x.device)
-        return fake_quantize(x, self.act_step(name, bits).to(x.device), lo, hi)
+        lo, hi, _ = _limits(act_grid(format.bits, self.signed(name)), x.device)
+        return fake_quantize(x, self.act_step(name, format).to(x.device), lo, hi)
 
 
 def _limits(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.observe import hooked
 from mpsearch.network.patches import Patches
 from mpsearch.numbers.compensated import fit_compensated
-from mpsearch.numbers.grid import GridStyle, weight_grid
+from mpsearch.numbers.grid import GridStyle, grid_of
 
 __all__ = ["CompensatedCalibration"]
 
@@ -34,7 +34,7 @@ class CompensatedCalibration(Calibration):
     def __init__(self, model: nn.Module, space: ResolvedSpace, activations: dict[str, Tensor], style: GridStyle = "twos") -> None:
         super().__init__(model, space, activations, style)
         self._moments: dict[str, Tensor] = {}
-        self._weights: dict[tuple[str, int], Tensor] = {}
+        self._weights: dict[tuple[str, NumberFormat], Tensor] = {}
 
     @classmethod
     def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> CompensatedCalibration:
@@ -61,16 +61,22 @@ class CompensatedCalibration(Calibration):
         return found
 
     @torch.no_grad()
-    def weight(self, name: str, bits: int) -> Tensor:
-        """The layer's weight at `bits`, dequantized, in its own shape; 32 bits: as it is."""
+    def weight(self, name: str, format: NumberFormat) -> Tensor:
+        """The layer's weight in a format, dequantized, in its own shape; in float as it is."""
         moments = self._moments.get(name)
-        if bits == FLOAT_BITS or moments is None or not bool(torch.isfinite(moments).all()):
-            return super().weight(name, bits)
-        if (name, bits) not in self._weights:
-            rows, grid = self._rows[name], weight_grid(bits, self.style)
+        if (
+            not format.evenly_spaced
+            or format.granularity != "channel"
+            or format.zero_point
+            or moments is None
+            or not bool(torch.isfinite(moments).all())
+        ):
+            return super().weight(name, format)
+        if (name, format) not in self._weights:
+            rows, grid = self._rows[name], grid_of(format, self.style)
             target = rows.reshape(len(moments), -1, rows.shape[1])
-            steps = self.weight_steps(name, bits).reshape(target.shape[:2])
+            steps = self.weight_steps(name, format).reshape(target.shape[:2])
             codes, steps = fit_compensated(target, moments, steps, grid, factors=_FACTORS, sweeps=1)
             values = (codes + grid.offset) * steps.unsqueeze(2)
-            self._weights[name, bits] = self._layouts[name].join(values.reshape(rows.shape).contiguous())
-        return self._weights[name, bits]
+            self._weights[name, format] = self._layouts[name].join(values.reshape(rows.shape).contiguous())
+        return self._weights[name, format]

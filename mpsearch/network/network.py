@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import SpaceError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.formats import Format
-from mpsearch.numbers.grid import GridStyle, act_grid, weight_grid
+from mpsearch.numbers.grid import GridStyle, act_grid, grid_of
 
 __all__ = ["Network", "QuantizerFactory", "keep_slow_attention"]
 
@@ -39,8 +40,8 @@ class QuantizerFactory(Protocol):
     def act_quantizer(self) -> ActQuantizer:
         """A fresh quantizer for one input."""
 
-    def format(self, bits: int) -> Format:
-        """How the file holds weights of `bits` bits."""
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
+        """How a file holds a weight for which a menu says `asked`; None: the method cannot train it."""
 
     def begin(self, network: Network) -> None:
         """Called when the network has taken an allocation."""
@@ -67,16 +68,42 @@ class Network:
         self._calibration = calibration
         self._float = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         device = next(model.parameters()).device
-        for layer, menu in zip(space.layers, space.menus, strict=True):
+        for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             module = self.model.get_submodule(layer.module)
-            quantizer = method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter))).to(device)
+            rows = Rows.of(module, getattr(module, layer.parameter), space.granularity(row))
+            quantizer = method.weight_quantizer(rows).to(device)
+            if any(choice.weight.zero_point for choice in menu):
+                quantizer.allow_zero_points()
             parametrize.register_parametrization(module, layer.parameter, quantizer)
             for alias in layer.aliases:
                 owner, _, parameter = alias.rpartition(".")
                 parametrize.register_parametrization(self.model.get_submodule(owner), parameter, quantizer)
-            if any(choice.act_bits != FLOAT_BITS for choice in menu):
+            if any(not choice.activation.is_float for choice in menu):
                 attach_act_quantizer(module, method.act_quantizer().to(device))
         keep_slow_attention(self.model)
+
+    def choice(self, layer: Layer) -> Choice:
+        """What the layer takes at the allocation in force.
+
+        Raises:
+            RuntimeError: no allocation was taken yet.
+        """
+        if self.allocation is None:
+            raise RuntimeError("the network has taken no allocation yet; call begin first")
+        return self.allocation[layer.name]
+
+    def stored(self, weight: NumberFormat) -> NumberFormat:
+        """How a file holds weights of a format on a menu.
+
+        Raises:
+            SpaceError: the method cannot train it.
+        """
+        found = self.method.stores(weight)
+        if found is None:
+            raise SpaceError(
+                f"the method {type(self.method).__name__} cannot train weights of the format '{weight}'; leave it out of the menu"
+            )
+        return found
 
     def weight_quantizer(self, layer: Layer) -> WeightQuantizer:
         """The layer's weight quantizer."""
@@ -112,11 +139,10 @@ class Network:
         self.allocation = self.space.check(allocation)
         for layer in self.space.layers:
             choice = self.allocation[layer.name]
-            bits = choice.weight_bits
-            self.weight_quantizer(layer).set_grid(bits, None if bits == FLOAT_BITS else weight_grid(bits, self.method.grid))
-            act, bits = self.act_quantizer(layer), choice.act_bits
-            if act is not None:
-                act.set_grid(bits, None if bits == FLOAT_BITS else act_grid(bits, self._calibration.signed(layer.name)))
+            weight, input = choice.weight, choice.activation
+            self.weight_quantizer(layer).set_grid(weight.bits, None if weight.is_float else grid_of(weight, self.method.grid))
+            if (act := self.act_quantizer(layer)) is not None:
+                act.set_grid(input.bits, None if input.is_float else act_grid(input.bits, self._calibration.signed(layer.name)))
 
     @torch.no_grad()
     def begin(self, allocation: Allocation) -> None:
@@ -125,12 +151,13 @@ class Network:
             self.tensor(name).copy_(tensor)
         self.set_bits(allocation)
         for layer in self.space.layers:
-            quantizer, act = self.weight_quantizer(layer), self.act_quantizer(layer)
-            if quantizer.bits != FLOAT_BITS:
-                steps = self._calibration.weight_steps(layer.name, quantizer.bits, self.method.grid)
+            quantizer, act, weight = self.weight_quantizer(layer), self.act_quantizer(layer), self.choice(layer).weight
+            if not weight.is_float:
+                steps = self._calibration.weight_steps(layer.name, weight, self.method.grid)
+                quantizer.set_zeros(self._calibration.zeros(layer.name, weight))
                 quantizer.begin(quantizer.rows.split(self.latent_weight(layer).detach()), steps)
             if act is not None and act.bits != FLOAT_BITS:
-                act.begin(self._calibration.act_step(layer.name, act.bits))
+                act.begin(self._calibration.act_step(layer.name, self.choice(layer).activation))
         self.method.begin(self)
 
     def _parametrization(self, layer: Layer) -> parametrize.ParametrizationList:

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
-from mpsearch.numbers.act_formats import DEEPEST
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, fake_quantize, fake_quantize_rows
 from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
 from mpsearch.numbers.grid import Grid
+from mpsearch.numbers.power_of_two import DEEPEST
 
 __all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
 
@@ -61,9 +61,28 @@ class WeightQuantizer(_Quantizer, ABC):
     that keeps its weights elsewhere `export` too; in evaluation mode `quantize` gives the values that `export` writes.
     """
 
+    shift: Tensor
+
     def __init__(self, rows: Rows) -> None:
         super().__init__()
         self.rows = rows
+        self._shifted = False
+
+    def allow_zero_points(self) -> None:
+        """Keep a shift for each row, `value = (code + shift) · step`: only where a menu has zero points, since it costs time."""
+        self._shifted = True
+        self.register_buffer("shift", torch.zeros(self.rows.count, 1, device=self.lo.device))
+
+    def set_zeros(self, zeros: Tensor | None) -> None:
+        """Take the codes of 0, int8 `[rows]`; None: without a zero point."""
+        if zeros is not None:
+            self.shift.copy_(-zeros.float().unsqueeze(1))
+        elif self._shifted:
+            self.shift.fill_(float(self.offset))
+
+    def zeros(self) -> Tensor:
+        """The codes of 0, int8 `[rows]`."""
+        return (-self.shift).squeeze(1).to(torch.int8)
 
     @abstractmethod
     def begin(self, weight: Tensor, steps: Tensor) -> None:
@@ -83,14 +102,15 @@ class WeightQuantizer(_Quantizer, ABC):
 
     def quantize(self, rows: Tensor) -> Tensor:
         """Float `[C, n]` → the same, quantized, with gradients."""
-        return fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.offset)
+        return fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.shift if self._shifted else self.offset)
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Codes int16 `[C, n]` and steps `[C]` of what `forward` computes."""
         rows = self.rows.split(weight)
         steps = self.steps(rows).detach()
-        return codes(rows, steps.unsqueeze(1), self.grid), steps
+        offset = self.shift if self._shifted else self.grid.offset
+        return codes(rows, steps.unsqueeze(1), self.grid, offset), steps
 
 
 class ActQuantizer(_Quantizer, ABC):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer

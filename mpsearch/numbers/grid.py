@@ -12,10 +12,12 @@ two's complement of b bits in every format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-__all__ = ["GRID_STYLES", "Grid", "GridStyle", "act_grid", "weight_grid"]
+from mpsearch.core.number_format import NumberFormat
+
+__all__ = ["GRID_STYLES", "Grid", "GridStyle", "act_grid", "grid_of", "stored_as_grid", "weight_grid"]
 
 GridStyle = Literal["twos", "narrow", "half"]
 GRID_STYLES: tuple[str, ...] = get_args(GridStyle)
@@ -60,3 +62,21 @@ def act_grid(bits: int, signed: bool) -> Grid:
     if not 2 <= bits <= 8:
         raise ValueError(f"activation bits go from 2 to 8, not {bits}")
     return Grid(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else Grid(0, 2**bits - 1)
+
+
+def grid_of(format: NumberFormat, style: GridStyle = "twos") -> Grid:
+    """Grid of a weight in an evenly spaced format; `style` says which levels `uniform` stands for."""
+    if format.kind == "ternary":
+        return weight_grid(format.bits, "narrow")
+    if format.zero_point:
+        return weight_grid(format.bits, "twos")
+    return weight_grid(format.bits, "half" if format.kind == "half_step" else style)
+
+
+def stored_as_grid(format: NumberFormat, style: GridStyle = "twos") -> NumberFormat:
+    """The format in which a file holds the codes of `grid_of(format, style)`."""
+    if format.kind != "uniform" or format.zero_point:
+        return format
+    if format.bits == 1 or style == "half":
+        return replace(format, kind="half_step")
+    return replace(format, kind="ternary") if style == "narrow" and format.bits == 2 else format

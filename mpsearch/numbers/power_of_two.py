@@ -12,7 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["codes", "fit_scales", "values"]
+__all__ = ["DEEPEST", "codes", "fit_scales", "values"]
+
+DEEPEST = 15
+"""Powers of two below the largest that are of use to an activation: what lies deeper adds nothing that a sum would notice."""
 
 
 def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:

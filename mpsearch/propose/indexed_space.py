@@ -13,7 +13,7 @@ from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.program import allocation_of, knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -66,8 +66,13 @@ class IndexedSpace:
 
     @cached_property
     def coordinates(self) -> Floats:
-        """log2 of weight bits and activation bits, float64 `[C, 2]`."""
-        return np.log2([[choice.weight_bits, choice.act_bits] for choice in self.space.choices]).astype(np.float64)
+        """Where the surrogate sees a choice: log2 of the bits of a weight and of an activation, float64 `[C, 2]`."""
+        return np.asarray(np.log2(self.bits))
+
+    @cached_property
+    def bits(self) -> Floats:
+        """Bits of a weight and of an activation, float64 `[C, 2]`."""
+        return np.array([[c.weight.bits_per_value, c.activation.bits_per_value] for c in self.space.choices], dtype=np.float64)
 
     @cached_property
     def weights(self) -> Floats:
@@ -77,8 +82,8 @@ class IndexedSpace:
     @cached_property
     def richer(self) -> NDArray[np.bool_]:
         """Bool `[C, C]`: has the column's choice at least the bits of the row's, and more of one kind?"""
-        bits = self.coordinates
-        return np.asarray((bits[None] >= bits[:, None]).all(axis=2) & (bits[None] > bits[:, None]).any(axis=2))
+        choices = self.space.choices
+        return np.array([[one != other and other.at_least(one) for other in choices] for one in choices], dtype=np.bool_)
 
     def picks(self, allocation: Mapping[str, Choice]) -> Picks:
         """Columns of an allocation.
@@ -87,11 +92,10 @@ class IndexedSpace:
             SpaceError: it is none of this space.
         """
         try:
-            chosen = [allocation[name] for name in self._first_names]
-            # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
-            picks = self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
-            known = bool((picks >= 0).all()) and bool(self.allowed[np.arange(len(picks)), picks].all())
-        except (KeyError, IndexError):
+            columns = self._columns
+            picks = np.array([columns[allocation[name]] for name in self._first_names], dtype=np.intp)
+            known = bool(self.allowed[np.arange(len(picks)), picks].all())
+        except KeyError:
             known = False
         if not known:
             self.space.check(Allocation(allocation))
@@ -111,8 +115,5 @@ class IndexedSpace:
         return tuple(names[group[0]] for group in self.space.groups)
 
     @cached_property
-    def _columns(self) -> Picks:
-        columns = np.full((FLOAT_BITS + 1, FLOAT_BITS + 1), -1, dtype=np.intp)
-        for column, choice in enumerate(self.space.choices):
-            columns[choice.weight_bits, choice.act_bits] = column
-        return columns
+    def _columns(self) -> Mapping[Choice, int]:
+        return {choice: column for column, choice in enumerate(self.space.choices)}

@@ -10,13 +10,15 @@ import numpy as np
 from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
 __all__ = ["affordable_bits", "learned_allocations", "nearest"]
 
 _STEPS = 40
+_FEWEST_ACT_BITS = 2
 
 
 def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
@@ -24,10 +26,10 @@ def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: S
 
     Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float.
     """
-    widths = sorted({choice.weight_bits for choice in space.choices if choice.weight_bits != FLOAT_BITS})
-    if not widths:
+    formats = sorted({choice.weight for choice in space.choices if not choice.weight.is_float})
+    if not formats:
         return float(FLOAT_BITS)
-    uniform = [space.uniform(Choice(width, width)) for width in widths]
+    uniform = [space.uniform(Choice(format, max(format.bits, _FEWEST_ACT_BITS))) for format in formats]
     means = [allocation.mean_weight_bits(space.layers) for allocation in uniform]
     found = means[-1]
     for budget in budgets:
@@ -70,10 +72,10 @@ def nearest(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[
     elements = max(sum(layer.input_elements for layer in space.layers), 1)
     values = np.full(space.allowed.shape, np.nan)
     for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
-        most = max(choice.act_bits for choice in menu)
+        most = max(choice.activation.bits_per_value for choice in menu)
         for choice in menu:
-            apart = (choice.weight_bits - moved[layer.name]) ** 2
-            octaves = math.log2(choice.act_bits / most) ** 2
+            apart = (choice.weight.bits_per_value - moved[layer.name]) ** 2
+            octaves = math.log2(choice.activation.bits_per_value / most) ** 2
             values[row, space.choices.index(choice)] = layer.weights / weights * apart + layer.input_elements / elements * octaves
     distance = Table(name="distance", unit="bit²", layers=space.names, choices=space.choices, values=values)
     return solve(space, distance, costs, budgets).allocation
@@ -84,7 +86,7 @@ def _moved(space: ResolvedSpace, wanted: float, bits: Mapping[str, float]) -> di
     ends = {
         layer.name: (min(widths), max(widths))
         for layer, menu in zip(space.layers, space.menus, strict=True)
-        if (widths := [choice.weight_bits for choice in menu])
+        if (widths := [choice.weight.bits_per_value for choice in menu])
     }
     learned = [layer for layer in space.layers if layer.name in bits]
     total = max(sum(layer.weights for layer in learned), 1)

@@ -51,6 +51,5 @@ def informative(indexed: IndexedSpace, tables: Sequence[Table]) -> list[PriorSig
 
 def uninformative_signal(indexed: IndexedSpace) -> PriorSignal:
     """`Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid: what to believe where no signal tells."""
-    bits = np.power(2.0, indexed.coordinates)
-    values = indexed.weights[:, None] * np.power(4.0, -bits).sum(axis=1)[None]
+    values = indexed.weights[:, None] * np.power(4.0, -indexed.bits).sum(axis=1)[None]
     return PriorSignal(origin="milp:bits", values=np.where(indexed.allowed, values, 0.0))

@@ -11,12 +11,12 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.report import palette
 from mpsearch.report.canvas import Figure, close_up_buttons, log_axis, metric_axis, note, style
 from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
-from mpsearch.report.wording import bits_text, is_fraction, metric_text
+from mpsearch.report.wording import format_text, is_fraction, metric_text
 
 __all__ = ["Figure", "bits_figure", "curves_figure", "figure_html", "front_figure", "history_figure", "plotly_script", "signals_figure"]
 
@@ -94,36 +94,36 @@ def bits_figure(info: BitsInfo) -> Figure:
     names = [short_name(layer.name) for layer in info.layers]
     places = list(range(len(names)))
     hover = [layer_hover(layer) for layer in info.layers]
-    marker = {"color": [_bar_colour(layer.weight_bits) for layer in info.layers], "line": {"width": 0}}
+    marker = {"color": [_bar_colour(layer.weight) for layer in info.layers], "line": {"width": 0}}
     figure.add_bar(
         x=places,
-        y=[_height(layer.weight_bits) for layer in info.layers],
+        y=[_height(layer.weight) for layer in info.layers],
         name="weights",
         marker=marker,
         hovertemplate=hover,
-        text=[bits_text(layer.weight_bits) for layer in info.layers],
+        text=[format_text(layer.weight) for layer in info.layers],
         textposition="outside",
         cliponaxis=False,
         textfont={"size": 12, "color": palette.INK},
     )
-    uniform = [layer.uniform_weight_bits for layer in info.layers]
+    uniform = [layer.uniform_weight for layer in info.layers]
     if info.layers and uniform[0] is not None:
-        heights = [_height(bits) for bits in uniform if bits is not None]
+        heights = [_height(format) for format in uniform if format is not None]
         line = {"shape": "hvh", "color": palette.UNIFORM, "width": 1.6, "dash": "dash"}
         figure.add_scatter(x=places, y=heights, mode="lines", name="best uniform", line=line, hoverinfo="skip")
     if info.mean_act_bits is not None:
         symbol = {"symbol": "diamond", "size": 9, "color": palette.ACCENT, "line": {"color": "white", "width": 1.2}}
-        heights = [_height(layer.act_bits) for layer in info.layers]
+        heights = [_height(layer.activation) for layer in info.layers]
         figure.add_scatter(x=places, y=heights, mode="markers", name="activations", marker=symbol, hovertemplate=hover)
     style(figure, info.finding, 460)
-    acts = [] if info.mean_act_bits is None else [layer.act_bits for layer in info.layers]
-    shown = [layer.weight_bits for layer in info.layers] + acts + [bits for bits in uniform if bits is not None]
+    acts = [] if info.mean_act_bits is None else [layer.activation for layer in info.layers]
+    shown = [layer.weight for layer in info.layers] + acts + [format for format in uniform if format is not None]
     tallest = max(map(_height, shown), default=8)
-    ticks = [*range(1, min(tallest, 8) + 1), *([_FLOAT_HEIGHT] if tallest > 8 else [])]
+    ticks = [*range(1, min(math.ceil(tallest), 8) + 1), *([_FLOAT_HEIGHT] if tallest > 8 else [])]
     figure.update_yaxes(
         title_text="bits",
         tickvals=ticks,
-        ticktext=[bits_text(FLOAT_BITS) if tick > 8 else str(tick) for tick in ticks],
+        ticktext=[format_text(FLOAT) if tick > 8 else str(tick) for tick in ticks],
         range=[0, tallest * 1.1],
     )
     every = max(1, -(-len(names) // 48))
@@ -268,10 +268,10 @@ def _single(p: Point, name: str, marker: Mapping[str, Any], info: FrontInfo) -> 
     )
 
 
-def _height(bits: int) -> int:
-    return _FLOAT_HEIGHT if bits == FLOAT_BITS else bits
+def _height(format: NumberFormat) -> float:
+    return _FLOAT_HEIGHT if format.is_float else format.bits_per_value
 
 
-def _bar_colour(bits: int) -> str:
+def _bar_colour(format: NumberFormat) -> str:
     shades = ("#c9d8ea", "#a8c2de", "#86abd2", "#6594c5", "#477db4", "#3068a1", "#20568f", "#15457a")
-    return "#0d2f57" if bits == FLOAT_BITS else shades[bits - 1]
+    return "#0d2f57" if format.is_float else shades[format.bits - 1]

@@ -8,7 +8,7 @@ from html import escape
 from mpsearch.core.summary import Summary
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
-from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
 
 __all__ = ["Section", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
@@ -156,7 +156,7 @@ def layer_table(info: BitsInfo) -> str:
     body = "".join(
         f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td>'
         f'<td class="num">{row.weights:,}</td>'
-        f'<td class="num">{bits_text(row.weight_bits)}</td><td class="num">{bits_text(row.act_bits)}</td>'
+        f'<td class="num">{format_text(row.weight)}</td><td class="num">{format_text(row.activation)}</td>'
         f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
         for row in info.layers
     )

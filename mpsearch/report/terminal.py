@@ -13,13 +13,12 @@ from rich.text import Text
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
-from mpsearch.report.wording import TIMES, amount_text, bits_text, duration_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
 
 __all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_table"]
 
@@ -109,14 +108,14 @@ def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Map
     grid = _grid("Allocation", ["layer", "shape"], ["weights", "weight bits", "input bits", "bytes", "share"], [])
     for layer in layers:
         choice, size = allocation[layer.name], sizes[layer.name]
-        bits = (bits_text(choice.weight_bits), bits_text(choice.act_bits))
+        bits = (format_text(choice.weight), format_text(choice.activation))
         grid.add_row(
             *map(
                 Text, (layer.name, shape_text(layer.weight_shape), f"{layer.weights:,}", *bits, f"{size:,}", f"{100 * size / total:.1f} %")
             )
         )
     lines = [f"mean weight bits {allocation.mean_weight_bits(layers):.3f}"]
-    if any(choice.act_bits != FLOAT_BITS for choice in allocation.values()):
+    if any(not choice.activation.is_float for choice in allocation.values()):
         lines[0] += f", mean input bits {allocation.mean_act_bits(layers):.3f}"
     limits = {budget.cost: budget for budget in budgets}
     for cost, table in costs.items():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from mpsearch.core.budget import format_amount
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import NumberFormat
 
 __all__ = [
     "MINUS",
     "TIMES",
     "amount_text",
-    "bits_text",
     "duration_text",
+    "format_text",
     "gain_text",
     "is_fraction",
     "metric_text",
@@ -55,9 +55,9 @@ def short_amount(cost: str, amount: float) -> str:
     return f"{amount:.0f} B"
 
 
-def bits_text(bits: int) -> str:
-    """`4`, or `float`."""
-    return "float" if bits == FLOAT_BITS else str(bits)
+def format_text(format: NumberFormat) -> str:
+    """`4`, `t`, or `float`."""
+    return "float" if format.is_float else str(format)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -21,8 +21,8 @@ from mpsearch.network.inputs import call, to_device
 from mpsearch.run.directory import ARTIFACT, BITS, CARD, write_text
 from mpsearch.run.experiment import Experiment
 from mpsearch.run.retraining import float_bytes
-from mpsearch.targets.packed.artifact import read_artifact, write_artifact
-from mpsearch.targets.packed.layout import spell_format
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import write_artifact
 from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.evaluator import Evaluator
 
@@ -110,7 +110,7 @@ def summarise(
         test=test,
         artifact=ARTIFACT,
         artifact_bytes=size,
-        formats="".join(spell_format(parts.layers[name].format) for name in problem.space.names),
+        formats=tuple(parts.layers[name].weight_format for name in problem.space.names),
         card=CARD,
         seconds=seconds,
         skipped=_skipped(config, winner, uniform),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from torch import nn
 from mpsearch.allocate.solve import check_budgets
 from mpsearch.config.hyperparameters import Range
 from mpsearch.core.errors import ConfigError, ModelError
+from mpsearch.core.number_format import StoredAs
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
@@ -31,9 +32,9 @@ from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.inputs import lay_out, to_device
 from mpsearch.network.trace import trace
-from mpsearch.numbers.formats import FormatOf
 from mpsearch.study.settings import search_settings
-from mpsearch.targets.packed.artifact import Blueprint, file_overhead
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.write import file_overhead
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
@@ -144,8 +145,9 @@ def _survey(
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
     layers = trace(model, batch)
-    blueprint = Blueprint(model=config.model.factory, options=dict(config.model.options), layers=layers)
-    space = config.space.build().resolve(layers, file_overhead=file_overhead(blueprint, model))
+    space = config.space.build().resolve(layers)
+    blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
+    space = replace(space, file_overhead=file_overhead(blueprint, model))
     preflight(model, splits, pick_device(config.device), trained=trained)
     costs = _costs(config, space)
     if check_limits:
@@ -172,14 +174,14 @@ def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Table]:
     return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware, formats=_formats(config))
 
 
-def _formats(config: StudyConfig) -> list[FormatOf]:
+def _formats(config: StudyConfig) -> list[StoredAs]:
     """What the study's methods may write: each method with every combination of its listed settings."""
-    formats: list[FormatOf] = []
+    formats: list[StoredAs] = []
     for name in config.methods:
         settings = config.hyperparameters(name)
         listed = {key: choices for key, choices in settings.ranges.items() if not isinstance(choices, Range)}
         for picks in itertools.product(*listed.values()):
-            formats.append(settings.build(METHODS[name], dict(zip(listed, picks, strict=True))).format)
+            formats.append(settings.build(METHODS[name], dict(zip(listed, picks, strict=True))).stores)
     return formats
 
 

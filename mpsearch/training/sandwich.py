@@ -93,7 +93,7 @@ def _ranks(space: ResolvedSpace) -> NDArray[np.float64]:
     """`[L, C]`: rank of a choice in its layer's menu, 0 to 1 by weight bits plus 0 to 1 by activation bits."""
     ranks = np.zeros((len(space.layers), len(space.choices)))
     for row, menu in enumerate(space.menus):
-        for bits in ([c.weight_bits for c in menu], [c.act_bits for c in menu]):
+        for bits in ([c.weight for c in menu], [c.activation for c in menu]):
             widths = sorted(set(bits))
             for choice, width in zip(menu, bits, strict=True):
                 ranks[row, space.choices.index(choice)] += widths.index(width) / max(len(widths) - 1, 1)

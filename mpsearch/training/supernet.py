@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.pass_counts import count
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
@@ -78,6 +79,9 @@ class Supernet:
         style: grid of the weights.
         costs: tables by name, at least those of the budgets.
         budgets: half of the random allocations in training have costs close to these.
+
+    Raises:
+        ConfigError: a menu names a format that shared weights cannot have.
     """
 
     def __init__(
@@ -91,12 +95,18 @@ class Supernet:
         costs: Mapping[str, Table],
         budgets: Sequence[Budget],
     ) -> None:
+        named = next((c for c in space.choices if not c.weight.is_float and c.weight.family != NumberFormat("uniform", 8).family), None)
+        if named is not None:
+            raise ConfigError(
+                f"search.evaluate: shared weights know uniform bits alone, the space has {named}; evaluate by qat or ptq",
+                path="search.evaluate",
+            )
         self.settings = settings
         self._sandwich = Sandwich(space, costs, budgets)
         self._method = AnyPrecision(
             grid=style,
-            weight_widths=_widths(choice.weight_bits for choice in space.choices),
-            act_widths=_widths(choice.act_bits for choice in space.choices),
+            weight_widths=_widths(choice.weight for choice in space.choices),
+            act_widths=_widths(choice.activation for choice in space.choices),
         )
         self.network = Network(model, space, calibration, self._method)
         lay_out(self.network.model, torch.channels_last)
@@ -202,5 +212,5 @@ class Supernet:
         self.network.set_bits(self._sandwich.largest)
 
 
-def _widths(bits: Iterable[int]) -> tuple[int, ...]:
-    return tuple(sorted({width for width in bits if width != FLOAT_BITS}))
+def _widths(formats: Iterable[NumberFormat]) -> tuple[int, ...]:
+    return tuple(sorted({format.bits for format in formats if not format.is_float}))

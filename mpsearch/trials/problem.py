@@ -63,4 +63,4 @@ class Problem:
 
     def costs_of(self, method: Method | None) -> Mapping[str, Table]:
         """The tables: of what `method` writes; without one, of what no method of the study exceeds."""
-        return self.costs if method is None else {**self.costs, "size": size(self.space, (method.format,))}
+        return self.costs if method is None else {**self.costs, "size": size(self.space, (method.stores,))}

@@ -39,7 +39,7 @@ def _commonest(allocation: Allocation) -> Choice:
 
 def _topmost(choices: Sequence[Choice]) -> list[Choice]:
     def tops(a: Choice, b: Choice) -> bool:
-        return a != b and a.weight_bits >= b.weight_bits and a.act_bits >= b.act_bits
+        return a != b and a.at_least(b)
 
     return [choice for choice in choices if not any(tops(other, choice) for other in choices)]
 
@@ -48,7 +48,7 @@ def _with_ends(space: ResolvedSpace, choice: Choice) -> Allocation:
     choices = dict(space.uniform(choice))
     for group in space.groups:
         if 0 in group or len(space.layers) - 1 in group:
-            menu = [c for c in space.menus[group[0]] if c.weight_bits <= 8] or list(space.menus[group[0]])
+            menu = [c for c in space.menus[group[0]] if not c.weight.is_float] or list(space.menus[group[0]])
             for index in group:
-                choices[space.names[index]] = max(menu, key=lambda c: (c.act_bits, c.weight_bits))
+                choices[space.names[index]] = max(menu, key=lambda c: (c.activation, c.weight))
     return Allocation(choices)

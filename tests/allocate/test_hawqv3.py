@@ -225,7 +225,7 @@ def test_published_allocation(cost: str, fraction: float, objective: float, bits
 
     solution = solve(square, score, {cost: table}, [budget])
 
-    assert "".join(str(choice.weight_bits) for choice in solution.allocation.values()) == bits
+    assert "".join(str(choice.weight.bits) for choice in solution.allocation.values()) == bits
     assert solution.objective == pytest.approx(objective, abs=5e-6)
     assert solution.optimal
     assert solution.slack[cost] >= 0

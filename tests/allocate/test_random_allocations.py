@@ -90,5 +90,5 @@ def test_no_signal_has_a_say() -> None:
     space = space_of(8)
     costs = costs_of(space)
     found = random_allocations(space, costs, [Budget("bits", 2.5, "")], 60, 0)
-    bits = np.array([[allocation[name].weight_bits for name in space.names] for allocation in found]).mean(axis=0)
+    bits = np.array([[allocation[name].weight.bits for name in space.names] for allocation in found]).mean(axis=0)
     assert bits[:3].mean() > bits[-3:].mean()

@@ -183,7 +183,7 @@ def test_branch_and_bound_writes_nothing_to_standard_output(monkeypatch: pytest.
 def random_problem(seed: int, length: int = 12) -> tuple[ResolvedSpace, Table, dict[str, Table], list[Budget]]:
     generator = np.random.default_rng(seed)
     space = make_space([CHOICES] * length)
-    bits = np.array([choice.weight_bits for choice in CHOICES])
+    bits = np.array([choice.weight.bits for choice in CHOICES])
     weights = np.exp(generator.normal(8, 1.5, length)).round()[:, None]
     macs = np.exp(generator.normal(8, 1.5, length)).round()[:, None]
     objective = make_table(space, np.exp(generator.normal(0, 1.5, (length, 1))) * 4.0**-bits * generator.uniform(0.9, 1.1, (length, 4)))
@@ -388,7 +388,9 @@ def test_monotone_is_the_least_table_that_never_rewards_fewer_bits(scores: list[
     raised = monotone(make_table(space, [scores]), space).values[0]
     for k, choice in enumerate(space.choices):
         richer = [
-            j for j, other in enumerate(space.choices) if other.weight_bits >= choice.weight_bits and other.act_bits >= choice.act_bits
+            j
+            for j, other in enumerate(space.choices)
+            if other.weight.bits >= choice.weight.bits and other.activation.bits >= choice.activation.bits
         ]
         assert raised[k] == max(scores[j] for j in richer)
 

@@ -2,7 +2,7 @@ import pytest
 from methods_markdown import compare, mean_and_spread, write_between_markers
 from methods_table import CLOSE, cells
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 
 
 def row(method: str, metric: float, seed: int = 0, weight_bits: int = 2, task: str = "cifar", **other) -> dict:

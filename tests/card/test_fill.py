@@ -111,7 +111,7 @@ def test_data_and_labels(card: Card) -> None:
 
 def test_costs_are_the_closed_form_and_the_file(result: mpsearch.Result, card: Card) -> None:
     layers, bits = result.summary.layers, card.precision.bits
-    assert {name: [c.weight_bits, c.act_bits] for name, c in result.allocation.items()} == bits
+    assert result.allocation.to_dict() == bits
     assert card.costs.file_bytes == result.path.stat().st_size
     assert card.costs.bops == sum(layer.macs * bits[layer.name][0] * bits[layer.name][1] for layer in layers)
     assert card.costs.weight_bytes == sum(-(-layer.weights * bits[layer.name][0] // 8) for layer in layers)
@@ -128,7 +128,7 @@ def test_what_is_measured_of_the_network(result: mpsearch.Result, card: Card) ->
     assert card.formats.weights["family"] == "uniform"
     assert card.formats.weights["zero_exact"] == "yes"
     assert card.coverage.scope == "weights and layer inputs"
-    assert card.coverage.tensors["network input"]["bits"] == [result.allocation["0"].act_bits]
+    assert card.coverage.tensors["network input"]["bits"] == [result.allocation["0"].activation.bits]
     assert set(card.coverage.float_ops) == {"relu"}
     assert card.model.batchnorm_folded == "1 of 1"
     assert card.model.edits == "1 BatchNorm1d to Identity"
@@ -160,7 +160,7 @@ def test_formats_are_what_the_file_holds(tmp_path: Path, methods: Any, family: s
     assert (card.hardware.accumulator_bits == "n/a: no layer multiplies integers by integers") == (family != "uniform")
     if "alq" in methods:
         planes = card.precision.fractional_bits
-        assert {name: round(bits) for name, bits in planes.items()} == {name: c.weight_bits for name, c in result.allocation.items()}
+        assert {name: round(bits) for name, bits in planes.items()} == {name: c.weight.bits for name, c in result.allocation.items()}
         assert card.formats.weights["codes"] == "sign planes"
     else:
         assert card.precision.fractional_bits == "n/a: bits are whole within a layer"

@@ -165,7 +165,7 @@ def test_t4_moves_mean_bits_by_the_share_of_the_ends(images: CardInputs) -> None
         after = ends_at(sized, uniform(images, bits), 8)
         ends = end_layers(sized)
         share = sum(weights[index] for index in ends) / sum(weights)
-        change = mean_bits(weights, [after[layer.name].weight_bits for layer in sized]) - bits
+        change = mean_bits(weights, [after[layer.name].weight.bits for layer in sized]) - bits
         assert change == pytest.approx((8 - bits) * share)
         assert bits + change == pytest.approx(fair_mean_bits(bits, share))
 
@@ -191,11 +191,11 @@ def test_kernel_bits_take_no_more_and_stay_near(images: CardInputs) -> None:
     names = space.names
     mixed = Allocation(dict(zip(names, [Choice(5, 6), Choice(3, 3), Choice(5, 8), Choice(8, 4)], strict=True)))
     rounded = rounded_to_kernels(space, mixed)
-    assert {choice.weight_bits for choice in rounded.values()} <= {2, 4, 8}
-    assert [choice.act_bits for choice in rounded.values()] == [4, 2, 8, 4]
+    assert {choice.weight.bits for choice in rounded.values()} <= {2, 4, 8}
+    assert [choice.activation.bits for choice in rounded.values()] == [4, 2, 8, 4]
 
     def held(allocation: Allocation) -> int:
-        return sum(layer.weights * allocation[layer.name].weight_bits for layer in space.layers)
+        return sum(layer.weights * allocation[layer.name].weight.bits for layer in space.layers)
 
     assert held(rounded) <= held(mixed)
     already = Allocation(dict(zip(names, [Choice(8), Choice(2), Choice(4), Choice(4)], strict=True)))

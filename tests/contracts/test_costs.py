@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
 from mpsearch.core.table import Table
 from mpsearch.costs import COSTS, Cost
@@ -88,8 +89,8 @@ def test_more_bits_never_cost_less(table: Table, space: ResolvedSpace) -> None:
     for row, menu in zip(table.values, space.menus, strict=True):
         for few, many in itertools.permutations(menu, 2):
             # A quantized input comes with a step, which takes bytes; a float one has none, so the two compare apart.
-            alike = (few.act_bits == FLOAT_BITS) == (many.act_bits == FLOAT_BITS)
-            if alike and few.weight_bits <= many.weight_bits and few.act_bits <= many.act_bits:
+            alike = (few.activation.bits == FLOAT_BITS) == (many.activation.bits == FLOAT_BITS)
+            if alike and few.weight.bits <= many.weight.bits and few.activation.bits <= many.activation.bits:
                 assert row[space.choices.index(few)] <= row[space.choices.index(many)]
 
 

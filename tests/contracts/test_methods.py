@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
@@ -26,7 +27,9 @@ from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.numbers.formats import MULTIBIT
 from mpsearch.numbers.grid import GRID_STYLES, GridStyle
-from mpsearch.targets.packed.artifact import Blueprint, read_artifact, write_artifact
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import write_artifact
 from mpsearch.tasks.task import Task
 from mpsearch.training import loop
 from mpsearch.training.checkpoint import Checkpoint
@@ -135,20 +138,20 @@ def test_the_loop_knows_none_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_trained_network_is_its_baked_network(name: str, choice: Choice) -> None:
-    network = attached(name, GRID_STYLES[choice.weight_bits % 3])
+    network = attached(name, GRID_STYLES[choice.weight.bits % 3])
     fitted(network, choice)
     parts = bake(network)
     for layer in network.space.layers:
         baked = parts.layers[layer.name]
         if baked.format is not None:
-            bits = (baked.scales != 0).sum(1) if baked.format is MULTIBIT else torch.full((layer.channels,), choice.weight_bits)
-            assert bits.sum() <= choice.weight_bits * layer.channels
+            bits = (baked.scales != 0).sum(1) if baked.format is MULTIBIT else torch.full((layer.channels,), choice.weight.bits)
+            assert bits.sum() <= choice.weight.bits * layer.channels
             assert all(len(row.unique()) <= 2**own for row, own in zip(baked.codes, bits.tolist(), strict=True))
     network.model.eval()
     with torch.no_grad():
         plain, live = call(evaluated(network), data().x), call(network.model, data().x)
         assert torch.equal(call(install(network.architecture, network.space.layers, parts), data().x), plain)
-    if choice.act_bits == FLOAT_BITS:  # BatchNorm folded, scales in half precision
+    if choice.activation.bits == FLOAT_BITS:  # BatchNorm folded, scales in half precision
         torch.testing.assert_close(plain, live, atol=1e-2 * float(live.abs().max()), rtol=0)
 
 
@@ -160,7 +163,7 @@ def test_evaluated_baked_and_reloaded_networks_are_one_bit_for_bit_and_so_are_we
     for layer in network.space.layers:
         quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach()
         codes, steps = quantizer.export(weight)
-        values = network.method.format(allocation[layer.name].weight_bits).dequantize(codes, steps)  # type: ignore[attr-defined]
+        values = network.method.format(allocation[layer.name].weight.bits).dequantize(codes, steps)  # type: ignore[attr-defined]
         assert torch.equal(quantizer.rows.split(quantizer(weight)).detach(), values)
     parts = bake(network)
     path = tmp_path / "model.safetensors"

@@ -7,18 +7,14 @@ from hypothesis import strategies as st
 from mpsearch.core.choice import Choice
 from mpsearch.core.running_maximum import running_maximum
 
-GRID = [Choice(w, a) for w in (2, 4, 8) for a in (4, 32)]
+BITS = [(w, a) for w in (2, 4, 8) for a in (4, 32)]
 
 
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=6, max_size=6))
 def test_a_score_is_the_highest_of_the_choices_with_at_least_its_bits(scores: list[float]) -> None:
-    (raised,) = running_maximum(np.array([scores]), GRID)
-    for k, choice in enumerate(GRID):
-        more = [
-            scores[j]
-            for j, other in enumerate(GRID)
-            if other.weight_bits >= choice.weight_bits and other.act_bits >= choice.act_bits and not np.isnan(scores[j])
-        ]
+    (raised,) = running_maximum(np.array([scores]), [Choice(w, a) for w, a in BITS])
+    for k, (weight, act) in enumerate(BITS):
+        more = [score for score, (w, a) in zip(scores, BITS, strict=True) if w >= weight and a >= act and not np.isnan(score)]
         if np.isnan(scores[k]):
             assert np.isnan(raised[k])
         else:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
-from mpsearch.core.errors import ConfigError, ModelError, SpaceError
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ModelError, SpaceError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.core.space import LayerMenu, Space
 
 
@@ -43,7 +44,7 @@ def test_menus_are_products_and_unreachable_inputs_stay_float() -> None:
 def test_the_last_glob_that_matches_wins() -> None:
     space = Space(name="s", weights=(2, 4), layers={"block.*": LayerMenu(weights=(8,)), "*.1": LayerMenu(weights=(1, 2))})
     menus = space.resolve(LAYERS).menus
-    assert [tuple(choice.weight_bits for choice in menu) for menu in menus] == [(2, 4), (8,), (1, 2), (2, 4)]
+    assert [tuple(choice.weight.bits for choice in menu) for menu in menus] == [(2, 4), (8,), (1, 2), (2, 4)]
 
 
 def test_pins_and_ties() -> None:
@@ -94,20 +95,62 @@ def test_check_orders_and_refuses() -> None:
 
 def test_uniform_takes_the_nearest_at_or_above() -> None:
     resolved = Space(name="s", weights=(1, 2, 8), pins={"stem": Choice(8)}).resolve(LAYERS)
-    assert [choice.weight_bits for choice in resolved.uniform(Choice(3)).values()] == [8, 8, 8, 8]
-    assert [choice.weight_bits for choice in resolved.uniform(Choice(1)).values()] == [8, 1, 1, 1]
+    assert [choice.weight.bits for choice in resolved.uniform(Choice(3)).values()] == [8, 8, 8, 8]
+    assert [choice.weight.bits for choice in resolved.uniform(Choice(1)).values()] == [8, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("text", "choice"), [("w4a8", Choice(4, 8)), ("w2af", Choice(2)), ("wfaf", Choice(32)), (4, Choice(4))])
-def test_choices_are_read_and_spelled(text: object, choice: Choice) -> None:
-    assert Choice.parse(text) == choice
-    assert Choice.parse(str(choice)) == choice
+NAMED = Space(name="s", weights=tuple(NumberFormat.parse(text) for text in ("m2", "p4", "t", "h2", "4")))
 
 
-@pytest.mark.parametrize("text", ["w0a8", "w9a8", "w4a1", "4", "w4", None, True, 4.5, "w4a8 "])
-def test_what_is_no_choice(text: object) -> None:
-    with pytest.raises(ConfigError, match=r"w\.x"):
-        Choice.parse(text, path="w.x")
+def test_menus_of_formats_with_a_name() -> None:
+    resolved = Space(
+        name="s",
+        weights=NAMED.weights,
+        activations=(NumberFormat("power_of_two", 4), 8),
+        layers={"block.*": LayerMenu(weights=(NumberFormat("ternary", 2), FLOAT))},
+        pins={"stem": Choice.parse("wm2ap4")},
+        ties=(("block.*",),),
+    ).resolve(LAYERS)
+    assert [[str(choice) for choice in menu] for menu in resolved.menus] == [
+        ["wm2ap4"],
+        ["wtap4", "wta8", "wfap4", "wfa8"],
+        ["wtap4", "wta8", "wfap4", "wfa8"],
+        ["wtaf", "wh2af", "wm2af", "w4af", "wp4af"],
+    ]
+    assert resolved.choices == tuple(sorted({choice for menu in resolved.menus for choice in menu}))
+    assert resolved.quantizes_activations
+
+
+def test_the_same_menu_in_numbers_and_in_formats() -> None:
+    by_name = Space(
+        name="s", weights=tuple(NumberFormat("uniform", bits) for bits in (2, 4, 8)), activations=(NumberFormat("uniform", 4), FLOAT)
+    )
+    assert by_name.resolve(LAYERS).menus == SPACE.resolve(LAYERS).menus
+
+
+def test_uniform_among_formats_with_a_name() -> None:
+    """Whatever is on the menu as it is asked for; else the least at or above the bits of a value: ternary is 1.6."""
+    resolved = NAMED.resolve(LAYERS)
+    asked = {
+        "wtaf": "wtaf",
+        "wm2af": "wm2af",
+        "wp4af": "wp4af",
+        "w4af": "w4af",
+        "w1af": "wtaf",
+        "w2af": "wh2af",
+        "w3af": "w4af",
+        "w8af": "wp4af",
+    }
+    for text, taken in asked.items():
+        assert set(map(str, resolved.uniform(Choice.parse(text)).values())) == {taken}
+
+
+def test_a_pin_and_a_check_tell_formats_of_as_many_bits_apart() -> None:
+    with pytest.raises(SpaceError, match=r"'stem' is pinned to w2af, which is not on its menu \(wtaf, wh2af, wm2af, w4af, wp4af\)"):
+        Space(name="s", weights=NAMED.weights, pins={"stem": Choice(2)}).resolve(LAYERS)
+    resolved = NAMED.resolve(LAYERS)
+    with pytest.raises(SpaceError, match="gives layer 'block.0' w2af, which is not on its menu"):
+        resolved.check(Allocation({**resolved.uniform(Choice.parse("wh2af")), "block.0": Choice(2)}))
 
 
 def test_allocation_means_and_round_trip() -> None:
@@ -118,3 +161,11 @@ def test_allocation_means_and_round_trip() -> None:
     assert Allocation.from_dict(allocation.to_dict()) == allocation
     assert len({allocation, Allocation.from_dict(allocation.to_dict())}) == 1
     assert allocation.key() != Allocation({"a": Choice(8, 4), "b": Choice(3)}).key()
+
+
+def test_ternary_weights_count_1_6_bits() -> None:
+    layers = [layer("a", 10), layer("b", 30)]
+    allocation = Allocation({"a": Choice(8), "b": Choice.parse("wta8")})
+    assert allocation.mean_weight_bits(layers) == pytest.approx((10 * 8 + 30 * 1.6) / 40)
+    assert allocation.to_dict() == {"a": "w8af", "b": "wta8"}
+    assert Allocation.from_dict(allocation.to_dict()) == allocation

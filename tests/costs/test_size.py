@@ -10,7 +10,8 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.costs import compute_costs
 from mpsearch.costs.size import size
-from mpsearch.numbers.formats import MULTIBIT, TERNARY, UNIFORM, grid_format
+from mpsearch.numbers.formats import MULTIBIT, TERNARY, grid_format
+from mpsearch.report.palette import UNIFORM
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.any_precision import AnyPrecision, AnyStepActivation, AnyStepWeight
 from mpsearch.methods.lsq import Lsq

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods.base import Method
 from mpsearch.methods.gptq import Gptq

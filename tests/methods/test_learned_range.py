@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
@@ -147,8 +148,8 @@ def test_starts_at_the_bits_of_the_allocation(kind: Parametrization, style: Grid
     network = attached(method)
     for choice in (Choice(1, 2), Choice(2, 4), Choice(3, 8), Choice(4, 4), Choice(6, 4), Choice(8, 2), Choice(FLOAT_BITS)):
         network.begin(network.space.uniform(choice))
-        assert set(cast(Any, method.learned_bits(network)).values()) == {choice.weight_bits}
-        assert set(cast(Any, method.learned_act_bits(network)).values()) == {choice.act_bits}
+        assert set(cast(Any, method.learned_bits(network)).values()) == {choice.weight.bits}
+        assert set(cast(Any, method.learned_act_bits(network)).values()) == {choice.activation.bits}
 
 
 def test_without_a_budget_bits_are_as_given() -> None:
@@ -299,7 +300,7 @@ def test_training_finds_bits_near_the_budget_inside_the_grid(kind: Parametrizati
     fewer = {name: Choice(min(b for b in (2, 3, 4, 8) if b >= bits), 4) for name, bits in learned.items()}
     allocation = type(network.space.uniform(Choice(2)))(fewer)
     network.begin(allocation)
-    assert method.learned_bits(network) == {name: choice.weight_bits for name, choice in fewer.items()}
+    assert method.learned_bits(network) == {name: choice.weight.bits for name, choice in fewer.items()}
 
 
 def test_different_layers_get_different_bits() -> None:

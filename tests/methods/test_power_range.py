@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.costs.size import size
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
 from mpsearch.network.baked import bake, install
@@ -19,7 +20,9 @@ from mpsearch.network.inputs import call
 from mpsearch.numbers.formats import POWER_OF_TWO
 from mpsearch.numbers.grid import act_grid
 from mpsearch.numbers.power_of_two import codes, fit_scales, values
-from mpsearch.targets.packed.artifact import Blueprint, read_artifact, write_artifact
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import write_artifact
 from tests.methods.test_learned_range import attached, data, mean_bits, trained, weight_quantizer
 
 POWERS = LearnedRange(levels="power_of_two")

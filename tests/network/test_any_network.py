@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.costs.size import size
 from mpsearch.methods import METHODS
@@ -22,7 +23,9 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.targets.packed.artifact import Blueprint, file_overhead, read_artifact, write_artifact
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import file_overhead, write_artifact
 from tests.networks import NETWORKS, trained_statistics
 
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget, parse_budget
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.propose.learned_allocations import affordable_bits, learned_allocations, nearest
@@ -56,8 +57,8 @@ def test_bits_that_fit_are_taken_as_they_are_wherever_the_training_stopped(bits:
     wanted = {name: Choice(width) for name, width in zip(asked.space.names, bits, strict=True)}
     limit = int(asked.amounts(asked.space.check(type(asked.space.uniform(Choice(1)))(wanted)))["size"])
     tight = replace(asked, budgets=(parse_budget(f"{limit}B"),))
-    found = nearest(*of(tight), {name: float(choice.weight_bits + shift) for name, choice in wanted.items()})
-    assert max(abs(found[name].weight_bits - choice.weight_bits) for name, choice in wanted.items()) <= 1
+    found = nearest(*of(tight), {name: float(choice.weight.bits + shift) for name, choice in wanted.items()})
+    assert max(abs(found[name].weight.bits - choice.weight.bits) for name, choice in wanted.items()) <= 1
     assert tight.fits(found)
 
 
@@ -69,7 +70,7 @@ def test_layers_that_learned_nothing_keep_the_most_they_can() -> None:
 
 def test_activations_stay_wide_where_the_budget_lets_them() -> None:
     asked = problem("300B", menus={"activations": (2, 4, 8)})
-    assert {choice.act_bits for choice in nearest(*of(asked), dict.fromkeys(asked.space.names, 3.0)).values()} == {8}
+    assert {choice.activation.bits for choice in nearest(*of(asked), dict.fromkeys(asked.space.names, 3.0)).values()} == {8}
 
 
 def test_only_tables_with_learned_bits_give_starts() -> None:
@@ -112,4 +113,4 @@ def test_the_distance_is_weighted_by_weights() -> None:
     """What is still too much is taken alike from all layers, not from the largest alone."""
     asked = problem("290B", weights=WIDTHS)
     found = nearest(*of(asked), dict.fromkeys(asked.space.names, 4.0))
-    assert np.ptp([choice.weight_bits for choice in found.values()]) <= 1
+    assert np.ptp([choice.weight.bits for choice in found.values()]) <= 1

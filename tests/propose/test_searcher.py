@@ -81,7 +81,7 @@ class World:
         return Searcher(self.space, signals, {"size": self.size}, self.budgets, seed=seed, **options)  # type: ignore[arg-type]
 
     def loss(self, allocation: Allocation) -> float:
-        return self.losses[tuple(BITS.index(choice.weight_bits) for choice in allocation.values())]
+        return self.losses[tuple(BITS.index(choice.weight.bits) for choice in allocation.values())]
 
 
 def played(
@@ -164,7 +164,7 @@ def test_a_front_is_searched_for_beside_the_winner() -> None:
 
 def test_no_budget_at_all_is_a_search_of_the_whole_space() -> None:
     space = space_of([10, 20, 30])
-    observations, _ = played(Searcher(space, [], {}, []), lambda a: sum(abs(c.weight_bits - 4) + 1 for c in a.values()), 12)
+    observations, _ = played(Searcher(space, [], {}, []), lambda a: sum(abs(c.weight.bits - 4) + 1 for c in a.values()), 12)
     assert len({o.allocation for o in observations}) == 12
 
 
@@ -248,14 +248,14 @@ def test_what_an_allocation_leaves_of_the_budget_is_spent_as_well_as_it_can_be(s
     searcher, random = world.searcher(), np.random.default_rng(seed)
     observations, _ = played(searcher, world.loss, 6)
     indexed = searcher.indexed
-    poor = min((o.allocation for o in observations), key=lambda a: sum(choice.weight_bits for choice in a.values()))
-    menus = {name: [c for c in world.space.choices if c.weight_bits <= poor[name].weight_bits] for name in poor}
+    poor = min((o.allocation for o in observations), key=lambda a: sum(choice.weight.bits for choice in a.values()))
+    menus = {name: [c for c in world.space.choices if c.weight.bits <= poor[name].weight.bits] for name in poor}
     start = Allocation({name: menu[random.integers(len(menu))] for name, menu in menus.items()})
     spent = searcher.spend(start, observations)
     program = indexed.program
     picks, before = indexed.picks(spent), indexed.picks(start)
     assert program.broken(picks) is None
-    assert all(spent[name].weight_bits >= start[name].weight_bits for name in start)
+    assert all(spent[name].weight.bits >= start[name].weight.bits for name in start)
     for group in range(len(picks)):
         for column in np.flatnonzero(indexed.richer[picks[group]]):
             raised = picks.copy()
@@ -329,7 +329,7 @@ def test_a_budget_only_one_allocation_meets() -> None:
     size = table(space, np.array([10, 20, 30])[:, None] * np.array(BITS, dtype=np.float64), "size", "B")
     searcher = Searcher(space, [], {"size": size}, [Budget("size", 60.0, "60B")])
     only = searcher.propose([]).allocation
-    assert {choice.weight_bits for choice in only.values()} == {1}
+    assert {choice.weight.bits for choice in only.values()} == {1}
     assert not searcher.left([only])
     with pytest.raises(BudgetError, match="every allocation within the budget has been tried"):
         searcher.propose([Observation(allocation=only, losses={"ptq": 1.0})])
@@ -359,15 +359,15 @@ def test_ties_and_menus_and_two_budgets_hold(seed: int) -> None:
     random = np.random.default_rng(seed)
     space = space_of(random.integers(5, 50, 5).tolist(), activations=(4, 8), ties=(("l1", "l3"),))
     counts = np.array([layer.weights for layer in space.layers], dtype=np.float64)
-    weight_bits = np.array([choice.weight_bits for choice in space.choices], dtype=np.float64)
-    act_bits = np.array([choice.act_bits for choice in space.choices], dtype=np.float64)
+    weight_bits = np.array([choice.weight.bits for choice in space.choices], dtype=np.float64)
+    act_bits = np.array([choice.activation.bits for choice in space.choices], dtype=np.float64)
     costs = {
         "size": table(space, counts[:, None] * weight_bits, "size", "B"),
         "bops": table(space, counts[:, None] * weight_bits * act_bits, "bops", ""),
     }
     budgets = [Budget("size", float(counts.sum() * 3), "a"), Budget("bops", float(counts.sum() * 15), "b")]
     searcher = Searcher(space, [], costs, budgets, seed=seed)
-    observations, _ = played(searcher, lambda a: sum(1 / c.weight_bits + 1 / c.act_bits for c in a.values()), 6)
+    observations, _ = played(searcher, lambda a: sum(1 / c.weight.bits + 1 / c.activation.bits for c in a.values()), 6)
     for observation in observations:
         assert space.check(observation.allocation) == observation.allocation
         assert all(costs[b.cost].total(observation.allocation) <= b.limit for b in budgets)

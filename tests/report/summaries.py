@@ -58,7 +58,10 @@ def make_table(layers: tuple[Layer, ...], name: str = "fisher", *, noise: float 
     weight = np.array([2.5 if layer.name in ("conv1", "fc") else 1.0 for layer in layers]) * rng.uniform(0.6, 1.6, len(layers))
     values = np.array(
         [
-            [s * (0.35 * 4.0 ** -(c.weight_bits - 1) + (0.02 * 4.0 ** -(c.act_bits - 4) if c.act_bits < 32 else 0)) for c in choices]
+            [
+                s * (0.35 * 4.0 ** -(c.weight.bits - 1) + (0.02 * 4.0 ** -(c.activation.bits - 4) if c.activation.bits < 32 else 0))
+                for c in choices
+            ]
             for s in weight
         ]
     )

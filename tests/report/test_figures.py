@@ -52,7 +52,7 @@ def test_logarithmic_axis_places_the_budgets_label_by_its_logarithm() -> None:
 def test_bits_paint_weights_and_only_quantized_activations(acts: bool) -> None:
     numbers = info.bits_info(make_summary(acts=acts))
     traces = _traces(figures.bits_figure(numbers))
-    assert list(traces["weights"].y) == [layer.weight_bits for layer in numbers.layers]
+    assert list(traces["weights"].y) == [layer.weight.bits_per_value for layer in numbers.layers]
     assert ("activations" in traces) is acts
 
 

@@ -15,8 +15,9 @@ from mpsearch.config.study import validate_study
 from mpsearch.core.progress import Silent
 from mpsearch.costs.size import size
 from mpsearch.data.base import Splits, as_split
-from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, UNIFORM, grid_format
+from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, grid_format
 from mpsearch.report.info import bits_info
+from mpsearch.report.palette import UNIFORM
 from mpsearch.run.experiment import assemble
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.layout import layer_bytes
@@ -100,6 +101,6 @@ def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
     for record in (*summary.trials, winner, summary.uniform):
         assert record is not None
         format_of = formats[record.params.get("method", "alq")]
-        sizes = [layer_bytes(layer, choice := record.allocation[layer.name], format_of(choice.weight_bits)) for layer in summary.layers]
+        sizes = [layer_bytes(layer, choice := record.allocation[layer.name], format_of(choice.weight.bits)) for layer in summary.layers]
         assert record.costs["size"] == info.overhead_bytes + sum(sizes)
         assert record.feasible == (record.costs["size"] <= 2000)

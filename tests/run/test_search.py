@@ -26,7 +26,7 @@ def test_anybodys_sampler_proposes_instead(tmp_path: Path) -> None:
     assert winner.feasible
     space = {layer.name: layer for layer in result.summary.layers}
     for name, choice in winner.allocation.items():  # and nothing is left that a layer could go up by
-        if choice.weight_bits < 8:
+        if choice.weight.bits < 8:
             added = sum(layer.weights for layer in space.values() if layer.name == name)
             mean = winner.costs["bits"] + added / sum(layer.weights for layer in space.values())
             assert mean > 3

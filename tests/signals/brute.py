@@ -53,8 +53,8 @@ def brute_fisher(inputs: SignalInputs, *, one_by_one: bool = False) -> NDArray[n
     with torch.no_grad():
         parts = [take(x, n, n + 1) for n in range(count)] if one_by_one else [x]
         targets = torch.cat([inputs.task.sample(call(model, part), generator) for part in parts])
-    weight_bits = [sorted({c.weight_bits for c in menu}) for menu in space.menus]
-    act_bits = [sorted({c.act_bits for c in menu}) for menu in space.menus]
+    weight_bits = [sorted({c.weight.bits for c in menu}) for menu in space.menus]
+    act_bits = [sorted({c.activation.bits for c in menu}) for menu in space.menus]
     nudges = []
     for layer, bits in zip(space.layers, act_bits, strict=True):
         nudge = _Nudge(inputs.calibration, layer.name, bits)
@@ -70,7 +70,7 @@ def brute_fisher(inputs: SignalInputs, *, one_by_one: bool = False) -> NDArray[n
         for row, menu in enumerate(space.menus):
             u, v = (slope if slope is not None else torch.zeros(99) for slope in (slopes[row], slopes[len(alphas) + row]))
             for choice in menu:
-                slope = float(u[weight_bits[row].index(choice.weight_bits)]) + float(v[act_bits[row].index(choice.act_bits)])
+                slope = float(u[weight_bits[row].index(choice.weight.bits)]) + float(v[act_bits[row].index(choice.activation.bits)])
                 values[row, space.choices.index(choice)] += 0.5 * slope**2 / count
     return np.where(space.allowed, values, np.nan)
 

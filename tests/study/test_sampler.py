@@ -150,7 +150,7 @@ def test_a_small_space_ends_the_study() -> None:
     size = table(space, np.array([10, 20])[:, None] * np.array([1.0, 2.0, 4.0, 8.0]), "size", "B")
     sampler = BitsSampler(space, [], {"size": size}, [Budget("size", 70.0, "70B")])
     study = optuna.create_study(sampler=sampler)
-    study.optimize(lambda trial: sum(1 / c.weight_bits for c in sampler.suggest(trial).values()), n_trials=50)
+    study.optimize(lambda trial: sum(1 / c.weight.bits for c in sampler.suggest(trial).values()), n_trials=50)
     assert len(study.trials) == 5
     with pytest.raises(BudgetError, match="every allocation within the budget has been tried"):
         sampler.suggest(study.ask())
@@ -229,7 +229,7 @@ def test_starts_are_of_the_space_and_within_the_budget() -> None:
 def test_workers_of_a_space_that_runs_out_end_quietly() -> None:
     """The second trial takes its time before it asks, and all there is has been tried by then."""
     space = space_of([40, 90])
-    size = table(space, np.array([[40], [90]]) * np.array([c.weight_bits for c in space.choices]), "size", "B")
+    size = table(space, np.array([[40], [90]]) * np.array([c.weight.bits for c in space.choices]), "size", "B")
     few = BitsSampler(space, (), {"size": size}, [Budget("size", 220.0, "b")])
     study = optuna.create_study(sampler=few)
 

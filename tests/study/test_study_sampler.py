@@ -64,7 +64,7 @@ def proposals(
     while len(records) < count:
         done = [Observation(allocation=r.allocation, losses={"ptq": r.score.loss}) for r in records]
         proposal = sampler.searcher.propose(done, refine=sampler.refines(len(done)))
-        loss = sum(1 / choice.weight_bits for choice in proposal.allocation.values())
+        loss = sum(1 / choice.weight.bits for choice in proposal.allocation.values())
         records.append(
             Record(
                 number=len(records),
@@ -139,7 +139,7 @@ def test_best_uniform_allocations() -> None:
     found: dict[str, Any] = dict(uniform_candidates(problem(budget="530B")))
     assert set(found) == {"uniform w2af", "uniform w1af, ends at most bits"}
     assert set(found["uniform w2af"].values()) == {Choice(2)}
-    assert [choice.weight_bits for choice in found["uniform w1af, ends at most bits"].values()] == [8, 1, 1, 1, 1, 8]
+    assert [choice.weight.bits for choice in found["uniform w1af, ends at most bits"].values()] == [8, 1, 1, 1, 1, 8]
 
 
 def test_uniform_is_called_what_most_layers_take() -> None:

@@ -48,8 +48,8 @@ def test_every_draw_is_in_the_space(
     torch.manual_seed(seed)
     for _ in range(3):
         for name, choice in space.check(sandwich.draw()).items():
-            assert low[name].weight_bits <= choice.weight_bits <= high[name].weight_bits
-            assert low[name].act_bits <= choice.act_bits <= high[name].act_bits
+            assert low[name].weight.bits <= choice.weight.bits <= high[name].weight.bits
+            assert low[name].activation.bits <= choice.activation.bits <= high[name].activation.bits
 
 
 def test_half_of_the_draws_lie_around_the_budget_and_the_others_anywhere() -> None:

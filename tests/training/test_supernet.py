@@ -14,8 +14,9 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import SpaceError, TrainingDiverged
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.data import load_data
 from mpsearch.data.base import Splits

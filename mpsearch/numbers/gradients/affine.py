@@ -29,9 +29,12 @@ from mpsearch.numbers.grid import Grid
 __all__ = ["codes", "dequantize", "fake_quantize", "fake_quantize_rows"]
 
 
-def codes(x: Tensor, step: Tensor, grid: Grid) -> Tensor:
-    """Integer codes of `x`, int16, same shape; `step` broadcasts against `x` (rows: `[C, 1]`; one tensor: `[]`)."""
-    return _round(x, step, grid.offset).clamp_(grid.lo, grid.hi).to(torch.int16)
+def codes(x: Tensor, step: Tensor, grid: Grid, offset: Tensor | float | None = None) -> Tensor:
+    """Integer codes of `x`, int16, same shape; `step` broadcasts against `x` (rows: `[C, 1]`; one tensor: `[]`).
+
+    `offset`: instead of the grid's own, such as one a row `[C, 1]`.
+    """
+    return _round(x, step, grid.offset if offset is None else offset).clamp_(grid.lo, grid.hi).to(torch.int16)
 
 
 def dequantize(code: Tensor, step: Tensor, offset: float) -> Tensor:
@@ -46,19 +49,22 @@ def fake_quantize(x: Tensor, step: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
 
 
 def fake_quantize_rows(x: Tensor, step: Tensor, lo: Tensor, hi: Tensor, offset: Tensor) -> Tensor:
-    """Quantize and dequantize a weight `[C, n]`, one step a row (`step` is `[C]`); gradients as above."""
+    """Quantize and dequantize a weight `[C, n]`, one step a row (`step` is `[C]`); gradients as above.
+
+    `offset` is `[]`, or `[C, 1]` where every row has its own.
+    """
     result: Tensor = _PerRow.apply(x, step, lo, hi, offset)
     return result
 
 
-def _round(x: Tensor, step: Tensor, offset: float) -> Tensor:
+def _round(x: Tensor, step: Tensor, offset: Tensor | float) -> Tensor:
     scaled = x * step.reciprocal()
-    return scaled.sub_(offset).round_() if offset else scaled.round_()
+    return scaled.sub_(offset).round_() if isinstance(offset, Tensor) or offset else scaled.round_()
 
 
 def _number(value: Tensor) -> Any:
     """A Python number where reading it is free (eager, CPU): scalar kernels are faster. Elsewhere the tensor: no sync, no recompilation."""
-    return value if torch.compiler.is_compiling() or value.is_cuda else value.item()
+    return value if torch.compiler.is_compiling() or value.is_cuda or value.dim() else value.item()
 
 
 def _clamp(x: Tensor, lo: Any, hi: Any) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.summary import Summary
-from mpsearch.numbers.formats import FORMATS
 from mpsearch.targets.packed.layout import layer_bytes, weight_bytes
 
 __all__ = ["BitsInfo", "LayerBits", "bits_info"]
@@ -21,22 +20,22 @@ class LayerBits:
         kind: class name of its module.
         shape: of its weight.
         weights: number of weights.
-        weight_bits: 1 to 8, or 32 (float).
-        act_bits: of its input.
+        weight: its format.
+        activation: that of its input.
         bytes: what the layer takes in the file: packed codes, scales, biases, activation step.
         share: of the bytes of all layers, in [0, 1].
-        uniform_weight_bits: what the best uniform allocation gives it; `None` without one.
+        uniform_weight: what the best uniform allocation gives it; `None` without one.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     weights: int
-    weight_bits: int
-    act_bits: int
+    weight: NumberFormat
+    activation: NumberFormat
     bytes: int
     share: float
-    uniform_weight_bits: int | None
+    uniform_weight: NumberFormat | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +77,10 @@ def bits_info(summary: Summary) -> BitsInfo:
             finding="",
             empty="No winner was chosen in this run.",
         )
-    letters = summary.formats or "-" * len(summary.layers)
-    formats = [(layer, FORMATS.get(letter)) for layer, letter in zip(summary.layers, letters, strict=True)]
-    sizes = {layer.name: layer_bytes(layer, allocation[layer.name], format) for layer, format in formats}
+    # Without a file, the winner's own words say what it would hold.
+    stored = summary.formats or tuple(allocation[layer.name].weight for layer in summary.layers)
+    formats = list(zip(summary.layers, stored, strict=True))
+    sizes = {layer.name: layer_bytes(layer, format, allocation[layer.name].activation) for layer, format in formats}
     total = sum(sizes.values())
     uniform = None if summary.uniform is None else summary.uniform.allocation
     rows = tuple(
@@ -89,15 +89,15 @@ def bits_info(summary: Summary) -> BitsInfo:
             kind=layer.kind,
             shape=layer.weight_shape,
             weights=layer.weights,
-            weight_bits=allocation[layer.name].weight_bits,
-            act_bits=allocation[layer.name].act_bits,
+            weight=allocation[layer.name].weight,
+            activation=allocation[layer.name].activation,
             bytes=sizes[layer.name],
             share=sizes[layer.name] / total,
-            uniform_weight_bits=None if uniform is None else uniform[layer.name].weight_bits,
+            uniform_weight=None if uniform is None else uniform[layer.name].weight,
         )
         for layer in summary.layers
     )
-    activations = any(row.act_bits != FLOAT_BITS for row in rows)
+    activations = any(not row.activation.is_float for row in rows)
     mean = allocation.mean_weight_bits(summary.layers)
     largest = max(rows, key=lambda row: row.bytes)
     return BitsInfo(
@@ -105,7 +105,7 @@ def bits_info(summary: Summary) -> BitsInfo:
         mean_weight_bits=mean,
         mean_act_bits=allocation.mean_act_bits(summary.layers) if activations else None,
         layer_bytes=total,
-        weight_bytes=sum(weight_bytes(layer, allocation[layer.name], format) for layer, format in formats),
+        weight_bytes=sum(weight_bytes(layer, format) for layer, format in formats),
         overhead_bytes=summary.artifact_bytes - total if summary.artifact_bytes else None,
         finding=f"{mean:.2f} bits a weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
         empty="",

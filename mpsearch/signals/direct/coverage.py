@@ -36,8 +36,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.running_maximum import running_maximum
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
@@ -54,7 +55,7 @@ __all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
 POINTS = 2
 """Places on each path where gradients are taken: the midpoints of as many equal pieces."""
 
-_FLOAT = Choice(FLOAT_BITS)
+_FLOAT = Choice(FLOAT)
 _JOINT = 16
 _HEADROOM = 1.3
 
@@ -179,7 +180,7 @@ def _apart(space: ResolvedSpace) -> ResolvedSpace:
 
 def _parts(choice: Choice, *, joint: bool) -> tuple[Choice, ...]:
     """The ends of paths whose values a choice adds up; float has none."""
-    parts = (choice,) if joint else (Choice(choice.weight_bits), Choice(FLOAT_BITS, choice.act_bits))
+    parts = (choice,) if joint else (Choice(choice.weight), Choice(FLOAT, choice.activation))
     return tuple(part for part in parts if part != _FLOAT)
 
 

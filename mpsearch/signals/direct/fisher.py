@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.signals import SIGNALS
@@ -52,13 +53,13 @@ def fisher(inputs: SignalInputs) -> Table:
     began = time.perf_counter()
     choices, sums, images = inputs.space.choices, np.zeros(inputs.space.allowed.shape), 0
     with private_copy(inputs.model) as model:
-        taps, axes = _tap(model, inputs)
+        hooks, axes = _tap(model, inputs)
         generators: dict[torch.device, torch.Generator] = {}
         for number, (batch, _) in enumerate(inputs.batches):
             for part in _parts(batch, whole=axes is not None):
                 samples = batch_size(part)
-                _pass(model, taps, part, axes or {}, inputs, generators)
-                sums += _squares(taps, choices)
+                _pass(model, hooks, part, axes or {}, inputs, generators)
+                sums += _squares(hooks, choices)
                 images += samples
             inputs.report(number + 1, len(inputs.batches))
     values = np.where(inputs.space.allowed, 0.5 * sums / max(images, 1), np.nan)
@@ -73,8 +74,8 @@ def _tap(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping
     few = calls_of(model, take(first, 0, min(FEW, count)))
     more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
     check_called(inputs.space.layers, few)
-    taps = GradientHooks(model, inputs.space, inputs.calibration, few)
-    return taps, sample_axes(few, more, taps.paths)
+    hooks = GradientHooks(model, inputs.space, inputs.calibration, few)
+    return hooks, sample_axes(few, more, hooks.paths)
 
 
 def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
@@ -87,7 +88,7 @@ def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
 
 def _pass(
     model: nn.Module,
-    taps: GradientHooks,
+    hooks: GradientHooks,
     part: Any,
     axes: Mapping[str, int],
     inputs: SignalInputs,
@@ -95,7 +96,7 @@ def _pass(
 ) -> None:
     samples = batch_size(part)
     device = next(iter(model.parameters())).device
-    with torch.enable_grad(), taps.listening(samples, axes, device):
+    with torch.enable_grad(), hooks.listening(samples, axes, device):
         outputs = call(model, part)
     if not outputs.requires_grad:
         return
@@ -107,16 +108,16 @@ def _pass(
         losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _squares(taps: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.float64]:
+def _squares(hooks: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.float64]:
     """`Σ_n (u_{n,i} + v_{n,j})²`, `[L, C]`; float is a column of zeros."""
-    sums = np.zeros((len(taps.u), len(choices)))
-    for row, (u, v) in enumerate(zip(taps.u, taps.v, strict=True)):
-        by_weight = dict(zip(taps.weight_bits[row], u.double().cpu().numpy().T, strict=True))
-        by_act = dict(zip(taps.act_bits[row], v.double().cpu().numpy().T, strict=True))
+    sums = np.zeros((len(hooks.u), len(choices)))
+    for row, (u, v) in enumerate(zip(hooks.u, hooks.v, strict=True)):
+        by_weight = dict(zip(hooks.weights[row], u.double().cpu().numpy().T, strict=True))
+        by_act = dict(zip(hooks.activations[row], v.double().cpu().numpy().T, strict=True))
         nothing = np.zeros(len(u))
-        by_weight[FLOAT_BITS] = by_act[FLOAT_BITS] = nothing
+        by_weight[FLOAT] = by_act[FLOAT] = nothing
         for column, choice in enumerate(choices):
-            slopes = by_weight.get(choice.weight_bits, nothing) + by_act.get(choice.act_bits, nothing)
+            slopes = by_weight.get(choice.weight, nothing) + by_act.get(choice.activation, nothing)
             sums[row, column] = slopes @ slopes
     return sums
 

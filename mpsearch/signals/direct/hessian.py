@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.signals import SIGNALS
@@ -75,7 +75,7 @@ def hessian(inputs: SignalInputs) -> Table:
     for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
         for choice in menu:
             curvature = np.maximum(means[row], errors[row]) / layer.weights
-            values[row, space.choices.index(choice)] = 0.5 * curvature * _squared_error(inputs, layer.name, choice.weight_bits)
+            values[row, space.choices.index(choice)] = 0.5 * curvature * _squared_error(inputs, layer.name, choice.weight)
     cost = {
         "seconds": time.perf_counter() - began,
         "forwards": 1.0,
@@ -127,10 +127,10 @@ def _loss(model: nn.Module, batch: Any, targets: Tensor | None, inputs: SignalIn
     return inputs.task.loss(outputs, targets)
 
 
-def _squared_error(inputs: SignalInputs, name: str, bits: int) -> float:
-    if bits == FLOAT_BITS:
+def _squared_error(inputs: SignalInputs, name: str, format: NumberFormat) -> float:
+    if format.is_float:
         return 0.0
-    error = inputs.calibration.weight(name, bits) - inputs.calibration.weight(name, FLOAT_BITS)
+    error = inputs.calibration.weight(name, format) - inputs.calibration.weight(name, FLOAT)
     return float(error.double().square().sum())
 
 

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.table import Table
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.quantizers import attach_act_quantizer
-from mpsearch.numbers.grid import act_grid
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, private_copy
 from mpsearch.signals.probes.calling_modules import calling_modules, check_called
@@ -33,7 +33,7 @@ from mpsearch.signals.probes.prefix import PrefixCache
 
 __all__ = ["MEASURED", "measured"]
 
-_FLOAT = Choice(FLOAT_BITS)
+_FLOAT = Choice(FLOAT)
 _JOINT = 16
 
 
@@ -88,7 +88,7 @@ def _settings(menu: tuple[Choice, ...]) -> tuple[Choice, ...]:
     """What is run for one layer."""
     if len(menu) <= _JOINT:
         return tuple(choice for choice in menu if choice != _FLOAT)
-    alone = {Choice(choice.weight_bits) for choice in menu} | {Choice(FLOAT_BITS, choice.act_bits) for choice in menu}
+    alone = {Choice(choice.weight) for choice in menu} | {Choice(FLOAT, choice.activation) for choice in menu}
     return tuple(sorted(alone - {_FLOAT}))
 
 
@@ -96,7 +96,7 @@ def _value(sums: dict[Choice, float], choice: Choice) -> float:
     if choice in sums or choice == _FLOAT:
         total = sums.get(choice, 0.0)
     else:
-        total = sums.get(Choice(choice.weight_bits), 0.0) + sums.get(Choice(FLOAT_BITS, choice.act_bits), 0.0)
+        total = sums.get(Choice(choice.weight), 0.0) + sums.get(Choice(FLOAT, choice.activation), 0.0)
     return max(total, 0.0) if total == total else total
 
 
@@ -109,21 +109,15 @@ class _Switch:
         self._weight: Tensor = getattr(module, layer.parameter)
         self._float = self._weight.detach().clone()
         self._quantizer: FixedActQuantizer | None = None
-        if any(choice.act_bits != FLOAT_BITS for choice in menu):
+        if any(not choice.activation.is_float for choice in menu):
             self._quantizer = FixedActQuantizer().to(self._weight.device)
             attach_act_quantizer(module, self._quantizer)
 
     def set(self, choice: Choice) -> None:
         """Weights and input at the choice's bits."""
-        name = self._layer.name
-        self._weight.copy_(self._float if choice.weight_bits == FLOAT_BITS else self._calibration.weight(name, choice.weight_bits))
-        if self._quantizer is None:
-            return
-        if choice.act_bits == FLOAT_BITS:
-            self._quantizer.set_grid(FLOAT_BITS, None)
-        else:
-            self._quantizer.set_grid(choice.act_bits, act_grid(choice.act_bits, self._calibration.signed(name)))
-            self._quantizer.begin(self._calibration.act_step(name, choice.act_bits))
+        self._weight.copy_(self._float if choice.weight.is_float else self._calibration.weight(self._layer.name, choice.weight))
+        if self._quantizer is not None:
+            self._calibration.set_input(self._quantizer, self._layer.name, choice.activation)
 
 
 MEASURED = SIGNALS.register("measured")(

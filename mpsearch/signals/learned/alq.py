@@ -20,13 +20,13 @@ import math
 import time
 from collections.abc import Mapping
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.methods.alq import Alq
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
-from mpsearch.signals.learned.short_run import aim, mean_bits, short_run, widest
+from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
 from mpsearch.training.recipe import Recipe
 
@@ -47,9 +47,10 @@ def alq(inputs: SignalInputs) -> Table:
         ModelError: the float outputs are not finite, or the training does not stay so.
     """
     began = time.perf_counter()
-    target = aim(inputs, widest(inputs.space), 0.0)
+    trained = in_uniform_bits(inputs)
+    target = aim(trained, widest(trained.space), 0.0)
     method = Alq(target_bits=target, prune=0.9, scale_steps=0.0)
-    run = short_run(inputs, method, widest(inputs.space, target + _ABOVE), _RECIPE, steps=_STEPS)
+    run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS)
     return table_of_bits("alq", inputs, run, _priced_by_weight(inputs.space, method.learned_bits(run.network) or {}), began)
 
 

@@ -27,7 +27,7 @@ from mpsearch.network.network import Network
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
-from mpsearch.signals.learned.short_run import aim, short_run, widest
+from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
 from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
@@ -49,7 +49,8 @@ def bsq(inputs: SignalInputs) -> Table:
         ModelError: the float outputs are not finite, or the training does not stay so.
     """
     began = time.perf_counter()
-    start = widest(inputs.space)
+    trained = in_uniform_bits(inputs)
+    start = widest(trained.space)
     method = Bsq(alpha=0.05, interval=0.5, search=1.0)
     steered: list[PriceController[Bsq]] = []
 
@@ -63,11 +64,11 @@ def bsq(inputs: SignalInputs) -> Table:
                 bits[name] = 1 + float(left.clamp_max(1).sum())
             return bits
 
-        target = aim(inputs, start, _LOWEST)
+        target = aim(trained, start, _LOWEST)
         steered.append(PriceController(network, method, price="alpha", bits=soft, target=target, gain=0.3, arrive=0.6))
         return steered[0].hooks()
 
-    run = short_run(inputs, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
+    run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
     return table_of_bits("bsq", inputs, run, steered[0].bits, began)
 
 

@@ -39,7 +39,7 @@ from mpsearch.numbers.grid import weight_grid
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
-from mpsearch.signals.learned.short_run import aim, short_run, widest
+from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
 from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
@@ -65,7 +65,8 @@ def dropbits(inputs: SignalInputs) -> Table:
         ModelError: the float outputs are not finite, or the training does not stay so.
     """
     began = time.perf_counter()
-    target = aim(inputs, widest(inputs.space), _LOWEST)
+    trained = in_uniform_bits(inputs)
+    target = aim(trained, widest(trained.space), _LOWEST)
     method = Cpq(bit_penalty=0.01, search=1.0)
     steered: list[PriceController[Cpq]] = []
 
@@ -78,7 +79,7 @@ def dropbits(inputs: SignalInputs) -> Table:
         steered.append(PriceController(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0, rescale=rescale))
         return steered[0].hooks()
 
-    run = short_run(inputs, method, widest(inputs.space, target + _ABOVE), _RECIPE, steps=_STEPS, hooks=hooks)
+    run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS, hooks=hooks)
     return table_of_bits("dropbits", inputs, run, steered[0].bits, began)
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import time
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.table import Table
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
 from mpsearch.methods.learned_width import LOWEST_BITS
@@ -30,7 +30,7 @@ from mpsearch.network.network import Network
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
-from mpsearch.signals.learned.short_run import aim, mean_bits, short_run, widest
+from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
 from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
@@ -53,18 +53,19 @@ def learned_range(inputs: SignalInputs) -> Table:
         ModelError: the float outputs are not finite, or the training does not stay so.
     """
     began = time.perf_counter()
-    start = widest(inputs.space)
+    trained = in_uniform_bits(inputs)
+    start = widest(trained.space)
     steered: list[PriceController[LearnedRange]] = []
 
     def hooks(network: Network) -> Hooks:
-        target = aim(inputs, start, LOWEST_BITS)
+        target = aim(trained, start, LOWEST_BITS)
         steered.append(
             PriceController(network, method, price="penalty", bits=soft_bits, target=target, gain=1.0, rescale=_in_units_of_the_price)
         )
         return steered[0].hooks()
 
     method = LearnedRange(weight_budget=LOWEST_BITS, penalty=0.01)
-    run = short_run(inputs, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
+    run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
     return table_of_bits("learned_range", inputs, run, steered[0].bits, began)
 
 

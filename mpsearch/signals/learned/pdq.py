@@ -24,13 +24,14 @@ import time
 
 import numpy as np
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.table import Table
 from mpsearch.methods.pdq import Pdq, multipliers, proximities
 from mpsearch.network.network import Network
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
-from mpsearch.signals.learned.short_run import aim, short_run, widest
+from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, uniform_bits, widest
 from mpsearch.signals.learned.table_of_bits import Floats, table_of_weights
 from mpsearch.training.recipe import Recipe
 
@@ -51,9 +52,10 @@ def pdq(inputs: SignalInputs) -> Table:
         ModelError: the float outputs are not finite, or the training does not stay so.
     """
     began = time.perf_counter()
-    target = aim(inputs, widest(inputs.space), _LOWEST)
+    trained = in_uniform_bits(inputs)
+    target = aim(trained, widest(trained.space), _LOWEST)
     method = Pdq(layerwise=True, eps_layer=0.0, dual_rate=1.0, dual_cap=1e6)
-    run = short_run(inputs, method, widest(inputs.space, round(target)), _RECIPE, steps=_STEPS)
+    run = short_run(trained, method, widest(trained.space, round(target)), _RECIPE, steps=_STEPS)
     price = multipliers(run.network)
     errors = _errors(run.network, inputs)
     shape = np.array([price[name] for name in inputs.space.names])[:, None] * errors
@@ -62,16 +64,16 @@ def pdq(inputs: SignalInputs) -> Table:
 
 def _errors(network: Network, inputs: SignalInputs) -> Floats:
     """d_l of every choice's weight bits, `[L, C]`, no unit; 0 for float weights and for layers whose module is not called."""
-    space = inputs.space
+    space, trained = inputs.space, network.space
     found = np.zeros(space.allowed.shape)
     network.model.eval()
-    for width in sorted({choice.weight_bits for choice in space.choices} - {FLOAT_BITS}):
-        uniform = space.uniform(Choice(width))
+    for weight in sorted({choice.weight for choice in trained.choices} - {FLOAT}):
+        uniform = trained.uniform(Choice(weight))
         network.begin(uniform)
         distances = proximities(network, inputs.batches[0][0])
         for row, name in enumerate(space.names):
             for column, choice in enumerate(space.choices):
-                if choice.weight_bits == width == uniform[name].weight_bits and name in distances:
+                if uniform_bits(choice.weight) == weight == uniform[name].weight and name in distances:
                     found[row, column] = float(distances[name].detach())
     return found
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError, TrainingDiverged
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.core.pass_counts import PassCounts, count
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.methods.base import Method
@@ -30,7 +31,7 @@ from mpsearch.signals.base import SignalInputs, private_copy
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["ShortRun", "aim", "mean_bits", "short_run", "widest"]
+__all__ = ["ShortRun", "aim", "in_uniform_bits", "mean_bits", "short_run", "uniform_bits", "widest"]
 
 _WIDEST = 8
 _PHASE = "short run"
@@ -101,6 +102,22 @@ def short_run(
     return ShortRun(network=network, forwards=counted.forward / len(images), backwards=counted.backward / len(images), images=len(images))
 
 
+def in_uniform_bits(inputs: SignalInputs) -> SignalInputs:
+    """The inputs with menus of uniform bits, which every method trains, in the place of formats with a name of their own.
+
+    Learned bits say what precision a layer needs, whatever its numbers look like.
+    """
+    menus = tuple(
+        tuple(sorted({Choice(uniform_bits(choice.weight), choice.activation.bits) for choice in menu})) for menu in inputs.space.menus
+    )
+    return inputs if menus == inputs.space.menus else replace(inputs, space=replace(inputs.space, menus=menus))
+
+
+def uniform_bits(weight: NumberFormat) -> NumberFormat:
+    """Uniform numbers with as many bits a code."""
+    return weight if weight.is_float else NumberFormat("uniform", weight.bits)
+
+
 def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
     """Every layer at the most weight bits below float, and at the most activation bits that go with them.
 
@@ -110,9 +127,9 @@ def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
     """
 
     def most(menu: Sequence[Choice]) -> Choice:
-        fitting = [choice for choice in menu if choice.weight_bits <= limit]
-        bits = max(choice.weight_bits for choice in fitting) if fitting else min(choice.weight_bits for choice in menu)
-        return max(choice for choice in menu if choice.weight_bits == bits)
+        fitting = [choice.weight for choice in menu if choice.weight.bits_per_value <= limit]
+        weight = max(fitting) if fitting else min(choice.weight for choice in menu)
+        return max(choice for choice in menu if choice.weight == weight)
 
     return Allocation({name: most(menu) for name, menu in zip(space.names, space.menus, strict=True)})
 
@@ -122,7 +139,7 @@ def aim(inputs: SignalInputs, start: Allocation, lowest: float) -> float:
 
     A method that cannot go below `lowest` bits would tell no layer from another there.
     """
-    bits = {name: float(choice.weight_bits) for name, choice in start.items() if choice.weight_bits != FLOAT_BITS}
+    bits = {name: choice.weight.bits_per_value for name, choice in start.items() if not choice.weight.is_float}
     top = mean_bits(inputs.space.layers, bits) if bits else lowest
     wanted = (lowest + top) / 2 if inputs.target_bits is None else inputs.target_bits
     return min(max(wanted, lowest + 1), max(top - 1, (lowest + top) / 2))

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.signals.base import SignalInputs, private_copy
@@ -49,7 +50,7 @@ def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[
     space = inputs.space
     sizes = np.array([layer.weights for layer in space.layers], dtype=np.float64)
     learned = np.array([bits[layer] for layer in space.names])
-    widths = np.array([choice.weight_bits for choice in space.choices], dtype=np.float64)
+    widths = np.array([choice.weight.bits_per_value for choice in space.choices], dtype=np.float64)
     quantized = (learned < FLOAT_BITS)[:, None] & (widths < FLOAT_BITS)
     shape = np.where(quantized, sizes[:, None] * np.exp2(2 * (learned[:, None] - widths)), 0.0)
     known = {layer: value for layer, value in bits.items() if value < FLOAT_BITS}
@@ -78,10 +79,11 @@ def table_of_weights(
         bits: learned bits by layer name, if there are any.
     """
     space = inputs.space
-    widths = sorted({choice.weight_bits for choice in space.choices})
-    uniform = space.uniform(Choice(max([width for width in widths if width <= reference], default=widths[0])))
+    weights = sorted({choice.weight for choice in space.choices})
+    below = [weight for weight in weights if weight.bits_per_value <= reference]
+    uniform = space.uniform(Choice(below[-1] if below else weights[0]))
     total = sum(shape[row, space.choices.index(uniform[layer])] for row, layer in enumerate(space.names))
-    measured = _divergence(inputs, {layer: choice.weight_bits for layer, choice in uniform.items()})
+    measured = _divergence(inputs, {layer: choice.weight for layer, choice in uniform.items()})
     values = shape * (measured / total if total > 0 else 0.0)
     passes = 1.0
     if space.quantizes_activations:
@@ -105,14 +107,14 @@ def table_of_weights(
 
 
 @torch.no_grad()
-def _divergence(inputs: SignalInputs, widths: Mapping[str, int]) -> float:
-    """Mean divergence of the calibrated network at these weight bits from the float one, activations at float; never negative."""
+def _divergence(inputs: SignalInputs, weights: Mapping[str, NumberFormat]) -> float:
+    """Mean divergence of the calibrated network at these formats from the float one, activations at float; never negative."""
     total, images = 0.0, 0
     with private_copy(inputs.model) as model:
         references = [call(model, batch) for batch, _ in inputs.batches]
         for layer in inputs.space.layers:
             weight = getattr(model.get_submodule(layer.module), layer.parameter)  # in place: whatever shares it follows
-            weight.copy_(inputs.calibration.weight(layer.name, widths[layer.name]))
+            weight.copy_(inputs.calibration.weight(layer.name, weights[layer.name]))
         for reference, (batch, _) in zip(references, inputs.batches, strict=True):
             total += float(inputs.task.divergence(reference, call(model, batch)).double().sum())
             images += batch_size(batch)
@@ -122,7 +124,7 @@ def _divergence(inputs: SignalInputs, widths: Mapping[str, int]) -> float:
 def _activations(inputs: SignalInputs) -> Floats:
     """`[L, C]` nats: `fisher` of each choice's activation bits with weights at float."""
     space = inputs.space
-    alone = replace(space, menus=tuple(tuple(sorted({Choice(FLOAT_BITS, c.act_bits) for c in menu})) for menu in space.menus))
+    alone = replace(space, menus=tuple(tuple(sorted({Choice(FLOAT, c.activation) for c in menu})) for menu in space.menus))
     table = fisher(replace(inputs, space=alone, progress=None))
     column = {choice: index for index, choice in enumerate(table.choices)}
-    return np.nan_to_num(table.values[:, [column[Choice(FLOAT_BITS, choice.act_bits)] for choice in space.choices]])
+    return np.nan_to_num(table.values[:, [column[Choice(FLOAT, choice.activation)] for choice in space.choices]])

@@ -16,9 +16,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
@@ -45,30 +45,30 @@ class GradientHooks:
         called: paths of the modules that a forward pass calls.
 
     Attributes:
-        u: per layer `[N, Kw]`, columns `weight_bits` of the layer.
-        v: per layer `[N, Ka]`, columns `act_bits` of the layer.
+        u: per layer `[N, Kw]`, columns `weights` of the layer.
+        v: per layer `[N, Ka]`, columns `activations` of the layer.
         paths: modules whose sample axis has to be known.
     """
 
     def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, called: Mapping[str, object]) -> None:
-        self.weight_bits = [sorted({choice.weight_bits for choice in menu} - {FLOAT_BITS}) for menu in space.menus]
-        self.act_bits = [sorted({choice.act_bits for choice in menu} - {FLOAT_BITS}) for menu in space.menus]
+        self.weights = [sorted({choice.weight for choice in menu} - {FLOAT}) for menu in space.menus]
+        self.activations = [sorted({choice.activation for choice in menu} - {FLOAT}) for menu in space.menus]
         self.u: list[Tensor] = []
         self.v: list[Tensor] = []
         self._calibration = calibration
         self._deltas: dict[str, Tensor] = {}
-        self._keeps = sum(4 * layer.weights * len(bits) for layer, bits in zip(space.layers, self.weight_bits, strict=True)) <= _KEPT_BYTES
+        self._keeps = sum(4 * layer.weights * len(bits) for layer, bits in zip(space.layers, self.weights, strict=True)) <= _KEPT_BYTES
         self._axes: Mapping[str, int] = {}
         self._samples = 0
         self._listening = False
         users: dict[str, list[tuple[int, Layer, str]]] = {}
         tapped: set[str] = set()
         for index, layer in enumerate(space.layers):
-            if self.act_bits[index] and layer.module in called:
+            if self.activations[index] and layer.module in called:
                 tap = _InputTap(partial(self._input, index, layer))
                 attach_act_quantizer(model.get_submodule(layer.module), cast(ActQuantizer, tap))
                 tapped.add(layer.module)
-            if self.weight_bits[index]:
+            if self.weights[index]:
                 for path, parameter in calling_modules(layer, called):
                     users.setdefault(path, []).append((index, layer, parameter))
         self.paths = tuple(sorted(tapped | users.keys()))
@@ -85,8 +85,8 @@ class GradientHooks:
             device: of `u` and `v`.
         """
         self._samples, self._axes, self._listening = samples, axes, True
-        self.u = [torch.zeros(samples, len(bits), device=device) for bits in self.weight_bits]
-        self.v = [torch.zeros(samples, len(bits), device=device) for bits in self.act_bits]
+        self.u = [torch.zeros(samples, len(bits), device=device) for bits in self.weights]
+        self.v = [torch.zeros(samples, len(bits), device=device) for bits in self.activations]
         try:
             yield
         finally:
@@ -108,8 +108,8 @@ class GradientHooks:
         size = max(_CHUNK // x.shape[1], 1)
         for start in range(0, self._samples, size):
             piece, slope = x[start : start + size], h[start : start + size]
-            for column, bits in enumerate(self.act_bits[index]):
-                change = self._calibration.activation(layer.name, bits, piece).sub_(piece)
+            for column, format in enumerate(self.activations[index]):
+                change = self._calibration.activation(layer.name, format, piece).sub_(piece)
                 self.v[index][start : start + size, column] += change.mul_(slope).sum(1)
 
     def _output(self, path: str, weights: list[tuple[int, Layer, str]], module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -142,8 +142,8 @@ class GradientHooks:
     def _weight_changes(self, index: int, layer: Layer) -> Tensor:
         if layer.name in self._deltas:
             return self._deltas[layer.name]
-        weight = self._calibration.weight(layer.name, FLOAT_BITS)
-        deltas = torch.stack([self._calibration.weight(layer.name, bits) - weight for bits in self.weight_bits[index]])
+        weight = self._calibration.weight(layer.name, FLOAT)
+        deltas = torch.stack([self._calibration.weight(layer.name, format) - weight for format in self.weights[index]])
         if self._keeps:
             self._deltas[layer.name] = deltas
         return deltas

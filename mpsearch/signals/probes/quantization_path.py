@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import attach_act_quantizer
-from mpsearch.numbers.grid import act_grid
 
 __all__ = ["QuantizationPath"]
 
@@ -38,7 +37,7 @@ class QuantizationPath:
         for layer, menu in zip(space.layers, space.menus, strict=True):
             module = model.get_submodule(layer.module)
             self._weights.append(getattr(module, layer.parameter).requires_grad_())
-            part_way = _PartWay().to(self._weights[-1].device) if any(choice.act_bits != FLOAT_BITS for choice in menu) else None
+            part_way = _PartWay().to(self._weights[-1].device) if any(not choice.activation.is_float for choice in menu) else None
             if part_way is not None:
                 attach_act_quantizer(module, part_way)
             self._inputs.append(part_way)
@@ -47,16 +46,10 @@ class QuantizationPath:
 
     def aim(self, allocation: Mapping[str, Choice]) -> None:
         """Set where t = 1 is, and go to t = 0."""
-        self._end = [self._calibration.weight(layer.name, allocation[layer.name].weight_bits) for layer in self._space.layers]
+        self._end = [self._calibration.weight(layer.name, allocation[layer.name].weight) for layer in self._space.layers]
         for layer, part_way in zip(self._space.layers, self._inputs, strict=True):
-            bits = allocation[layer.name].act_bits
-            if part_way is None:
-                continue
-            if bits == FLOAT_BITS:
-                part_way.set_grid(FLOAT_BITS, None)
-            else:
-                part_way.set_grid(bits, act_grid(bits, self._calibration.signed(layer.name)))
-                part_way.begin(self._calibration.act_step(layer.name, bits))
+            if part_way is not None:
+                self._calibration.set_input(part_way, layer.name, allocation[layer.name].activation)
         self.go(0.0)
 
     @torch.no_grad()

@@ -4,17 +4,26 @@ One safetensors file with six tensors (and one for each unquantized tensor that 
 
 | tensor | dtype | content, layers in order |
 |---|---|---|
-| `codes` | uint8 | packed codes, each layer starting at a byte; a float layer's weight as float32 bytes |
-| `scales` | float16 | of each quantized layer, one an output channel (multibit: one a plane), to be multiplied by `2^exponent` |
+| `codes` | uint8 | packed codes, each layer starting at a byte, then its zero points as int8; a float layer's weight as float32 bytes |
+| `scales` | float16 | of each quantized layer, one a row (multibit: one a plane), to be multiplied by `2^exponent` |
 | `exponents` | int8 | two a layer: of its scales, of its folded biases |
 | `biases` | bytes | BatchNorm-folded biases as float16 (times `2^exponent`), other biases as float32 |
 | `act_steps` | float32 | the step of each quantized activation, of one in powers of two its largest level |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
 Metadata: `model` (what to build and the layers' names, compressed JSON), `bits` (three characters a layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, see `mpsearch.numbers.act_formats`, `-` is float), `formats` (one letter a layer, see `mpsearch.numbers.formats`, `-`
-is float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the
+unsigned activations, `-` is float), `formats` (one letter a layer, that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z`
+for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the
 file's size is exactly `overhead + Σ layer_bytes`).
+
+Activations of b bits and step s have the levels
+
+| letter | levels |
+|---|---|
+| `u` | `0, 1 … 2^b − 1`, times s |
+| `s` | `−2^(b−1) … 2^(b−1) − 1`, times s |
+| `p` | 0 and the powers of two `2^−k · s`, `k < min(2^(b−1), 16)` |
+| `q` | `±2^−k · s`, as many, without a zero |
 """
 
 from __future__ import annotations
@@ -26,13 +35,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.layer import Layer
-from mpsearch.numbers.act_formats import ActFormat
-from mpsearch.numbers.formats import Format, grid_format
+from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, Granularity, NumberFormat
+from mpsearch.network.baked import QuantizedInput
 
 __all__ = [
     "ACT_STEP_BYTES",
+    "INPUT_LETTERS",
     "TENSORS",
     "VERSION",
     "bias_bytes",
@@ -40,12 +49,15 @@ __all__ = [
     "decompress",
     "file_digest",
     "header_bytes",
+    "input_format",
     "layer_bytes",
     "overhead_bytes",
+    "rows_of",
     "scale_bytes",
     "spell_bits",
     "spell_format",
     "weight_bytes",
+    "weight_format",
 ]
 
 VERSION = "mpsearch-2"
@@ -54,25 +66,37 @@ VERSION = "mpsearch-2"
 TENSORS = {"codes": "U8", "scales": "F16", "exponents": "I8", "biases": "U8", "act_steps": "F32", "floats": "F32"}
 """Tensor name → safetensors dtype, in file order."""
 
+INPUT_LETTERS = "uspq"
+"""How the levels of quantized activations are called: see `_INPUT_LETTERS`."""
+
 ACT_STEP_BYTES = 4
 _EXPONENT_BYTES = 2
 _HEX_DIGEST = 32
 _LARGEST_OFFSET = 10**15
+_UNIFORM, _ZERO_POINT = "u", "z"
+_INPUT_LETTERS = dict(
+    zip((("uniform", False), ("uniform", True), ("power_of_two", False), ("power_of_two", True)), INPUT_LETTERS, strict=True)
+)
 
 
-def weight_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
-    """Packed codes, or the float32 weight; `format` is that of the default grid unless given."""
-    if choice.weight_bits == FLOAT_BITS:
+def rows_of(layer: Layer, weight: NumberFormat) -> int:
+    """Rows of a weight that have a scale each."""
+    if weight.granularity == "channel":
+        return layer.channels
+    return 1 if weight.granularity == "tensor" else layer.weights // weight.granularity
+
+
+def weight_bytes(layer: Layer, weight: NumberFormat) -> int:
+    """Packed codes with their zero points, or the float32 weight."""
+    if weight.is_float:
         return 4 * layer.weights
-    format = format or grid_format(choice.weight_bits)
-    return format.code_bytes(layer.channels, layer.weights // layer.channels, choice.weight_bits)
+    rows = rows_of(layer, weight)
+    return weight.code_bytes(rows, layer.weights // rows) + rows * weight.zero_point
 
 
-def scale_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
+def scale_bytes(layer: Layer, weight: NumberFormat) -> int:
     """Half-precision scales of a quantized weight."""
-    if choice.weight_bits == FLOAT_BITS:
-        return 0
-    return 2 * (format or grid_format(choice.weight_bits)).scale_count(layer.channels, choice.weight_bits)
+    return 0 if weight.is_float else 2 * weight.scale_count(rows_of(layer, weight))
 
 
 def bias_bytes(layer: Layer) -> int:
@@ -80,10 +104,10 @@ def bias_bytes(layer: Layer) -> int:
     return layer.bias_elements * (2 if layer.norm else 4)
 
 
-def layer_bytes(layer: Layer, choice: Choice, format: Format | None = None) -> int:
-    """All bytes of the file that belong to one layer under one choice."""
-    act = 0 if choice.act_bits == FLOAT_BITS else ACT_STEP_BYTES
-    return weight_bytes(layer, choice, format) + scale_bytes(layer, choice, format) + bias_bytes(layer) + act + _EXPONENT_BYTES
+def layer_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+    """All bytes of the file that belong to one layer in these formats, as they are stored."""
+    act = 0 if activation.is_float else ACT_STEP_BYTES
+    return weight_bytes(layer, weight) + scale_bytes(layer, weight) + bias_bytes(layer) + act + _EXPONENT_BYTES
 
 
 def overhead_bytes(
@@ -120,17 +144,43 @@ def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str,
     return 8 + (length + 7) // 8 * 8
 
 
-def spell_bits(choice: Choice, act_format: ActFormat | None) -> str:
-    """Three characters: weight bits, activation bits, format of the activation."""
-    weight = "-" if choice.weight_bits == FLOAT_BITS else str(choice.weight_bits)
-    if act_format is None:
-        return f"{weight}--"
-    return f"{weight}{choice.act_bits}{act_format.letter}"
+def spell_bits(weight: NumberFormat, input: QuantizedInput | None) -> str:
+    """Three characters: weight bits, activation bits, levels of the activation."""
+    bits = "-" if weight.is_float else str(weight.bits)
+    return f"{bits}--" if input is None else f"{bits}{input.format.bits}{_INPUT_LETTERS[input.format.kind, input.signed]}"
 
 
-def spell_format(format: Format | None) -> str:
-    """Its letter, or `-` for a float weight."""
-    return "-" if format is None else format.letter
+def spell_format(weight: NumberFormat) -> str:
+    """One letter for the kind, `-` for a float weight, `z` for uniform numbers with a zero point."""
+    if weight.zero_point:
+        return _ZERO_POINT
+    return "-" if weight.is_float else NUMBER_KINDS[weight.kind].letter or _UNIFORM
+
+
+def weight_format(bits: str, letter: str, granularity: Granularity = "channel") -> NumberFormat:
+    """The weight's format from its bits, its letter and what shares a scale.
+
+    Raises:
+        ValueError: no such format.
+    """
+    if (bits == "-") != (letter == "-"):
+        raise ValueError(f"format '{letter}' of a weight of '{bits}' bits is unknown")
+    if letter == "-":
+        return FLOAT
+    if letter == _ZERO_POINT:
+        return NumberFormat("uniform", int(bits), granularity, zero_point=True)
+    kind = next((name for name, kind in NUMBER_KINDS.items() if (kind.letter or _UNIFORM) == letter), None)
+    if kind is None:
+        raise ValueError(f"format '{letter}' of a weight of '{bits}' bits is unknown")
+    return NumberFormat(kind, int(bits), granularity)
+
+
+def input_format(bits: str, letter: str) -> tuple[NumberFormat, bool] | None:
+    """The input's format and whether it is signed; None for a float input."""
+    if bits == "-":
+        return None
+    kind, signed = next(key for key, value in _INPUT_LETTERS.items() if value == letter)
+    return NumberFormat(kind, int(bits)), signed
 
 
 def compress(plain: Mapping[str, Any]) -> str:

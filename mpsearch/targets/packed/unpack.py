@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.baked import BakedLayer, Parts, rest_of_state
-from mpsearch.numbers.act_formats import ACT_FORMATS
-from mpsearch.numbers.formats import FORMATS
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, ScaledHalves, rest_of_state
 from mpsearch.targets.packed import layout
+from mpsearch.targets.packed.file import PackedFile
 
-if TYPE_CHECKING:
-    from mpsearch.targets.packed.artifact import Artifact
-
-__all__ = ["STORED_DTYPES", "choice_of", "stored_as", "unpack"]
+__all__ = ["STORED_DTYPES", "stored_as", "unpack"]
 
 STORED_DTYPES = {
     torch.float32: "F32",
@@ -50,12 +45,6 @@ def stored_as(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def choice_of(bits: str, index: int) -> Choice:
-    """The choice of one layer, from three characters each."""
-    weight, act = (FLOAT_BITS if character == "-" else int(character) for character in bits[3 * index : 3 * index + 2])
-    return Choice(weight, act)
-
-
 class _Reader:
     """Takes a file's tensors apart from front to back."""
 
@@ -77,50 +66,53 @@ class _Reader:
                 raise ArtifactError(f"the artifact's '{name}' holds more values than this model; give the model it was made from")
 
 
-def unpack(artifact: Artifact, layers: Sequence[Layer], model: nn.Module) -> Parts:
+def unpack(file: PackedFile, layers: Sequence[Layer], model: nn.Module) -> Parts:
     """The numbers in the artifact's bytes, for the layers of the built float architecture.
 
     Raises:
         ArtifactError: the file's contents do not fit the model.
     """
-    reader = _Reader(artifact.tensors)
+    reader = _Reader(file.tensors)
     baked: dict[str, BakedLayer] = {}
     exponents = reader.take("exponents", 2 * len(layers), "<i1").reshape(-1, 2).tolist()
     for index, layer in enumerate(layers):
-        choice = choice_of(artifact.bits, index)
-        format = FORMATS.get(artifact.formats[index])
-        codes = weight = scales = bias = act_format = act_step = None
-        if format is None:
-            weight = torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy())
-        else:
-            packed = reader.take("codes", layout.weight_bytes(layer, choice, format), "|u1")
-            halves = reader.take("scales", layout.scale_bytes(layer, choice, format) // 2, "<f2")
-            try:
-                unpacked = format.unpack(packed, halves, layer.weights // layer.channels, choice.weight_bits)
-            except ValueError as error:
-                raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
-            codes, scales = (torch.from_numpy(numbers.copy()) for numbers in unpacked)
-        if layer.bias_elements:
-            bias = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm else "<f4").copy())
-        if choice.act_bits != FLOAT_BITS:
-            act_format = ACT_FORMATS[artifact.bits[3 * index + 2]]
-            act_step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
-        baked[layer.name] = BakedLayer(
-            choice=choice,
-            format=format,
-            codes=codes,
-            weight=weight,
-            scales=scales,
-            scale_exponent=exponents[index][0],
-            bias=bias,
-            bias_exponent=exponents[index][1],
-            act_format=act_format,
-            act_step=act_step,
-        )
-    return Parts(layers=baked, rest=_unpack_rest(artifact, reader, model, layers))
+        baked[layer.name] = _layer(file, reader, layer, index, exponents[index])
+    return Parts(layers=baked, rest=_unpack_rest(file, reader, model, layers))
 
 
-def _unpack_rest(artifact: Artifact, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
+def _layer(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponents: Sequence[int]) -> BakedLayer:
+    choice, weight = file.choice(index), _weight(file, reader, layer, index, exponents[0])
+    bias: ScaledHalves | Tensor | None = None
+    if layer.bias_elements:
+        numbers = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm else "<f4").copy())
+        bias = ScaledHalves(values=numbers, exponent=exponents[1]) if layer.norm else numbers
+    input = None
+    if (levels := layout.input_format(*file.bits[3 * index + 1 : 3 * index + 3])) is not None:
+        step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
+        input = QuantizedInput(format=levels[0], signed=levels[1], step=step)
+    return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
+
+
+def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponent: int) -> FloatWeight | CodedWeight:
+    format = file.choice(index).weight
+    if format.is_float:
+        return FloatWeight(values=torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy()))
+    rows = layout.rows_of(layer, format)
+    columns, rest = divmod(layer.weights, rows)
+    if rest:
+        raise ArtifactError(f"the artifact's layer '{layer.name}' has other groups than this model; give the model it was made from")
+    packed = reader.take("codes", format.code_bytes(rows, columns), "|u1")
+    zeros = torch.from_numpy(reader.take("codes", rows, "|i1").copy()) if format.zero_point else None
+    halves = reader.take("scales", layout.scale_bytes(layer, format) // 2, "<f2")
+    try:
+        codes, scales = format.unpack(packed, halves, columns)
+    except ValueError as error:
+        raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
+    stored = ScaledHalves(values=torch.from_numpy(scales.copy()), exponent=exponent)
+    return CodedWeight(format=format, codes=torch.from_numpy(codes.copy()), scales=stored, zeros=zeros)
+
+
+def _unpack_rest(file: PackedFile, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
     state = model.state_dict()
     rest: dict[str, Tensor] = {}
     for name in rest_of_state(model, layers):
@@ -129,8 +121,8 @@ def _unpack_rest(artifact: Artifact, reader: _Reader, model: nn.Module, layers: 
             values = torch.from_numpy(reader.take("floats", like.numel(), "<f4").copy())
         else:
             shown = stored_as(name, like)
-            raw = artifact.tensors.get(f"rest.{name}", b"")
-            fits = artifact.shapes.get(f"rest.{name}", ("", ()))[0] == STORED_DTYPES[shown.dtype] and len(raw) == shown.nbytes
+            raw = file.tensors.get(f"rest.{name}", b"")
+            fits = file.shapes.get(f"rest.{name}", ("", ()))[0] == STORED_DTYPES[shown.dtype] and len(raw) == shown.nbytes
             values = torch.frombuffer(bytearray(raw), dtype=shown.dtype) if fits and raw else torch.empty(0, dtype=shown.dtype)
             if like.is_complex():
                 values = torch.view_as_complex(values.reshape(-1, 2))

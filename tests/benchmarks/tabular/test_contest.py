@@ -53,7 +53,7 @@ def truth(seed: int = 0) -> Truth:
     """27 allocations of three groups, a loss that fewer bits raise."""
     draw = np.random.default_rng(seed)
     resolved = space()
-    bits = np.array([choice.weight_bits for choice in resolved.choices])
+    bits = np.array([choice.weight.bits for choice in resolved.choices])
 
     def table(name: str, values: np.ndarray) -> Table:
         return Table(name=name, unit="", layers=resolved.names, choices=resolved.choices, values=values)

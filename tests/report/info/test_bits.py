@@ -27,7 +27,7 @@ def test_bytes_are_those_of_the_formats_in_the_file() -> None:
     extra = sum((layer.channels + 1) // 2 for layer in summary.layers)
     assert multibit.weight_bytes == plain.weight_bytes + extra
     assert summary.winner is not None
-    bits = [summary.winner.allocation[layer.name].weight_bits for layer in summary.layers]
+    bits = [summary.winner.allocation[layer.name].weight.bits for layer in summary.layers]
     scales = sum(2 * layer.channels * (b - 1) for layer, b in zip(summary.layers, bits, strict=True))
     assert multibit.layer_bytes == plain.layer_bytes + extra + scales
 

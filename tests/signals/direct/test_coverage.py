@@ -108,7 +108,7 @@ def test_more_bits_never_cost_more(trained_net: nn.Module, digits: tuple[Tensor,
     table = coverage(prepare(trained_net, digits[0][:128], (1, 2, 3, 4, FLOAT), (2, 8, FLOAT)))
     for a, first in enumerate(table.choices):
         for b, second in enumerate(table.choices):
-            if first.weight_bits <= second.weight_bits and first.act_bits <= second.act_bits:
+            if first.weight.bits <= second.weight.bits and first.activation.bits <= second.activation.bits:
                 assert (table.values[:, a] >= table.values[:, b]).all()
 
 

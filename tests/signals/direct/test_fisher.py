@@ -36,8 +36,8 @@ def test_equals_per_sample_autograd(name: str) -> None:
         scale = np.nanmax(expected[row])
         for column, choice in enumerate(inputs.space.choices):
             # A projection of attention is replayed with its true, not its linearised change: at 8 bits they agree to a few per cent.
-            curved = layer.parameter in NOT_LINEAR and choice.weight_bits != FLOAT
-            if curved and choice.weight_bits < 8:
+            curved = layer.parameter in NOT_LINEAR and choice.weight.bits != FLOAT
+            if curved and choice.weight.bits < 8:
                 continue
             tolerance = 0.15 if curved else 2e-3
             np.testing.assert_allclose(

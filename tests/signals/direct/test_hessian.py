@@ -97,7 +97,7 @@ def test_is_the_rise_of_the_loss_where_curvature_is_the_same_everywhere(batches:
     inputs = known(batches)
     table = hessian.hessian(inputs)
     for column, choice in enumerate(inputs.space.choices):
-        changed = inputs.calibration.weight(inputs.space.names[0], choice.weight_bits)
+        changed = inputs.calibration.weight(inputs.space.names[0], choice.weight)
         rise = Task.regression().loss(3 * torch.eye(8) @ changed.t(), torch.cat([y for _, y in inputs.batches]))
         assert table.values[0, column] == pytest.approx(float(rise), rel=1e-4, abs=1e-9)
     assert table.cost["floored"] == 0

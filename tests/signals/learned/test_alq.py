@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.network.trace import trace
 from mpsearch.signals.learned.alq import _priced_by_weight

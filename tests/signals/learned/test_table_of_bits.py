@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods.ste import Ste
 from mpsearch.network.calibrate import Calibration
@@ -80,15 +81,15 @@ def test_activations_are_fishers() -> None:
     expected = fisher(replace(inputs, space=alone.space))
     for row, name in enumerate(expected.layers):
         for column, choice in enumerate(expected.choices):
-            other = Choice(4, 8 if choice.act_bits == 2 else 2)
+            other = Choice(4, 8 if choice.activation.bits == 2 else 2)
             difference = float(expected.values[row, column] - expected.values[row, 1 - column])
-            assert cells[name, Choice(4, choice.act_bits)] - cells[name, other] == pytest.approx(difference, abs=1e-9)
+            assert cells[name, Choice(4, choice.activation.bits)] - cells[name, other] == pytest.approx(difference, abs=1e-9)
 
 
 def test_the_aim_leaves_layers_room_to_differ() -> None:
     inputs = given()
     start = widest(inputs.space)
-    assert {choice.weight_bits for choice in start.values()} == {8}
+    assert {choice.weight.bits for choice in start.values()} == {8}
     for asked, found in ((1.4, 3.0), (4.2, 4.2), (7.9, 7.0), (None, 5.0)):
         assert aim(replace(inputs, target_bits=asked), start, 2.0) == found
     narrow = given(weights=(1, 2))

@@ -17,8 +17,10 @@ from mpsearch.network.baked import bake
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
-from mpsearch.targets.packed.artifact import Blueprint, file_overhead, read_artifact, write_artifact
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import file_overhead, write_artifact
 from tests.networks import Depthwise, SharedModule, trained_statistics
 
 

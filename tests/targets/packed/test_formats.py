@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
@@ -25,9 +26,12 @@ from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.trace import trace
-from mpsearch.numbers.formats import FORMATS, MOST_BASES, MULTIBIT, TERNARY, Format, grid_format
+from mpsearch.numbers.formats import FORMATS, MULTIBIT, TERNARY, Format, grid_format
+from mpsearch.numbers.kinds.multibit import MOST_BASES
+from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
-from mpsearch.targets.packed.artifact import Blueprint, file_overhead, read_artifact, write_artifact
+from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.targets.packed.write import file_overhead, write_artifact
 from tests.networks import NETWORKS, trained_statistics
 
 every_format = pytest.mark.parametrize("letter", FORMATS)

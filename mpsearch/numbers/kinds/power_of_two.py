@@ -1,0 +1,50 @@
+"""`power_of_two`: `±2^−k · scale`, a sign and an exponent; see `mpsearch.numbers.power_of_two`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
+from mpsearch.numbers.packing import pack, packed_bytes, unpack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PowerOfTwo"]
+
+
+class PowerOfTwo(NumberKind):
+    """Powers of two and their negatives; there is no zero."""
+
+    name: ClassVar[str] = "power_of_two"
+    letter: ClassVar[str] = "p"
+    widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
+
+    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """`⌈rows · columns · bits / 8⌉`."""
+        return packed_bytes(rows * columns, bits)
+
+    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+        """Sign and exponent in two's complement, bit after bit."""
+        return pack(codes, bits), scales
+
+    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+        """Inverse of `pack`."""
+        return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
+
+    def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+        """Rounded in the logarithm; scales fitted in turn with the codes, from the largest magnitude of each row."""
+        from mpsearch.numbers.power_of_two import codes, fit_scales
+
+        largest = values.abs().amax(1)
+        scales = fit_scales(values, largest.where(largest > 0, largest.new_ones(())), bits)
+        return codes(values, scales, bits), scales
+
+    def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
+        """`±2^−k · scale`."""
+        from mpsearch.numbers import power_of_two
+
+        return power_of_two.values(codes, scales)
+
+
+NUMBER_KINDS.register(PowerOfTwo.name)(PowerOfTwo())

@@ -1,0 +1,60 @@
+"""`ternary`: −s, 0 and s; five codes in a byte, 1.6 bits each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
+from mpsearch.numbers.packing import pack_trits, trit_bytes, unpack_trits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Ternary"]
+
+_BITS = 1.6
+"""8 bits for five codes; log2 3 = 1.585 would be the least."""
+
+
+class Ternary(NumberKind):
+    """Three evenly spaced numbers."""
+
+    name: ClassVar[str] = "ternary"
+    letter: ClassVar[str] = "t"
+    evenly_spaced: ClassVar[bool] = True
+    widths: ClassVar[tuple[int, ...]] = (2,)
+
+    def bits_per_value(self, bits: int) -> float:
+        """1.6."""
+        return _BITS
+
+    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """`⌈rows · columns / 5⌉`."""
+        return trit_bytes(rows * columns)
+
+    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+        """Five codes a byte, the first the lowest digit."""
+        return pack_trits(codes), scales
+
+    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+        """Inverse of `pack`."""
+        return unpack_trits(packed, len(scales) * columns).reshape(-1, columns), scales
+
+    def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+        """Rounded to the nearest level, with the scale of least squared error by row."""
+        from mpsearch.numbers.gradients.affine import codes
+        from mpsearch.numbers.grid import Grid
+        from mpsearch.numbers.ranges import fit_steps
+
+        grid = Grid(-1, 1)
+        steps = fit_steps(values, grid)
+        return codes(values, steps.unsqueeze(1), grid), steps
+
+    def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
+        """`code · scale`."""
+        from mpsearch.numbers.gradients import affine
+
+        return affine.dequantize(codes, scales.unsqueeze(1), 0.0)
+
+
+NUMBER_KINDS.register(Ternary.name)(Ternary())

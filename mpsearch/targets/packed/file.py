@@ -1,0 +1,111 @@
+"""`PackedFile`: a packed file read and checked, its numbers still in bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ArtifactError
+from mpsearch.core.number_format import FLOAT, Granularity
+from mpsearch.targets.packed import layout
+
+__all__ = ["PackedFile", "layer_name", "read_file"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedFile:
+    """The content of one file.
+
+    Args:
+        model: registered name or `package.module:factory`; empty for a module that was handed in.
+        options: keyword arguments of the factory.
+        wiring: of each layer: module, parameter, folded norm, aliases.
+        tensors: raw bytes by tensor name.
+        bits: three characters a layer.
+        formats: one letter a layer.
+        shapes: (safetensors dtype, shape) by tensor name.
+        granularity: what shares a scale, one entry a layer; empty where that is an output channel everywhere.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    wiring: Sequence[Sequence[str]]
+    tensors: Mapping[str, bytes]
+    bits: str
+    formats: str
+    shapes: Mapping[str, tuple[str, tuple[int, ...]]]
+    granularity: Sequence[Granularity] = ()
+
+    @property
+    def allocation(self) -> Allocation:
+        """The formats of every layer, as they are stored."""
+        return Allocation({layer_name(*wire[:2]): self.choice(index) for index, wire in enumerate(self.wiring)})
+
+    def choice(self, index: int) -> Choice:
+        """The formats that one layer is stored in."""
+        bits = self.bits[3 * index : 3 * index + 3]
+        input = layout.input_format(bits[1], bits[2])
+        granularity = self.granularity[index] if self.granularity else "channel"
+        return Choice(layout.weight_format(bits[0], self.formats[index], granularity), FLOAT if input is None else input[0])
+
+
+def read_file(path: Path) -> PackedFile:
+    """Read and check a file.
+
+    Raises:
+        ArtifactError: missing, truncated, tampered with, or not an mpsearch artifact.
+    """
+    from safetensors import SafetensorError, deserialize, safe_open
+
+    if not path.is_file():
+        raise ArtifactError(f"no artifact at {path}; give the path of a model.safetensors that 'mpsearch study' wrote")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+        entries = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{path} is truncated or no safetensors file ({error}); export it again") from error
+    if metadata.get("format") != layout.VERSION:
+        raise ArtifactError(
+            f"{path} is no mpsearch artifact (its metadata lack format={layout.VERSION}); give a file that 'mpsearch export' wrote"
+        )
+    tensors = {name: bytes(entry["data"]) for name, entry in entries.items()}
+    if metadata.get("digest") != layout.file_digest(metadata, tensors):
+        raise ArtifactError(f"{path} was changed after it was written (its digest does not match its content); export it again")
+    try:
+        plain = layout.decompress(metadata["model"])
+        model, options, wiring = str(plain["model"]), dict(plain["options"]), plain["layers"]
+        bits, formats = metadata["bits"], metadata["formats"]
+        granularity = tuple(plain.get("granularity", ()))
+        _check_spelling(wiring, bits, formats, granularity)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
+    shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
+    return PackedFile(
+        model=model, options=options, wiring=wiring, tensors=tensors, bits=bits, formats=formats, shapes=shapes, granularity=granularity
+    )
+
+
+_BITS = re.compile(f"(?:[1-8-](?:[2-8][{layout.INPUT_LETTERS}]|--))*")
+
+
+def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[Any]) -> None:
+    """Whoever forges a file can make its digest fit, so nothing in it is taken for granted."""
+    if not isinstance(wiring, list) or not all(
+        isinstance(wire, list) and len(wire) >= 3 and all(isinstance(word, str) for word in wire) for wire in wiring
+    ):
+        raise ValueError("its layers are no lists of names")
+    if len(bits) != 3 * len(wiring) or len(formats) != len(wiring) or not _BITS.fullmatch(bits):
+        raise ValueError(f"bits '{bits}' and formats '{formats}' are not those of {len(wiring)} layers")
+    for letter, weight_bits, shared in zip(formats, bits[::3], granularity or ["channel"] * len(wiring), strict=True):
+        layout.weight_format(weight_bits, letter, shared)
+
+
+def layer_name(module: str, parameter: str) -> str:
+    """Name of the layer whose weight is `parameter` of `module`."""
+    return module if parameter == "weight" and module else f"{module}.{parameter}".lstrip(".")

@@ -1,0 +1,128 @@
+"""The packed file, written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.layer import Layer
+from mpsearch.network.baked import FloatWeight, Parts, ScaledHalves, rest_of_state
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed import layout
+from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
+
+__all__ = ["file_overhead", "write_artifact"]
+
+
+def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
+    """Bytes of the artifact that no allocation changes."""
+    floats, extra = _rest_sizes(blueprint.layers, model.state_dict(), rest_of_state(model, blueprint.layers))
+    return layout.overhead_bytes(_described(blueprint), len(blueprint.layers), floats, extra)
+
+
+def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
+    """Write the file atomically.
+
+    Returns:
+        Its size in bytes; equal to the size cost of the allocation.
+    """
+    tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
+    exponents: list[int] = []
+    bits = formats = ""
+    for layer in blueprint.layers:
+        baked = parts.layers[layer.name]
+        scale_exponent = bias_exponent = 0
+        if isinstance(baked.weight, FloatWeight):
+            tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
+        else:
+            packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
+            tensors["codes"] += packed.tobytes()
+            if baked.weight.zeros is not None:
+                tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
+            tensors["scales"] += scales.astype("<f2").tobytes()
+            scale_exponent = baked.weight.scales.exponent
+        if isinstance(baked.bias, ScaledHalves):
+            tensors["biases"] += baked.bias.values.numpy().astype("<f2").tobytes()
+            bias_exponent = baked.bias.exponent
+        elif baked.bias is not None:
+            tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
+        if baked.input is not None:
+            tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
+        exponents += [scale_exponent, bias_exponent]
+        bits += layout.spell_bits(baked.weight_format, baked.input)
+        formats += layout.spell_format(baked.weight_format)
+    tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, tensor in parts.rest.items():
+        if tensor.dtype == torch.float32:
+            tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
+        else:
+            stored = stored_as(name, tensor)
+            tensors[f"rest.{name}"] = bytearray(stored.contiguous().numpy().tobytes())
+            shapes[f"rest.{name}"] = (STORED_DTYPES[stored.dtype], tuple(stored.shape))
+    for name, dtype in layout.TENSORS.items():
+        shapes[name] = (dtype, (len(tensors[name]) // _WIDTH[dtype],))
+    metadata = {"format": layout.VERSION, "model": layout.compress(_described(blueprint)), "bits": bits, "formats": formats}
+    metadata["digest"] = layout.file_digest(metadata, tensors)
+    _, extra = _rest_sizes(blueprint.layers, parts.rest, list(parts.rest))
+    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), extra)
+    return _write(path, metadata, tensors, shapes, header)
+
+
+_WIDTH = {"U8": 1, "I8": 1, "BOOL": 1, "F16": 2, "I16": 2, "F32": 4, "I32": 4, "F64": 8, "I64": 8}
+
+
+def _write(
+    path: Path, metadata: dict[str, str], tensors: Mapping[str, bytearray], shapes: Mapping[str, tuple[str, tuple[int, ...]]], header: int
+) -> int:
+    entries: dict[str, Any] = {"__metadata__": {**metadata, "pad": ""}}
+    position = 0
+    for name, data in tensors.items():
+        entries[name] = {"dtype": shapes[name][0], "shape": list(shapes[name][1]), "data_offsets": [position, position + len(data)]}
+        position += len(data)
+    missing = header - 8 - len(_json(entries))
+    entries["__metadata__"]["pad"] = " " * missing
+    text = _json(entries)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for data in tensors.values():
+            file.write(data)
+    temporary.replace(path)
+    return path.stat().st_size
+
+
+def _json(entries: Mapping[str, Any]) -> bytes:
+    return json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _rest_sizes(
+    layers: Sequence[Layer], state: Mapping[str, Tensor], names: Sequence[str]
+) -> tuple[int, dict[str, tuple[str, tuple[int, ...], int]]]:
+    floats = sum(state[name].numel() for name in names if state[name].dtype == torch.float32)
+    extra: dict[str, tuple[str, tuple[int, ...], int]] = {}
+    for name in names:
+        tensor = state[name]
+        if tensor.dtype != torch.float32:
+            stored = stored_as(name, tensor)
+            dtype = STORED_DTYPES[stored.dtype]
+            extra[f"rest.{name}"] = (dtype, tuple(stored.shape), stored.numel() * _WIDTH[dtype])
+    return floats, extra
+
+
+def _described(blueprint: Blueprint) -> dict[str, Any]:
+    """Plain data for the metadata: of each layer only what cannot be read off the built model."""
+    described: dict[str, Any] = {
+        "model": blueprint.model,
+        "options": dict(blueprint.options),
+        "layers": [[layer.module, layer.parameter, layer.norm, *layer.aliases] for layer in blueprint.layers],
+    }
+    return described | ({"granularity": list(blueprint.granularity)} if blueprint.granularity else {})

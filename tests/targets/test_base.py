@@ -1,0 +1,63 @@
+"""A target that holds less than a menu offers: the space is cut, the reason is said, and an empty menu is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import SpaceError
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.space import Space
+from mpsearch.methods import METHODS
+from mpsearch.network.baked import Parts
+from mpsearch.network.trace import trace
+from mpsearch.targets.base import Artifact, Target, restricted
+from mpsearch.targets.blueprint import Blueprint
+
+
+class EvenBits(Target):
+    """Weights of 2, 4 and 8 bits and ternary ones, as many small runtimes have them."""
+
+    name, description, file = "even", "even bits", "model.even"
+
+    def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
+        return "" if weight.is_float or weight.bits in (2, 4, 8) else f"even has no weights of {weight.bits} bits"
+
+    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+        raise NotImplementedError
+
+    def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
+        raise NotImplementedError
+
+    def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
+        raise NotImplementedError
+
+    def read(self, path: Path) -> Artifact:
+        raise NotImplementedError
+
+
+LAYERS = trace(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), torch.randn(5, 6))
+STORES = [METHODS["lsq"]().stores, METHODS["ste"](grid="narrow").stores]
+
+
+def test_the_space_is_cut_to_what_the_target_can_hold() -> None:
+    space = Space(name="s", weights=(1, 2, 3, 4, 32)).resolve(LAYERS)
+    cut, said = restricted(space, EvenBits(), STORES)
+    assert set(cut.menus) == {(Choice(2), Choice(4), Choice(32))}
+    assert said == ("even has no weights of 1 bits", "even has no weights of 3 bits")
+
+
+def test_a_layer_without_a_choice_left_is_named() -> None:
+    with pytest.raises(SpaceError, match=r"layer '0': target 'even' can hold none of its menu \(even has no weights of 3 bits\); widen"):
+        restricted(Space(name="s", weights=(3, 5)).resolve(LAYERS), EvenBits(), STORES)
+
+
+def test_blueprints_keep_a_granularity_that_is_not_the_usual_one() -> None:
+    layers = trace(nn.Linear(64, 4), torch.randn(5, 64))
+    assert Blueprint.of("", {}, Space(name="s", weights=(4,)).resolve(layers)).granularity == ()
+    assert Blueprint.of("", {}, Space(name="s", weights=(NumberFormat("uniform", 4, 32),)).resolve(layers)).granularity == (32,)
