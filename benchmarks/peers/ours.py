@@ -23,11 +23,11 @@ import torch
 
 from mpsearch.config.study import validate_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import parse_budgets
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import parse_budgets
 from mpsearch.data.split import Split
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -36,7 +37,7 @@ Floats = NDArray[np.float64]
 
 
 def random_allocations(
-    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], count: int, seed: int
+    space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], count: int, seed: int
 ) -> list[Allocation]:
     """Different allocations that meet every budget and, but for spaces too coarse for it, use 0.8 to 1.0 of the tightest.
 
@@ -75,9 +76,9 @@ def random_allocations(
     return found
 
 
-def fill(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
+def fill(allocation: Allocation, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> float:
     """Share of the tightest budget that an allocation uses."""
-    return max(costs[budget.cost].total(allocation) / budget.limit for budget in budgets)
+    return tightness({budget.cost: costs[budget.cost].total(allocation) for budget in budgets}, budgets)
 
 
 def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:

@@ -11,6 +11,7 @@ from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -19,7 +20,7 @@ __all__ = ["affordable_bits", "learned_allocations", "nearest"]
 _STEPS = 40
 
 
-def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
+def affordable_bits(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> float:
     """Mean weight bits that all budgets leave room for: of the widest uniform network within them, costs interpolated between widths.
 
     Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float.
@@ -37,7 +38,7 @@ def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: S
 
 
 def learned_allocations(
-    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], tables: Sequence[Table]
+    space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], tables: Sequence[Table]
 ) -> list[tuple[str, Allocation]]:
     """(origin, allocation) of every table that keeps learned bits: `learned:` and its name, under all budgets.
 
@@ -47,7 +48,7 @@ def learned_allocations(
     return [(f"learned:{table.name}", nearest(space, costs, budgets, table.bits)) for table in tables if table.bits]
 
 
-def nearest(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], bits: Mapping[str, float]) -> Allocation:
+def nearest(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], bits: Mapping[str, float]) -> Allocation:
     """The allocation under all budgets that lies nearest to learned bits.
 
         min Σ_l N_l/N (w_l − b_l)² + Σ_l M_l/M log2²(a_l / most a_l)        N_l weights, M_l input elements of layer l

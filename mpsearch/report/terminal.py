@@ -15,6 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.layer import Layer
+from mpsearch.core.peak import CostTable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.report import palette
@@ -90,7 +91,9 @@ def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     return grid
 
 
-def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Mapping[str, Table], budgets: Sequence[Budget] = ()) -> Grid:
+def allocation_table(
+    allocation: Allocation, layers: Sequence[Layer], costs: Mapping[str, CostTable], budgets: Sequence[Budget] = ()
+) -> Grid:
     """An allocation, layer by layer, and what it costs.
 
     Args:
@@ -102,7 +105,7 @@ def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Map
     Returns:
         A table; the amounts stand below it.
     """
-    bytes_of = costs["size"]
+    (bytes_of,) = costs["size"].rows
     column = {choice: c for c, choice in enumerate(bytes_of.choices)}
     sizes = {name: int(bytes_of.values[row, column[allocation[name]]]) for row, name in enumerate(bytes_of.layers)}
     total = sum(sizes.values())

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
 
 __all__ = ["Sandwich"]
 
@@ -36,13 +36,13 @@ class Sandwich:
 
     Args:
         space: layers, menus, ties.
-        costs: tables by name, those of the budgets among them.
+        costs: by name, at least those the budgets limit.
         budgets: what a search will stay within; without any, draws lie anywhere.
     """
 
-    def __init__(self, space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> None:
+    def __init__(self, space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> None:
         self._space = space
-        self._limits = [(costs[budget.cost], budget.limit) for budget in budgets]
+        self._limits = [(row, budget.limit) for budget in budgets for row in costs[budget.cost].rows]
         self._ranks = _ranks(space)
 
     @property
@@ -84,7 +84,7 @@ class Sandwich:
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             odds = self._odds(middle)
-            spent = max((table.base + float((odds * np.nan_to_num(table.values)).sum())) / limit for table, limit in self._limits)
+            spent = max((row.base + float((odds * np.nan_to_num(row.values)).sum())) / limit for row, limit in self._limits)
             low, high = (low, middle) if spent > factor else (middle, high)
         return (low + high) / 2
 

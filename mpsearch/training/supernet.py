@@ -19,9 +19,9 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.core.pass_counts import count
+from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
 from mpsearch.methods.any_precision import AnyPrecision, AnyStepWeight
 from mpsearch.methods.base import Batch
 from mpsearch.network.batchnorm import reestimate
@@ -88,7 +88,7 @@ class Supernet:
         settings: SupernetRecipe,
         *,
         style: GridStyle,
-        costs: Mapping[str, Table],
+        costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
     ) -> None:
         self.settings = settings

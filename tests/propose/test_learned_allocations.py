@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget, parse_budget
+from mpsearch.core.budget import Budget
 from mpsearch.core.choice import FLOAT_BITS, Choice
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.propose.learned_allocations import affordable_bits, learned_allocations, nearest
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.searcher import Searcher
