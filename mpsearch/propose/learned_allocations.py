@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +24,8 @@ _STEPS = 40
 def affordable_bits(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> float:
     """Mean weight bits that all budgets leave room for: of the widest uniform network within them, costs interpolated between widths.
 
-    Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float.
+    Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float. A budget on a cost
+    that weight bits do not change leaves room for all of them.
     """
     widths = sorted({choice.weight_bits for choice in space.choices if choice.weight_bits != FLOAT_BITS})
     if not widths:
@@ -32,9 +34,23 @@ def affordable_bits(space: ResolvedSpace, costs: Mapping[str, CostTable], budget
     means = [allocation.mean_weight_bits(space.layers) for allocation in uniform]
     found = means[-1]
     for budget in budgets:
+        if not _depends_on_weights(space, costs[budget.cost]):
+            continue
         amounts = [costs[budget.cost].total(allocation) for allocation in uniform]
         found = min(found, float(np.interp(budget.limit, np.maximum.accumulate(amounts), means)))
     return found
+
+
+def _depends_on_weights(space: ResolvedSpace, cost: CostTable) -> bool:
+    """Whether two choices of a layer with the same activation bits differ in cost anywhere."""
+    for row, (layer, menu) in itertools.product(cost.rows, enumerate(space.menus)):
+        cells: dict[int, set[float]] = {}
+        for choice in menu:
+            value = row.values[row.layers.index(space.names[layer]), row.choices.index(choice)]
+            cells.setdefault(choice.act_bits, set()).add(float(value))
+        if any(len(values) > 1 for values in cells.values()):
+            return True
+    return False
 
 
 def learned_allocations(

@@ -2,9 +2,9 @@
 
 Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV 2019, arXiv 1903.05134, section 4.1, there for widths.
 
-Random allocations are not drawn alike layer by layer: with many layers their mean bits would all lie in the middle of the menu, far from
-most budgets. Each draw tilts all menus together, `p(choice) ∝ exp(tilt · rank)`: half of them so that the expected cost lies around the
-budgets, the others anywhere.
+Choices are not drawn uniformly for each layer: with many layers the mean bits would always lie in the middle of the menu, far from most
+budgets. Each draw tilts all menus together, `p(choice) ∝ exp(tilt · rank)`: in half of the draws so that the expected cost lies around the
+budgets, in the others anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mpsearch.core.space import ResolvedSpace
 __all__ = ["Sandwich"]
 
 _STEEPEST = 40.0
-"""At this tilt practically every layer takes the end of its menu."""
+"""At this tilt almost every layer takes the end of its menu."""
 _ANYWHERE = 8.0
 _AROUND = (0.7, 1.5)
 """Expected costs around a budget, as factors on it."""
@@ -32,7 +32,7 @@ _HALVINGS = 20
 
 
 class Sandwich:
-    """Draws allocations; chance comes from torch's global generator, which a checkpoint of training keeps.
+    """Draws allocations; random numbers come from torch's global generator, whose state a training checkpoint keeps.
 
     Args:
         space: layers, menus, ties.
@@ -61,7 +61,7 @@ class Sandwich:
         kind, place = torch.rand(2, dtype=torch.float64).tolist()
         low, high = _AROUND
         tilt = self._tilt(low + (high - low) * place) if self._limits and kind < 0.5 else _ANYWHERE * (2 * place - 1)
-        # The tilt was found for independent layers; a tie takes its first layer's odds.
+        # The tilt assumes independent layers; a tie takes the odds of its first layer.
         odds = self._odds(tilt)
         picked: dict[str, Choice] = {}
         for group, place in zip(space.groups, torch.rand(len(space.groups), dtype=torch.float64).tolist(), strict=True):
@@ -79,7 +79,7 @@ class Sandwich:
         return odds
 
     def _tilt(self, factor: float) -> float:
-        """The tilt at which the tightest budget's expected cost is `factor` times the budget; by halving, as costs rise with it."""
+        """The tilt at which the largest expected share of a budget is `factor`, by bisection: costs rise with the tilt."""
         low, high = -_STEEPEST, _STEEPEST
         for _ in range(_HALVINGS):
             middle = (low + high) / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,6 +31,8 @@ from mpsearch.network.lifetimes import Activation, Lifetimes, lifetimes
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.network.walk import walk
+from mpsearch.propose.observation import Observation
+from mpsearch.propose.searcher import Searcher
 from tests.layers import linear_layers
 from tests.networks import NETWORKS, trained_statistics
 
@@ -210,3 +213,21 @@ def test_size_and_activation_budgets_together_equal_brute_force(pieces: tuple[st
         check_budgets(space, costs, parse_budgets([f"act:{math.floor(peaks[0]) - 1}B"]))
     with pytest.raises(BudgetError, match="nothing to search"):
         check_budgets(space, costs, parse_budgets([f"act:{math.ceil(peaks[-1])}B"]))
+
+
+def test_every_proposal_of_a_search_meets_both_budgets() -> None:
+    torch.manual_seed(0)
+    batch, draw = torch.randn(2, 1, 4, 4), random.Random(1)
+    space, inputs, _ = setting(Grown(("branches", "dense", "plain"), inplace=False), batch, acts=(2, 4, 8))
+    costs = compute_costs(["size", "activation-memory"], inputs)
+    (low, high), (small, large) = (reachable(space, costs[name]) for name in ("size", "activation-memory"))
+    budgets = parse_budgets([f"{(low + high) // 2:.0f}B", f"act:{(small + large) / 2:.0f}B"])
+    searcher = Searcher(space, [], costs, budgets, seed=0, sweep=(0.9, 1.1))
+    seen: list[Observation] = []
+    for _ in range(12):
+        allocation = searcher.propose(seen).allocation
+        assert allocation not in [known.allocation for known in seen]
+        seen.append(Observation(allocation=allocation, losses={"ptq": draw.random() + 0.1}))
+    assert sum(meets(known.allocation, costs, budgets) for known in seen) >= 6  # the others lie above, where the front is searched
+    loosest = [replace(budget, limit=1.1 * budget.limit) for budget in budgets]
+    assert all(meets(known.allocation, costs, loosest) for known in seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpsearch.core.budget import Budget
+from mpsearch.core.peak import Peak
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.budgets import parse_budget
@@ -77,6 +80,15 @@ def test_of_two_budgets_the_tighter_counts() -> None:
         torch.manual_seed(1)
         amounts.append([costs["size"].total(sandwich.draw()) for _ in range(50)])
     assert amounts[0] == amounts[1] != amounts[2]
+
+
+def test_of_the_rows_of_one_cost_the_largest_counts() -> None:
+    space = space_of(20)
+    table = size(CostInputs(space=space))
+    nothing = replace(table, values=np.where(np.isnan(table.values), np.nan, 0.0))
+    budget = Budget("size", 1000.0, "")
+    alone, peak = (Sandwich(space, {"size": cost}, [budget]) for cost in (table, Peak((nothing, table))))
+    assert drawn(alone, 20, 0) == drawn(peak, 20, 0)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
