@@ -34,6 +34,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.table import Table
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods import METHODS
 from mpsearch.signals import compute_signal
@@ -62,7 +63,7 @@ def fisher(ground: Ground, budget: Budget) -> Allocation:
 
 
 def _sizes(problem: Problem) -> Table:
-    return size(problem.space, (METHODS[RETRAINED_BY]().format,))
+    return size(CostInputs(space=problem.space, formats=(METHODS[RETRAINED_BY]().format,)))
 
 
 def find(ground: Ground, origin: str, bits: int, epochs: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 
-from mpsearch.allocate.program import reachable
+from mpsearch.allocate.reach import reachable
 from mpsearch.allocate.solve import solve
 from mpsearch.core.budget import Budget
 from mpsearch.core.layer import Layer

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mpsearch.api import Result, load, search
     from mpsearch.config import StudyConfig, load_space, load_study
     from mpsearch.core.allocation import Allocation
-    from mpsearch.core.budget import Budget, parse_budget
+    from mpsearch.core.budget import Budget
     from mpsearch.core.choice import Choice
     from mpsearch.core.errors import MpsearchError, UsageError
     from mpsearch.core.layer import Layer
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpsearch.core.space import ResolvedSpace, Space
     from mpsearch.core.summary import Summary
     from mpsearch.core.table import Table
+    from mpsearch.costs.budgets import parse_budget
     from mpsearch.tasks.task import Task
     from mpsearch.training.recipe import Recipe
 
@@ -72,7 +73,7 @@ _HOMES = {
     "load_space": "mpsearch.config",
     "load_study": "mpsearch.config",
     "pareto_front": "mpsearch.core.record",
-    "parse_budget": "mpsearch.core.budget",
+    "parse_budget": "mpsearch.costs.budgets",
     "search": "mpsearch.api",
 }
 

@@ -29,6 +29,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import parse_budgets
 from mpsearch.data.split import Split
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS

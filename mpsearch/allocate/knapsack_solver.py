@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _FIRST_COLUMNS = 16
 """Columns beyond one a group in the first core."""
 _GROWTH = 1.3
 _SLOP = 1e-13
+_FEW_LIMITS = 8
+"""Up to as many limits are all held from the start; of more, most never matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,29 @@ def solve_knapsack(program: Knapsack, *, time_limit: float = 60.0) -> KnapsackSo
     Raises:
         TimeoutError: neither picks nor the proof that there are none within the time.
     """
+    return _solve(program, time_limit) if len(program.limits) <= _FEW_LIMITS else _solve_by_limits(program, time_limit)
+
+
+def _solve_by_limits(program: Knapsack, time_limit: float) -> KnapsackSolution | None:
+    """The same with the limits alone that turn out to matter.
+
+    An answer under some of the limits that breaks none of the others is an answer under all; if there is none under some, there is none.
+    """
+    deadline = time.monotonic() + time_limit
+    held: list[int] = []
+    while True:
+        rows = np.array(held, dtype=np.intp)
+        few = replace(program, costs=program.costs[rows], base=program.base[rows], limits=program.limits[rows])
+        found = _solve(few, max(0.1, deadline - time.monotonic()))
+        if found is None:
+            return None
+        over = -program.room(found.picks) / np.maximum(np.abs(program.limits), np.finfo(np.float64).tiny)
+        if over.max() <= 0:
+            return found
+        held.append(int(over.argmax()))
+
+
+def _solve(program: Knapsack, time_limit: float) -> KnapsackSolution | None:
     deadline = time.monotonic() + time_limit
     core = _core(program)
     if core is None:

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
-__all__ = ["admitted", "aligned", "allocation_of", "cost_of", "grouped", "knapsack", "reachable", "total"]
+__all__ = ["admitted", "aligned", "allocation_of", "cost_of", "grouped", "knapsack"]
 
 
-def admitted(budget: Budget, table: Table) -> float:
-    """The limit with its rounding, cut to a whole number where the cost comes in whole numbers."""
+def admitted(budget: Budget, cost: CostTable) -> float:
+    """The limit with its rounding, cut to a whole number where the cost comes in whole numbers; the same for all rows of a cost."""
     slop = 4 * math.ulp(budget.limit)
-    present = table.values[~np.isnan(table.values)]
-    whole = float(table.base).is_integer() and bool((present == np.floor(present)).all())
+    whole = all(_whole(row) for row in cost.rows)
     return float(math.floor(budget.limit + min(slop, 0.25))) if whole else budget.limit + slop
 
 
@@ -60,8 +59,8 @@ def allocation_of(space: ResolvedSpace, picks: NDArray[np.intp]) -> Allocation:
     return Allocation({name: choices[picks[group_of[index]]] for index, name in enumerate(space.names)})
 
 
-def cost_of(costs: Mapping[str, Table], budget: Budget) -> Table:
-    """The table a budget limits.
+def cost_of(costs: Mapping[str, CostTable], budget: Budget) -> CostTable:
+    """The cost a budget limits.
 
     Raises:
         BudgetError: it was not computed.
@@ -84,9 +83,9 @@ def grouped(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
 
 
 def knapsack(
-    space: ResolvedSpace, objective: Table, costs: Mapping[str, Table], budgets: Sequence[Budget], exclude: Sequence[Allocation] = ()
+    space: ResolvedSpace, objective: Table, costs: Mapping[str, CostTable], budgets: Sequence[Budget], exclude: Sequence[Allocation] = ()
 ) -> Knapsack:
-    """The program of `solve`, one row a group of tied layers.
+    """The program of `solve`: one group of columns for each group of tied layers, one limit for each row of each budget's cost.
 
     Raises:
         BudgetError: a budget on a cost that was not computed.
@@ -94,33 +93,15 @@ def knapsack(
         ValueError: see `aligned`.
     """
     cells = grouped(space, objective)
-    tables = [cost_of(costs, budget) for budget in budgets]
+    rows = [(row, admitted(budget, cost)) for budget in budgets for cost in [cost_of(costs, budget)] for row in cost.rows]
     return Knapsack(
         objective=np.nan_to_num(cells),
-        costs=np.nan_to_num(np.array([grouped(space, table) for table in tables])).reshape(len(tables), *cells.shape),
-        base=np.array([table.base for table in tables]),
-        limits=np.array([admitted(budget, table) for budget, table in zip(budgets, tables, strict=True)]),
+        costs=np.nan_to_num(np.array([grouped(space, row) for row, _ in rows])).reshape(len(rows), *cells.shape),
+        base=np.array([row.base for row, _ in rows]),
+        limits=np.array([limit for _, limit in rows]),
         allowed=~np.isnan(cells),
         excluded=frozenset(_picks(space, allocation) for allocation in exclude),
     )
-
-
-def reachable(space: ResolvedSpace, cost: Table) -> tuple[float, float]:
-    """Smallest and largest total of a cost, exact sums rounded once, in the cost's unit.
-
-    Raises:
-        ValueError: see `aligned`.
-    """
-    cells = grouped(space, cost)
-    smallest = math.fsum([cost.base, *np.nanmin(cells, axis=1).tolist()])
-    largest = math.fsum([cost.base, *np.nanmax(cells, axis=1).tolist()])
-    return smallest, largest
-
-
-def total(table: Table, allocation: Mapping[str, Choice]) -> float:
-    """Total of an allocation: the exact sum, rounded once."""
-    column = {choice: c for c, choice in enumerate(table.choices)}
-    return math.fsum([table.base, *(float(table.values[row, column[allocation[name]]]) for row, name in enumerate(table.layers))])
 
 
 def _picks(space: ResolvedSpace, allocation: Allocation) -> tuple[int, ...]:
@@ -128,3 +109,8 @@ def _picks(space: ResolvedSpace, allocation: Allocation) -> tuple[int, ...]:
     checked = space.check(allocation)
     column = {choice: c for c, choice in enumerate(space.choices)}
     return tuple(column[checked[space.names[group[0]]]] for group in space.groups)
+
+
+def _whole(table: Table) -> bool:
+    present = table.values[~np.isnan(table.values)]
+    return float(table.base).is_integer() and bool((present == np.floor(present)).all())

@@ -1,11 +1,11 @@
-"""Random allocations near the budgets: what several signals are weighed on, and what a signal's ranking is judged on.
+"""Random allocations near the budgets: what signals are weighted and judged by.
 
-No signal has a say in them. Each is the optimum, under the budgets times a factor of its own, of an imagined sensitivity:
+They depend on no signal. Each is the optimum, under the budgets times a factor of its own, of a random sensitivity:
 
     objective[g, k] = exp(σ_group z_g + σ_cell z_{g,k}) · (4^−weight_bits + 4^−act_bits)      z standard normal
 
-that is, of the law by which rounding errors fall with bits, with importances that know nothing of the network. So the budgets hold by
-construction, the file is filled as a solver's would be, and every layer is seen at many bits.
+that is, rounding errors fall with bits by their usual law, and importances are random. So the budgets hold by construction, they are
+used as fully as by a solver, and every layer takes many different bits.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
 __all__ = ["LEAST_FILL", "fill", "random_allocations"]
 
 LEAST_FILL = 0.8
-"""Share of the tightest budget an allocation uses at least, where the space allows it."""
+"""Share of the fullest budget that an allocation uses at least, where the space allows it."""
 
 _GROUP_NOISE = 1.5
 _CELL_NOISE = 0.5
@@ -36,18 +37,18 @@ Floats = NDArray[np.float64]
 
 
 def random_allocations(
-    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], count: int, seed: int
+    space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], count: int, seed: int
 ) -> list[Allocation]:
-    """Different allocations that meet every budget and, but for spaces too coarse for it, use 0.8 to 1.0 of the tightest.
+    """Distinct allocations that meet every budget and use 0.8 to 1.0 of the fullest one, unless the space is too coarse for that.
 
-    The i-th depends on the seed and those before it alone, so a longer list begins with a shorter one.
+    The i-th depends only on the seed and on those before it, so a shorter list is the beginning of a longer one.
 
     Args:
         space: layers, menus and ties.
         costs: at least those the budgets limit.
         budgets: all hold.
         count: how many; fewer come back where the space has no more.
-        seed: of the imagined sensitivities.
+        seed: of the random sensitivities.
 
     Raises:
         BudgetError: no allocation meets the budgets.
@@ -75,9 +76,9 @@ def random_allocations(
     return found
 
 
-def fill(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
-    """Share of the tightest budget that an allocation uses."""
-    return max(costs[budget.cost].total(allocation) / budget.limit for budget in budgets)
+def fill(allocation: Allocation, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> float:
+    """Largest share of a budget that an allocation uses."""
+    return tightness({budget.cost: costs[budget.cost].total(allocation) for budget in budgets}, budgets)
 
 
 def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:

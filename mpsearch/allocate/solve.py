@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 from mpsearch.allocate.infeasible import infeasible_error, out_of_reach
 from mpsearch.allocate.knapsack_solver import solve_knapsack
-from mpsearch.allocate.program import admitted, aligned, allocation_of, cost_of, knapsack, reachable, total
+from mpsearch.allocate.program import admitted, aligned, allocation_of, cost_of, knapsack
+from mpsearch.allocate.reach import reachable
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget, format_amount
+from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.running_maximum import running_maximum
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import format_amount
 
-__all__ = ["Solution", "check_budgets", "meets", "monotone", "reachable", "solve"]
+__all__ = ["Solution", "check_budgets", "meets", "monotone", "solve"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class Solution:
 def solve(
     space: ResolvedSpace,
     objective: Table,
-    costs: Mapping[str, Table],
+    costs: Mapping[str, CostTable],
     budgets: Sequence[Budget],
     *,
     exclude: Sequence[Allocation] = (),
@@ -50,13 +53,14 @@ def solve(
 ) -> Solution:
     """Allocation that minimises `objective` while every budget holds.
 
-    `min Σ_l objective[l, x_l]` subject to `cost_m(x) ≤ limit_m`; a multiple-choice knapsack whose rows are the groups of tied
-    layers. Totals of whole numbers (bytes, bit operations) are compared exactly, others correctly rounded; see `meets`.
+    `min Σ_l objective[l, x_l]` subject to `cost_m(x) ≤ limit_m`; a multiple-choice knapsack over the groups of tied layers. A cost that
+    is the largest of several sums gives a constraint for each of them. Totals of whole numbers (bytes, bit operations) are compared
+    exactly, others correctly rounded; see `meets`.
 
     Args:
         space: L layers, their menus and ties.
         objective: `[L, C]`, any unit and scale.
-        costs: at least one table for every budget.
+        costs: at least those the budgets limit.
         budgets: all hold at once.
         exclude: allocations not to return, for the next best.
         time_limit: seconds branch and bound may take where plain enumeration does not suffice.
@@ -74,10 +78,10 @@ def solve(
     if packing is None:
         raise infeasible_error(space, costs, budgets, excluded=len(exclude), time_limit=time_limit)
     allocation = allocation_of(space, packing.picks)
-    amounts = {budget.cost: program.amount(m, packing.picks) for m, budget in enumerate(budgets)}
+    amounts = {budget.cost: costs[budget.cost].total(allocation) for budget in budgets}
     return Solution(
         allocation=allocation,
-        objective=total(objective, allocation),
+        objective=objective.total(allocation),
         amounts=amounts,
         slack={budget.cost: max(0.0, budget.limit - amounts[budget.cost]) for budget in budgets},
         gap=packing.gap,
@@ -85,16 +89,16 @@ def solve(
     )
 
 
-def meets(allocation: Allocation, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> bool:
+def meets(allocation: Allocation, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> bool:
     """Whether every budget holds.
 
     Totals are exact sums rounded once. A limit such as 2.2 bit, and table values that are fractions, carry rounding of their own,
     so a limit is read with four units in its last place; that never admits another whole number.
     """
-    return all(total(cost_of(costs, budget), allocation) <= admitted(budget, costs[budget.cost]) for budget in budgets)
+    return all(cost_of(costs, budget).total(allocation) <= admitted(budget, costs[budget.cost]) for budget in budgets)
 
 
-def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> None:
+def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> None:
     """Refuse budgets that cannot be met, and budgets that leave nothing to search.
 
     Raises:
@@ -125,7 +129,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Seq
             largest=largest,
         )
     if len(budgets) > 1:
-        solve(space, costs[budgets[0].cost], costs, budgets)
+        solve(space, costs[budgets[0].cost].rows[0], costs, budgets)
 
 
 def monotone(table: Table, space: ResolvedSpace) -> Table:
@@ -136,7 +140,7 @@ def monotone(table: Table, space: ResolvedSpace) -> Table:
         space: its layers and menus.
 
     Raises:
-        ValueError: see `program.aligned`.
+        ValueError: see `mpsearch.allocate.program.aligned`.
     """
     return Table(
         name=table.name,

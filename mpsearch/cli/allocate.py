@@ -21,9 +21,9 @@ def allocate(out: Path | None, **flags: Any) -> None:
     """Print the best bits under the budget by the signals; no trials, no training."""
     config = read_config(flags)
 
-    from mpsearch.allocate.program import reachable
+    from mpsearch.allocate.reach import reachable
     from mpsearch.config import dump_bits
-    from mpsearch.core.budget import format_amount
+    from mpsearch.costs.budgets import format_amount
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import allocation_table
     from mpsearch.run import allocate as solve

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     changes: dict[str, Any] = {_KEYS[flag]: value for flag, value in flags.items() if flag in _KEYS and value is not None}
     if flags.get("budgets"):
+        from mpsearch.costs.budgets import parse_budget
+
         changes["budgets"] = [parse_budget(text).text for text in flags["budgets"]]
     if flags.get("data") is not None:
         source, _, folder = flags["data"].partition(":")

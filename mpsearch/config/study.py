@@ -18,9 +18,10 @@ from mpsearch.config.space import SpaceConfig, read_space
 from mpsearch.config.strict import Strict, config_error
 from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
-from mpsearch.core.budget import Budget, parse_budget, parse_budgets
+from mpsearch.core.budget import Budget
 from mpsearch.core.duration import parse_duration
 from mpsearch.core.errors import ConfigError
+from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.methods import METHODS
 
 __all__ = [
@@ -256,8 +257,8 @@ class StudyConfig(Strict):
 
     @property
     def run_name(self) -> str:
-        """Default name of the run directory: study, budgets, and effort and seed if they are not `normal` and 0."""
-        parts = [self.name, *(budget.text.replace(" ", "") for budget in self.limits)]
+        """Default name of the run directory: study, budgets, and what differs from `normal` and seed 0."""
+        parts = [self.name, *(budget.text.replace(" ", "").replace(":", "-") for budget in self.limits)]
         if self.effort != "normal":
             parts.append(self.effort)
         if self.seed:

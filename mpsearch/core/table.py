@@ -45,6 +45,11 @@ class Table:
             raise ValueError(f"table '{self.name}' needs values of shape {shape}, got {values.shape}")
         object.__setattr__(self, "values", values)
 
+    @property
+    def rows(self) -> tuple[Table, ...]:
+        """The table itself: it limits an allocation by one sum; a `Peak` has several."""
+        return (self,)
+
     def total(self, allocation: Mapping[str, Choice]) -> float:
         """`base + Σ_l values[l, allocation[l]]`, the exact sum rounded once.
 

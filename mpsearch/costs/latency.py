@@ -7,44 +7,42 @@ import math
 import numpy as np
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
-from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.costs import register_hardware_cost
+from mpsearch.costs.base import COSTS, Cost, CostInputs
 from mpsearch.costs.hardware import Hardware
 
 __all__ = ["latency"]
 
 
-@register_hardware_cost(
-    "latency",
-    unit="s",
-    description="seconds of one sample by the roofline of a hardware profile; layers run one after another",
-    paper="Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009",
-)
-def latency(space: ResolvedSpace, hardware: Hardware) -> Table:
+def latency(inputs: CostInputs) -> Table:
     """Roofline time of each layer on the fastest kernel that is wide enough for its choice.
 
     `values[l, k] = overhead + min over wide enough kernels of max(MAC_l / rate, (N_l b_w + (in_l + out_l) b_a) / (8 · bandwidth))`,
-    with the kernel's own widths `b_w`, `b_a`: 3 bits on a device with 4-bit and 8-bit kernels take the time of 4.
+    with the kernel's own widths `b_w`, `b_a`: on a device with 4-bit and 8-bit kernels, 3 bits take the time of 4.
 
     Args:
-        space: L layers and their menus.
-        hardware: the device.
+        inputs: of these, the space and the hardware profile.
 
     Returns:
         `[L, C]`, seconds of one sample; NaN off the menus.
+
+    Raises:
+        ConfigError: there is no hardware profile.
 
     Source:
         Williams, Waterman, Patterson, "Roofline: an insightful visual performance model for multicore architectures",
         Communications of the ACM 52(4), 2009.
     """
-    choices = space.choices
+    space, hardware = inputs.space, inputs.hardware
+    if hardware is None:
+        raise ConfigError("latency needs a hardware profile; add --hardware with a name or a YAML file", path="hardware")
     values = [
-        [_seconds(layer, choice, hardware) if choice in menu else math.nan for choice in choices]
+        [_seconds(layer, choice, hardware) if choice in menu else math.nan for choice in space.choices]
         for layer, menu in zip(space.layers, space.menus, strict=True)
     ]
-    return Table(name="latency", unit="s", layers=space.names, choices=choices, values=np.array(values))
+    return Table(name="latency", unit="s", layers=space.names, choices=space.choices, values=np.array(values))
 
 
 def _seconds(layer: Layer, choice: Choice, hardware: Hardware) -> float:
@@ -54,3 +52,22 @@ def _seconds(layer: Layer, choice: Choice, hardware: Hardware) -> float:
             moved = (layer.weights * kernel.weight_bits + (layer.input_elements + layer.output_elements) * kernel.act_bits) / 8
             times.append(max(layer.macs / kernel.macs_per_second, moved / hardware.memory_bytes_per_second))
     return hardware.seconds_per_layer + min(times)
+
+
+def _worded(amount: float) -> str:
+    return f"{amount * 1e3:.4g} ms" if amount >= 1e-4 or amount == 0 else f"{amount * 1e6:.4g} µs"
+
+
+COSTS.register("latency")(
+    Cost(
+        name="latency",
+        unit="s",
+        description="seconds of one sample by the roofline of a hardware profile; layers run one after another",
+        paper="Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009",
+        units={"s": "1", "ms": "1e-3", "us": "1e-6", "µs": "1e-6"},
+        example="5ms",
+        compute=latency,
+        worded=_worded,
+        reported=lambda inputs: inputs.hardware is not None,
+    )
+)

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from mpsearch.core.number_format import StoredAs
-from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.costs import register_format_cost
-from mpsearch.numbers.grid import stored_as_grid
+from mpsearch.costs.base import COSTS, Cost, CostInputs
+from mpsearch.costs.byte_units import BYTE_UNITS, exact_bytes, short_bytes
 from mpsearch.targets.packed.layout import layer_bytes
 
 __all__ = ["size"]
 
 
-@register_format_cost("size", unit="B", description="bytes of the artifact on disk: codes, scales, biases, header, whatever stays float")
-def size(space: ResolvedSpace, formats: Sequence[StoredAs] = (stored_as_grid,)) -> Table:
+def size(inputs: CostInputs) -> Table:
     """Bytes of the file: `values[l, k] = max over formats of layer_bytes(l, k, format)`.
 
-    With one method's formats `total(allocation)` is `os.path.getsize` of the file that it writes; with those of several it is what none
-    of their files exceeds.
+    With one method's formats, `total(allocation)` is `os.path.getsize` of the file that it writes; with those of several methods, none of
+    their files is larger.
 
     Args:
-        space: L layers and their menus; `file_overhead` is the header and the unquantized tensors.
-        formats: of each method, format on a menu → format stored.
+        inputs: of these, the space, whose `file_overhead` is the header and the unquantized tensors, and the formats.
 
     Returns:
         `[L, C]`, bytes; NaN off the menus.
     """
+    space = inputs.space
     values = np.full((len(space.layers), len(space.choices)), np.nan)
     for column, choice in enumerate(space.choices):
-        written = {stored for stores in formats if (stored := stores(choice.weight)) is not None}
+        written = {stored for stores in inputs.formats if (stored := stores(choice.weight)) is not None}
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             if choice in menu:
                 values[row, column] = max(layer_bytes(layer, weight, choice.activation) for weight in written)
     return Table(name="size", unit="B", layers=space.names, choices=space.choices, values=values, base=float(space.file_overhead))
+
+
+COSTS.register("size")(
+    Cost(
+        name="size",
+        unit="B",
+        description="bytes of the artifact on disk: codes, scales, biases, header, whatever stays float",
+        units=BYTE_UNITS,
+        example="2MB",
+        compute=size,
+        worded=exact_bytes,
+        brief=short_bytes,
+        reads_formats=True,
+    )
+)

@@ -14,6 +14,7 @@ from mpsearch.allocate.program import allocation_of, knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -34,7 +35,7 @@ class IndexedSpace:
     """
 
     space: ResolvedSpace
-    costs: Mapping[str, Table]
+    costs: Mapping[str, CostTable]
     budgets: tuple[Budget, ...]
 
     @cached_property

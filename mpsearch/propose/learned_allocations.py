@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +12,8 @@ from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 
@@ -21,10 +23,11 @@ _STEPS = 40
 _FEWEST_ACT_BITS = 2
 
 
-def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> float:
+def affordable_bits(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> float:
     """Mean weight bits that all budgets leave room for: of the widest uniform network within them, costs interpolated between widths.
 
-    Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float.
+    Activations take as many bits as weights where the menus let them. Never outside what the menus reach below float. A budget on a cost
+    that weight bits do not change leaves room for all of them.
     """
     formats = sorted({choice.weight for choice in space.choices if not choice.weight.is_float})
     if not formats:
@@ -33,13 +36,27 @@ def affordable_bits(space: ResolvedSpace, costs: Mapping[str, Table], budgets: S
     means = [allocation.mean_weight_bits(space.layers) for allocation in uniform]
     found = means[-1]
     for budget in budgets:
+        if not _depends_on_weights(space, costs[budget.cost]):
+            continue
         amounts = [costs[budget.cost].total(allocation) for allocation in uniform]
         found = min(found, float(np.interp(budget.limit, np.maximum.accumulate(amounts), means)))
     return found
 
 
+def _depends_on_weights(space: ResolvedSpace, cost: CostTable) -> bool:
+    """Whether two choices of a layer with the same activation format differ in cost anywhere."""
+    for row, (layer, menu) in itertools.product(cost.rows, enumerate(space.menus)):
+        cells: dict[NumberFormat, set[float]] = {}
+        for choice in menu:
+            value = row.values[row.layers.index(space.names[layer]), row.choices.index(choice)]
+            cells.setdefault(choice.activation, set()).add(float(value))
+        if any(len(values) > 1 for values in cells.values()):
+            return True
+    return False
+
+
 def learned_allocations(
-    space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], tables: Sequence[Table]
+    space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], tables: Sequence[Table]
 ) -> list[tuple[str, Allocation]]:
     """(origin, allocation) of every table that keeps learned bits: `learned:` and its name, under all budgets.
 
@@ -49,7 +66,7 @@ def learned_allocations(
     return [(f"learned:{table.name}", nearest(space, costs, budgets, table.bits)) for table in tables if table.bits]
 
 
-def nearest(space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget], bits: Mapping[str, float]) -> Allocation:
+def nearest(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], bits: Mapping[str, float]) -> Allocation:
     """The allocation under all budgets that lies nearest to learned bits.
 
         min Σ_l N_l/N (w_l − b_l)² + Σ_l M_l/M log2²(a_l / most a_l)        N_l weights, M_l input elements of layer l

@@ -23,6 +23,7 @@ from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.propose.acquisition import Candidate, Climber
@@ -85,7 +86,7 @@ class Searcher:
         self,
         space: ResolvedSpace,
         tables: Sequence[Table],
-        costs: Mapping[str, Table],
+        costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
         *,
         seed: int = 0,
@@ -160,7 +161,7 @@ class Searcher:
         allocation: Allocation,
         observations: Sequence[Observation],
         without: Sequence[Allocation] = (),
-        costs: Mapping[str, Table] | None = None,
+        costs: Mapping[str, CostTable] | None = None,
     ) -> Allocation:
         """`allocation`, which meets the budgets, with what it leaves of them given to the groups that are expected to gain most.
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.layer import Layer
+from mpsearch.core.peak import CostTable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.report import palette
@@ -89,7 +90,9 @@ def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     return grid
 
 
-def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Mapping[str, Table], budgets: Sequence[Budget] = ()) -> Grid:
+def allocation_table(
+    allocation: Allocation, layers: Sequence[Layer], costs: Mapping[str, CostTable], budgets: Sequence[Budget] = ()
+) -> Grid:
     """An allocation, layer by layer, and what it costs.
 
     Args:
@@ -101,7 +104,7 @@ def allocation_table(allocation: Allocation, layers: Sequence[Layer], costs: Map
     Returns:
         A table; the amounts stand below it.
     """
-    bytes_of = costs["size"]
+    (bytes_of,) = costs["size"].rows
     column = {choice: c for c, choice in enumerate(bytes_of.choices)}
     sizes = {name: int(bytes_of.values[row, column[allocation[name]]]) for row, name in enumerate(bytes_of.layers)}
     total = sum(sizes.values())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mpsearch.core.budget import format_amount
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.costs import budgets
 
 __all__ = [
     "MINUS",
@@ -21,7 +21,6 @@ __all__ = [
 MINUS = "\u2212"
 TIMES = "\u00d7"
 _FRACTIONS = ("accuracy", "top", "precision", "recall", "f1", "iou", "miou", "auc")
-_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
 def is_fraction(metric: str) -> bool:
@@ -42,17 +41,12 @@ def gain_text(metric: str, difference: float) -> str:
 
 def amount_text(cost: str, amount: float) -> str:
     """An exact amount in a cost's unit: `79,872 B`, `2.200 bit`."""
-    return format_amount(cost, amount)
+    return budgets.format_amount(cost, amount)
 
 
 def short_amount(cost: str, amount: float) -> str:
     """An amount in three or four digits: `79.9 KB`, `2.20 bit`."""
-    if cost != "size":
-        return format_amount(cost, amount)
-    for factor, unit in _SIZES:
-        if amount >= factor:
-            return f"{amount / factor:.4g} {unit}" if amount < 1000 * factor else f"{amount / factor:,.0f} {unit}"
-    return f"{amount:.0f} B"
+    return budgets.short_amount(cost, amount)
 
 
 def format_text(format: NumberFormat) -> str:

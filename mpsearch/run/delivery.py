@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mpsearch.allocate.program import reachable
+from mpsearch.allocate.reach import reachable
 from mpsearch.config import dump_bits
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Record, Score

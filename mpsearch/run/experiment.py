@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mpsearch.allocate.solve import check_budgets
+from mpsearch.config.hardware import load_hardware
 from mpsearch.config.hyperparameters import Range
 from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.core.number_format import StoredAs
 from mpsearch.core.pass_counts import phase
+from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
-from mpsearch.costs import COSTS, compute_costs
+from mpsearch.costs import CostInputs, compute_costs, reported_costs
 from mpsearch.data import cache_directory, load_data
 from mpsearch.data.base import Splits
 from mpsearch.data.split import Split
@@ -30,7 +32,8 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
-from mpsearch.network.inputs import lay_out, to_device
+from mpsearch.network.inputs import concatenated, lay_out, to_device
+from mpsearch.network.lifetimes import lifetimes
 from mpsearch.network.trace import trace
 from mpsearch.study.settings import search_settings
 from mpsearch.targets.blueprint import Blueprint
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Experiment", "build_evaluator", "build_experiment", "pick_device", "search_settings"]
 
 _TRACE_BATCH = 128
+_LIFETIME_BATCH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ def assemble(
     if untrained:
         model = canonical(_float_baseline(config, splits, device, progress))
         survey = _survey(config, splits, model, check_limits)  # which inputs are negative depends on the weights
-    blueprint, space, costs = survey
+    blueprint, space, costs, cost_inputs = survey
     with phase("calibration"):
         calibration = _ranges(config, model, space, splits.train, device)
     problem = Problem(
@@ -133,6 +137,7 @@ def assemble(
         calibration=calibration,
         device=device,
         seed=config.seed,
+        cost_inputs=cost_inputs,
     )
     other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
     return Experiment(config=config, splits=splits, blueprint=blueprint, problem=problem, other_model=other_model)
@@ -140,7 +145,7 @@ def assemble(
 
 def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, check_limits: bool, *, trained: bool = True
-) -> tuple[Blueprint, ResolvedSpace, dict[str, Table]]:
+) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs]:
     """What one forward pass tells: the layers, their menus, what they cost; and whether data, space and budgets fit them."""
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
@@ -149,10 +154,17 @@ def _survey(
     blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
     space = replace(space, file_overhead=file_overhead(blueprint, model))
     preflight(model, splits, pick_device(config.device), trained=trained)
-    costs = _costs(config, space)
+    cost_inputs = CostInputs(
+        space=space,
+        formats=_formats(config),
+        hardware=None if config.hardware is None else load_hardware(config.hardware),
+        lifetimes=cache(lambda: lifetimes(model, layers, concatenated([batch], _LIFETIME_BATCH))),
+    )
+    wanted = {*reported_costs(cost_inputs), *(budget.cost for budget in config.limits)}
+    costs = compute_costs(sorted(wanted), cost_inputs)
     if check_limits:
         check_budgets(space, costs, config.limits)
-    return blueprint, space, costs
+    return blueprint, space, costs, cost_inputs
 
 
 def build_evaluator(experiment: Experiment, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
@@ -165,13 +177,6 @@ def build_evaluator(experiment: Experiment, compiler: Compiler, directory: Path,
     )
     checkpoint = directory / "supernet.checkpoint"
     return SupernetEvaluator(experiment.problem, compiler, settings, default.method, checkpoint=checkpoint, progress=progress)
-
-
-def _costs(config: StudyConfig, space: ResolvedSpace) -> dict[str, Table]:
-    wanted = {"size", "bits", "bops", *(budget.cost for budget in config.limits)}
-    if config.hardware is not None:
-        wanted.add("latency")
-    return compute_costs([name for name in COSTS.names() if name in wanted], space, hardware=config.hardware, formats=_formats(config))
 
 
 def _formats(config: StudyConfig) -> list[StoredAs]:

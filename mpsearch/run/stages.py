@@ -16,6 +16,7 @@ from mpsearch.card.markdown import card_markdown
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, BudgetError, MpsearchError, RunDirectoryError
 from mpsearch.core.pass_counts import LabelReader, count, phase
+from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
 from mpsearch.core.space import ResolvedSpace
@@ -72,7 +73,7 @@ def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tupl
     return experiment.problem.space, _signals(experiment, None, progress or Silent())
 
 
-def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, dict[str, Table], Solution]:
+def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, dict[str, CostTable], Solution]:
     """The first signal's optimal bits under the budgets; no training of allocations."""
     experiment = build_experiment(config, progress or Silent())
     problem = experiment.problem

@@ -27,6 +27,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError, ConfigError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, Proposal
@@ -116,7 +117,7 @@ class BitsSampler(BaseSampler):
         self,
         space: ResolvedSpace,
         tables: Sequence[Table],
-        costs: Mapping[str, Table],
+        costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
         *,
         seed: int = 0,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, observed, room_above
@@ -65,7 +66,9 @@ def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[
     return sampler.searcher.surrogate(observations).calibration().to_dict()
 
 
-def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, Table] | None = None) -> Record:
+def with_budget_spent(
+    sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None
+) -> Record:
     """`best` with what its allocation leaves of the budgets spent, in a way that was not tried as far: those that were did worse.
 
     A trial at a smaller budget leaves room that what is handed over can use, and so does a method that writes smaller files than the

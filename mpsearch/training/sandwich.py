@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
 
 __all__ = ["Sandwich"]
 
@@ -40,9 +40,9 @@ class Sandwich:
         budgets: budgets of the search; without any, all tilts are random.
     """
 
-    def __init__(self, space: ResolvedSpace, costs: Mapping[str, Table], budgets: Sequence[Budget]) -> None:
+    def __init__(self, space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> None:
         self._space = space
-        self._limits = [(costs[budget.cost], budget.limit) for budget in budgets]
+        self._limits = [(row, budget.limit) for budget in budgets for row in costs[budget.cost].rows]
         self._ranks = _ranks(space)
 
     @property

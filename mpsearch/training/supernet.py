@@ -20,9 +20,9 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.pass_counts import count
+from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Score
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
 from mpsearch.methods.any_precision import AnyPrecision, AnyStepWeight
 from mpsearch.methods.base import Batch
 from mpsearch.network.batchnorm import reestimate
@@ -92,7 +92,7 @@ class Supernet:
         settings: SupernetRecipe,
         *,
         style: GridStyle,
-        costs: Mapping[str, Table],
+        costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
     ) -> None:
         named = next((c for c in space.choices if not c.weight.is_float and c.weight.family != NumberFormat("uniform", 8).family), None)

@@ -95,7 +95,7 @@ def climb(
     try:
         for rung in rungs:
             reached = replace(record, scores=scores)
-            if scores and not to_the_top and not _goes_on(rung, reached, records, None if network else searcher):
+            if scores and not to_the_top and not _goes_on(problem, rung, reached, records, None if network else searcher):
                 break
             if rung.epochs == 0:
                 score = _scored_before(reached, rung, records) or evaluator.untrained(record.allocation, chosen.method, chosen.recipe)
@@ -137,9 +137,9 @@ def climb(
     )
 
 
-def _goes_on(rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:
+def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:
     if searcher is None or len(record.scores) > 1:
-        return goes_on_by_score(record, records, rung.keep)
+        return goes_on_by_score(record, records, rung.keep, problem.budgets)
     return goes_on(record, records, rung.keep, searcher)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,10 +11,11 @@ from torch import nn
 
 from mpsearch.allocate.solve import meets
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, tightness
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
-from mpsearch.costs.size import size
+from mpsearch.costs import COSTS, CostInputs, compute_costs
+from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
 from mpsearch.network.calibrate import Calibration
 from mpsearch.tasks.task import Task
@@ -35,11 +36,12 @@ class Problem:
         validation: data trials are scored on.
         task: loss and metric.
         space: layers and menus.
-        costs: tables by name; at least those the budgets limit, and `size` for all methods that may be trained.
-        budgets: all hold.
+        costs: by name; at least those the budgets limit. Those that depend on how weights are stored hold for every method of the study.
+        budgets: all hold, none has a special role.
         calibration: ranges.
         device: where everything runs.
         seed: of everything random.
+        cost_inputs: what costs are computed from again for one method alone; None where the space is enough for that.
     """
 
     model: nn.Module
@@ -47,20 +49,35 @@ class Problem:
     validation: Split
     task: Task
     space: ResolvedSpace
-    costs: Mapping[str, Table]
+    costs: Mapping[str, CostTable]
     budgets: Sequence[Budget]
     calibration: Calibration
     device: torch.device
     seed: int
+    cost_inputs: CostInputs | None = None
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
-        """Every cost of an allocation: as `method` writes it, exactly; without one, what no method of the study exceeds."""
-        return {name: table.total(allocation) for name, table in self.costs_of(method).items()}
+        """Every cost of an allocation: as `method` stores it, exactly; without one, what no method of the study exceeds."""
+        return {name: cost.total(allocation) for name, cost in self.costs_of(method).items()}
 
     def fits(self, allocation: Allocation, method: Method | None = None) -> bool:
-        """Whether every budget holds: as `method` writes it; without one, whatever method of the study does."""
+        """Whether every budget holds: as `method` stores it; without one, for any method of the study."""
         return meets(allocation, self.costs_of(method), self.budgets)
 
-    def costs_of(self, method: Method | None) -> Mapping[str, Table]:
-        """The tables: of what `method` writes; without one, of what no method of the study exceeds."""
-        return self.costs if method is None else {**self.costs, "size": size(self.space, (method.stores,))}
+    def tightness(self, allocation: Allocation, method: Method | None = None) -> float:
+        """Largest share of a budget that an allocation uses."""
+        return tightness(self.amounts(allocation, method), self.budgets)
+
+    def excess(self, allocation: Allocation, method: Method | None = None) -> str:
+        """The budgets an allocation exceeds, in their own units: `41,216 B, above the budget 40KB`; empty where all hold."""
+        costs = self.costs_of(method)
+        broken = [budget for budget in self.budgets if not meets(allocation, costs, [budget])]
+        return " and ".join(f"{format_amount(b.cost, costs[b.cost].total(allocation))}, above the budget {b}" for b in broken)
+
+    def costs_of(self, method: Method | None) -> Mapping[str, CostTable]:
+        """The costs of what `method` stores; without one, of what no method of the study exceeds."""
+        if method is None:
+            return self.costs
+        inputs = replace(self.cost_inputs or CostInputs(space=self.space), formats=(method.stores,))
+        stored = [name for name in self.costs if name in COSTS and COSTS[name].reads_formats]
+        return {**self.costs, **compute_costs(stored, inputs)}

@@ -1,9 +1,9 @@
-"""Who goes on to the next rung: of those that cost as much or less, the best `keep` (successive halving, one trial at a time).
+"""Which trials go on to the next rung: of those that use as much of the budgets or less, the best `keep` (successive halving, one by one).
 
-From the first rung, where nothing was trained, those go on that are expected to gain most at the deepest, and any that is expected to be
-the best there: the surrogate knows how much the first rung says of it, and what it says little of is not thrown away for a bad score. A
-trial that has to stop waits: the sampler may propose its bits once more, and then they go on. Between rungs that train, trials compete by
-what they scored, in which their hyperparameters have a share.
+At the first rung nothing is trained. From there the trials go on that are expected to gain most at the last rung, and any that is expected
+to be the best there: the surrogate has learned how well the first rung predicts the last, so one bad score does not end a trial. A trial
+that stops there waits: the sampler may propose its bits once more, and then it goes on. Between rungs that train, trials compete by their
+scores, which depend on their hyperparameters too.
 
 Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), arXiv 1810.05934, section 3.
 """
@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.record import Record
 from mpsearch.propose.observation import Observation, observed
 
@@ -23,32 +24,36 @@ if TYPE_CHECKING:
 __all__ = ["goes_on", "goes_on_by_score", "worth_more"]
 
 _ALIKE = 1.02
-"""Costs within two percent are the same."""
+"""Shares within two percent count as equal."""
 
 
-def goes_on_by_score(record: Record, records: Sequence[Record], keep: float) -> bool:
-    """Is its last score among the best `keep` at that rung?"""
+def goes_on_by_score(record: Record, records: Sequence[Record], keep: float, budgets: Sequence[Budget]) -> bool:
+    """Whether its last score is among the best `keep` of those at that rung that use no more of the budgets."""
     before = list(record.scores)[-1]
-    rivals = [r for r in _rivals(record, records) if before in r.scores]
+    rivals = [r for r in _rivals(record, records, budgets) if before in r.scores]
     better = sum(r.scores[before].loss < record.scores[before].loss for r in rivals)
     return better < math.ceil(keep * (len(rivals) + 1))
 
 
 def goes_on(record: Record, records: Sequence[Record], keep: float, searcher: Searcher) -> bool:
-    """Is it expected to be the best; or to gain most of those that wait, while fewer than `keep` have gone on; or did it wait before?"""
-    rivals = [observed(rival) for rival in _rivals(record, records)]
+    """Whether to train it further.
+
+    So it is if it is expected to be the best; if fewer than `keep` went on and it is expected to gain most of those that wait; or if it
+    waited before.
+    """
+    rivals = [observed(rival) for rival in _rivals(record, records, searcher.indexed.budgets)]
     return worth_more(observed(record), rivals, [observed(other) for other in records], keep, searcher)
 
 
 def worth_more(own: Observation, rivals: Sequence[Observation], others: Sequence[Observation], keep: float, searcher: Searcher) -> bool:
-    """The same of an observation at the first rung.
+    """The same for an observation at the first rung.
 
     Args:
         own: what may go on.
         rivals: those of `others` it competes with.
-        others: all that is known besides.
-        keep: share of them that may go on.
-        searcher: what is expected.
+        others: all other observations.
+        keep: share of the rivals that may go on.
+        searcher: predicts the gain.
     """
     scored = list(dict.fromkeys(rival.allocation for rival in rivals if any(map(math.isfinite, rival.losses.values()))))
     went = list(dict.fromkeys(rival.allocation for rival in rivals if len(rival.losses) > 1))
@@ -60,7 +65,7 @@ def worth_more(own: Observation, rivals: Sequence[Observation], others: Sequence
     return bool(margin[-1] > 0 or (room and improvement[-1] >= improvement.max()))
 
 
-def _rivals(record: Record, records: Sequence[Record]) -> list[Record]:
-    """Those that cost as much or less."""
-    cost = next(iter(record.costs)) if "size" not in record.costs else "size"
-    return [r for r in records if r.costs[cost] <= _ALIKE * record.costs[cost]]
+def _rivals(record: Record, records: Sequence[Record], budgets: Sequence[Budget]) -> list[Record]:
+    """Those whose largest share of a budget is the same or less."""
+    most = _ALIKE * tightness(record.costs, budgets)
+    return [r for r in records if tightness(r.costs, budgets) <= most]

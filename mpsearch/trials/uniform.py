@@ -1,4 +1,4 @@
-"""Uniform allocations that fit the budgets: what mixed precision is compared with."""
+"""Uniform allocations that meet the budgets: the baseline of mixed precision."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["uniform_candidates"]
 
 
 def uniform_candidates(problem: Problem, method: Method | None = None) -> list[tuple[str, Allocation]]:
-    """The uniform allocations that fit as `method` writes them and that no other fitting one tops in both weight and activation bits.
+    """(origin, allocation) of the uniform allocations that meet the budgets as `method` stores them; of these, only the Pareto-optimal.
 
-    Two kinds: the same bits everywhere, and the papers' custom of leaving the first and the last layer at the most bits on their menus.
+    Two kinds: the same bits everywhere; and, as papers do, the first and the last layer at the most bits on their menus. One is left out
+    if another of its kind has at least its weight bits and its activation bits.
     """
     space = problem.space
     found: dict[Allocation, str] = {}
@@ -33,7 +34,7 @@ def uniform_candidates(problem: Problem, method: Method | None = None) -> list[t
 
 
 def _commonest(allocation: Allocation) -> Choice:
-    """What most layers take: where menus differ, not what was asked for."""
+    """The choice most layers take; where menus differ it need not be the one asked for."""
     return Counter(allocation.values()).most_common(1)[0][0]
 
 

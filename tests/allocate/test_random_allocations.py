@@ -12,9 +12,9 @@ from mpsearch.allocate.solve import meets
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace, Space
-from mpsearch.core.table import Table
-from mpsearch.costs import compute_costs
+from mpsearch.costs import CostInputs, compute_costs
 from tests.layers import linear_layers
 
 
@@ -22,8 +22,8 @@ def space_of(layers: int, weights: tuple[int, ...] = (1, 2, 4, 8), ties: tuple[t
     return Space(name="s", weights=weights, ties=ties).resolve(linear_layers(layers), file_overhead=10)
 
 
-def costs_of(space: ResolvedSpace) -> dict[str, Table]:
-    return compute_costs(["size", "bits"], space)
+def costs_of(space: ResolvedSpace) -> dict[str, CostTable]:
+    return compute_costs(["size", "bits"], CostInputs(space=space))
 
 
 @settings(max_examples=20, deadline=None)

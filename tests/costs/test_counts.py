@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mpsearch.config.hardware import load_hardware
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError, UnknownNameError
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
-from mpsearch.costs import COSTS, compute_costs
+from mpsearch.costs import COSTS, CostInputs, compute_costs, reported_costs
 from mpsearch.costs.bits import bits
 from mpsearch.costs.bops import bops
 
@@ -38,7 +39,7 @@ def space() -> ResolvedSpace:
 
 
 def test_mean_weight_bits(space: ResolvedSpace) -> None:
-    table = bits(space)
+    table = bits(CostInputs(space=space))
     np.testing.assert_allclose(table.values[:, space.choices.index(Choice(2, 4))], [0.5, 1.5])
     assert table.total(space.uniform(Choice(8, 4))) == 8
     mixed = {"a": Choice(8), "b": Choice(2)}
@@ -47,24 +48,29 @@ def test_mean_weight_bits(space: ResolvedSpace) -> None:
 
 
 def test_bit_operations_count_float_as_32_bits(space: ResolvedSpace) -> None:
-    table = bops(space)
+    table = bops(CostInputs(space=space))
     assert table.total({"a": Choice(8, 4), "b": Choice(2, 4)}) == 1000 * 8 * 4 + 500 * 2 * 4
     assert table.total(space.uniform(Choice(32, 32))) == 1500 * 1024
 
 
 def test_several_costs_come_in_the_order_asked(space: ResolvedSpace) -> None:
-    assert list(compute_costs(["bops", "bits"], space)) == ["bops", "bits"]
+    assert list(compute_costs(["bops", "bits"], CostInputs(space=space))) == ["bops", "bits"]
 
 
 def test_unknown_cost_names_the_known(space: ResolvedSpace) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown cost 'joules'; known: bits, bops, latency, size"):
-        compute_costs(["joules"], space)
+    with pytest.raises(UnknownNameError, match=r"unknown cost 'joules'; known: activation-memory, bits, bops, latency, size"):
+        compute_costs(["joules"], CostInputs(space=space))
 
 
 def test_latency_without_a_device_says_what_to_add(space: ResolvedSpace) -> None:
     with pytest.raises(ConfigError, match="latency needs a hardware profile; add --hardware"):
-        compute_costs(["latency"], space)
+        compute_costs(["latency"], CostInputs(space=space))
+
+
+def test_latency_is_reported_where_there_is_a_device_and_activation_memory_on_demand(space: ResolvedSpace) -> None:
+    assert reported_costs(CostInputs(space=space)) == ["bits", "bops", "size"]
+    assert reported_costs(CostInputs(space=space, hardware=load_hardware("t4"))) == ["bits", "bops", "latency", "size"]
 
 
 def test_the_folder_is_the_list_of_costs() -> None:
-    assert {"bits", "bops", "latency", "size"} <= set(COSTS.names())
+    assert {"activation-memory", "bits", "bops", "latency", "size"} <= set(COSTS.names())

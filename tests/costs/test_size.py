@@ -8,7 +8,7 @@ import pytest
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
-from mpsearch.costs import compute_costs
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.numbers.formats import MULTIBIT, TERNARY, grid_format
 from mpsearch.report.palette import UNIFORM
@@ -37,17 +37,19 @@ def space() -> ResolvedSpace:
 def test_bytes_by_hand(space: ResolvedSpace) -> None:
     """Codes, scales, two exponents, nine biases of two bytes, and a step of four bytes where the activation is quantized."""
     rest = 1000 + 2 + 18
-    assert size(space).total({"a": Choice(2)}) == rest + 225 + 18
-    assert size(space).total({"a": Choice(2, 8)}) == rest + 225 + 18 + 4
-    assert size(space).total({"a": Choice(32)}) == rest + 3600
-    assert size(space, [lambda bits: TERNARY]).total({"a": Choice(2)}) == rest + 180 + 18
-    assert size(space, [lambda bits: MULTIBIT]).total({"a": Choice(2)}) == rest + 225 + 5 + 36
+    assert size(CostInputs(space=space)).total({"a": Choice(2)}) == rest + 225 + 18
+    assert size(CostInputs(space=space)).total({"a": Choice(2, 8)}) == rest + 225 + 18 + 4
+    assert size(CostInputs(space=space)).total({"a": Choice(32)}) == rest + 3600
+    assert size(CostInputs(space=space, formats=[lambda bits: TERNARY])).total({"a": Choice(2)}) == rest + 180 + 18
+    assert size(CostInputs(space=space, formats=[lambda bits: MULTIBIT])).total({"a": Choice(2)}) == rest + 225 + 5 + 36
 
 
 def test_of_several_methods_the_largest_counts(space: ResolvedSpace) -> None:
-    alone = [size(space, [format]).values for format in (lambda bits: UNIFORM, lambda bits: MULTIBIT)]
-    np.testing.assert_array_equal(size(space, [lambda bits: UNIFORM, lambda bits: MULTIBIT]).values, np.maximum(*alone))
-    costs = compute_costs(["size", "bits"], space, formats=[lambda bits: MULTIBIT if bits == 8 else TERNARY, grid_format])
+    formats = (lambda bits: UNIFORM, lambda bits: MULTIBIT)
+    alone = [size(CostInputs(space=space, formats=[format])).values for format in formats]
+    np.testing.assert_array_equal(size(CostInputs(space=space, formats=formats)).values, np.maximum(*alone))
+    mixed = [lambda bits: MULTIBIT if bits == 8 else TERNARY, grid_format]
+    table = size(CostInputs(space=space, formats=mixed))
     column = space.choices.index(Choice(8))
-    assert costs["size"].values[0, column] == alone[1][0, column] > alone[0][0, column]
-    assert costs["size"].total({"a": Choice(2)}) == size(space).total({"a": Choice(2)})
+    assert table.values[0, column] == alone[1][0, column] > alone[0][0, column]
+    assert table.total({"a": Choice(2)}) == size(CostInputs(space=space)).total({"a": Choice(2)})

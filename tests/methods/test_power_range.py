@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
 from mpsearch.network.baked import bake, install
@@ -129,7 +130,7 @@ def test_the_file_is_of_powers_of_two_and_exactly_as_large_as_its_cost_says(meth
     network = trained(method, Choice(3, 8), epochs=2)
     parts = bake(network)
     assert {baked.format for baked in parts.layers.values()} == {POWER_OF_TWO}
-    counted = size(network.space, (method.format,)).total(network.space.uniform(Choice(3, 8)))
+    counted = size(CostInputs(space=network.space, formats=(method.format,))).total(network.space.uniform(Choice(3, 8)))
     packed = sum(
         len(POWER_OF_TWO.pack(cast(Any, baked.codes).numpy(), cast(Any, baked.scales).numpy(), 3)[0]) for baked in parts.layers.values()
     )

@@ -16,6 +16,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, evaluated, install
@@ -58,7 +59,7 @@ def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) 
         scored = install(model, space.layers, parts)
         path = tmp_path / "model.safetensors"
         written = write_artifact(path, blueprint, parts)
-        assert written == path.stat().st_size == size(space, (network.method.format,)).total(allocation)
+        assert written == path.stat().st_size == size(CostInputs(space=space, formats=(network.method.format,))).total(allocation)
         artifact = read_artifact(path)
         assert artifact.allocation == allocation
         loaded = artifact.install(NETWORKS[name][0]())
@@ -172,7 +173,7 @@ def test_size_cost_is_the_file_size(seed: int) -> None:
     allocation = random_allocation(space, seed)
     network.begin(allocation)
     with tempfile.TemporaryDirectory() as folder:
-        assert write_artifact(Path(folder) / "a.safetensors", blueprint, bake(network)) == size(space).total(allocation)
+        assert write_artifact(Path(folder) / "a.safetensors", blueprint, bake(network)) == size(CostInputs(space=space)).total(allocation)
 
 
 def test_nothing_to_quantize_is_said() -> None:

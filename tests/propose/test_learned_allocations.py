@@ -14,8 +14,10 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget, parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.peak import CostTable, Peak
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.propose.learned_allocations import affordable_bits, learned_allocations, nearest
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.searcher import Searcher
@@ -25,7 +27,7 @@ from tests.study.test_study_sampler import problem, tables
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
-def of(asked: Problem) -> tuple[ResolvedSpace, Mapping[str, Table], Sequence[Budget]]:
+def of(asked: Problem) -> tuple[ResolvedSpace, Mapping[str, CostTable], Sequence[Budget]]:
     return asked.space, asked.costs, asked.budgets
 
 
@@ -41,6 +43,19 @@ def test_room_lies_between_the_uniform_networks_around_the_budget() -> None:
 def test_room_ends_with_the_menus() -> None:
     assert affordable_bits(*of(problem("1MB", weights=(2, 4, FLOAT_BITS)))) == 4
     assert affordable_bits(*of(problem("1B", weights=(2, 4)))) == 2
+
+
+def test_a_budget_that_weights_do_not_change_leaves_room_for_all_of_them() -> None:
+    asked = problem("1MB", weights=(2, 4, 8), menus={"activations": (2, 4, 8)})
+    space = asked.space
+    rows = []
+    for factor in (1.0, 2.0):
+        cells = [[factor * choice.act_bits for choice in space.choices]] * len(space.names)
+        rows.append(Table(name="act", unit="B", layers=space.names, choices=space.choices, values=np.array(cells)))
+    budget = Budget("act", 2.0 * 2 * len(space.names), "few")
+    assert affordable_bits(space, {"act": Peak(tuple(rows))}, [budget]) == 8
+    found = nearest(space, {"act": Peak(tuple(rows))}, [budget], dict.fromkeys(space.names, 8.0))
+    assert {str(choice) for choice in found.values()} == {"w8a2"}
 
 
 @settings(deadline=None, max_examples=10)

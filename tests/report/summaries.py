@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.targets.packed.layout import layer_bytes
 
 FLOAT = Score(loss=0.361, error=1 - 0.8934, metric=0.8934)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.summary import Summary
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.page import page_html, write_page
 from tests.report.summaries import make_summary
 

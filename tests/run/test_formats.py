@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 import mpsearch
 from mpsearch.config.study import validate_study
 from mpsearch.core.progress import Silent
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.data.base import Splits, as_split
 from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, grid_format
@@ -58,7 +59,7 @@ def problem(methods: dict[str, Any]) -> Any:
 
 def test_size_counts_the_largest_of_what_the_studys_methods_may_write() -> None:
     def of(*formats: Any) -> Any:
-        return size(plain.space, formats).values
+        return size(CostInputs(space=plain.space, formats=formats)).values
 
     plain = problem({"lsq": {}})
     np.testing.assert_array_equal(plain.costs["size"].values, of(grid_format))

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.record import Record, Score
 from mpsearch.core.space import LayerMenu, Space
 from mpsearch.core.table import Table
+from mpsearch.costs.base import CostInputs
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.costs.size import size
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.network.calibrate import Calibration
@@ -38,7 +39,7 @@ def problem(budget: str = "300B", weights: tuple[int, ...] = (1, 2, 4, 8), layer
         validation=data,
         task=Task.classification(),
         space=space,
-        costs={"size": size(space)},
+        costs={"size": size(CostInputs(space=space))},
         budgets=(parse_budget(budget),),
         calibration=calibration,
         device=torch.device("cpu"),

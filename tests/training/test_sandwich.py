@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpsearch.core.budget import Budget, parse_budget
+from mpsearch.core.budget import Budget
+from mpsearch.core.peak import Peak
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
+from mpsearch.costs.base import CostInputs
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.costs.size import size
 from mpsearch.training.sandwich import Sandwich
 from tests.layers import linear_layers
@@ -43,7 +48,7 @@ def test_every_draw_is_in_the_space(
 ) -> None:
     menus = {"l2": LayerMenu(weights=tuple(narrow))}
     space = space_of(5, tuple(weights), tuple(activations), layers=menus, ties=(("l1", "l3"),))
-    sandwich = Sandwich(space, {"size": size(space)}, [Budget("size", limit, "")] if budgeted else [])
+    sandwich = Sandwich(space, {"size": size(CostInputs(space=space))}, [Budget("size", limit, "")] if budgeted else [])
     low, high = space.check(sandwich.smallest), space.check(sandwich.largest)
     torch.manual_seed(seed)
     for _ in range(3):
@@ -54,7 +59,7 @@ def test_every_draw_is_in_the_space(
 
 def test_half_of_the_draws_lie_around_the_budget_and_the_others_anywhere() -> None:
     space = space_of(20)
-    costs = {"size": size(space), "bits": size(space)}
+    costs = {"size": size(CostInputs(space=space)), "bits": size(CostInputs(space=space))}
     limit = 1.6 / 8 * costs["size"].total(Sandwich(space, costs, []).largest)
     for budgets, around in (([Budget("size", limit, "")], (0.45, 0.8)), ([], (0.05, 0.4))):
         sandwich = Sandwich(space, costs, budgets)
@@ -67,7 +72,7 @@ def test_half_of_the_draws_lie_around_the_budget_and_the_others_anywhere() -> No
 
 def test_of_two_budgets_the_tighter_counts() -> None:
     space = space_of(20)
-    costs = {"size": size(space)}
+    costs = {"size": size(CostInputs(space=space))}
     loose, tight = parse_budget("5KB"), parse_budget("1KB")
     amounts = []
     for budgets in ([tight], [loose, tight], [loose]):
@@ -75,6 +80,15 @@ def test_of_two_budgets_the_tighter_counts() -> None:
         torch.manual_seed(1)
         amounts.append([costs["size"].total(sandwich.draw()) for _ in range(50)])
     assert amounts[0] == amounts[1] != amounts[2]
+
+
+def test_of_the_rows_of_one_cost_the_largest_counts() -> None:
+    space = space_of(20)
+    table = size(CostInputs(space=space))
+    nothing = replace(table, values=np.where(np.isnan(table.values), np.nan, 0.0))
+    budget = Budget("size", 1000.0, "")
+    alone, peak = (Sandwich(space, {"size": cost}, [budget]) for cost in (table, Peak((nothing, table))))
+    assert drawn(alone, 20, 0) == drawn(peak, 20, 0)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record
+from mpsearch.costs.base import CostInputs
+from mpsearch.costs.bits import bits
+from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
 from mpsearch.numbers.formats import MULTIBIT, Format
@@ -34,7 +36,7 @@ class Bases(Plain):
 
 def asked(budget: str) -> Problem:
     plain = problem(budget)
-    return replace(plain, costs={"size": size(plain.space, [Plain().format, Bases().format])})
+    return replace(plain, costs={"size": size(CostInputs(space=plain.space, formats=[Plain().format, Bases().format]))})
 
 
 def test_amounts_are_the_methods_own() -> None:
@@ -42,7 +44,7 @@ def test_amounts_are_the_methods_own() -> None:
     plain, bases = (asked("1KB").amounts(two, method)["size"] for method in (Plain(), Bases()))
     assert bases - plain == 6 * (4 * 2 + 2)  # six layers of four channels: four scales more, four numbers of half a byte
     assert asked("1KB").amounts(two)["size"] == bases
-    assert plain == size(asked("1KB").space, [Plain().format]).total(two)
+    assert plain == size(CostInputs(space=asked("1KB").space, formats=[Plain().format])).total(two)
 
 
 def test_budget_holds_by_the_methods_own_amount() -> None:
@@ -68,3 +70,26 @@ def test_uniform_reference_is_not_held_to_the_bytes_of_other_methods() -> None:
     limit = int(asked("1KB").amounts(two, Plain())["size"])
     assert "uniform w2af" in dict(uniform_candidates(asked(f"{limit}B"), Plain()))
     assert "uniform w2af" not in dict(uniform_candidates(asked(f"{limit}B"), Bases()))
+
+
+def test_excess_is_said_in_the_unit_of_each_budget_and_tightness_is_the_fullest() -> None:
+    plain = asked("1KB")
+    two = plain.space.uniform(Choice(2))
+    both = replace(
+        plain, costs={**plain.costs, "bits": bits(CostInputs(space=plain.space))}, budgets=parse_budgets(["100B", "1.5bit", "1e9B"])
+    )
+    bytes_taken = int(both.amounts(two, Plain())["size"])
+    assert both.excess(two, Plain()) == f"{bytes_taken} B, above the budget 100B and 2.000 bit, above the budget 1.5bit"
+    assert both.tightness(two, Plain()) == max(bytes_taken / 100, 2 / 1.5)
+    assert both.tightness(two, Bases()) > both.tightness(two, Plain())
+    roomy = replace(both, budgets=parse_budgets(["2bit", "1MB"]))
+    assert (roomy.excess(two, Bases()), roomy.tightness(two)) == ("", 1.0)
+
+
+def test_only_costs_that_read_formats_are_computed_again_for_a_method() -> None:
+    plain = asked("1KB")
+    counted = bits(CostInputs(space=plain.space))
+    both = replace(plain, costs={**plain.costs, "bits": counted, "own": counted})
+    assert both.costs_of(Plain())["bits"] is both.costs_of(Plain())["own"] is counted
+    assert both.costs_of(Plain())["size"] is not plain.costs["size"]
+    assert both.costs_of(None) is both.costs

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from mpsearch.core.budget import Budget
 from mpsearch.core.record import Record, Score
 from mpsearch.propose.observation import Observation, evidence_of, observed, paused, room_above
 from mpsearch.study.settings import SearchSettings
@@ -33,7 +34,7 @@ def records(world: World, losses: list[dict[str, float]], seed: int = 0) -> list
         Record(
             number=number,
             origin="",
-            allocation=world.searcher().lattice.allocation(np.array(row)),
+            allocation=world.searcher().indexed.allocation(np.array(row)),
             rung=list(scored)[-1],
             scores={rung: Score(loss=loss, error=0.0, metric=0.0) for rung, loss in scored.items()},
             costs={"size": 1.0},
@@ -82,10 +83,21 @@ def test_what_failed_at_the_first_rung_stands_in_nobodys_way() -> None:
 def test_by_score_the_best_share_goes_on_among_those_that_cost_no_more() -> None:
     world = World(2)
     *rivals, last = records(world, [{"ptq": 0.1}, {"ptq": 0.2}, {"ptq": 0.3}, {"ptq": 0.15}])
-    assert goes_on_by_score(last, rivals, 0.5)
-    assert not goes_on_by_score(last, rivals, 0.25)
+    assert goes_on_by_score(last, rivals, 0.5, world.budgets)
+    assert not goes_on_by_score(last, rivals, 0.25, world.budgets)
     dearer = [replace(rival, costs={"size": 1.1}) for rival in rivals]
-    assert goes_on_by_score(last, dearer, 0.25)
+    assert goes_on_by_score(last, dearer, 0.25, world.budgets)
+
+
+def test_rivals_are_found_by_the_fullest_budget_whatever_it_limits() -> None:
+    world = World(2)
+    *rivals, last = records(world, [{"ptq": 0.1}, {"ptq": 0.2}, {"ptq": 0.3}, {"ptq": 0.15}])
+    last = replace(last, costs={"size": 50.0, "latency": 0.4})
+    slower_but_smaller = [replace(rival, costs={"size": 10.0, "latency": 0.5}) for rival in rivals]
+    size, latency = Budget("size", 1000.0, "1KB"), Budget("latency", 0.5, "500ms")
+    for budgets in ([latency], [size, latency], [latency, size]):
+        assert goes_on_by_score(last, slower_but_smaller, 0.25, budgets)
+    assert not goes_on_by_score(last, slower_but_smaller, 0.25, [size])
 
 
 def test_waiting_is_to_be_proposed_again_only_where_there_is_room() -> None:
@@ -106,12 +118,12 @@ def test_waiting_is_to_be_proposed_again_only_where_there_is_room() -> None:
 
 def optima(world: World) -> list[tuple[str, object]]:
     searcher = world.searcher()
-    return [(origin, searcher.lattice.allocation(picks)) for origin, picks in searcher._optima]
+    return [(origin, searcher.indexed.allocation(picks)) for origin, picks in searcher._optima]
 
 
 def all_inside(world: World) -> list[object]:
-    lattice = world.searcher().lattice
-    return [lattice.allocation(np.array(picks)) for picks, fits in zip(world.losses, world.inside, strict=True) if fits]
+    indexed = world.searcher().indexed
+    return [indexed.allocation(np.array(picks)) for picks, fits in zip(world.losses, world.inside, strict=True) if fits]
 
 
 def test_a_failed_trial_does_not_wait_and_teaches_what_it_measured() -> None:
@@ -143,7 +155,7 @@ def test_where_training_turns_the_ranking_over_the_trained_are_believed() -> Non
     for trained in (0, 40):
         seen = [
             Observation(
-                allocation=searcher.lattice.allocation(np.array(row)),
+                allocation=searcher.indexed.allocation(np.array(row)),
                 losses={"ptq": cheap.losses[row], **({"short": deep.losses[row]} if number < trained else {})},
             )
             for number, row in enumerate(rows)

@@ -10,17 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record
 from mpsearch.core.space import Space
+from mpsearch.costs.base import CostInputs
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.costs.size import size
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
-from mpsearch.study.settings import SearchSettings
-from mpsearch.study.stopping import Stopping
 from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.loop import train
@@ -51,7 +50,7 @@ def problem() -> Problem:
         validation=data,
         task=Task.classification(),
         space=space,
-        costs={"size": size(space)},
+        costs={"size": size(CostInputs(space=space))},
         budgets=(parse_budget("300B"),),
         calibration=Calibration.fit(model, space, [x]),
         device=CPU,
@@ -69,12 +68,11 @@ def blank(bits: int) -> Record:
 
 def test_a_trial_climbs_from_shared_weights_to_training_from_float() -> None:
     rungs = (Rung(name="supernet", epochs=0), Rung(name="short", epochs=1), Rung(name="long", epochs=2))
-    settings = SearchSettings(stopping=Stopping(trials=1), rungs=rungs, default=HYPER, suggest=lambda trial: HYPER)
     scored = evaluator()
-    record = climb(problem(), scored, settings, (), blank(2), lambda: HYPER)
+    record = climb(problem(), scored, rungs, HYPER, (), blank(2), lambda: HYPER)
     assert list(record.scores) == ["supernet", "short", "long"]
     assert record.scores["supernet"] == scored.untrained(record.allocation, HYPER.method, RECIPE)
-    plain = climb(problem(), super_of(scored), SearchSettings(**{**settings.__dict__, "rungs": rungs[1:]}), (), blank(2), lambda: HYPER)
+    plain = climb(problem(), super_of(scored), rungs[1:], HYPER, (), blank(2), lambda: HYPER)
     assert record.scores["long"] == plain.scores["long"], "trained as any trial is, whatever was scored before"
 
 

@@ -11,10 +11,10 @@ import torch
 
 from benchmarks.peers.ours import RECIPE, by_divergence, given_rows, row, searched, tables
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import parse_budgets
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import Space
-from mpsearch.costs import compute_costs
+from mpsearch.costs import CostInputs, compute_costs
+from mpsearch.costs.budgets import parse_budgets
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.gptq import Gptq
 from mpsearch.models.resnet_cifar import resnet_cifar
@@ -40,7 +40,7 @@ def problem() -> Problem:
         validation=TensorSplit(images[32:], labels[32:]),
         task=Task.classification(),
         space=space,
-        costs=compute_costs(["size", "bits"], space),
+        costs=compute_costs(["size", "bits"], CostInputs(space=space)),
         budgets=parse_budgets(["3.5bit"]),
         calibration=Calibration.fit(model, space, [images[:32]]),
         device=torch.device("cpu"),

@@ -17,6 +17,7 @@ from benchmarks.tabular.tree import Tree
 from benchmarks.tabular.truth import Truth
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import Space
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lapq import Lapq
@@ -61,7 +62,7 @@ def problem(ties: tuple[tuple[str, ...], ...] = TIES) -> Problem:
         validation=validation,
         task=Task.classification(),
         space=space,
-        costs={"size": size(space)},
+        costs={"size": size(CostInputs(space=space))},
         budgets=(),
         calibration=Calibration.fit(model, space, []),
         device=torch.device("cpu"),

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.record import Score
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.info import facts
 from tests.report.summaries import make_summary
 

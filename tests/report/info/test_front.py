@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Summary
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.info import front_costs, front_info
 from mpsearch.report.info.points import bits_lines, close_up, higher_is_better, rung_order, uniform_text
 from tests.report.summaries import make_summary, make_trial

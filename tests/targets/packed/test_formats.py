@@ -18,6 +18,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
+from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import FixedActQuantizer, Parts, bake, install
@@ -99,8 +100,10 @@ def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, 
         parts = bake(network)
         path = tmp_path / "model.safetensors"
         written = write_artifact(path, blueprint, parts)
-        assert written == path.stat().st_size == size(network.space, (network.method.format,)).total(allocation)
-        assert written <= size(network.space, [Writes(letter=other).format for other in FORMATS]).total(allocation)
+        assert written == path.stat().st_size == size(CostInputs(space=network.space, formats=(network.method.format,))).total(allocation)
+        assert written <= size(CostInputs(space=network.space, formats=[Writes(letter=other).format for other in FORMATS])).total(
+            allocation
+        )
         artifact = read_artifact(path)
         assert artifact.formats == "".join("-" if parts.layers[n].format is None else parts.layers[n].format.letter for n in allocation)
         scored, loaded = install(network.architecture, network.space.layers, parts), artifact.install(NETWORKS[name][0]())

@@ -1,0 +1,83 @@
+"""Hardware profiles: `hardware/*.yaml` or anybody's file → the validated `Hardware` that costs are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt, ValidationError, field_validator
+
+from mpsearch.config.shipped import find_yaml
+from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.yaml_file import read_yaml
+from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.costs.hardware import Hardware, MatmulKernel
+
+__all__ = ["HardwareConfig", "KernelConfig", "load_hardware", "parse_hardware"]
+
+_Rate = Annotated[float, Field(strict=True, gt=0)]
+_Bits = Annotated[StrictInt, Field(ge=1, le=FLOAT_BITS)]
+_Text = Annotated[str, Field(strict=True, pattern=r"\S")]
+
+
+class KernelConfig(Strict):
+    """One matrix multiplication the device has."""
+
+    weight_bits: _Bits
+    act_bits: _Bits
+    macs_per_second: _Rate
+
+
+class HardwareConfig(Strict):
+    """A hardware profile as its file states it; every key must be there."""
+
+    name: _Text
+    description: _Text
+    source: _Text = Field(description="where the numbers come from")
+    measured: StrictBool = Field(description="whether they were measured on the device")
+    kernels: Annotated[tuple[KernelConfig, ...], Field(min_length=1)]
+    memory_bytes_per_second: _Rate
+    seconds_per_layer: Annotated[float, Field(strict=True, ge=0)]
+
+    @field_validator("kernels")
+    @classmethod
+    def _takes_float(cls, kernels: tuple[KernelConfig, ...]) -> tuple[KernelConfig, ...]:
+        if not any(kernel.weight_bits == kernel.act_bits == FLOAT_BITS for kernel in kernels):
+            raise ValueError(f"none takes float weights and activations; add one with weight_bits {FLOAT_BITS} and act_bits {FLOAT_BITS}")
+        return kernels
+
+    def build(self) -> Hardware:
+        """The device as costs see it."""
+        kernels = tuple(MatmulKernel(**kernel.model_dump()) for kernel in self.kernels)
+        return Hardware(**{**dict(self), "kernels": kernels})
+
+
+def load_hardware(reference: str | Path) -> Hardware:
+    """A profile by shipped name or by file.
+
+    Args:
+        reference: a name such as `t4`, or the path of a YAML file.
+
+    Raises:
+        ConfigError: no such file, no YAML, or a wrong key or value, with the key's path.
+        UnknownNameError: no profile of that name.
+    """
+    path = find_yaml("hardware profile", "hardware", str(reference))
+    return parse_hardware(read_yaml(path), label=str(path))
+
+
+def parse_hardware(content: Mapping[str, Any], *, label: str = "") -> Hardware:
+    """A profile from the plain data of its YAML file.
+
+    Args:
+        content: keys and values.
+        label: what messages open with, such as the file's path.
+
+    Raises:
+        ConfigError: a missing or unknown key, or a wrong value, with the key's path.
+    """
+    try:
+        return HardwareConfig.model_validate(content).build()
+    except ValidationError as error:
+        raise config_error(error, HardwareConfig, label=label) from error

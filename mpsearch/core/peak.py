@@ -1,0 +1,96 @@
+"""`Peak`: the largest of several additive quantities; `CostTable` is what a cost gives, one `Table` or a `Peak` of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpsearch.core.choice import Choice
+from mpsearch.core.table import Table
+
+__all__ = ["CostTable", "Peak", "without_dominated"]
+
+_MARGIN = 1e-9
+"""Sums are compared with this relative margin, so that rounding never drops a row that counts."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Maximum over rows, each a sum over layers: `total(allocation) = max_r rows[r].total(allocation)`.
+
+    Args:
+        rows: at least one table; all have the same name, unit, layers and choices.
+    """
+
+    rows: tuple[Table, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise ValueError("a peak needs at least one row")
+        first = self.rows[0]
+        for row in self.rows[1:]:
+            if (row.name, row.unit, row.layers, row.choices) != (first.name, first.unit, first.layers, first.choices):
+                raise ValueError(f"the rows of the peak '{first.name}' differ in name, unit, layers or choices")
+
+    @property
+    def name(self) -> str:
+        """Name of the cost."""
+        return self.rows[0].name
+
+    @property
+    def unit(self) -> str:
+        """Unit of every row."""
+        return self.rows[0].unit
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """L row names of every table."""
+        return self.rows[0].layers
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """C column choices of every table."""
+        return self.rows[0].choices
+
+    def total(self, allocation: Mapping[str, Choice]) -> float:
+        """The largest total of a row; each is an exact sum rounded once.
+
+        Raises:
+            KeyError: a layer without a choice, or a choice that is no column.
+        """
+        return max(row.total(allocation) for row in self.rows)
+
+
+CostTable = Table | Peak
+"""Both have `name`, `unit`, `layers`, `choices`, `rows` and `total`; a table is its own only row."""
+
+
+def without_dominated(rows: Iterable[Table]) -> tuple[Table, ...]:
+    """Rows without those that are never the only largest, for any choice of each layer.
+
+    Row a is dominated by row b where `base_a − base_b + Σ_l max_k (a − b)[l, k] ≤ 0`. Of equal rows one is kept.
+
+    Args:
+        rows: tables of the same layers and choices, NaN at the same places.
+    """
+    tables = list(rows)
+    values = np.nan_to_num(np.array([table.values for table in tables]))
+    bases = np.array([table.base for table in tables])
+    highest = bases + values.max(axis=2, initial=0.0).sum(axis=1)
+    kept: list[int] = []
+    for candidate in np.argsort(-highest, kind="stable").tolist():
+        if not kept or not _dominated(values[candidate], bases[candidate], values[kept], bases[kept]):
+            kept.append(candidate)
+    return tuple(tables[index] for index in sorted(kept))
+
+
+def _dominated(values: NDArray[np.float64], base: float, others: NDArray[np.float64], bases: NDArray[np.float64]) -> bool:
+    """Whether any of the others is at least as large everywhere."""
+    apart = values - others
+    everywhere = (apart <= 0).all(axis=(1, 2)) & (base <= bases)
+    most = base - bases + apart.max(axis=2).sum(axis=1)
+    scale = abs(base) + np.abs(bases) + np.abs(others).max(axis=2).sum(axis=1)
+    return bool((everywhere | (most < -_MARGIN * scale)).any())

@@ -1,0 +1,117 @@
+"""Budgets and amounts as people write and read them; each cost brings its own units and words, the registry is asked for them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from mpsearch.core.budget import Budget
+from mpsearch.core.errors import BudgetError
+from mpsearch.costs.base import COSTS, Cost
+
+__all__ = ["format_amount", "parse_budget", "parse_budgets", "short_amount"]
+
+_BUDGET = re.compile(
+    r"\s*(?:(?P<cost>[A-Za-z][\w-]*)\s*:)?\s*(?P<number>[-+]?(?:\d+(?:[_,]\d{3})*(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(?P<unit>[A-Za-zµ]*)\s*",
+    re.IGNORECASE,
+)
+_UNIT = re.compile(r"[A-Za-zµ]+$")
+
+
+def parse_budget(text: object) -> Budget:
+    """Read one budget: a number and a unit, `2MB`, with the cost before it where the unit does not tell, `act:64KB`.
+
+    Raises:
+        BudgetError: not a string; no number; no, an unknown or an ambiguous unit; an unknown cost; zero, negative or beyond all numbers.
+    """
+    match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise BudgetError(f"budget {text!r} cannot be read; write a number and a unit: {_examples()}")
+    spelled = str(text).strip()
+    # Decimal: 1.005MB is 1,005,000 bytes, which binary floating point would miss by a fraction.
+    number = Decimal(re.sub("[_,]", "", match["number"]))
+    if not number > 0:
+        raise BudgetError(f"budget '{spelled}' must be above zero; write {_examples()}")
+    asked = None if match["cost"] is None else _named(match["cost"], spelled)
+    if not match["unit"]:
+        raise BudgetError(f"budget '{spelled}' has no unit; write {_with_units(spelled, asked)}")
+    cost = _by_unit(match["unit"], asked, spelled)
+    limit = float(number * Decimal(_factors(cost)[match["unit"].lower()]))
+    if not 0 < limit < math.inf:
+        raise BudgetError(f"budget '{spelled}' is too large or too small a number; write {_examples()}")
+    return Budget(cost.name, limit, spelled)
+
+
+def parse_budgets(texts: Iterable[object]) -> tuple[Budget, ...]:
+    """Read several budgets; of two on the same cost the tighter one holds. Order of first appearance.
+
+    Raises:
+        BudgetError: none given, or one that `parse_budget` refuses.
+    """
+    tightest: dict[str, Budget] = {}
+    for text in texts:
+        budget = parse_budget(text)
+        if budget.cost not in tightest or budget.limit < tightest[budget.cost].limit:
+            tightest[budget.cost] = budget
+    if not tightest:
+        raise BudgetError(f"no budget given; add --budget with a number and a unit: {_examples()}")
+    return tuple(tightest.values())
+
+
+def format_amount(cost: str, amount: float) -> str:
+    """An amount in a cost's unit as a person reads it: `41,216 B`, `2.200 bit`, `5 ms`; a bare number if the cost is not registered."""
+    return COSTS[cost].worded(amount) if cost in COSTS else f"{amount:g}"
+
+
+def short_amount(cost: str, amount: float) -> str:
+    """The same in three or four digits where the cost has such words: `41.22 KB`."""
+    brief = COSTS[cost].brief if cost in COSTS else None
+    return format_amount(cost, amount) if brief is None else brief(amount)
+
+
+def _factors(cost: Cost) -> dict[str, str]:
+    return {unit.lower(): factor for unit, factor in cost.units.items()}
+
+
+def _named(name: str, spelled: str) -> Cost:
+    """The cost before the colon."""
+    for known, cost in COSTS.items():
+        if name.lower() in (known, *cost.aliases):
+            return cost
+    names = ", ".join("/".join((known, *cost.aliases)) for known, cost in COSTS.items())
+    raise BudgetError(f"budget '{spelled}' limits the unknown cost '{name}'; costs are {names}")
+
+
+def _by_unit(unit: str, asked: Cost | None, spelled: str) -> Cost:
+    """The one cost that is counted in a unit."""
+    if asked is not None:
+        if unit.lower() not in _factors(asked):
+            raise BudgetError(f"budget '{spelled}': {asked.name} is not counted in '{unit}'; its units are {', '.join(asked.units)}")
+        return asked
+    counted = [cost for _, cost in COSTS.items() if unit.lower() in _factors(cost)]
+    found = [cost for cost in counted if not cost.prefixed] or counted
+    if not found:
+        raise BudgetError(f"budget '{spelled}' has the unknown unit '{unit}'; write {_examples()}")
+    if len(found) > 1 or found[0].prefixed:
+        ways = " or ".join(f"{_prefix(cost)}:{spelled}" for cost in found)
+        raise BudgetError(f"budget '{spelled}' does not say which cost it limits; write {ways}")
+    return found[0]
+
+
+def _prefix(cost: Cost) -> str:
+    return cost.aliases[0] if cost.aliases else cost.name
+
+
+def _examples() -> str:
+    *most, last = [cost.example for _, cost in COSTS.items()]
+    return f"{', '.join(most)} or {last}"
+
+
+def _with_units(spelled: str, asked: Cost | None) -> str:
+    """The number with the unit of every cost's example, or with all units of the cost that was asked for."""
+    if asked is not None:
+        return " or ".join(f"{spelled}{unit}" for unit in asked.units)
+    units = [(f"{_prefix(cost)}:" if cost.prefixed else "", _UNIT.search(cost.example)) for _, cost in COSTS.items()]
+    return ", ".join(f"{prefix}{spelled}{unit[0]}" for prefix, unit in units if unit is not None)
