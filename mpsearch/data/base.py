@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,10 +60,6 @@ class Splits:
     def train_and_validation(self) -> Split:
         """Both as one split, augmented as training is; for when nothing is chosen any more."""
         return joined(self.train, self.validation)
-
-    def with_images(self, n: int, seed: int) -> Splits:
-        """The same with at most `n` training samples, a fixed subset; validation and test stay whole."""
-        return replace(self, train=self.train.take(n, seed), fingerprint=content_digest([self.fingerprint, n, seed]))
 
 
 def as_split(source: object) -> Split:

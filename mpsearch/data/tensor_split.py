@@ -78,8 +78,3 @@ class TensorSplit:
     def with_rows(self, rows: Tensor) -> TensorSplit:
         """The same tensors, other rows."""
         return TensorSplit(self.x, self.y, rows=rows, augment=self.augment, transform=self.transform)
-
-    def shares_with(self, other: TensorSplit) -> bool:
-        """Whether both are rows of the same tensors, treated alike."""
-        alike = self.augment == other.augment and self.transform == other.transform
-        return alike and self.x is other.x and self.y is other.y

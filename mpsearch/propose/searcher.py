@@ -30,7 +30,6 @@ from mpsearch.propose.frontier import Frontier, Levels, expected_improvement
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.model_averaging import posterior_weights, prior_model
 from mpsearch.propose.observation import Observation, Proposal, evidence_of, paused
-from mpsearch.propose.perturb import perturbed, swapped
 from mpsearch.propose.prior_signals import informative, uninformative_signal
 from mpsearch.propose.refine import filled, spent, swaps
 from mpsearch.propose.surrogate.model import Surrogate
@@ -73,7 +72,6 @@ class Searcher:
         seed: of posterior samples.
         sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
         starts: (origin, allocation) of further first proposals.
-        surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
 
     Raises:
         BudgetError: no allocation meets the budgets, or a start does not.
@@ -91,7 +89,6 @@ class Searcher:
         seed: int = 0,
         sweep: tuple[float, float] = (1.0, 1.0),
         starts: Sequence[tuple[str, Allocation]] = (),
-        surrogate: bool = True,
     ) -> None:
         if not 0 < sweep[0] <= 1 <= sweep[1]:
             raise ValueError(f"a sweep goes from a factor in (0, 1] to one of at least 1, not from {sweep[0]:g} to {sweep[1]:g}")
@@ -102,7 +99,6 @@ class Searcher:
         self._levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
         self._program = self._levels.budget
         self._starts = [(origin, self._start(origin, allocation)) for origin, allocation in starts]
-        self._learns = surrogate
         self._read: dict[int, tuple[Allocation, Picks]] = {}
         mixtures = [(_TRUST, informative(self.indexed, tables)), (1.0, [uninformative_signal(self.indexed)])]
         solved = [
@@ -135,10 +131,7 @@ class Searcher:
         for origin, picks in [*self._optima, *self._starts]:
             if tuple(picks.tolist()) not in seen:
                 return Proposal(origin=origin, allocation=self.indexed.allocation(picks))
-        number = len(observations) + len(pending)
-        random = np.random.default_rng([self._seed, number])
-        if not self._learns:
-            return self._blind(observations, seen, random, number)
+        random = np.random.default_rng([self._seed, len(observations) + len(pending)])
         models = self._models(observations, pending)
         surrogate = models[0][1]
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
@@ -294,20 +287,6 @@ class Searcher:
         if tuple(spent.tolist()) not in seen:
             return climber.weigh(spent[None])
         return climber.weigh(swaps(self.indexed, program, best, linear, _SWAPS))
-
-    def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
-        """Without a surrogate; see `engine.perturb`."""
-        done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
-        inside = [key for key in done if self._program.broken(np.array(key, dtype=np.intp)) is None]
-        best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
-        program = self._program if number % 2 else self._levels.programs[int(random.integers(len(self._levels.programs)))]
-        found = None if best is None else swapped(self.indexed, self._program, best, seen, random)
-        if found is not None:
-            return Proposal(origin="swap", allocation=self.indexed.allocation(found))
-        found = perturbed(program, self._priors[0].signals, seen, random)
-        if found is not None:
-            return Proposal(origin="perturbed", allocation=self.indexed.allocation(found))
-        return self._remaining(self._priors[0].signals[0], seen)
 
     def _remaining(self, objective: Floats, seen: set[tuple[int, ...]]) -> Proposal:
         picks = best_unvisited(self._program, objective, seen, time_limit=_TIME)

@@ -92,7 +92,6 @@ def test_train_and_validation_train_as_training_does() -> None:
     together = splits.train_and_validation()
     assert len(together) == 6
     assert all((x == 1).all() for x, _ in together.batches(4, augment=True))
-    assert len(splits.with_images(2, 0).train) == 2
 
 
 def test_labels_outside_the_classes() -> None:

@@ -268,13 +268,6 @@ def test_what_an_allocation_leaves_of_the_budget_is_spent_as_well_as_it_can_be(s
     assert linear[rows, picks].sum() <= linear[rows, greedy].sum() + 1e-9
 
 
-def test_without_a_surrogate_signals_are_perturbed_and_swapped() -> None:
-    world = World(5)
-    observations, proposals = played(world.searcher(surrogate=False), world.loss, 12)
-    assert {p.origin for p in proposals[3:]} == {"perturbed", "swap"}
-    assert len({o.allocation for o in observations}) == 12
-
-
 @pytest.mark.parametrize("spoiled", ["constant", "nan", "inf", "upside down", "none", "zero"])
 def test_bad_signals_are_left_out_or_put_right(spoiled: str) -> None:
     world = World(6)
