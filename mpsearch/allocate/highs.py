@@ -1,14 +1,9 @@
-"""The only door to `scipy.optimize`: prices by the LP relaxation, and branch and bound, both by HiGHS."""
+"""HiGHS as scipy offers it: dual prices by the linear relaxation, and branch and bound."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,14 +105,13 @@ def branch(program: Knapsack, core: Core, width: float, time_limit: float) -> Fo
     ]
     nodes = _MOST_NODES if width < math.inf else 2**31 - 1
     while True:
-        with _muted():
-            answer = milp(
-                objective * stretch,
-                integrality=np.ones(len(groups), dtype=np.intp),
-                bounds=Bounds(0, 1),
-                constraints=constraints,
-                options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
-            )
+        answer = milp(
+            objective * stretch,
+            integrality=np.ones(len(groups), dtype=np.intp),
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
+        )
         if answer.status == _INFEASIBLE:
             return None
         if answer.x is None and width < math.inf:
@@ -141,28 +135,3 @@ def _one_each(groups: NDArray[np.intp]) -> csr_array:
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))))
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep HiGHS from writing to file descriptor 1.
-
-    The HiGHS inside scipy 1.17 prints a debugging line per repaired solution whatever `disp` says, which would land in the middle of
-    tables and in redirected output.
-    """
-    sys.stdout.flush()
-    try:
-        saved = os.dup(1)
-    except OSError:
-        yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 1)
-    try:
-        yield
-    finally:
-        with suppress(OSError, TypeError, AttributeError):
-            ctypes.CDLL(None).fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(sink)

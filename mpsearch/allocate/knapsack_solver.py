@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.allocate.child_process import branch_in_child
 from mpsearch.allocate.enumeration import TooWide, enumerate_core
-from mpsearch.allocate.highs import branch, prices
+from mpsearch.allocate.highs import prices
 from mpsearch.allocate.knapsack import Core, Knapsack
 
 __all__ = ["KnapsackSolution", "solve_knapsack"]
@@ -61,7 +62,7 @@ def solve_knapsack(program: Knapsack, *, time_limit: float = 60.0) -> KnapsackSo
     listing, empty = True, 0.0
     while True:
         try:
-            found = enumerate_core(program, core, width) if listing else branch(program, core, width, deadline - time.monotonic())
+            found = enumerate_core(program, core, width) if listing else branch_in_child(program, core, width, deadline - time.monotonic())
         except TooWide:
             listing = False
             continue
