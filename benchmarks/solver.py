@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Grid
 
-from mpsearch.allocate.highs import branch
+from mpsearch.allocate.highs import branch_and_bound
 from mpsearch.allocate.knapsack import Core, Knapsack
 from mpsearch.allocate.program import allocation_of, knapsack, reachable
 from mpsearch.allocate.solve import solve
@@ -96,7 +96,7 @@ def alone(program: Knapsack) -> NDArray[np.intp]:
         slop=1e-13 * np.abs(program.limits),
         scale=scale,
     )
-    found = branch(program, core, math.inf, LIMIT)
+    found = branch_and_bound(program, core, math.inf, LIMIT)
     assert found is not None
     return found.picks
 

@@ -18,7 +18,7 @@ from mpsearch.core.table import Table
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.model_averaging import prior_model
 from mpsearch.propose.observation import Observation, Proposal
-from mpsearch.propose.prior_signals import informative, uninformative_signal
+from mpsearch.propose.prior_signals import informative_signals, uninformative_signal
 from mpsearch.propose.refine import swaps
 from mpsearch.propose.unvisited import best_unvisited
 
@@ -54,7 +54,7 @@ class SignalSearch:
         self._indexed = IndexedSpace(space=space, costs=costs, budgets=tuple(budgets))
         self._program = self._indexed.program
         grid = uninformative_signal(self._indexed)
-        signals = informative(self._indexed, tables) or [grid]
+        signals = informative_signals(self._indexed, tables) or [grid]
         first = {signal.origin: best_unvisited(self._program, signal.values, set(), time_limit=60.0) for signal in (*signals, grid)}
         self._first = list(first.items())
         self._signals = prior_model(signals, [first[signal.origin] for signal in signals], self._indexed, odds=1.0).signals

@@ -12,17 +12,17 @@ import pickle
 import subprocess
 import sys
 
-from mpsearch.allocate.highs import branch
+from mpsearch.allocate.highs import branch_and_bound
 from mpsearch.allocate.knapsack import Core, Found, Knapsack
 
-__all__ = ["branch_in_child"]
+__all__ = ["branch_and_bound_in_child"]
 
 
-def branch_in_child(program: Knapsack, core: Core, width: float, time_limit: float) -> Found | None:
-    """Run `highs.branch` in a child process; same arguments, same result.
+def branch_and_bound_in_child(program: Knapsack, core: Core, width: float, time_limit: float) -> Found | None:
+    """Run `highs.branch_and_bound` in a child process; same arguments, same result.
 
     Raises:
-        TimeoutError: see `highs.branch`.
+        TimeoutError: see `highs.branch_and_bound`.
         RuntimeError: the child process died.
     """
     child = subprocess.run(
@@ -47,7 +47,7 @@ def _serve() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     try:
-        answer: Found | TimeoutError | None = branch(*pickle.load(sys.stdin.buffer))
+        answer: Found | TimeoutError | None = branch_and_bound(*pickle.load(sys.stdin.buffer))
     except TimeoutError as error:
         answer = error
     with os.fdopen(answers, "wb") as stream:

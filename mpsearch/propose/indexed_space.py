@@ -1,4 +1,4 @@
-"""`IndexedSpace`: a space as arrays, one row a group of tied layers, one column a choice; what the surrogate and the searcher count in."""
+"""`IndexedSpace`: a space as arrays, with a row for each group of tied layers and a column for each choice."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Picks = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedSpace:
-    """G groups, C choices; an allocation is `picks`, int `[G]`, a column for each group.
+    """A space of G groups and C choices. An allocation is an array of picks, int `[G]`: the column of each group.
 
     Args:
-        space: its layers, menus and ties.
+        space: layers, menus and ties.
         costs: tables by name.
         budgets: all hold.
     """
@@ -39,11 +39,11 @@ class IndexedSpace:
 
     @cached_property
     def program(self) -> Knapsack:
-        """The budgets as a knapsack with nothing to minimise yet."""
+        """The budgets as a knapsack whose objective is zero."""
         return self.program_at(1.0)
 
     def program_at(self, factor: float) -> Knapsack:
-        """The same with every limit multiplied by `factor`."""
+        """The same knapsack with every limit multiplied by `factor`."""
         blank = Table(
             name="nothing",
             unit="",
@@ -55,12 +55,12 @@ class IndexedSpace:
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
-        """Bool `[G, C]`."""
+        """Whether a group's menu has a choice, bool `[G, C]`."""
         return self.program.allowed
 
     @cached_property
     def cheapest(self) -> Picks:
-        """The allocation that takes least of the budgets, each in its own unit, int `[G]`."""
+        """The allocation with the least total of costs relative to their budgets, int `[G]`."""
         shares = self.program.costs / self.program.limits[:, None, None]
         return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
 
@@ -76,19 +76,19 @@ class IndexedSpace:
 
     @cached_property
     def richer(self) -> NDArray[np.bool_]:
-        """Bool `[C, C]`: has the column's choice at least the bits of the row's, and more of one kind?"""
+        """Whether the column's choice has at least the bits of the row's, and more of one kind, bool `[C, C]`."""
         bits = self.coordinates
         return np.asarray((bits[None] >= bits[:, None]).all(axis=2) & (bits[None] > bits[:, None]).any(axis=2))
 
     def picks(self, allocation: Mapping[str, Choice]) -> Picks:
-        """Columns of an allocation.
+        """The picks of an allocation.
 
         Raises:
-            SpaceError: it is none of this space.
+            SpaceError: it is not an allocation of this space.
         """
         try:
             chosen = [allocation[name] for name in self._first_names]
-            # By number: hashing thousands of dataclasses would take longer than everything else a proposal does.
+            # Looked up by number: hashing thousands of dataclasses would dominate the time of a proposal.
             picks = self._columns[[choice.weight_bits for choice in chosen], [choice.act_bits for choice in chosen]]
             known = bool((picks >= 0).all()) and bool(self.allowed[np.arange(len(picks)), picks].all())
         except (KeyError, IndexError):
@@ -98,11 +98,11 @@ class IndexedSpace:
         return picks
 
     def allocation(self, picks: Picks) -> Allocation:
-        """The inverse."""
+        """The allocation of picks."""
         return allocation_of(self.space, picks)
 
     def stacked(self, allocations: Sequence[Mapping[str, Choice]]) -> Picks:
-        """Int `[N, G]`."""
+        """The picks of N allocations, int `[N, G]`."""
         return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
 
     @cached_property

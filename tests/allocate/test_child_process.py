@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from mpsearch.allocate.child_process import branch_in_child
-from mpsearch.allocate.highs import branch
+from mpsearch.allocate.child_process import branch_and_bound_in_child
+from mpsearch.allocate.highs import branch_and_bound
 from mpsearch.allocate.knapsack import Core, Knapsack
 
 LINE = b"a line of another thread\n"
@@ -45,7 +45,7 @@ def problem(seed: int, groups: int = 60) -> tuple[Knapsack, Core]:
 @pytest.mark.parametrize("seed", range(2))
 def test_the_answer_is_that_of_the_same_process(seed: int) -> None:
     program, core = problem(seed)
-    here, there = branch(program, core, np.inf, 60.0), branch_in_child(program, core, np.inf, 60.0)
+    here, there = branch_and_bound(program, core, np.inf, 60.0), branch_and_bound_in_child(program, core, np.inf, 60.0)
     assert here is not None
     assert there is not None
     assert there.picks.tolist() == here.picks.tolist()
@@ -56,14 +56,14 @@ def test_the_answer_is_that_of_the_same_process(seed: int) -> None:
 def test_nothing_that_fits_is_no_answer() -> None:
     program, core = problem(0)
     tight = Core(**{**core.__dict__, "rooms": np.full(2, -1.0)})
-    assert branch_in_child(program, tight, np.inf, 60.0) is None
+    assert branch_and_bound_in_child(program, tight, np.inf, 60.0) is None
 
 
 def test_a_child_that_fails_says_why() -> None:
     program, core = problem(0)
     broken = Core(**{**core.__dict__, "costs": core.costs[:, :3]})
     with pytest.raises(RuntimeError, match="ended with status 1: IndexError"):
-        branch_in_child(program, broken, np.inf, 60.0)
+        branch_and_bound_in_child(program, broken, np.inf, 60.0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="flushes the C library's buffers by its POSIX name")
@@ -73,7 +73,7 @@ def test_standard_output_holds_what_other_threads_write_and_nothing_else(capfd: 
     def solve() -> None:
         try:
             for seed in NOISY:
-                branch_in_child(*problem(seed), np.inf, 60.0)
+                branch_and_bound_in_child(*problem(seed), np.inf, 60.0)
         finally:
             solved.set()
 

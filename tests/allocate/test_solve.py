@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpsearch.allocate.enumeration import TooWide
-from mpsearch.allocate.highs import branch
+from mpsearch.allocate.enumeration import CoreTooLarge
+from mpsearch.allocate.highs import branch_and_bound
 from mpsearch.allocate.program import reachable
 from mpsearch.allocate.solve import check_budgets, meets, monotone, solve
 from mpsearch.core.allocation import Allocation
@@ -145,11 +145,11 @@ def test_whole_numbers_of_any_size_are_compared_exactly(problem: tuple[ResolvedS
 def branch_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """No enumeration; branch and bound in this process, which spares the tests hundreds of children."""
 
-    def too_wide(*_: object) -> None:
-        raise TooWide
+    def too_large(*_: object) -> None:
+        raise CoreTooLarge
 
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_wide)
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.branch_in_child", branch)
+    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_large)
+    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.branch_and_bound_in_child", branch_and_bound)
 
 
 @pytest.mark.parametrize("unit", [1, 2**40])
