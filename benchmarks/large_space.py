@@ -24,6 +24,7 @@ import optuna
 import torch
 from results_file import Row, append, read
 from supernet import fitting
+from tabular.signal_search import SignalSearch
 from training_tasks import signal_inputs
 
 from mpsearch.config import load_study
@@ -51,12 +52,22 @@ SIGNALS = ("fisher", "measured")
 Loss = Callable[[Allocation], float]
 
 
-def ours(problem: Problem, tables: Sequence[Table], seed: int, loss: Loss, *, refine: int = TRIALS, surrogate: bool = True) -> list[float]:
+def ours(problem: Problem, tables: Sequence[Table], seed: int, loss: Loss, *, refine: int = TRIALS) -> list[float]:
     """Losses of the trials of our search, in order."""
-    searcher = Searcher(problem.space, tables, problem.costs, problem.budgets, seed=seed, surrogate=surrogate)
+    searcher = Searcher(problem.space, tables, problem.costs, problem.budgets, seed=seed)
     seen: list[Observation] = []
     while len(seen) < TRIALS:
         allocation = searcher.propose(seen, refine=len(seen) >= refine).allocation
+        seen.append(Observation(allocation=allocation, losses={"ptq": loss(allocation)}))
+    return [observation.losses["ptq"] for observation in seen]
+
+
+def without_surrogate(problem: Problem, tables: Sequence[Table], seed: int, loss: Loss) -> list[float]:
+    """The same of the search that has no surrogate."""
+    search = SignalSearch(problem.space, tables, problem.costs, problem.budgets, seed=seed)
+    seen: list[Observation] = []
+    while len(seen) < TRIALS:
+        allocation = search.propose(seen).allocation
         seen.append(Observation(allocation=allocation, losses={"ptq": loss(allocation)}))
     return [observation.losses["ptq"] for observation in seen]
 
@@ -98,7 +109,7 @@ ENTRIES: dict[str, Callable[[Problem, Sequence[Table], int, Loss], list[float]]]
     "whole": lambda p, t, s, f: ours(p, t, s, f, refine=REFINE),
     "without refine": lambda p, t, s, f: ours(p, t, s, f),
     "without signals": lambda p, t, s, f: ours(p, (), s, f, refine=REFINE),
-    "without the surrogate": lambda p, t, s, f: ours(p, t, s, f, surrogate=False),
+    "without the surrogate": without_surrogate,
     "Optuna TPE": lambda p, t, s, f: optunas(p, optuna.samplers.TPESampler(seed=s), s, f),
     "Optuna GP": lambda p, t, s, f: optunas(p, gaussian_process(s), s, f),
 }

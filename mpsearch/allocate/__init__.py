@@ -1,1 +1,1 @@
-"""From tables to trained candidates: exact allocation under budgets, proposals, and the study."""
+"""Exact allocation: the choice for every layer that minimises one table while budgets on others hold. No torch, no Optuna."""

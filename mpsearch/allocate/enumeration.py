@@ -1,4 +1,4 @@
-"""Exact enumeration of a knapsack's core, group by group, keeping only partial picks that can still win."""
+"""Exact enumeration of a knapsack's core, group by group; partial picks that cannot become the optimum are dropped."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Core, Found, Knapsack
 
-__all__ = ["TooWide", "enumerate_core"]
+__all__ = ["CoreTooLarge", "enumerate_core"]
 
 _MOST_STATES = 150_000
 _MERGE_ABOVE = 20_000
 
 
-class TooWide(Exception):
-    """More partial picks than memory should hold; branch and bound takes over."""
+class CoreTooLarge(Exception):
+    """The enumeration would hold too many partial picks; branch and bound takes over."""
 
 
 def enumerate_core(program: Knapsack, core: Core, width: float) -> Found | None:
-    """All picks within `width` above the bound, in a list that is cut wherever no completion meets a limit or stays within it.
+    """Enumerate all picks whose objective lies at most `width` above the bound, and return the best that the program accepts.
 
-    Groups with costly moves come first, so that the cheap ones left can hardly bring a hopeless state back.
+    A partial pick is dropped when no completion of it meets the limits or stays within `width`. Groups whose columns differ most in cost
+    come first: the groups that remain can then change little, and hopeless partial picks are dropped early.
 
     Args:
-        program: for the exact verdict.
-        core: reduced view of the same program.
+        program: decides exactly whether picks are accepted.
+        core: the same program, reduced.
         width: columns with a larger reduced cost are left out, in units of `core.scale`.
 
     Returns:
-        The best accepted picks, the cheaper ones among equals; None when there are none within `width`.
+        The best accepted picks, and of equal ones the cheapest; None when there are none within `width`.
 
     Raises:
-        TooWide: the list outgrew its bound.
+        CoreTooLarge: there are too many partial picks.
     """
     within = core.within(width)
     free = np.flatnonzero(within.sum(axis=1) > 1)
@@ -58,7 +59,7 @@ def enumerate_core(program: Knapsack, core: Core, width: float) -> Found | None:
         if len(kept) > _MERGE_ABOVE and not program.excluded:
             kept = kept[_cheapest_of_equal_cost(spent[:, kept], reduced[kept])]
         if len(kept) > _MOST_STATES:
-            raise TooWide
+            raise CoreTooLarge
         reduced, spent = reduced[kept], spent[:, kept]
         trail.append((parent[kept], taken[kept]))
 
@@ -72,12 +73,13 @@ def enumerate_core(program: Knapsack, core: Core, width: float) -> Found | None:
 
 
 def _still_to_come(steps: list[NDArray[np.float64]], limits: int) -> NDArray[np.float64]:
-    """`[len(steps) + 1, M]`: sum of the steps from each position on."""
+    """Sum of the steps from each position to the end, float64 `[len(steps) + 1, M]`."""
     rows = np.array([*steps, np.zeros(limits)]).reshape(len(steps) + 1, limits)
     return np.cumsum(rows[::-1], axis=0)[::-1]
 
 
 def _cheapest_of_equal_cost(spent: NDArray[np.float64], reduced: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Indices of the states to keep: of those with the same costs, the one with the least reduced cost."""
     order = np.lexsort((reduced, *spent))
     ordered = spent[:, order]
     first = np.ones(len(order), dtype=np.bool_)
@@ -88,6 +90,7 @@ def _cheapest_of_equal_cost(spent: NDArray[np.float64], reduced: NDArray[np.floa
 def _walk_back(
     anchor: NDArray[np.intp], free: NDArray[np.intp], trail: list[tuple[NDArray[np.intp], NDArray[np.intp]]], state: int
 ) -> NDArray[np.intp]:
+    """The picks of a final state, read from the last group to the first."""
     picks = anchor.copy()
     for group, (parent, taken) in zip(free[::-1], reversed(trail), strict=True):
         picks[group] = taken[state]

@@ -1,14 +1,9 @@
-"""The only door to `scipy.optimize`: prices by the LP relaxation, and branch and bound, both by HiGHS."""
+"""HiGHS as scipy offers it: dual prices by the linear relaxation, and branch and bound."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +14,21 @@ from mpsearch.allocate.knapsack import Core, Found, Knapsack
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["branch", "prices"]
+__all__ = ["branch_and_bound", "dual_prices"]
 
 _OBJECTIVE_RANGE = 1e4
-"""HiGHS stops at an absolute gap of 1e-6: on this range that is 1e-10 of the largest difference."""
+"""The objective is stretched to this range: HiGHS stops at an absolute gap of 1e-6, which is then 1e-10 of the largest difference."""
 _LEAST_SPREAD = 1e-290
-"""Scores closer than this are alike; stretching them would overflow."""
+"""Scores that differ by less count as equal; stretching them would overflow."""
 _MOST_NODES = 5_000
-"""Deterministic end of branch and bound over a part of the columns; the gap then left is written to the answer."""
+"""Branch and bound over some of the columns stops after so many nodes, at the same place every time; the remaining gap is reported."""
 _INFEASIBLE = 2
 
 
-def prices(
+def dual_prices(
     objective: NDArray[np.float64], costs: NDArray[np.float64], rooms: NDArray[np.float64], kept: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """Dual prices of the limits in the LP relaxation.
+    """Dual prices of the limits in the linear relaxation.
 
     Args:
         objective: float64 `[G, K]`, ≥ 0 where kept, largest 1.
@@ -42,7 +37,7 @@ def prices(
         kept: bool `[G, K]`, columns of the program.
 
     Returns:
-        float64 `[M]`, ≥ 0, objective per unit of cost; None when not even fractions meet every limit.
+        float64 `[M]`, ≥ 0, objective per unit of cost; None when the relaxation is infeasible.
     """
     from scipy.optimize import linprog
 
@@ -62,23 +57,23 @@ def prices(
     return np.maximum(marginals, 0.0) / unit
 
 
-def branch(program: Knapsack, core: Core, width: float, time_limit: float) -> Found | None:
+def branch_and_bound(program: Knapsack, core: Core, width: float, time_limit: float) -> Found | None:
     """Branch and bound over the columns within `width`.
 
-    HiGHS holds rows to a tolerance; an answer that breaks a limit in exact arithmetic is cut off by the cover it violates (at most
-    n − 1 of its n costly picks, or costlier ones, may stay together), which no answer within the limits violates, and solved again.
+    HiGHS satisfies rows up to a tolerance. A solution that breaks a limit in exact arithmetic is cut off by a cover inequality (at most
+    n − 1 of its n picks, or of costlier ones, may be chosen together), which every feasible solution satisfies, and HiGHS solves again.
 
     Args:
-        program: for the exact verdict and the exclusions.
-        core: reduced view of the same program.
+        program: decides exactly whether picks are accepted, and says which are excluded.
+        core: the same program, reduced.
         width: in units of `core.scale`.
         time_limit: seconds.
 
     Returns:
-        The best picks found; None when there are none, or none were found among a part of the columns.
+        The best picks found; None when there are none, or when none were found among some of the columns.
 
     Raises:
-        TimeoutError: time ran out before any picks were found among all columns.
+        TimeoutError: no picks among all columns were found in time.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
@@ -110,14 +105,13 @@ def branch(program: Knapsack, core: Core, width: float, time_limit: float) -> Fo
     ]
     nodes = _MOST_NODES if width < math.inf else 2**31 - 1
     while True:
-        with _muted():
-            answer = milp(
-                objective * stretch,
-                integrality=np.ones(len(groups), dtype=np.intp),
-                bounds=Bounds(0, 1),
-                constraints=constraints,
-                options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
-            )
+        answer = milp(
+            objective * stretch,
+            integrality=np.ones(len(groups), dtype=np.intp),
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
+        )
         if answer.status == _INFEASIBLE:
             return None
         if answer.x is None and width < math.inf:
@@ -138,31 +132,7 @@ def branch(program: Knapsack, core: Core, width: float, time_limit: float) -> Fo
 
 
 def _one_each(groups: NDArray[np.intp]) -> csr_array:
+    """Rows of the constraint that every group takes one column."""
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))))
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep HiGHS from writing to file descriptor 1.
-
-    The HiGHS inside scipy 1.17 prints a debugging line per repaired solution whatever `disp` says, which would land in the middle of
-    tables and in redirected output.
-    """
-    sys.stdout.flush()
-    try:
-        saved = os.dup(1)
-    except OSError:
-        yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 1)
-    try:
-        yield
-    finally:
-        with suppress(OSError, TypeError, AttributeError):
-            ctypes.CDLL(None).fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(sink)

@@ -1,4 +1,4 @@
-"""The multiple-choice knapsack on plain arrays: one column a group, least objective, every limit held."""
+"""The multiple-choice knapsack as arrays: choose one column a group, minimise the objective, respect every limit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Knapsack:
         costs: float64 `[M, G, K]`.
         base: float64 `[M]`, in the unit of the cost.
         limits: float64 `[M]`, in the unit of the cost.
-        allowed: bool `[G, K]`; values elsewhere are never used.
-        excluded: picks that may not be returned, each G column indices.
+        allowed: bool `[G, K]`; other columns are never chosen, and their values never read.
+        excluded: picks that may not be returned, G column indices each.
     """
 
     objective: NDArray[np.float64]
@@ -36,11 +36,11 @@ class Knapsack:
         return math.fsum([float(self.base[m]), *self.costs[m, np.arange(len(picks)), picks].tolist()])
 
     def broken(self, picks: NDArray[np.intp]) -> int | None:
-        """The first limit that the picks break."""
+        """Index of the first limit that the picks exceed; None when all hold."""
         return next((m for m, limit in enumerate(self.limits) if self.amount(m, picks) > limit), None)
 
     def room(self, picks: NDArray[np.intp]) -> NDArray[np.float64]:
-        """What the picks leave of each limit, float64 `[M]`; below zero where they break it."""
+        """What the picks leave of each limit, float64 `[M]`; negative where they exceed it."""
         return np.array([limit - self.amount(m, picks) for m, limit in enumerate(self.limits)], dtype=np.float64)
 
     def accepts(self, picks: NDArray[np.intp]) -> bool:
@@ -50,20 +50,20 @@ class Knapsack:
 
 @dataclass(frozen=True, kw_only=True)
 class Core:
-    """A knapsack seen from the optimum of its LP relaxation: the anchor, one column a group, and the way from it to every other column.
+    """A knapsack relative to its anchor, the best column of each group at the dual prices of the linear relaxation.
 
-    Objectives are divided by `scale`. For any picks x, `Σ reduced + prices · slack` is their distance above the relaxation's bound,
-    so a column whose reduced cost exceeds the distance of a known answer is in no better one.
+    Objectives are divided by `scale`. For any picks, `Σ reduced + prices · slack` is how far their objective lies above the bound of the
+    relaxation. So a column whose reduced cost exceeds that distance for a known solution is in no better solution.
 
     Args:
         anchor: int `[G]`, columns with reduced cost 0.
-        reduced: float64 `[G, K]`, ≥ 0; infinite for columns no optimum needs.
+        reduced: reduced costs, float64 `[G, K]`, ≥ 0; infinite for columns that no optimum needs.
         objective: float64 `[G, K]`, relative to the anchor.
         costs: float64 `[M, G, K]`, relative to the anchor.
-        rooms: float64 `[M]`, limit minus the anchor's cost; may be negative.
+        rooms: float64 `[M]`, limit minus the cost of the anchor; may be negative.
         prices: float64 `[M]`, ≥ 0, objective per unit of cost.
-        slop: float64 `[M]`, rounding that sums of relative costs may carry; the last word is `Knapsack.accepts`.
-        scale: unit of the objective here, in the knapsack's own.
+        slop: float64 `[M]`, rounding error that sums of relative costs may have; `Knapsack.accepts` decides exactly.
+        scale: unit of the objectives here, in the objective's own unit.
     """
 
     anchor: NDArray[np.intp]
@@ -76,11 +76,11 @@ class Core:
     scale: float
 
     def within(self, width: float) -> NDArray[np.bool_]:
-        """Columns, bool `[G, K]`, whose reduced cost is at most `width`; all that matter for an infinite width."""
+        """Columns, bool `[G, K]`, whose reduced cost is at most `width`; with infinite width, all columns that an optimum may need."""
         return np.isfinite(self.reduced) & (self.reduced <= width)
 
     def above(self, picks: NDArray[np.intp]) -> float:
-        """Distance of the picks' objective above the relaxation's bound, in units of `scale`."""
+        """How far the objective of the picks lies above the bound of the relaxation, in units of `scale`."""
         groups = np.arange(len(picks))
         slack = self.rooms - self.costs[:, groups, picks].sum(axis=1)
         return max(0.0, float(self.reduced[groups, picks].sum() + self.prices @ slack))
@@ -88,11 +88,11 @@ class Core:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An answer to a core.
+    """A solution of a core.
 
     Args:
         picks: int `[G]`.
-        unproven: how much better another answer within the same core could be, in units of `Core.scale`.
+        unproven: how much better another solution within the same core could be, in units of `Core.scale`.
     """
 
     picks: NDArray[np.intp]

@@ -1,8 +1,9 @@
-"""Solve a multiple-choice knapsack: price the limits, keep the columns an optimum may need, search them until the answer proves itself.
+"""Exact solution of a multiple-choice knapsack by its core.
 
-The LP relaxation prices the limits; a column whose reduced cost exceeds the distance between bound and best answer is in no optimum.
-What is left, the core, is enumerated exactly, or given to branch and bound where it is too wide to list
-(Pisinger, "A minimal algorithm for the multiple-choice knapsack problem", EJOR 83, 1995, there for one limit).
+The linear relaxation gives a bound and dual prices of the limits. A column whose reduced cost exceeds the distance between the bound and
+a known solution is in no better solution. The columns that remain are the core. It is enumerated, or given to branch and bound when it
+is too large, and widened until its best solution is proven optimal (Pisinger, "A minimal algorithm for the multiple-choice knapsack
+problem", EJOR 83, 1995, for one limit).
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.allocate.enumeration import TooWide, enumerate_core
-from mpsearch.allocate.highs import branch, prices
+from mpsearch.allocate.child_process import branch_and_bound_in_child
+from mpsearch.allocate.enumeration import CoreTooLarge, enumerate_core
+from mpsearch.allocate.highs import dual_prices
 from mpsearch.allocate.knapsack import Core, Knapsack
 
 __all__ = ["KnapsackSolution", "solve_knapsack"]
 
 _FIRST_COLUMNS = 16
-"""Columns beyond one a group in the first core."""
+"""Columns of the first core, beside the anchor."""
 _GROWTH = 1.3
 _SLOP = 1e-13
 _FEW_LIMITS = 8
@@ -30,7 +32,7 @@ _FEW_LIMITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class KnapsackSolution:
-    """An answer.
+    """The best picks found.
 
     Args:
         picks: int `[G]`, column of each group.
@@ -42,17 +44,17 @@ class KnapsackSolution:
 
 
 def solve_knapsack(program: Knapsack, *, time_limit: float = 60.0) -> KnapsackSolution | None:
-    """Least objective within all limits; among equal objectives cheaper picks are preferred.
+    """Minimise the objective within all limits; of picks with equal objectives the cheaper ones are preferred.
 
     Args:
         program: what to solve.
-        time_limit: seconds branch and bound may take, if it comes to that.
+        time_limit: seconds that branch and bound may take where enumeration does not suffice.
 
     Returns:
-        The picks, or None when nothing meets every limit.
+        The solution, or None when nothing meets every limit.
 
     Raises:
-        TimeoutError: neither picks nor the proof that there are none within the time.
+        TimeoutError: neither picks nor a proof that there are none were found in time.
     """
     return _solve(program, time_limit) if len(program.limits) <= _FEW_LIMITS else _solve_by_limits(program, time_limit)
 
@@ -86,20 +88,23 @@ def _solve(program: Knapsack, time_limit: float) -> KnapsackSolution | None:
     listing, empty = True, 0.0
     while True:
         try:
-            found = enumerate_core(program, core, width) if listing else branch(program, core, width, deadline - time.monotonic())
-        except TooWide:
+            if listing:
+                found = enumerate_core(program, core, width)
+            else:
+                found = branch_and_bound_in_child(program, core, width, deadline - time.monotonic())
+        except CoreTooLarge:
             listing = False
             continue
         if found is None:
             if width == math.inf:
                 return None
-            # A list without an answer proves that there is none within its width; branch and bound speaks of its columns alone.
+            # Enumeration without a result proves that none lies within the width; branch and bound only says so of its columns.
             empty = width if listing else empty
             width *= _GROWTH
         else:
             above = core.above(found.picks)
             if above <= width or found.unproven > 0:
-                # A better answer is in the core, or holds a column from outside and so lies at least `width` above the bound.
+                # A better solution is in the core, or has a column from outside it and so lies at least `width` above the bound.
                 bound = max(empty, min(above - found.unproven, width))
                 return KnapsackSolution(picks=found.picks, gap=max(0.0, above - bound) * core.scale)
             width = min(above * (1 + 1e-9), _GROWTH * width if listing else math.inf)
@@ -108,7 +113,7 @@ def _solve(program: Knapsack, time_limit: float) -> KnapsackSolution | None:
 
 
 def _core(program: Knapsack) -> Core | None:
-    """Drop columns no optimum needs, price the limits and look from the relaxation's optimum; None when nothing fits."""
+    """Drop columns that no optimum needs and solve the linear relaxation; None when nothing meets the limits."""
     outside = ~program.allowed
     objective = program.objective - np.where(outside, np.inf, program.objective).min(axis=1, keepdims=True)
     floors = np.where(outside, np.inf, program.costs).min(axis=2)
@@ -126,7 +131,7 @@ def _core(program: Knapsack) -> Core | None:
         return None
     scale = float(objective[kept].max()) or 1.0
     objective = np.where(kept, objective / scale, np.inf)
-    price = np.zeros(0) if not len(rooms) else prices(np.where(kept, objective, 0.0), costs, rooms, kept)
+    price = np.zeros(0) if not len(rooms) else dual_prices(np.where(kept, objective, 0.0), costs, rooms, kept)
     if price is None:
         return None
     priced = np.where(kept, objective + np.tensordot(price, np.where(kept, costs, 0.0), axes=1), np.inf)
@@ -146,9 +151,10 @@ def _core(program: Knapsack) -> Core | None:
 
 
 def _dominators(objective: NDArray[np.float64], costs: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Count, int `[G, K]`, how many kept columns of the group are at least as good in everything (of equal columns, the earlier ones).
+    """Number of columns that dominate each column, int `[G, K]`: kept, of the same group, and no worse in anything.
 
-    With n picks excluded, a column with more than n dominators is in no optimum that could not do without it.
+    Of equal columns, the earlier dominates the later. With n picks excluded, there is an optimum without any column that more than n
+    others dominate.
     """
     values = np.concatenate([objective[None], costs])
     count = np.zeros(objective.shape, dtype=np.intp)

@@ -15,9 +15,7 @@ __all__ = [
     "asymmetry_bits",
     "bops",
     "bops_with_additions",
-    "charged_bits",
     "equal_size_bits",
-    "fair_mean_bits",
     "mean_bits",
     "over_seeds",
     "packed_bytes",
@@ -41,11 +39,6 @@ def mean_bits(elements: Sequence[int], bits: Sequence[float], *, without: Collec
     kept = [(n, b) for index, (n, b) in enumerate(zip(elements, bits, strict=True)) if index not in without]
     total = sum(n for n, _ in kept)
     return sum(n * b for n, b in kept) / total if total else math.nan
-
-
-def fair_mean_bits(bits: float, share: float, *, kept: float = 8) -> float:
-    """`b + (kept − b) φ`: mean bits when a share φ of the weights stays at `kept` bits and the rest takes b."""
-    return bits + (kept - bits) * share
 
 
 def packed_bytes(elements: Sequence[int], bits: Sequence[int]) -> int:
@@ -87,11 +80,6 @@ def asymmetry_bits(low: float, high: float) -> float:
     """`log2(2 · max(|high|, |low|) / (high − low))`: bits a symmetric range costs more than the tensor's own; 0 for a constant zero."""
     low, high = min(low, 0.0), max(high, 0.0)  # both kinds represent zero exactly
     return math.log2(2 * max(high, -low) / (high - low)) if high > low else 0.0
-
-
-def charged_bits(bits: float) -> float:
-    """`log2(round(2^b − 1) + 1)`: what a grid of fractional bits is charged."""
-    return math.log2(round(2**bits - 1) + 1)
 
 
 def bops(macs: Sequence[int], weight_bits: Sequence[int], act_bits: Sequence[int]) -> int:

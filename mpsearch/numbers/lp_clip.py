@@ -7,17 +7,16 @@ the loss of the network is close to a parabola.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid
 
-__all__ = ["best_exponent", "lp_multiplier", "separability_index"]
+__all__ = ["best_exponent", "lp_multiplier"]
 
 _SAMPLES = 2**14
 _SCAN = 64
@@ -82,29 +81,3 @@ def best_exponent(exponents: Sequence[float], losses: Sequence[float]) -> float:
     vertex = -slope / (2 * curvature)
     believed = min(exponents) - _BEYOND[0] <= vertex <= max(exponents) + _BEYOND[1]
     return float(vertex if believed else tried)
-
-
-def separability_index(
-    loss: Callable[[NDArray[np.float64]], float], low: NDArray[np.float64], high: NDArray[np.float64], *, samples: int, seed: int = 0
-) -> float:
-    """How far `loss` is from a sum of functions of one coordinate each; 0 if it is one.
-
-        γ = mean(g) / max(f)²,    g = f(x) · (f(x) + (m − 1) f(z) − Σ_j f(z with coordinate j from x)),    x, z uniform in the box
-
-    Args:
-        loss: function of `[m]`.
-        low: `[m]`, corner of the box.
-        high: `[m]`, the opposite corner.
-        samples: pairs (x, z); each costs m + 2 evaluations.
-        seed: of the pairs.
-    """
-    generator = np.random.default_rng(seed)
-    products: list[float] = []
-    largest = 0.0
-    for _ in range(samples):
-        x, z = generator.uniform(low, high), generator.uniform(low, high)
-        swapped = [loss(np.where(np.arange(len(z)) == j, x, z)) for j in range(len(z))]
-        at_x, at_z = loss(x), loss(z)
-        products.append(at_x * (at_x + (len(z) - 1) * at_z - sum(swapped)))
-        largest = max(largest, abs(at_x), abs(at_z))
-    return float(np.mean(products) / largest**2) if largest else 0.0

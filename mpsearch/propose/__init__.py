@@ -1,1 +1,4 @@
-"""What to measure next: the surrogate, its prior from signals, and the search of its expected improvement. No torch, no Optuna."""
+"""Which allocation to measure next: a surrogate of the loss with the signals as its prior mean, and the search of its acquisition function.
+
+No torch, no Optuna.
+"""

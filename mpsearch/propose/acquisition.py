@@ -1,4 +1,4 @@
-"""The climb to an untried allocation within the limits that is expected to improve most, by moving one or two groups at a time."""
+"""Local search of the acquisition function: from an allocation to better ones, changing one or two groups at a time."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from mpsearch.propose.frontier import Frontier
 from mpsearch.propose.surrogate.model import Surrogate
 
-__all__ = ["Candidate", "Climber"]
+__all__ = ["Candidate", "LocalSearch"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _MOST_STEPS = 12
 _MOST_MOVES = 320
-"""Neighbours weighed exactly at each step."""
+"""Neighbours whose expected improvement is computed in each step."""
 _WORK = 4e7
-"""Neighbours times squared measurements a step may take; fewer neighbours are looked at where there are many measurements."""
+"""Bound on neighbours times squared measurements in a step: where there are many measurements, fewer neighbours are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An allocation that was not tried, and what is expected of it.
+    """An allocation that was not visited, and its predictions.
 
     Args:
         picks: int `[G]`.
-        improvement: expected, nats of log loss.
+        improvement: expected improvement, nats of log loss.
         mean: predicted log loss.
     """
 
@@ -38,14 +38,14 @@ class Candidate:
     mean: float
 
 
-class Climber:
-    """Climbs under one surrogate, inside the loosest of the limits.
+class LocalSearch:
+    """Maximises the expected improvement under one surrogate, within the loosest of the limits.
 
     Args:
-        surrogate: what predicts.
-        frontier: what is to be improved on.
+        surrogate: predicts the loss.
+        frontier: the incumbents.
         seen: picks not to propose.
-        random: breaks the choice among too many moves.
+        random: samples the pairs of moves where there are too many.
     """
 
     def __init__(self, surrogate: Surrogate, frontier: Frontier, seen: Set[tuple[int, ...]], random: np.random.Generator) -> None:
@@ -55,9 +55,9 @@ class Climber:
         self._seen = seen
         self._random = random
 
-    def climb(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
-        """The best untried allocation met on the way up from `start`; None if there is none around it."""
-        here, found = start, self.weigh(start[None])
+    def run(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
+        """The local optimum that is reached from `start`, as far as it was not visited; None if everything around `start` was."""
+        here, found = start, self.best_of(start[None])
         for _ in range(steps):
             better = self._best_move(here)
             if better is None or (found is not None and better.improvement <= found.improvement):
@@ -65,12 +65,12 @@ class Climber:
             found, here = better, better.picks
         return found
 
-    def weigh(self, options: Picks) -> Candidate | None:
-        """The best of allocations int `[K, G]` that was not tried and meets the limits."""
+    def best_of(self, options: Picks) -> Candidate | None:
+        """The best of allocations int `[K, G]` that was not visited and meets the limits; None if there is none."""
         return self._chosen(options, *self._surrogate.predict(options)) if len(options) else None
 
     def improvement(self, options: Picks) -> Floats:
-        """What is expected, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
+        """Expected improvement, float64 `[K]`, nats of log loss, of allocations int `[K, G]`."""
         return self._expected(options, *self._surrogate.predict(options))
 
     def _best_move(self, here: Picks) -> Candidate | None:
@@ -94,11 +94,11 @@ class Climber:
         return None
 
     def _expected(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
-        # A measurement comes out the same when repeated: what the kernel calls noise is the allocation's own, and may be for the better.
+        # A measurement gives the same value when repeated: what the kernel calls noise belongs to the allocation and may improve it.
         return self._frontier.improvement(options, mean, np.hypot(deviation, self._surrogate.noise))
 
     def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
-        """(moves (group, choice), `[U, 2]`; the one or two each neighbour within the limits takes, `[K, 2]`, U for none)."""
+        """(moves (group, choice), `[U, 2]`; the one or two moves to each neighbour within the limits, `[K, 2]`, where U is no move)."""
         linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
         g, c = np.nonzero(self._program.allowed & (np.arange(linear.shape[1]) != picks[:, None]))
         gain = linear[g, c] - linear[g, picks[g]]
@@ -122,7 +122,7 @@ class Climber:
         return np.stack([g[used], c[used]], axis=1), steps
 
     def _halves(self, gain: Floats, cost: Floats, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Moves that cost more, or at least not less, and moves that save: the best of each for their cost."""
+        """The best moves for their cost: of those that do not save, and of those that save."""
         unit = np.maximum(np.abs(cost).max(axis=1, initial=0.0), 1e-300)[:, None]
         price = (cost / unit).sum(axis=0)
         up, down = np.flatnonzero(price >= 0), np.flatnonzero(price < 0)

@@ -1,4 +1,4 @@
-"""`IndexedSpace`: a space as arrays, one row a group of tied layers, one column a choice; what the surrogate and the searcher count in."""
+"""`IndexedSpace`: a space as arrays, with a row for each group of tied layers and a column for each choice."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Picks = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedSpace:
-    """G groups, C choices; an allocation is `picks`, int `[G]`, a column for each group.
+    """A space of G groups and C choices. An allocation is an array of picks, int `[G]`: the column of each group.
 
     Args:
-        space: its layers, menus and ties.
+        space: layers, menus and ties.
         costs: tables by name.
         budgets: all hold.
     """
@@ -40,11 +40,11 @@ class IndexedSpace:
 
     @cached_property
     def program(self) -> Knapsack:
-        """The budgets as a knapsack with nothing to minimise yet."""
+        """The budgets as a knapsack whose objective is zero."""
         return self.program_at(1.0)
 
     def program_at(self, factor: float) -> Knapsack:
-        """The same with every limit multiplied by `factor`."""
+        """The same knapsack with every limit multiplied by `factor`."""
         blank = Table(
             name="nothing",
             unit="",
@@ -56,12 +56,12 @@ class IndexedSpace:
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
-        """Bool `[G, C]`."""
+        """Whether a group's menu has a choice, bool `[G, C]`."""
         return self.program.allowed
 
     @cached_property
     def cheapest(self) -> Picks:
-        """The allocation that takes least of the budgets, each in its own unit, int `[G]`."""
+        """The allocation with the least total of costs relative to their budgets, int `[G]`."""
         shares = self.program.costs / self.program.limits[:, None, None]
         return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
 
@@ -87,10 +87,10 @@ class IndexedSpace:
         return np.array([[one != other and other.at_least(one) for other in choices] for one in choices], dtype=np.bool_)
 
     def picks(self, allocation: Mapping[str, Choice]) -> Picks:
-        """Columns of an allocation.
+        """The picks of an allocation.
 
         Raises:
-            SpaceError: it is none of this space.
+            SpaceError: it is not an allocation of this space.
         """
         try:
             columns = self._columns
@@ -103,11 +103,11 @@ class IndexedSpace:
         return picks
 
     def allocation(self, picks: Picks) -> Allocation:
-        """The inverse."""
+        """The allocation of picks."""
         return allocation_of(self.space, picks)
 
     def stacked(self, allocations: Sequence[Mapping[str, Choice]]) -> Picks:
-        """Int `[N, G]`."""
+        """The picks of N allocations, int `[N, G]`."""
         return np.array([self.picks(a) for a in allocations], dtype=np.intp).reshape(len(allocations), len(self.space.groups))
 
     @cached_property

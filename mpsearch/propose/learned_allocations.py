@@ -1,4 +1,4 @@
-"""Allocations that a training has found, brought into the space and under the budgets; and the bits there is room for."""
+"""Allocations from learned bits: the nearest ones in the space and within the budgets; and the mean bits that the budgets allow."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _depends_on_weights(space: ResolvedSpace, cost: CostTable) -> bool:
 def learned_allocations(
     space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], tables: Sequence[Table]
 ) -> list[tuple[str, Allocation]]:
-    """(origin, allocation) of every table that keeps learned bits: `learned:` and its name, under all budgets.
+    """(origin, allocation) of every table with learned bits, within all budgets; the origin is `learned:` and the name of the table.
 
     Raises:
         BudgetError: the budgets cannot be met.
@@ -71,9 +71,9 @@ def nearest(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Seque
 
         min Σ_l N_l/N (w_l − b_l)² + Σ_l M_l/M log2²(a_l / most a_l)        N_l weights, M_l input elements of layer l
 
-    The bits b are first moved, all by the same amount, to the mean that the budgets leave room for: a training at another price would have
-    found them there (see `mpsearch.signals.learned.table_of_bits`). Weighted by N_l, what the budgets still ask for is again taken
-    alike from all layers. Activation bits were not learned; they stay as near to the most as the budgets let them, counted in octaves.
+    The bits b are first shifted, all by the same amount, to the mean that the budgets allow: a training at another price would have found
+    them there (see `mpsearch.signals.learned.table_of_bits`). Because of the weight N_l, what still exceeds the budgets is taken evenly
+    from all layers. Activation bits are not learned; they stay as close to the most as the budgets let them, measured in octaves.
 
     Args:
         space: layers and menus.
@@ -99,7 +99,7 @@ def nearest(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Seque
 
 
 def _moved(space: ResolvedSpace, wanted: float, bits: Mapping[str, float]) -> dict[str, float]:
-    """Learned bits, all moved alike and then kept within their menus, so that their mean is what there is room for."""
+    """Learned bits, all shifted by the same amount and clipped to their menus, so that their mean is `wanted`."""
     ends = {
         layer.name: (min(widths), max(widths))
         for layer, menu in zip(space.layers, space.menus, strict=True)

@@ -1,10 +1,10 @@
-"""`PriorModel`: what a surrogate may start from, and how much each of several is posterior_weights after what was measured.
+"""Bayesian model averaging: several prior models of the loss, weighted by their posterior probability.
 
     P(b | y) ∝ odds_b · p(y | b),   p(y | b) the marginal likelihood of the surrogate fitted under b
 
-Signals of the float network need not rank what a trial measures: after training, or with shared weights, they can mislead. So beside the
-signals' mixture stands a prior that knows only the error of a uniform grid. Both are fitted to the same measurements, and what is expected
-of a proposal is the mean of what they expect of it, weighted by what they are posterior_weights.
+Signals of the float network need not rank what a trial measures: after training, or with shared weights, they can mislead. So there is a
+second prior model, which knows only the error of a uniform grid. Both are fitted to the same measurements, and the expected improvement
+of a proposal is the mean of theirs, weighted by their posterior probabilities.
 
 Source: Hoeting, Madigan, Raftery and Volinsky, "Bayesian Model Averaging: A Tutorial", Statistical Science 14(4), 1999, section 1.
 """
@@ -30,12 +30,12 @@ Picks = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class PriorModel:
-    """One start of a surrogate.
+    """A prior mean and a metric that a surrogate is fitted under.
 
     Args:
-        odds: how likely before anything is measured, up to a common factor, > 0.
+        odds: prior probability, up to a common factor, > 0.
         signals: in units of their least total within the budgets, 0 off the menus, float64 `[T, G, C]`.
-        metric: distances, groups weighted by what these signals say is at stake.
+        metric: distances; groups weighted by the damage these signals say they can do.
     """
 
     odds: float
@@ -43,17 +43,17 @@ class PriorModel:
     metric: Metric
 
     def fitted(self, evidence: Evidence, rungs: int) -> Surrogate:
-        """To N measurements at R rungs."""
+        """The surrogate fitted to N measurements at R rungs."""
         return fit_surrogate(self.metric, self.signals, evidence, rungs)
 
 
 def prior_model(signals: Sequence[PriorSignal], optima: Sequence[Picks], indexed: IndexedSpace, odds: float) -> PriorModel:
-    """In a mixture of signals.
+    """The prior model of a mixture of signals.
 
     Args:
         signals: T ≥ 1.
         optima: their exact optima within the budgets, int `[G]` each.
-        indexed: menus and bits.
+        indexed: the space.
         odds: > 0.
     """
     allowed = indexed.allowed
@@ -64,21 +64,21 @@ def prior_model(signals: Sequence[PriorSignal], optima: Sequence[Picks], indexed
 
 
 def posterior_weights(priors: Sequence[PriorModel], surrogates: Sequence[Surrogate]) -> Floats:
-    """P(b | y), float64 `[B]`, sum 1, of each prior and the surrogate fitted under it."""
+    """Posterior probability P(b | y) of each model, float64 `[B]`, sum 1, given the surrogate fitted under it."""
     logits = np.log([prior.odds for prior in priors]) + np.array([surrogate.likelihood for surrogate in surrogates])
     weights = np.exp(logits - logits.max())
     return np.asarray(weights / weights.sum())
 
 
 def _unit(signal: PriorSignal, optimum: Picks) -> float:
-    """The least total within the budgets, unless that is next to nothing beside what the signal can tell."""
+    """The least total within the budgets, but at least a thousandth of the largest total."""
     values = signal.values
     least = float(values[np.arange(len(optimum)), optimum].sum())
     return max(least, 1e-3 * float(np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1).sum()))
 
 
 def _shares(damage: Floats, allowed: NDArray[np.bool_]) -> Floats:
-    """Weight of each group in the kernel: half alike for all that can vary, half as the root of what the signals say is at stake."""
+    """Weight of each group in the kernel: one half equal for all groups that can vary, the other by the root of their largest damage."""
     free = (allowed.sum(axis=1) > 1).astype(np.float64)
     if not free.any():
         return np.full(len(free), 1.0 / len(free))

@@ -1,4 +1,4 @@
-"""What a study hands the searcher, and gets back: observations, proposals; and observations as the surrogate's evidence."""
+"""Input and output of the searcher: finished trials as observations, proposals, and observations as evidence of the surrogate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Observation:
 
     Args:
         allocation: its bits.
-        losses: validation loss by rung, shallow to deep; empty if it failed; what is not finite teaches nothing.
+        losses: validation loss by rung, shallow to deep; empty if it failed; losses that are not finite are ignored.
     """
 
     allocation: Allocation
@@ -37,10 +37,10 @@ class Proposal:
     """What to measure next.
 
     Args:
-        origin: who proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `left`.
+        origin: what proposed it: `milp:fisher`, `ei`, `ei@0.85`, `refine`, `left`.
         allocation: its bits.
-        improvement: expected improvement of log loss, nats; infinite before the surrogate has a say.
-        noise: deviation of one measurement, nats of log loss.
+        improvement: expected improvement of log loss, nats; infinite for proposals that need no surrogate.
+        noise: standard deviation of one measurement, nats of log loss.
     """
 
     origin: str
@@ -50,34 +50,34 @@ class Proposal:
 
 
 def observed(record: Record) -> Observation:
-    """A trial's losses; one that failed has gone on, to nothing that teaches."""
+    """The observation of a trial. A failed one gets an infinite loss at a rung of its own, so that it does not count as waiting."""
     losses = {rung: score.loss for rung, score in record.scores.items()}
     return Observation(allocation=record.allocation, losses={**losses, **({"failed": math.inf} if record.status == "failed" else {})})
 
 
 def room_above(observations: Sequence[Observation], keep: float) -> bool:
-    """Whether fewer than `keep` of what was measured has gone on from the first rung."""
+    """Whether fewer than a share `keep` of the measured allocations went on from the first rung."""
     measured = {o.allocation for o in observations if any(map(math.isfinite, o.losses.values()))}
     return len(measured) - len(paused(observations)) < math.ceil(keep * len(measured))
 
 
 def paused(observations: Sequence[Observation]) -> list[Allocation]:
-    """What was measured at the first rung alone, if there are more, in the order it finished."""
-    climbed = {observation.allocation for observation in observations if len(observation.losses) > 1}
-    if not climbed:
+    """Allocations measured at the first rung only, in the order they finished; none if no trial has gone further."""
+    promoted = {observation.allocation for observation in observations if len(observation.losses) > 1}
+    if not promoted:
         return []
-    alone = (o for o in observations if len(o.losses) == 1 and o.allocation not in climbed)
+    alone = (o for o in observations if len(o.losses) == 1 and o.allocation not in promoted)
     return list(dict.fromkeys(o.allocation for o in alone if all(map(math.isfinite, o.losses.values()))))
 
 
 def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], groups: int) -> tuple[Evidence, int]:
-    """(one measurement a trial and rung; number of rungs, at least one), rungs in the order they first occur.
+    """(one measurement for each trial and rung; number of rungs, at least one), rungs in the order they first occur.
 
-    A trial that goes on where another of the same bits stopped repeats that one's score, which counts once.
+    A trial that resumes an allocation repeats the score of the trial that stopped there, which counts once.
 
     Args:
         observations: in the order they finished.
-        picks: their columns, int `[G]` each.
+        picks: their allocations, int `[G]` each.
         groups: G.
     """
     names: dict[str, int] = {}
@@ -97,7 +97,7 @@ def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], gro
 
 
 def _logarithm(losses: Floats) -> Floats:
-    """Logarithm of the loss; where a loss is not above zero, of the distance from just below the lowest."""
+    """Logarithm of the losses; if one is not above zero, of their distance from a point just below the least."""
     if not len(losses) or losses.min() > 0:
         return np.asarray(np.log(losses), dtype=np.float64)
     spread = float(np.ptp(losses)) or 1.0

@@ -1,4 +1,4 @@
-"""Signals that say something: finite, not constant, more bits never worse; and what to believe where none does."""
+"""Signals that the prior can use: finite, not constant, and never better with fewer bits; and a default where there are none."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from mpsearch.allocate.solve import monotone
 from mpsearch.core.table import Table
 from mpsearch.propose.indexed_space import IndexedSpace
 
-__all__ = ["PriorSignal", "informative", "uninformative_signal"]
+__all__ = ["PriorSignal", "informative_signals", "uninformative_signal"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorSignal:
-    """A table as the searcher reads it.
+    """A table as damage by group and choice.
 
     Args:
-        origin: what proposals of its own are called.
-        values: damage by group and choice, float64 `[G, C]`, ≥ 0, 0 at each group's best choice; 0 off the menus.
+        origin: of the proposals that are its optima.
+        values: float64 `[G, C]`, ≥ 0, 0 at the best choice of each group and off the menus.
     """
 
     origin: str
     values: Floats
 
 
-def informative(indexed: IndexedSpace, tables: Sequence[Table]) -> list[PriorSignal]:
-    """The tables that tell allocations apart; there may be none.
+def informative_signals(indexed: IndexedSpace, tables: Sequence[Table]) -> list[PriorSignal]:
+    """The tables that distinguish allocations; there may be none.
 
-    Noise can make more bits look worse than fewer; the running maximum from many bits to few takes that out.
+    Noise can make more bits look worse than fewer; a running maximum from many bits to few removes that.
     """
     signals = []
     for table in tables:
@@ -50,6 +50,6 @@ def informative(indexed: IndexedSpace, tables: Sequence[Table]) -> list[PriorSig
 
 
 def uninformative_signal(indexed: IndexedSpace) -> PriorSignal:
-    """`Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid: what to believe where no signal tells."""
+    """`Σ_g N_g (4^−b_w + 4^−b_a)`, the error of a uniform grid: the default where no signal is informative."""
     values = indexed.weights[:, None] * np.power(4.0, -indexed.bits).sum(axis=1)[None]
     return PriorSignal(origin="milp:bits", values=np.where(indexed.allowed, values, 0.0))

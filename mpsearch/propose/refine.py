@@ -1,4 +1,4 @@
-"""Spend what a budget leaves, and swap at equal budget: one group up, another down."""
+"""Local changes of an allocation: use up what it leaves of the budgets, or swap one group up against another down."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.propose.indexed_space import IndexedSpace
 
-__all__ = ["filled", "spent", "swaps"]
+__all__ = ["filled_exactly", "filled_greedily", "swaps"]
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _WIDTH = 64
-"""Moves up and moves down that are paired."""
+"""Moves up, and moves down, that are paired with each other."""
 _WAYS = 16
-"""Ways to spend a budget that are looked at where the best ones are excluded."""
+"""Solutions looked at where the best ones are excluded."""
 _TIME = 5.0
-"""Seconds for an exact solution; the best found counts then."""
+"""Seconds for one exact solution; after that the best found so far is taken."""
 
 
-def filled(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
-    """`picks` with groups raised, the most promising first, until no single one can go up without breaking a limit.
+def filled_greedily(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
+    """Raise groups of `picks`, the most promising first, until none can be raised without exceeding a limit.
 
     Args:
-        indexed: menus.
-        program: limits; `picks` meets them.
+        indexed: the space.
+        program: limits, which `picks` meets.
         picks: int `[G]`.
         linear: what each choice is expected to add to log loss, float64 `[G, C]`.
     """
@@ -50,40 +50,42 @@ def filled(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Float
             refused.add((group, choice))
 
 
-def spent(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
-    """The best allocation within the limits that takes bits from no group of `picks`, with nothing left that a group could go up by.
+def filled_exactly(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats) -> Picks:
+    """The best allocation within the limits that lowers no group of `picks` and in which no group can be raised any more.
 
-    Where more bits are expected to do harm, using up what the exact optimum leaves may cost more than going up one by one: then that is it.
+    It is the better of two: the exact optimum with the rest of the budgets filled greedily, and `picks` filled greedily. The second can
+    win where more bits are expected to do harm.
 
     Args:
-        indexed: menus.
-        program: limits, which `picks` meets, and what must not come out; if all that is found is among that, `picks` comes back.
-        picks: int `[G]`.
-        linear: see `filled`.
+        indexed: the space.
+        program: limits, which `picks` meets, and excluded picks.
+        picks: int `[G]`; returned as they are when only excluded allocations are found.
+        linear: see `filled_greedily`.
     """
     kept = indexed.richer[picks] | (np.arange(len(indexed.space.choices)) == picks[:, None])
     excluded = program.excluded
     for _ in range(_WAYS):
-        packing = solve_knapsack(replace(program, objective=linear, allowed=program.allowed & kept, excluded=excluded), time_limit=_TIME)
-        starts = [picks] if packing is None else [packing.picks, picks]
-        found = [full for start in starts if tuple((full := filled(indexed, program, start, linear)).tolist()) not in program.excluded]
+        solution = solve_knapsack(replace(program, objective=linear, allowed=program.allowed & kept, excluded=excluded), time_limit=_TIME)
+        partial = [picks] if solution is None else [solution.picks, picks]
+        full = [filled_greedily(indexed, program, each, linear) for each in partial]
+        found = [each for each in full if tuple(each.tolist()) not in program.excluded]
         if found:
-            return min(found, key=lambda full: float(linear[np.arange(len(full)), full].sum()))
-        if packing is None:
+            return min(found, key=lambda each: float(linear[np.arange(len(each)), each].sum()))
+        if solution is None:
             break
-        excluded |= {tuple(packing.picks.tolist())}
+        excluded |= {tuple(solution.picks.tolist())}
     return picks
 
 
 def swaps(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats, most: int) -> Picks:
-    """Allocations within the limits that raise one group of `picks`, lower another and spend what that leaves, int `[M, G]`, distinct.
+    """Allocations that raise one group of `picks`, lower another and use up what that leaves of the limits, int `[M, G]`, distinct.
 
     Args:
-        indexed: menus.
+        indexed: the space.
         program: limits.
         picks: int `[G]`, within the limits.
-        linear: see `filled`; the promising swaps come first.
-        most: M at most.
+        linear: see `filled_greedily`; the most promising swaps come first.
+        most: largest M.
     """
     groups = np.arange(len(picks))
     gains = linear - linear[groups, picks][:, None]
@@ -98,7 +100,7 @@ def swaps(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats
         moved = picks.copy()
         moved[up[0][one]], moved[down[0][other]] = up[1][one], down[1][other]
         if program.broken(moved) is None:
-            moved = filled(indexed, program, moved, linear)
+            moved = filled_greedily(indexed, program, moved, linear)
             found.setdefault(tuple(moved.tolist()), moved)
             if len(found) == most:
                 break
@@ -106,7 +108,7 @@ def swaps(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats
 
 
 def _promising(moves: NDArray[np.bool_], gains: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(groups, choices) of the moves with the least gains."""
+    """(groups, choices) of the moves that lower the expected loss most."""
     groups, choices = np.nonzero(moves)
     best = np.argsort(gains[groups, choices], kind="stable")[:_WIDTH]
     return groups[best], choices[best]

@@ -1,12 +1,12 @@
-"""`Searcher`: which allocation to measure next, always inside the budgets it aims at, never twice. No torch, no optuna.
+"""`Searcher`: proposes the allocation to measure next, always within the budgets it aims at and never the same one twice.
 
-1. The exact optimum of each signal, of more than two of all of them together, and of the grid's error alone; then whatever starts it was
-   given.
-2. The surrogate's expected improvement, its mean over what may be believed, with signals and without (`prior.py`): under each, exact
-   optima of posterior samples (and of its mean) and the best so far are climbed from.
-3. Improvement counts at the budget and at limits around it, half and half (`frontier.py`): the front is searched for with the winner.
+1. The first proposals are the exact optimum of each signal, or of the mean of all signals if there are more than two, and that of the
+   error of a uniform grid; then the initial allocations, if any were given.
+2. After that it maximises expected improvement, averaged over prior models with and without signals (`model_averaging.py`). Under each
+   model a local search starts from exact optima of the posterior mean and of posterior samples, and from the best allocations so far.
+3. Improvement counts by halves at the budget and at limits around it (`frontier.py`), so the front is searched together with the winner.
 
-Deterministic in (seed, observations, pending): an interrupted study proposes what it would have proposed.
+Proposals depend only on (seed, observations, pending): an interrupted study that resumes proposes what it would have proposed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.propose.acquisition import Candidate, Climber
+from mpsearch.propose.acquisition import Candidate, LocalSearch
 from mpsearch.propose.frontier import Frontier, Levels, expected_improvement
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.model_averaging import posterior_weights, prior_model
 from mpsearch.propose.observation import Observation, Proposal, evidence_of, paused
-from mpsearch.propose.perturb import perturbed, swapped
-from mpsearch.propose.prior_signals import informative, uninformative_signal
-from mpsearch.propose.refine import filled, spent, swaps
+from mpsearch.propose.prior_signals import informative_signals, uninformative_signal
+from mpsearch.propose.refine import filled_exactly, filled_greedily, swaps
 from mpsearch.propose.surrogate.model import Surrogate
 from mpsearch.propose.unvisited import any_unvisited, best_unvisited
 
@@ -43,42 +42,41 @@ Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
 
 _SAMPLES = 4
-"""Posterior samples solved for each proposal; `_LARGE` halves them."""
+"""Posterior samples solved for each proposal; half as many for programs above `_LARGE`."""
 _LEVELS = 12
-"""Limits around the budget; `_LARGE` halves them."""
+"""Limits around the budget; half as many for programs above `_LARGE`."""
 _LARGE = 2000
-"""Columns of a program, counted once a limit, above which everything takes so long that less must do."""
+"""Columns of a program times limits; above that, a proposal would take too long."""
 _TRUST = 4.0
-"""Odds that the signals tell more than the error of a uniform grid does, before anything is measured."""
+"""Prior odds of the signals against the error of a uniform grid."""
 _ALONE = 2
-"""Signals that are tried each by itself; a first trial for every one of many is dearer than what their optima differ by."""
-_HEARD = 0.05
-"""A prior posterior_weights less is not asked for proposals."""
+"""Up to so many signals each get a first trial; of more, the optima differ too little to be worth a trial each."""
+_LEAST_WEIGHT = 0.05
+"""Prior models with less posterior probability propose nothing."""
 _BEST = 3
-"""Of the best so far within each limit, climbed from."""
-_CLIMBS = 8
-"""Where there are many limits, the starts that promise most are climbed from."""
+"""Best allocations so far within each limit that the local search starts from."""
+_SEARCHES = 8
+"""Starting points of the local search, by expected improvement, where there are several limits."""
 _SWAPS = 200
 _TIME = 5.0
-"""Seconds for one exact solution; the best found counts then."""
+"""Seconds for one exact solution; after that the best found so far is taken."""
 
 
 class Searcher:
-    """Proposes allocations.
+    """Proposes allocations to measure.
 
     Args:
         space: layers, menus, ties.
-        tables: signals; those that say nothing are left out.
+        tables: signals; those that do not distinguish allocations are left out.
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of posterior samples.
         sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
-        starts: (origin, allocation) of further first proposals.
-        surrogate: False: exact optima of perturbed signals and random swaps instead, for comparison.
+        initial: (origin, allocation) of further allocations to propose first, such as learned ones.
 
     Raises:
-        BudgetError: no allocation meets the budgets, or a start does not.
-        SpaceError: a start with a layer or a choice that the space does not have.
+        BudgetError: no allocation meets the budgets, or an initial allocation does not.
+        SpaceError: an initial allocation with a layer or a choice that the space does not have.
         ValueError: a sweep that is not around 1.
     """
 
@@ -91,8 +89,7 @@ class Searcher:
         *,
         seed: int = 0,
         sweep: tuple[float, float] = (1.0, 1.0),
-        starts: Sequence[tuple[str, Allocation]] = (),
-        surrogate: bool = True,
+        initial: Sequence[tuple[str, Allocation]] = (),
     ) -> None:
         if not 0 < sweep[0] <= 1 <= sweep[1]:
             raise ValueError(f"a sweep goes from a factor in (0, 1] to one of at least 1, not from {sweep[0]:g} to {sweep[1]:g}")
@@ -102,10 +99,9 @@ class Searcher:
         self._samples = _SAMPLES // thrift
         self._levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
         self._program = self._levels.budget
-        self._starts = [(origin, self._start(origin, allocation)) for origin, allocation in starts]
-        self._learns = surrogate
+        self._initial = [(origin, self._within_budgets(origin, allocation)) for origin, allocation in initial]
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        mixtures = [(_TRUST, informative(self.indexed, tables)), (1.0, [uninformative_signal(self.indexed)])]
+        mixtures = [(_TRUST, informative_signals(self.indexed, tables)), (1.0, [uninformative_signal(self.indexed)])]
         solved = [
             (odds, signals, [self._solved(signal.values, self._program) for signal in signals]) for odds, signals in mixtures if signals
         ]
@@ -120,26 +116,23 @@ class Searcher:
     def propose(
         self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False, again: bool = False
     ) -> Proposal:
-        """The next allocation, given everything that finished and what is under way.
+        """The next allocation, given the finished trials and those that are running.
 
         Args:
             observations: in the order they finished.
-            pending: being measured elsewhere; believed to come out as predicted.
-            refine: only swap moves around the best, at equal budget.
-            again: what stopped at the first rung, while others went on, may be proposed once more, to go on.
+            pending: allocations being measured; the surrogate takes their predictions for results.
+            refine: only swap groups around the best allocation.
+            again: allocations that stopped at the first rung while others went on may be proposed once more, to go on.
 
         Raises:
             BudgetError: every allocation within the budgets was tried.
         """
         waiting = paused(observations) if again else []
         seen = (self._keys([o.allocation for o in observations]) - self._keys(waiting)) | self._keys(pending)
-        for origin, picks in [*self._optima, *self._starts]:
+        for origin, picks in [*self._optima, *self._initial]:
             if tuple(picks.tolist()) not in seen:
                 return Proposal(origin=origin, allocation=self.indexed.allocation(picks))
-        number = len(observations) + len(pending)
-        random = np.random.default_rng([self._seed, number])
-        if not self._learns:
-            return self._blind(observations, seen, random, number)
+        random = np.random.default_rng([self._seed, len(observations) + len(pending)])
         models = self._models(observations, pending)
         surrogate = models[0][1]
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
@@ -151,7 +144,7 @@ class Searcher:
         return self._remaining(surrogate.linear(1.0), seen)
 
     def left(self, tried: Sequence[Allocation]) -> bool:
-        """Whether an allocation within the budgets was not tried."""
+        """Whether any allocation within the budgets was not tried."""
         seen = self._keys(tried)
         near = [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]
         return any_unvisited(self._program, seen, near, time_limit=_TIME)
@@ -163,33 +156,37 @@ class Searcher:
         without: Sequence[Allocation] = (),
         costs: Mapping[str, CostTable] | None = None,
     ) -> Allocation:
-        """`allocation`, which meets the budgets, with what it leaves of them given to the groups that are expected to gain most.
+        """Use up what `allocation` leaves of the budgets where the surrogate expects it to gain most.
 
-        No group loses bits and none could go up further, unless all such allocations are among `without`, which do not come out.
+        No group loses bits, and afterwards none could gain any, unless all such allocations are among `without`.
 
-        `costs`: in which the room is counted, if not in those that proposals keep to.
+        Args:
+            allocation: meets the budgets.
+            observations: what the surrogate is fitted to.
+            without: allocations not to return.
+            costs: tables for the budgets, if other than those of the search.
         """
         surrogate, picks = self.surrogate(observations), self._picks(allocation)
         linear = surrogate.linear(float(surrogate.total_damage(picks[None])[0]))
         program = self._program if costs is None else replace(self.indexed, costs=costs).program
         program = replace(program, excluded=frozenset(self._keys(without)))
-        return self.indexed.allocation(spent(self.indexed, program, picks, linear))
+        return self.indexed.allocation(filled_exactly(self.indexed, program, picks, linear))
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
-        """Fitted to the observations, with `pending` as if they had come out as predicted, under the most probable prior."""
+        """The surrogate of the most probable prior model; it takes the predictions of `pending` for results."""
         return self._models(observations, pending)[0][1]
 
     def prospects(
         self, observations: Sequence[Observation], options: Sequence[Allocation], beyond: Sequence[Allocation]
     ) -> tuple[Floats, Floats]:
-        """What options promise at the deepest rung: (expected improvement on the best of `beyond`, how far their means lie below it).
+        """What is expected of allocations at the deepest rung: (improvement on the best of `beyond`, how far the mean lies below it).
 
-        Both float64 `[M]`, nats of log loss, the mean over priors by their posterior_weights.
+        Both are float64 `[M]`, nats of log loss, averaged over the prior models by their posterior probability.
 
         Args:
-            observations: all there are; those of the options at shallower rungs among them.
-            options: M of them.
-            beyond: what was measured and is to be improved on, at least one.
+            observations: all there are, with those of the options at shallower rungs.
+            options: M allocations.
+            beyond: measured allocations to improve on, at least one.
         """
         picks, rivals = self.indexed.stacked(options), self.indexed.stacked(beyond)
         models = self._models(observations, ())
@@ -202,36 +199,36 @@ class Searcher:
         return improvement, margin
 
     def _models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
-        """(posterior_weights, surrogate) of the priors that are heard, the worthiest first."""
+        """(posterior probability, surrogate) of the prior models that propose, the most probable first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.indexed.weights))
         fitted = [prior.fitted(evidence, rungs) for prior in self._priors]
         weights = posterior_weights(self._priors, fitted)
         under_way = self.indexed.stacked(pending) if pending else None
         return [
-            (float(weights[index]), fitted[index] if under_way is None else fitted[index].believing(under_way))
+            (float(weights[index]), fitted[index] if under_way is None else fitted[index].with_pending(under_way))
             for index in np.argsort(-weights, kind="stable")
-            if weights[index] >= _HEARD
+            if weights[index] >= _LEAST_WEIGHT
         ]
 
     def _sought(
         self, models: Sequence[tuple[float, Surrogate]], levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
-        """Of what each prior would propose, that of which all of them together, by their posterior_weights, expect most."""
-        climbs = [(weight, *climb) for weight, model in models if (climb := self._climbed(model, levels, seen, random)) is not None]
-        found = [candidate for _, _, candidate in climbs]
+        """The best of the candidates of all models, by expected improvement averaged over the models."""
+        results = [(weight, *result) for weight, model in models if (result := self._searched(model, levels, seen, random)) is not None]
+        found = [candidate for _, _, candidate in results]
         if len(found) < 2:
             return found[0] if found else None
         options = np.array([candidate.picks for candidate in found])
-        expected = np.sum([weight * climber.improvement(options) for weight, climber, _ in climbs], axis=0)
+        expected = np.sum([weight * search.improvement(options) for weight, search, _ in results], axis=0)
         best = int(expected.argmax())
         return replace(found[best], improvement=float(expected[best]))
 
-    def _climbed(
+    def _searched(
         self, surrogate: Surrogate, levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
-    ) -> tuple[Climber, Candidate] | None:
-        """The most improvement that climbs from optima within each limit and from the best so far come to.
+    ) -> tuple[LocalSearch, Candidate] | None:
+        """The best result of local searches from exact optima at each limit and from the best allocations so far.
 
-        What adds nothing to a front is a loss half way from the cheapest allocation's to the best there may be.
+        The reference point of the front is half way between the predicted loss of the cheapest allocation and that of the best.
         """
         centres = self._centres(surrogate, levels)
         if not centres:
@@ -242,46 +239,46 @@ class Searcher:
         for inside in within:
             starts += list(tried[inside][np.argsort(means[inside], kind="stable")[:_BEST]])
         starts += [row for row in tried[within[-1]] if tuple(row.tolist()) not in seen]
-        nothing = float(surrogate.predict(np.stack([self.indexed.cheapest, centres[max(centres)]]))[0].mean())
-        best = [_least(surrogate, tried[inside], means[inside]) if inside.any() else nothing for inside in within]
-        climber = Climber(surrogate, Frontier.above(nothing, levels, best), seen, random)
+        reference = float(surrogate.predict(np.stack([self.indexed.cheapest, centres[max(centres)]]))[0].mean())
+        best = [_least(surrogate, tried[inside], means[inside]) if inside.any() else reference for inside in within]
+        search = LocalSearch(surrogate, Frontier.with_reference(reference, levels, best), seen, random)
         if len(best) > 1:
             distinct = np.unique(starts, axis=0)
-            starts = list(distinct[np.argsort(-climber.improvement(distinct), kind="stable")[:_CLIMBS]])
-        ends = [candidate for start in starts if (candidate := climber.climb(start)) is not None]
-        return (climber, max(ends, key=lambda candidate: candidate.improvement)) if ends else None
+            starts = list(distinct[np.argsort(-search.improvement(distinct), kind="stable")[:_SEARCHES]])
+        ends = [candidate for start in starts if (candidate := search.run(start)) is not None]
+        return (search, max(ends, key=lambda candidate: candidate.improvement)) if ends else None
 
     def _centres(self, surrogate: Surrogate, levels: Levels) -> dict[int, Picks]:
-        """Level → the exact optimum of the posterior mean, linearised again where it lies; levels that nothing meets are left out."""
+        """Exact optimum of the posterior mean by level, linearised at the optimum of the level before; empty levels are left out."""
         at = float(surrogate.damages.min()) if len(surrogate.damages) else 1.0
         centres: dict[int, Picks] = {}
         for level in reversed(range(len(levels.programs))):
-            for _ in range(1 if centres else 2):  # further on the optimum of the level before is near
-                packing = solve_knapsack(replace(levels.programs[level], objective=surrogate.linear(at)), time_limit=_TIME)
-                if packing is None:
+            for _ in range(1 if centres else 2):  # the optimum of the level before is near, so one pass is enough
+                solution = solve_knapsack(replace(levels.programs[level], objective=surrogate.linear(at)), time_limit=_TIME)
+                if solution is None:
                     break
-                centres[level] = packing.picks
-                at = float(surrogate.total_damage(packing.picks[None])[0])
+                centres[level] = solution.picks
+                at = float(surrogate.total_damage(solution.picks[None])[0])
         return centres
 
     def _draws(self, surrogate: Surrogate, levels: Levels, centres: Mapping[int, Picks], random: np.random.Generator) -> Iterator[Picks]:
-        """Exact optima of posterior samples, over all levels."""
+        """Exact optima of posterior samples, spread over the levels."""
         for level in np.linspace(max(centres), min(centres), self._samples).round().astype(int).tolist():
             at = float(surrogate.total_damage(centres[level][None])[0])
-            packing = solve_knapsack(replace(levels.programs[level], objective=surrogate.linear(at, random)), time_limit=_TIME)
-            if packing is not None:
-                yield packing.picks
+            solution = solve_knapsack(replace(levels.programs[level], objective=surrogate.linear(at, random)), time_limit=_TIME)
+            if solution is not None:
+                yield solution.picks
 
     def _solved(self, objective: Floats, program: Knapsack) -> Picks:
-        packing = solve_knapsack(replace(program, objective=objective))
-        if packing is None:
+        solution = solve_knapsack(replace(program, objective=objective))
+        if solution is None:
             raise infeasible_error(self.indexed.space, self.indexed.costs, self.indexed.budgets, excluded=0, time_limit=60.0)
-        return packing.picks
+        return solution.picks
 
     def _refined(
         self, surrogate: Surrogate, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
-        """The best so far with its budget spent, then swaps around it."""
+        """The best allocation so far with the rest of its budget used up, or, when that was visited, the best swap around it."""
         program = self._program
         inside = [p for o in observations if o.losses and program.broken(p := self._picks(o.allocation)) is None]
         if not inside:
@@ -289,26 +286,12 @@ class Searcher:
         means, _ = surrogate.predict(np.array(inside))
         best = inside[int(means.argmin())]
         linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
-        spent = filled(self.indexed, program, best, linear)
+        spent = filled_greedily(self.indexed, program, best, linear)
         least = np.array([_least(surrogate, np.array(inside), means)])
-        climber = Climber(surrogate, Frontier(levels=self._levels.alone(), best=least), seen, random)
+        search = LocalSearch(surrogate, Frontier(levels=self._levels.alone(), best=least), seen, random)
         if tuple(spent.tolist()) not in seen:
-            return climber.weigh(spent[None])
-        return climber.weigh(swaps(self.indexed, program, best, linear, _SWAPS))
-
-    def _blind(self, observations: Sequence[Observation], seen: set[tuple[int, ...]], random: np.random.Generator, number: int) -> Proposal:
-        """Without a surrogate; see `engine.perturb`."""
-        done = {self._key(o.allocation): list(o.losses.values())[-1] for o in observations if o.losses}
-        inside = [key for key in done if self._program.broken(np.array(key, dtype=np.intp)) is None]
-        best = np.array(min(inside, key=lambda key: done[key]), dtype=np.intp) if number % 2 and inside else None
-        program = self._program if number % 2 else self._levels.programs[int(random.integers(len(self._levels.programs)))]
-        found = None if best is None else swapped(self.indexed, self._program, best, seen, random)
-        if found is not None:
-            return Proposal(origin="swap", allocation=self.indexed.allocation(found))
-        found = perturbed(program, self._priors[0].signals, seen, random)
-        if found is not None:
-            return Proposal(origin="perturbed", allocation=self.indexed.allocation(found))
-        return self._remaining(self._priors[0].signals[0], seen)
+            return search.best_of(spent[None])
+        return search.best_of(swaps(self.indexed, program, best, linear, _SWAPS))
 
     def _remaining(self, objective: Floats, seen: set[tuple[int, ...]]) -> Proposal:
         picks = best_unvisited(self._program, objective, seen, time_limit=_TIME)
@@ -318,10 +301,12 @@ class Searcher:
         allocation = self.indexed.allocation(found.picks)
         return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
 
-    def _start(self, origin: str, allocation: Allocation) -> Picks:
+    def _within_budgets(self, origin: str, allocation: Allocation) -> Picks:
         picks = self.indexed.picks(allocation)
         if (broken := self._program.broken(picks)) is not None:
-            raise BudgetError(f"start '{origin}' is above the budget {self.indexed.budgets[broken]}; take bits away, or leave it out")
+            raise BudgetError(
+                f"initial allocation '{origin}' is above the budget {self.indexed.budgets[broken]}; take bits away, or leave it out"
+            )
         return picks
 
     def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
@@ -331,7 +316,7 @@ class Searcher:
         return tuple(self._picks(allocation).tolist())
 
     def _picks(self, allocation: Allocation) -> Picks:
-        """Columns of an allocation, remembered: a study hands in the same ones again and again."""
+        """The picks of an allocation, kept because a study passes the same objects again and again."""
         known = self._read.get(id(allocation))
         if known is None or known[0] is not allocation:
             known = self._read[id(allocation)] = (allocation, self.indexed.picks(allocation))
@@ -339,7 +324,7 @@ class Searcher:
 
 
 def _least(surrogate: Surrogate, inside: Picks, means: Floats) -> float:
-    """What is to be improved on: the least loss measured, or predicted for what was measured at the deepest of several rungs."""
+    """The incumbent's log loss: the least measured, or, with several rungs, the least predicted among those measured at the deepest."""
     evidence, deepest = surrogate.evidence, surrogate.evidence.rungs == surrogate.deepest
     keys = [tuple(row) for row in inside.tolist()]
     values = {tuple(row): value for row, value in zip(evidence.picks[deepest].tolist(), evidence.values[deepest], strict=True)}

@@ -1,4 +1,4 @@
-"""What is left to try: whether there is anything, and the best of it by a table."""
+"""Allocations that were not visited: whether there are any, and the best of them by a table."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Picks = NDArray[np.intp]
 
 
 def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[Picks], *, time_limit: float) -> bool:
-    """Whether picks within the limits were not seen; an exact solution is only asked for where nothing near by answers.
+    """Whether any picks within the limits are not in `seen`. An exact solution is computed only if none is found near known picks.
 
     Args:
         program: limits.
-        seen: picks that do not count.
-        near: picks, seen or not; they and what lies one group away are looked at first.
+        seen: picks that were visited.
+        near: picks, visited or not; they and those that differ from them in one group are checked first.
         time_limit: of the exact solution, seconds.
     """
     for picks in near:
@@ -43,12 +43,12 @@ def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[
 
 
 def best_unvisited(program: Knapsack, objective: Floats, seen: Set[tuple[int, ...]], *, time_limit: float) -> Picks:
-    """The picks of least objective within the limits that were not seen.
+    """The picks with the least objective within the limits that are not in `seen`.
 
     Raises:
-        BudgetError: all were.
+        BudgetError: all are.
     """
-    packing = solve_knapsack(replace(program, objective=objective, excluded=frozenset(seen)), time_limit=time_limit)
-    if packing is None:
+    solution = solve_knapsack(replace(program, objective=objective, excluded=frozenset(seen)), time_limit=time_limit)
+    if solution is None:
         raise exhausted()
-    return packing.picks
+    return solution.picks

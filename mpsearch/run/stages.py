@@ -121,7 +121,7 @@ def run(
                 problem,
                 heard(tables),
                 config.search.sweep,
-                starts=starts,
+                initial=starts,
                 stopping=settings.stopping,
                 refine=config.search.refine,
                 rungs=settings.rungs,

@@ -100,7 +100,7 @@ class BitsSampler(BaseSampler):
         budgets: all hold.
         seed: of everything random.
         sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
-        starts: (origin, allocation) of further first proposals.
+        initial: (origin, allocation) of further allocations to propose first, such as learned ones.
         others: makes the sampler of all other parameters from a seed, which draws each by itself; `TPESampler(seed=…)` unless told.
         losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
         refine: whether the next trial swaps around the best, from the number of trials before it.
@@ -108,8 +108,8 @@ class BitsSampler(BaseSampler):
 
     Raises:
         ValueError: a sweep that is not around 1.
-        SpaceError: a start with a layer or a choice that the space does not have.
-        BudgetError: no allocation meets the budgets, or a start does not; when `study.ask` asks for bits: all that do were tried.
+        SpaceError: an initial allocation with a layer or a choice that the space does not have.
+        BudgetError: no allocation meets the budgets, or an initial allocation does not; from `study.ask`: all that do were tried.
         ConfigError: a study that maximises, when it asks.
     """
 
@@ -122,13 +122,13 @@ class BitsSampler(BaseSampler):
         *,
         seed: int = 0,
         sweep: tuple[float, float] = (1.0, 1.0),
-        starts: Sequence[tuple[str, Allocation]] = (),
+        initial: Sequence[tuple[str, Allocation]] = (),
         others: Callable[[int], BaseSampler] | None = None,
         losses: Callable[[FrozenTrial], Mapping[str, float] | None] = _first_value,
         refine: Callable[[int], bool] = _never,
         again: Callable[[Sequence[Observation]], bool] = _never,
     ) -> None:
-        self.searcher = Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, starts=starts)
+        self.searcher = Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, initial=initial)
         self._space = space
         self._bits = bits_space(space)
         self._seed = seed

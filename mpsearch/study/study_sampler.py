@@ -26,7 +26,7 @@ def bits_sampler(
     problem: Problem,
     tables: Sequence[Table],
     sweep: tuple[float, float],
-    starts: Sequence[tuple[str, Allocation]] = (),
+    initial: Sequence[tuple[str, Allocation]] = (),
     *,
     stopping: Stopping,
     refine: float,
@@ -38,7 +38,7 @@ def bits_sampler(
         problem: space, costs, budgets, seed.
         tables: signals; the first trials are their optima.
         sweep: (least, largest) factor on every budget between which a front is wanted.
-        starts: (origin, allocation) of further first proposals.
+        initial: (origin, allocation) of further allocations to propose first, such as learned ones.
         stopping: when the study ends.
         refine: share of the trials that swap around the best: the last ones, or, where nobody knows which those are, every so many.
         rungs: that trials climb; bits that wait at the first may be proposed once more while fewer have gone on than the second takes.
@@ -51,7 +51,7 @@ def bits_sampler(
         problem.budgets,
         seed=problem.seed,
         sweep=sweep,
-        starts=starts,
+        initial=initial,
         losses=lambda trial: trial.user_attrs.get("losses"),
         refine=lambda number: _refines(number, stopping, refine),
         again=lambda observations: climbing and room_above(observations, rungs[1].keep),

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpsearch.allocate.enumeration import TooWide
+from mpsearch.allocate.enumeration import CoreTooLarge
+from mpsearch.allocate.highs import branch_and_bound
 from mpsearch.allocate.reach import reachable
 from mpsearch.allocate.solve import check_budgets, meets, monotone, solve
 from mpsearch.core.allocation import Allocation
@@ -155,12 +156,19 @@ def test_the_largest_of_several_sums_is_held_exactly(problem: Instance) -> None:
     check_against_brute_force(problem)
 
 
+def branch_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No enumeration; branch and bound in this process, which spares the tests hundreds of children."""
+
+    def too_large(*_: object) -> None:
+        raise CoreTooLarge
+
+    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_large)
+    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.branch_and_bound_in_child", branch_and_bound)
+
+
 @pytest.mark.parametrize("unit", [1, 2**40])
 def test_branch_and_bound_equals_brute_force(unit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_wide(*_: object) -> None:
-        raise TooWide
-
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_wide)
+    branch_only(monkeypatch)
 
     @settings(deadline=None, max_examples=100)
     @given(problems(unit=unit))
@@ -172,10 +180,7 @@ def test_branch_and_bound_equals_brute_force(unit: int, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("score", [0.0, 1.0, 1e-310])
 def test_branch_and_bound_takes_scores_that_are_all_alike(score: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_wide(*_: object) -> None:
-        raise TooWide
-
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_wide)
+    branch_only(monkeypatch)
     space, _, costs, budgets = random_problem(0)
     flat = make_table(space, np.full((12, 4), score))
     first = solve(space, flat, costs, budgets).allocation
@@ -184,17 +189,7 @@ def test_branch_and_bound_takes_scores_that_are_all_alike(score: float, monkeypa
     assert meets(second, costs, budgets)
 
 
-def test_branch_and_bound_writes_nothing_to_standard_output(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def too_wide(*_: object) -> None:
-        raise TooWide
-
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_wide)
-    for seed in range(5):
-        solve(*random_problem(seed, length=40))
-    assert capfd.readouterr().out == ""
-
-
-def random_problem(seed: int, length: int = 12) -> Instance:
+def random_problem(seed: int, length: int = 12) -> tuple[ResolvedSpace, Table, dict[str, Table], list[Budget]]:
     generator = np.random.default_rng(seed)
     space = make_space([CHOICES] * length)
     bits = np.array([choice.weight.bits for choice in CHOICES])
@@ -431,12 +426,9 @@ def test_many_equal_layers_do_not_explode() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_an_unproven_answer_says_how_far_it_may_be_off(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_wide(*_: object) -> None:
-        raise TooWide
-
     problem = random_problem(seed, length=60)
     best = solve(*problem)
-    monkeypatch.setattr("mpsearch.allocate.knapsack_solver.enumerate_core", too_wide)
+    branch_only(monkeypatch)
     monkeypatch.setattr("mpsearch.allocate.highs._MOST_NODES", 1)
     hasty = solve(*problem)
     assert best.optimal

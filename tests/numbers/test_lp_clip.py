@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid, act_grid, weight_grid
-from mpsearch.numbers.lp_clip import best_exponent, lp_multiplier, separability_index
+from mpsearch.numbers.lp_clip import best_exponent, lp_multiplier
 
 
 def normal(count: int = 16_000, seed: int = 0) -> Tensor:
@@ -98,16 +98,3 @@ def test_the_vertex_of_a_parabola() -> None:
 )
 def test_no_vertex_to_believe(losses: list[float], expected: float) -> None:
     assert best_exponent([2.0, 3.0, 4.0], losses) == expected
-
-
-def test_separability() -> None:
-    """Of (Σx)² the expected product is 2 m (m − 1) σ⁴, by hand; a sum of squares is separable."""
-    low, high = -np.ones(4), np.ones(4)
-    assert separability_index(lambda x: float((x**2).sum()), low, high, samples=20) == pytest.approx(0, abs=1e-12)
-    index = separability_index(lambda x: float(x.sum() ** 2), low, high, samples=3000)
-    seen = 0.0
-    generator = np.random.default_rng(0)
-    for _ in range(3000):
-        seen = max(seen, float(generator.uniform(low, high).sum() ** 2), float(generator.uniform(low, high).sum() ** 2))
-    assert index * seen**2 == pytest.approx(2 * 4 * 3 / 9, rel=0.2)
-    assert separability_index(lambda x: 0.0, low, high, samples=3) == 0.0

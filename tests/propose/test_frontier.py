@@ -1,4 +1,4 @@
-"""The front's own acquisition: the expected gain of dominated area, exactly."""
+"""The acquisition function of the front: the expected hypervolume improvement, exactly."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_budget_that_weights_do_not_change_leaves_room_for_all_of_them() -> No
 
 @settings(deadline=None, max_examples=10)
 @given(bits=st.lists(st.floats(1, 8), min_size=6, max_size=6), size=st.integers(205, 1000))
-def test_starts_keep_the_budget(bits: list[float], size: int) -> None:
+def test_learned_allocations_keep_the_budget(bits: list[float], size: int) -> None:
     asked = problem(f"{size}B", weights=WIDTHS)
     assert asked.fits(nearest(*of(asked), dict(zip(asked.space.names, bits, strict=True))))
 
@@ -88,7 +88,7 @@ def test_activations_stay_wide_where_the_budget_lets_them() -> None:
     assert {choice.activation.bits for choice in nearest(*of(asked), dict.fromkeys(asked.space.names, 3.0)).values()} == {8}
 
 
-def test_only_tables_with_learned_bits_give_starts() -> None:
+def test_only_tables_with_learned_bits_give_allocations() -> None:
     asked = problem()
     fisher, measured = tables(asked)
     learned = replace(measured, name="bsq", bits=dict.fromkeys(asked.space.names, 2.5))
@@ -96,10 +96,10 @@ def test_only_tables_with_learned_bits_give_starts() -> None:
 
 
 def searcher(asked: Problem, start: Allocation) -> Searcher:
-    return Searcher(asked.space, tables(asked), asked.costs, asked.budgets, starts=[("learned:bsq", start)])
+    return Searcher(asked.space, tables(asked), asked.costs, asked.budgets, initial=[("learned:bsq", start)])
 
 
-def test_starts_are_tried_after_each_signal_proposed_once() -> None:
+def test_learned_allocations_are_tried_after_each_signal_proposed_once() -> None:
     asked = problem()
     start = asked.space.uniform(Choice(1))
     proposer = searcher(asked, start)

@@ -1,4 +1,4 @@
-"""Beliefs are posterior_weights their odds before anything is measured, and what they predicted afterwards; signals that mislead lose."""
+"""Models weigh their prior odds before anything is measured; afterwards those that predict weigh more, and misleading signals lose."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def weights(priors: list[PriorModel], evidence: Evidence) -> np.ndarray:
     return posterior_weights(priors, [one.fitted(evidence, 1) for one in priors])
 
 
-def test_worth_is_the_odds_where_nothing_was_measured() -> None:
+def test_weights_are_the_odds_where_nothing_was_measured() -> None:
     priors = [prior(0, 4.0), prior(1, 1.0)]
     np.testing.assert_allclose(weights(priors, evidence_under(priors[0], 0)), [0.8, 0.2])
 
 
 @pytest.mark.parametrize("right", [0, 1])
-def test_worth_goes_to_the_belief_that_predicts(right: int) -> None:
+def test_weight_goes_to_the_model_that_predicts(right: int) -> None:
     priors = [prior(0, 4.0), prior(1, 1.0)]
     few, many = (weights(priors, evidence_under(priors[right], count))[right] for count in (4, 25))
     assert many > 0.98
@@ -54,7 +54,7 @@ def test_likelihood_is_the_density_of_the_values() -> None:
     assert fitted.likelihood == pytest.approx(expected)
 
 
-def test_a_proposal_is_what_all_beliefs_together_expect_most_of() -> None:
+def test_a_proposal_has_the_most_improvement_averaged_over_the_models() -> None:
     world = World(20)
     wrong = [table(world.space, signal.values[::-1].copy(), signal.name) for signal in world.signals]
     searcher = world.searcher(signals=wrong)
@@ -86,6 +86,6 @@ def lag(world: World, searcher: Searcher) -> float:
     return float(np.log(np.minimum.accumulate(losses) / world.best).mean())
 
 
-def test_no_signals_is_one_belief() -> None:
+def test_without_signals_there_is_one_model() -> None:
     assert len(World(0).searcher(signals=[])._priors) == 1
     assert len(World(0).searcher()._priors) == 2

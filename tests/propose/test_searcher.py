@@ -19,7 +19,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, Proposal
-from mpsearch.propose.refine import filled
+from mpsearch.propose.refine import filled_greedily
 from mpsearch.propose.searcher import Searcher
 
 Floats = NDArray[np.float64]
@@ -183,10 +183,10 @@ def test_trials_under_way_are_not_proposed_again_and_change_the_next() -> None:
     assert len({*pending, *(o.allocation for o in observations)}) == 9
 
 
-def test_starts_come_after_the_signals() -> None:
+def test_initial_allocations_come_after_the_signals() -> None:
     world = World(3)
     start = world.space.uniform(world.space.choices[0])
-    _, proposals = played(world.searcher(starts=[("learned:bsq", start)]), world.loss, 5)
+    _, proposals = played(world.searcher(initial=[("learned:bsq", start)]), world.loss, 5)
     assert [p.origin for p in proposals] == ["milp:fisher", "milp:measured", "milp:bits", "learned:bsq", "ei"]
     assert proposals[3].allocation == start
 
@@ -263,16 +263,9 @@ def test_what_an_allocation_leaves_of_the_budget_is_spent_as_well_as_it_can_be(s
             assert program.broken(raised) is not None
     surrogate = searcher.surrogate(observations)
     linear = surrogate.linear(float(surrogate.total_damage(before[None])[0]))
-    greedy = filled(indexed, program, before, linear)
+    greedy = filled_greedily(indexed, program, before, linear)
     rows = np.arange(len(picks))
     assert linear[rows, picks].sum() <= linear[rows, greedy].sum() + 1e-9
-
-
-def test_without_a_surrogate_signals_are_perturbed_and_swapped() -> None:
-    world = World(5)
-    observations, proposals = played(world.searcher(surrogate=False), world.loss, 12)
-    assert {p.origin for p in proposals[3:]} == {"perturbed", "swap"}
-    assert len({o.allocation for o in observations}) == 12
 
 
 @pytest.mark.parametrize("spoiled", ["constant", "nan", "inf", "upside down", "none", "zero"])

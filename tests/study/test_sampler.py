@@ -214,16 +214,16 @@ def test_a_study_that_maximises_is_refused() -> None:
         sampler.suggest(optuna.create_study(sampler=sampler, direction="maximize").ask())
 
 
-def test_starts_are_of_the_space_and_within_the_budget() -> None:
+def test_initial_allocations_are_of_the_space_and_within_the_budget() -> None:
     world = World(1)
     names = world.space.names
     most = Allocation(dict.fromkeys(names, world.space.choices[-1]))
-    with pytest.raises(BudgetError, match="start 'mine' is above the budget"):
-        sampler_of(world, starts=[("mine", most)])
+    with pytest.raises(BudgetError, match="initial allocation 'mine' is above the budget"):
+        sampler_of(world, initial=[("mine", most)])
     with pytest.raises(SpaceError, match="not on its menu"):
-        sampler_of(world, starts=[("mine", Allocation({name: Choice(7) for name in names}))])
+        sampler_of(world, initial=[("mine", Allocation({name: Choice(7) for name in names}))])
     with pytest.raises(SpaceError, match="unknown layer 'x'"):
-        sampler_of(world, starts=[("mine", Allocation({"x": Choice(2)}))])
+        sampler_of(world, initial=[("mine", Allocation({"x": Choice(2)}))])
 
 
 def test_workers_of_a_space_that_runs_out_end_quietly() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["power_of_two_bits", "quantize_to_powers"]
+__all__ = ["quantize_to_powers"]
 
 
 def quantize_to_powers(x: Tensor, smallest: Tensor, largest: Tensor, *, zero: Tensor | None = None) -> Tensor:
@@ -36,18 +36,6 @@ def quantize_to_powers(x: Tensor, smallest: Tensor, largest: Tensor, *, zero: Te
     """
     result: Tensor = _Powers.apply(x, smallest, largest, zero)
     return result
-
-
-def power_of_two_bits(smallest: float, largest: float, *, lowest: int = 1) -> int:
-    """Bits of the levels from `smallest` to `largest`: `⌈log2(log2(m/q) + 1) + 1⌉`, one of them for the sign or for the zero.
-
-    Raises:
-        ValueError: not `0 < smallest ≤ largest`.
-    """
-    if not 0 < smallest <= largest:
-        raise ValueError(f"levels go from a positive number up, not from {smallest} to {largest}")
-    between = round(math.log2(largest / smallest))
-    return max(between.bit_length() + 1, lowest)
 
 
 class _Powers(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""How far a surrogate can be trusted, by its own leave-one-out predictions."""
+"""Quality of a surrogate, by its leave-one-out predictions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["PredictionQuality", "calibration_of"]
 Floats = NDArray[np.float64]
 
 _HALF, _NINETY = 0.6744897501960817, 1.6448536269514722
-"""Deviations either side that hold 50 % and 90 % of a normal distribution."""
+"""Half-widths of the central 50 % and 90 % of a normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionQuality:
-    """Of N leave-one-out predictions.
+    """Quality of N leave-one-out predictions.
 
     Args:
         count: N.
@@ -46,7 +46,7 @@ class PredictionQuality:
 
 
 def calibration_of(measured: Floats, mean: Floats, deviation: Floats) -> PredictionQuality:
-    """From measurements and predictions, float64 `[N]` each."""
+    """Compare measurements with predictions, float64 `[N]` each."""
     away = np.abs(measured - mean) / deviation
     count = len(measured)
     return PredictionQuality(

@@ -22,10 +22,10 @@ _ADDITIVE = (np.log(0.3), 0.7)
 _PRODUCT = (np.log(0.2), 0.7)
 _LENGTH = (np.log(1.5), 0.5)
 _NOMINAL = (np.log(2.0), 0.7)
-"""Of the part that any two different choices share: each is a quantizer of its own, and what it does is not all a matter of its bits."""
+"""Of the nominal distance: each bit width is a quantizer of its own, whose effect is not a function of its bits alone."""
 _STRETCH = (np.log(0.7), 0.5)
 _DRIFT = (np.log(0.3), 1.0)
-"""Of what a later rung turns over, as a multiple of both amplitudes."""
+"""Of what a later rung adds, as a multiple of both amplitudes."""
 _NOISE = (np.log(0.02), 1.0)
 _REACH = 3.0
 """Hyperparameters stay within this many deviations."""
@@ -33,7 +33,7 @@ _STEPS = 40
 
 
 def default_kernel(rungs: int) -> Kernel:
-    """What is believed before anything is measured."""
+    """The medians of the priors."""
     return _kernel(_middle(rungs)[0])
 
 

@@ -1,13 +1,13 @@
-"""How alike two allocations are: an additive and a product kernel on log2 bits, and what both need, cached.
+"""The covariance of two allocations: an additive and a product kernel on log2 bits.
 
     k(x, x') = α² Σ_g ω_g e(x_g, x'_g) + β² exp(−½ Σ_g ω_g d²(x_g, x'_g) / τ²)
     e = exp(−½ d²),   d² = (Δ log2 weight bits / ℓ_w)² + (Δ log2 activation bits / ℓ_a)² + [x_g ≠ x'_g] / ℓ_n²,   Σ_g ω_g = 1
 
-The last term is nominal: every bit width is a quantizer of its own, with steps of its own, so part of what it does to a layer says nothing
-about its neighbours on the menu (a product with `exp(−½ [≠] / ℓ_n²)`, which is itself a kernel: constant plus identity).
+The last term is nominal: every bit width is a quantizer with steps of its own, so part of its effect on a layer says nothing about its
+neighbours on the menu (it multiplies by `exp(−½ [≠] / ℓ_n²)`, which is itself a kernel: constant plus identity).
 
-The additive part is what a table of layers could still learn; the product part holds what layers do to each other. Whatever the number of
-groups, the kernel only sees how much weight ω lies at each of the few distances that occur, so those sums are computed once a pair and the
+The additive part models what a table of layers could still express, the product part the interactions of layers. For any number of groups,
+the kernel depends only on the weight ω at each of the few distances that occur. These sums are computed once for each pair, and the
 hyperparameters are fitted on them.
 
 Source: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian Processes", arXiv 1112.4394, sections 2 and 3.
@@ -37,8 +37,8 @@ class Kernel:
         product: β, nats of log loss.
         lengths: (ℓ_w, ℓ_a, ℓ_n), the first two in doublings of bits.
         stretch: τ.
-        drift: η, how much of a later rung's ranking is its own, as a multiple of α and β.
-        noises: deviation of one measurement, float64 `[R]`, nats of log loss.
+        drift: η, amplitude of what a later rung adds to the shared function, as a multiple of α and β.
+        noises: standard deviation of one measurement, float64 `[R]`, nats of log loss.
     """
 
     additive: float
@@ -77,13 +77,13 @@ class Metric:
 
     @cached_property
     def kinds(self) -> tuple[Floats, NDArray[np.intp]]:
-        """(the D different squared distances, float64 `[D, 3]`; which of them two choices have, int `[C, C]`)."""
+        """(the D distinct squared distances, float64 `[D, 3]`; index of the one between two choices, int `[C, C]`)."""
         flat = self.squares.reshape(-1, 3)
         different, index = np.unique(flat.round(12), axis=0, return_inverse=True)
         return different, index.reshape(self.squares.shape[:2]).astype(np.intp)
 
     def histogram(self, picks: Picks) -> Floats:
-        """Weight at each distance for each pair of N allocations, float64 `[D, N, N]`."""
+        """Total weight ω of the groups at each distance, for each pair of N allocations, float64 `[D, N, N]`."""
         different, kind = self.kinds
         found = np.zeros((len(different), len(picks), len(picks)))
         roots = np.sqrt(self.shares)
@@ -103,14 +103,14 @@ class Metric:
         apart = far @ onehot.T
         return kernel.additive**2 * additive, kernel.product**2 * np.exp(-0.5 * apart / kernel.stretch**2)
 
-    def near_by(self, kernel: Kernel, picks: Picks, moves: Picks, steps: Picks, others: Picks) -> Floats:
-        """Kernel, float64 `[K, N]`, with allocations `[N, G]` of K allocations that are up to a few moves away from `picks`.
+    def from_moves(self, kernel: Kernel, picks: Picks, moves: Picks, steps: Picks, others: Picks) -> Floats:
+        """Kernel, float64 `[K, N]`, between allocations `[N, G]` and K allocations that differ from `picks` by a few moves.
 
         Args:
             kernel: hyperparameters.
             picks: int `[G]`.
             moves: (group, choice), int `[U, 2]`.
-            steps: int `[K, J]`, the moves each takes, in different groups; U stands for none.
+            steps: int `[K, J]`, the moves to each of them, in different groups; U is no move.
             others: int `[N, G]`.
         """
         near, scaled = kernel.near(self.squares), kernel.scaled(self.squares)

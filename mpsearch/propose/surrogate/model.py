@@ -1,11 +1,11 @@
-"""`Surrogate`: log loss of any allocation at the deepest rung, with its uncertainty, from what was measured so far at all of them.
+"""`Surrogate`: predicts the log loss of an allocation at the deepest rung, with its uncertainty, from measurements at all rungs.
 
     y_i = o_r + s_r · (m(x_i) + δ(x_i)) + [r > 0] · (γ(x_i) + ρ_r) + ε_i
     δ ~ GP(0, k + v₀² + v₁² m̃ m̃'),   γ ~ GP(0, η² k),   ρ_r ~ N(0, v_r²),   ε_i ~ N(0, noise_r²)
 
-`m` is the prior mean, fitted first; `v₀` and `v₁` keep its intercept and slope open, `ρ_r` a later rung's offset, for trials were chosen
-to climb and are no fair sample. `γ` is what training turns over: where it is large, the first rung says little of the others. Predictions
-are of the deepest rung without its noise: what a search is for.
+`m` is the prior mean, fitted first. `v₀` and `v₁` leave its intercept and slope uncertain, and `ρ_r` the offset of a later rung, because
+the trials that reach it were selected. `γ` is how training changes the ranking: where it is large, the first rung predicts little of the
+others. Predictions are for the deepest rung, without its noise.
 
 Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 2.7 and 5.4.2; Kennedy and O'Hagan,
 "Predicting the output from a complex computer code when fast approximations are available", Biometrika 87(1), 2000, for rungs.
@@ -34,7 +34,7 @@ _INTERCEPT = 0.5
 _SLOPE = 0.2
 _OFFSET = 0.5
 _LEAST_SLOPE = 0.1
-"""A sample may flatten the mean, not turn it."""
+"""A sample may make the mean flatter, but not decreasing."""
 _JITTER = 1e-9
 _MOST_FITTED = 160
 """Measurements the hyperparameters are fitted on; all of them are conditioned on."""
@@ -43,7 +43,7 @@ _FEWEST_FITTED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """N measurements, one a trial and rung.
+    """N measurements, one for each trial and rung.
 
     Args:
         picks: int `[N, G]`.
@@ -58,14 +58,14 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Surrogate:
-    """Fitted; see `fit_surrogate`.
+    """A Gaussian process conditioned on measurements; see `fit_surrogate`.
 
     Args:
         signals: their tables in units of u, float64 `[T, G, C]`.
         metric: distances.
-        prior: mean.
-        kernel: covariance.
-        evidence: what it stands on.
+        prior: the mean.
+        kernel: the covariance.
+        evidence: the measurements.
         residuals: values minus mean, float64 `[N]`.
         damages: D, float64 `[N]`.
         centre: mean of m over the evidence.
@@ -89,12 +89,12 @@ class Surrogate:
 
     @property
     def deepest(self) -> int:
-        """The rung of which predictions are."""
+        """The rung that is predicted."""
         return len(self.prior.slopes) - 1
 
     @property
     def noise(self) -> float:
-        """Deviation of one measurement at the deepest rung, nats of log loss."""
+        """Standard deviation of one measurement at the deepest rung, nats of log loss."""
         return float(self.kernel.noises[self.deepest])
 
     @property
@@ -104,12 +104,12 @@ class Surrogate:
 
     @cached_property
     def _loads(self) -> Floats:
-        """How much of δ and of γ/η a rung has, float64 `[2, R]`."""
+        """Loadings of each rung on δ and on γ/η, float64 `[2, R]`."""
         return _loads(self.prior, self.kernel)
 
     @cached_property
     def _pulls(self) -> Floats:
-        """What each measurement says of the deepest rung, as a multiple of the kernel, float64 `[N]`."""
+        """Covariance of each measurement with the deepest rung, as a multiple of the kernel, float64 `[N]`."""
         return np.asarray(self._loads[:, self.deepest] @ self._loads[:, self.evidence.rungs])
 
     def total_damage(self, picks: Picks) -> Floats:
@@ -119,17 +119,17 @@ class Surrogate:
     def predict(self, picks: Picks) -> tuple[Floats, Floats]:
         """(mean, deviation) of log loss at the deepest rung, float64 `[M]`, of allocations int `[M, G]`."""
         additive, product = self.metric.between(self.kernel, picks, self.evidence.picks)
-        return self.conclude(self.total_damage(picks), additive + product)
+        return self.posterior(self.total_damage(picks), additive + product)
 
     def predict_moves(self, picks: Picks, moves: Picks, steps: Picks) -> tuple[Floats, Floats]:
-        """The same for K allocations a few moves away from `picks`; see `Metric.near_by`. Far cheaper where there are many layers."""
-        covariance = self.metric.near_by(self.kernel, picks, moves, steps, self.evidence.picks)
+        """The same for K allocations a few moves from `picks`, far faster with many layers; see `Metric.from_moves`."""
+        covariance = self.metric.from_moves(self.kernel, picks, moves, steps, self.evidence.picks)
         table, (group, choice) = self.damage_table, moves.T
         more = np.append(table[group, choice] - table[group, picks[group]], 0.0)
-        return self.conclude(self.total_damage(picks[None])[0] + more[steps].sum(axis=1), covariance)
+        return self.posterior(self.total_damage(picks[None])[0] + more[steps].sum(axis=1), covariance)
 
-    def conclude(self, damages: Floats, covariance: Floats) -> tuple[Floats, Floats]:
-        """(mean, deviation) from D `[M]` and the kernel with the evidence `[M, N]`."""
+    def posterior(self, damages: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+        """(mean, deviation) given D `[M]` and the kernel with the evidence `[M, N]`."""
         from scipy.linalg import solve_triangular
 
         trend = self.prior.mean(damages)
@@ -160,8 +160,8 @@ class Surrogate:
     def linear(self, at: float, random: np.random.Generator | None = None) -> Floats:
         """What each choice adds to log loss near damage `at`, float64 `[G, C]`: the mean's tangent plus the kernel's additive part.
 
-        With `random`, of a sample of the posterior (Matheron's rule), else of its mean. The mean is concave in D: an allocation with a
-        lower total here than the one at `at` has a lower mean there, too.
+        Of the posterior mean, or, with `random`, of a posterior sample (Matheron's rule). The prior mean is concave in D, so this tangent
+        bounds it from above: an allocation with a lower total than the one at `at` has a lower mean, too.
 
         Source: Wilson et al., "Pathwise Conditioning of Gaussian Processes", arXiv 2011.04026, section 3.
         """
@@ -170,11 +170,11 @@ class Surrogate:
 
     @cached_property
     def _learned(self) -> tuple[Floats, float]:
-        """(additive part at the deepest rung, `[G, C]`; change of the mean's slope) of the posterior mean."""
+        """(additive part at the deepest rung, `[G, C]`; change of the slope of the prior mean) of the posterior mean."""
         return self._pulled(self.weights)
 
     def _imagined(self, random: np.random.Generator) -> tuple[Floats, float]:
-        """The same of a sample: drawn from the prior, then moved by what the evidence says against it."""
+        """The same of a posterior sample: drawn from the prior, then corrected by the evidence."""
         from scipy.linalg import cho_solve
 
         kernel, shares, near = self.kernel, self.metric.shares, self.kernel.near(self.metric.squares)
@@ -182,7 +182,7 @@ class Surrogate:
         root = np.linalg.cholesky(near + _JITTER * np.eye(len(near)))
 
         def drawn() -> tuple[Floats, Floats]:
-            """A function with the kernel: its additive part `[G, C]`, and all of it at the measurements `[N]`."""
+            """A sample with the kernel: its additive part `[G, C]`, and its values at the measurements `[N]`."""
             parts = kernel.additive * np.sqrt(shares)[:, None] * (random.standard_normal((len(shares), len(near))) @ root.T)
             product = self._product_root @ random.standard_normal(count)
             return parts, parts[np.arange(len(shares)), self.evidence.picks].sum(axis=1) + product
@@ -211,8 +211,8 @@ class Surrogate:
         _, product = self.metric.between(self.kernel, self.evidence.picks, self.evidence.picks)
         return np.asarray(np.linalg.cholesky(product + _JITTER * self.kernel.product**2 * np.eye(len(product))), dtype=np.float64)
 
-    def believing(self, picks: Picks) -> Surrogate:
-        """The same with allocations `[M, G]` as if they had come out as predicted: less is left to learn near them.
+    def with_pending(self, picks: Picks) -> Surrogate:
+        """The surrogate with the predictions of allocations `[M, G]` as measurements (kriging believer): its uncertainty near them is less.
 
         Source: Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010, section 4.2.
         """
@@ -224,8 +224,8 @@ class Surrogate:
         )
         return conditioned(self.metric, self.signals, evidence, self.prior, self.kernel, centre=self.centre)
 
-    def left_out(self) -> tuple[Floats, Floats]:
-        """(mean, deviation) of each measurement from all others, noise included, float64 `[N]`, in closed form at fixed hyperparameters.
+    def leave_one_out(self) -> tuple[Floats, Floats]:
+        """(mean, deviation) of each measurement given all others, noise included, float64 `[N]`; closed form at fixed hyperparameters.
 
         `μ_i = y_i − [K⁻¹(y − m)]_i / [K⁻¹]_ii`, `σ_i² = 1 / [K⁻¹]_ii` (Rasmussen and Williams, section 5.4.2).
         """
@@ -235,16 +235,16 @@ class Surrogate:
         return self.evidence.values - self.weights / inverse, np.sqrt(1.0 / inverse)
 
     def calibration(self) -> PredictionQuality:
-        """How far its leave-one-out predictions can be trusted."""
-        mean, deviation = self.left_out()
+        """Quality of its leave-one-out predictions."""
+        mean, deviation = self.leave_one_out()
         return calibration_of(self.evidence.values, mean, deviation)
 
 
 def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: int) -> Surrogate:
-    """Fit mean, hyperparameters and posterior.
+    """Fit the prior mean and the hyperparameters, and condition on the evidence.
 
     Args:
-        metric: distances between choices and weights of groups.
+        metric: distances between choices, and weights of groups.
         signals: `[T, G, C]`, ≥ 0, in units of their least total within the budgets.
         evidence: N measurements, N ≥ 0.
         rungs: R ≥ 1.
@@ -253,7 +253,7 @@ def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: in
     prior = fit_prior(totals, evidence.rungs, evidence.values, rungs)
     kernel = default_kernel(rungs)
     if len(evidence.values) >= _FEWEST_FITTED:
-        some = _telling(evidence, prior)
+        some = _fitted_on(evidence, prior)
         part = Evidence(picks=evidence.picks[some], rungs=evidence.rungs[some], values=evidence.values[some])
         means = prior.mean(prior.damage(totals[some]))
         scales = prior.slopes[part.rungs]
@@ -266,7 +266,7 @@ def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: in
 def conditioned(
     metric: Metric, signals: Floats, evidence: Evidence, prior: Prior, kernel: Kernel, *, centre: float | None = None
 ) -> Surrogate:
-    """The posterior at given hyperparameters; `centre` is the evidence's own unless told."""
+    """The surrogate at given hyperparameters; `centre` is computed from the evidence unless given."""
     damages = prior.damage(_totals(signals, evidence.picks))
     means = prior.mean(damages)
     centre = centre if centre is not None else float(means.mean()) if len(means) else 0.0
@@ -289,23 +289,23 @@ def conditioned(
 
 
 def _loads(prior: Prior, kernel: Kernel) -> Floats:
-    """`[2, R]`: s_r, and η from the second rung on."""
+    """Loadings, `[2, R]`: s_r, and η from the second rung on."""
     return np.stack([prior.slopes, np.where(np.arange(len(prior.slopes)) > 0, kernel.drift, 0.0)])
 
 
 def _totals(signals: Floats, picks: Picks) -> Floats:
-    """`[N, T]`."""
+    """Totals of the signals, `[N, T]`."""
     return np.asarray(signals[:, np.arange(picks.shape[1]), picks].sum(axis=2).T)
 
 
 def _trend(tilts: Floats, scales: Floats, rungs: NDArray[np.intp]) -> Floats:
-    """Covariance of the open intercept, slope and later offsets, `[N, N]`."""
+    """Covariance of intercept, slope and later offsets, `[N, N]`."""
     later = (rungs[:, None] == rungs[None]) & (rungs > 0)[:, None]
     return np.asarray(scales[:, None] * scales[None] * (_INTERCEPT**2 + _SLOPE**2 * np.outer(tilts, tilts)) + _OFFSET**2 * later)
 
 
-def _telling(evidence: Evidence, prior: Prior) -> NDArray[np.intp]:
-    """The measurements hyperparameters are fitted on: the best half, and the rest evenly over time."""
+def _fitted_on(evidence: Evidence, prior: Prior) -> NDArray[np.intp]:
+    """Indices of the measurements that hyperparameters are fitted on: the best half, and the rest evenly over time."""
     count = len(evidence.values)
     if count <= _MOST_FITTED:
         return np.arange(count, dtype=np.intp)

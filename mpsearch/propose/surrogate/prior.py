@@ -1,9 +1,9 @@
-"""What is believed of the loss before anything is measured: a mixture of the signals, its weights refitted to what was measured.
+"""The prior mean of the loss: a mixture of the signals, whose weights are fitted to the measurements.
 
     log loss at rung r ≈ o_r + s_r · m(x),   m(x) = log(a + C·(1 − exp(−D(x)/C))),   D(x) = Σ_t w_t T_t(x) / u_t,   w_t ≥ 0, Σ w_t = 1
 
-`T_t` are the signals' totals, `u_t` their own least total within the budgets; `a` is the loss that bits do not change and `C` the
-ceiling of damage, both in units of D. Few measurements leave the parameters near their defaults: equal weights, a ceiling far away.
+`T_t` are the signals' totals, `u_t` the least total of each within the budgets; `a` is the loss that bits do not change and `C` the level
+at which damage saturates, both in units of D. With few measurements the parameters stay near their defaults: equal weights and a high C.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Prior", "fit_prior"]
 Floats = NDArray[np.float64]
 
 _SPREAD = 0.3
-"""Residual the mean is expected to leave, in nats of log loss."""
+"""Expected residual of the mean, nats of log loss."""
 _FLOOR = (np.log(0.3), 1.5)
 """Mean and deviation of log a."""
 _CEILING = (np.log(30.0), 1.0)
@@ -26,7 +26,7 @@ _CEILING = (np.log(30.0), 1.0)
 _WEIGHT = 1.0
 """Deviation of the mixture's logits."""
 _SLOPE = (0.8, 0.5)
-"""Middle of a slope, and deviation of its log: wide, so that signals that say nothing are soon not listened to."""
+"""Median of a slope, and deviation of its log; wide, so that a signal that does not predict soon loses its influence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Prior:
         return np.asarray(totals @ self.weights)
 
     def mean(self, damage: Floats) -> Floats:
-        """The mean m of D, elementwise."""
+        """The mean m(D), elementwise."""
         return np.asarray(np.log(self.floor - self.ceiling * np.expm1(-damage / self.ceiling)))
 
     def slope(self, damage: float) -> float:
@@ -102,7 +102,7 @@ def fit_prior(totals: Floats, rungs: NDArray[np.intp], values: Floats, count: in
         prior = unpack(theta)
         fitted = prior.offsets[rungs] + prior.slopes[rungs] * prior.mean(prior.damage(totals))
         logits = np.concatenate([[0.0], theta[: signals - 1]])
-        beliefs = np.concatenate(
+        penalties = np.concatenate(
             [
                 (logits - logits.mean()) / _WEIGHT,
                 [(theta[signals - 1] - _FLOOR[0]) / _FLOOR[1], (theta[signals] - _CEILING[0]) / _CEILING[1]],
@@ -110,7 +110,7 @@ def fit_prior(totals: Floats, rungs: NDArray[np.intp], values: Floats, count: in
                 (theta[signals + 1 : signals + 1 + count] - start[signals + 1 : signals + 1 + count]) / 10.0,
             ]
         )
-        return np.concatenate([(values - fitted) / _SPREAD, beliefs])
+        return np.concatenate([(values - fitted) / _SPREAD, penalties])
 
     reach = np.full(len(start), 20.0)
     answer = least_squares(residuals, start, bounds=(start - reach, start + reach), loss="linear", max_nfev=60)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mpsearch.numbers.gradients.power_of_two_levels import power_of_two_bits, quantize_to_powers
+from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
 
 LAW = settings(deadline=None, max_examples=50)
 
@@ -84,15 +84,3 @@ def test_a_limit_gets_the_sum_over_what_it_serves() -> None:
     sign, size = torch.where(x.detach() < 0, -1.0, 1.0), x.detach().abs()
     torch.testing.assert_close(dlow, (dy * sign * (size <= 0.125)).sum(1, keepdim=True))
     torch.testing.assert_close(dhigh, (dy * sign * (size > 2)).sum())
-
-
-@pytest.mark.parametrize(("ratio", "bits"), [(1, 1), (2, 2), (8, 3), (128, 4)])
-def test_bits(ratio: int, bits: int) -> None:
-    assert power_of_two_bits(0.25, 0.25 * ratio) == bits
-    assert power_of_two_bits(0.25, 0.25 * ratio, lowest=3) == max(bits, 3)
-
-
-@pytest.mark.parametrize("limits", [(0.0, 1.0), (2.0, 1.0), (-1.0, 1.0)])
-def test_limits_out_of_order(limits: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="from a positive number up"):
-        power_of_two_bits(*limits)

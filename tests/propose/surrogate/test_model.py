@@ -59,7 +59,7 @@ def test_deviation_is_real_and_shrinks_with_evidence(seed: int, count: int, rung
     mean, deviation = surrogate.predict(everywhere)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
-    _, less = surrogate.believing(everywhere[:3]).predict(everywhere)
+    _, less = surrogate.with_pending(everywhere[:3]).predict(everywhere)
     assert (less <= deviation * (1 + 1e-6) + 1e-6).all()
 
 
@@ -67,7 +67,7 @@ def test_deviation_is_real_and_shrinks_with_evidence(seed: int, count: int, rung
 def test_left_out_is_what_a_refit_without_it_predicts(rungs: int) -> None:
     space, signals, evidence = world(3, rungs=rungs)
     whole = fit_surrogate(space, signals, evidence, rungs)
-    mean, deviation = whole.left_out()
+    mean, deviation = whole.leave_one_out()
     for index in np.flatnonzero(evidence.rungs == rungs - 1):
         rest = np.arange(len(evidence.values)) != index
         part = Evidence(picks=evidence.picks[rest], rungs=evidence.rungs[rest], values=evidence.values[rest])
