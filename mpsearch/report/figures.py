@@ -34,10 +34,11 @@ def plotly_script() -> str:
 
 
 def figure_html(figure: Figure, div_id: str) -> str:
-    """A `<div>` and the script that fills it; the title is left to the page around it."""
+    """A `<div>` and the script that fills it; the title is left to the page around it, and the camera button saves an SVG."""
     figure = go.Figure(figure).update_layout(title=None, margin_t=_UNDER_MODEBAR)
     height = f"{figure.layout.height}px"
-    return str(plotly.io.to_html(figure, config=_CONFIG, full_html=False, include_plotlyjs=False, div_id=div_id, default_height=height))
+    config = {**_CONFIG, "toImageButtonOptions": {"format": "svg", "filename": div_id.removeprefix("plot-")}}
+    return str(plotly.io.to_html(figure, config=config, full_html=False, include_plotlyjs=False, div_id=div_id, default_height=height))
 
 
 def front_figure(info: FrontInfo) -> Figure:
