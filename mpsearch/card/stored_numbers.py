@@ -1,4 +1,4 @@
-"""What numbers a delivered weight can be, measured on the network that holds them: family, exact zero, how codes become values."""
+"""Which values a delivered weight can take, measured on the network: family, exact zero, and how codes become values."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from mpsearch.network.baked import Parts, from_half
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.formats import MOST_BASES, MULTIBIT, POWER_OF_TWO, TERNARY
 
-__all__ = ["NumberFormat", "code_names", "family", "number_format", "zero_exact"]
+__all__ = ["StoredNumbers", "code_names", "family", "stored_numbers", "zero_exact"]
 
 _FAMILIES = {POWER_OF_TWO.letter: "power of two", MULTIBIT.letter: "multibit, sums of scaled signs"}
 _HALF_STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberFormat:
+class StoredNumbers:
     """How one layer's values follow from its codes.
 
     Args:
-        letter: of the file's format.
-        bits: of the allocation.
+        letter: format of the file.
+        bits: weight bits of the allocation.
         uniform: whether `value = (code + shift) · scale`.
-        shift: in steps; 0 where it is not uniform.
+        shift: in steps; 0 where the values are not uniform.
         lowest_used: whether the lowest code of two's complement occurs.
-        zero: whether every channel has a value that is exactly 0.
-        bits_used: mean bits a weight; below `bits` or fractional where channels share sign planes out among themselves.
+        zero: whether every channel can hold exactly 0.
+        bits_used: mean bits per weight; below `bits` or fractional where channels share sign planes unevenly.
     """
 
     letter: str
@@ -48,18 +48,20 @@ class NumberFormat:
 
 
 @torch.no_grad()
-def number_format(network: nn.Module, layer: Layer, parts: Parts) -> NumberFormat:
-    """Measured on a layer with quantized weights.
+def stored_numbers(network: nn.Module, layer: Layer, parts: Parts) -> StoredNumbers:
+    """What a layer with quantized weights stores.
 
     Args:
-        network: with the delivered numbers in it.
-        layer: of the float network.
+        network: holds the delivered numbers.
+        layer: as traced in the float network.
         parts: the delivered numbers.
+
+    Raises:
+        ValueError: the layer's weights are float.
     """
     baked = parts.layers[layer.name]
-    assert baked.codes is not None
-    assert baked.scales is not None
-    assert baked.format is not None
+    if baked.codes is None or baked.scales is None or baked.format is None:
+        raise ValueError(f"the weights of layer '{layer.name}' are float; only quantized weights have codes")
     bits, scales = baked.choice.weight_bits, from_half(baked.scales, baked.scale_exponent)
     module = network.get_submodule(layer.module)
     weight = getattr(module, layer.parameter).detach().float().cpu()
@@ -74,7 +76,7 @@ def number_format(network: nn.Module, layer: Layer, parts: Parts) -> NumberForma
         shifts: Tensor = rows[used] / scales[used].unsqueeze(1) - baked.codes[used].float()
         shift = float(shifts.mean())
         uniform = float((shifts - shift).abs().max()) < 0.01
-    return NumberFormat(
+    return StoredNumbers(
         letter=baked.format.letter,
         bits=bits,
         uniform=uniform,
@@ -85,14 +87,14 @@ def number_format(network: nn.Module, layer: Layer, parts: Parts) -> NumberForma
     )
 
 
-def family(found: Sequence[NumberFormat]) -> str:
-    """`uniform`, or what else there is, by layer where they differ."""
+def family(found: Sequence[StoredNumbers]) -> str:
+    """`uniform` or another family; several names where layers differ."""
     names = sorted({"uniform" if each.uniform else _FAMILIES.get(each.letter, "not uniform") for each in found})
     return names[0] if len(names) == 1 else f"{' and '.join(names)}, by layer"
 
 
-def zero_exact(found: Sequence[NumberFormat]) -> str:
-    """Whether 0 can be held exactly, and where not."""
+def zero_exact(found: Sequence[StoredNumbers]) -> str:
+    """Whether exactly 0 can be stored: `yes`, `no`, or which layers cannot."""
     lacking = [each for each in found if not each.zero]
     if not lacking:
         return "yes"
@@ -101,8 +103,8 @@ def zero_exact(found: Sequence[NumberFormat]) -> str:
     return "not at 1 bit" if {each.bits for each in lacking} == {1} else "not in every layer"
 
 
-def code_names(found: Sequence[NumberFormat]) -> str:
-    """How the codes lie in the file."""
+def code_names(found: Sequence[StoredNumbers]) -> str:
+    """How codes are stored in the file."""
     names = {
         "u": "two's complement",
         "h": "two's complement, half a step off zero",

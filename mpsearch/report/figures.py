@@ -1,4 +1,4 @@
-"""Pictures in Plotly, painted from `info`; the one file that imports plotly."""
+"""Plotly figures drawn from the numbers in `info`; the only file that imports plotly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from mpsearch.core.choice import FLOAT_BITS
 from mpsearch.report import palette
-from mpsearch.report.canvas import Figure, close_up_buttons, log_axis, metric_axis, note, style
+from mpsearch.report.figure_style import Figure, close_up_buttons, log_axis, metric_axis, note, style
 from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
 from mpsearch.report.wording import bits_text, is_fraction, metric_text
@@ -29,12 +29,12 @@ _CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": [
 
 
 def plotly_script() -> str:
-    """The text of plotly.js, to be inlined once."""
+    """The text of plotly.js, to be inlined once in a page."""
     return str(get_plotlyjs())
 
 
 def figure_html(figure: Figure, div_id: str) -> str:
-    """A `<div>` and the script that fills it; the title is left to the page around it, and the camera button saves an SVG."""
+    """A `<div>` and the script that fills it. The page writes the title; the camera button saves an SVG."""
     figure = go.Figure(figure).update_layout(title=None, margin_t=_UNDER_MODEBAR)
     height = f"{figure.layout.height}px"
     config = {**_CONFIG, "toImageButtonOptions": {"format": "svg", "filename": div_id.removeprefix("plot-")}}
@@ -72,10 +72,10 @@ def front_figure(info: FrontInfo) -> Figure:
         )
     if info.uniform is not None:
         marker = {"symbol": "diamond", "size": 13, "color": palette.UNIFORM, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_single(info.uniform, "best uniform, retrained", marker, info))
+        figure.add_trace(_reference(info.uniform, "best uniform", marker, info))
     if info.winner is not None:
         marker = {"symbol": "star", "size": 20, "color": palette.ACCENT, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_single(info.winner, "winner, retrained", marker, info))
+        figure.add_trace(_reference(info.winner, "winner", marker, info))
     figure.update_xaxes(
         title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None
     )
@@ -141,7 +141,7 @@ def bits_figure(info: BitsInfo) -> Figure:
 
 
 def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
-    """One panel a signal: what it predicts for a trial's bits against the loss those bits have without training."""
+    """One panel per signal: what it predicts for the bits of a trial against their loss before training."""
     drawn = [info for info in infos if info.pairs]
     figure = make_subplots(
         rows=1,
@@ -204,7 +204,7 @@ def history_figure(info: HistoryInfo) -> Figure:
 
 
 def curves_figure(info: CurvesInfo) -> Figure:
-    """Validation metric and training loss by epoch of everything that was retrained."""
+    """Validation metric and training loss per epoch of all that was retrained."""
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.1, subplot_titles=[f"validation {plain(info.metric)}", "training loss"])
     for curve in info.curves:
         colour, dash, title = palette.SERIES[curve.name]
@@ -244,7 +244,7 @@ def _add_rungs(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
         mark = palette.rung_mark(rung)
         for fits in (True, False):
             points = [p for p in info.points if p.rung == rung and p.feasible is fits]
-            # A rung without a single trial inside the budget still needs its entry in the legend: one point that is nowhere.
+            # A rung without any trial inside the budget still needs an entry in the legend: one point without a place.
             figure.add_scatter(
                 x=[p.number if cost is None else p.amount for p in points] or _NOWHERE,
                 y=[p.metric for p in points] or _NOWHERE,
@@ -263,7 +263,8 @@ def _add_rungs(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
             )
 
 
-def _single(p: Point, name: str, marker: Mapping[str, Any], info: FrontInfo) -> Figure:
+def _reference(p: Point, title: str, marker: Mapping[str, Any], info: FrontInfo) -> Figure:
+    name = f"{title}, {'retrained' if p.rung == 'full' else 'calibrated only'}"
     return go.Scatter(
         x=[p.amount], y=[p.metric], mode="markers", name=name, marker=marker, hovertemplate=[point_hover(p, name, info.cost, info.metric)]
     )

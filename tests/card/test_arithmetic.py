@@ -13,9 +13,7 @@ from mpsearch.card.arithmetic import (
     asymmetry_bits,
     bops,
     bops_with_additions,
-    charged_bits,
     equal_size_bits,
-    fair_mean_bits,
     mean_bits,
     over_seeds,
     packed_bytes,
@@ -29,10 +27,8 @@ LAYERS = st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 32)), min_size
 
 def test_fair_accounting_of_resnet50() -> None:
     """25,502,912 weights, the first layer's 9,408 and the last one's 2,048,000 at 8 bits: the published constant."""
-    share = (9_408 + 2_048_000) / 25_502_912
-    assert fair_mean_bits(4, share) == pytest.approx(4.322694, abs=5e-7)
     rest = 25_502_912 - 9_408 - 2_048_000
-    assert mean_bits([9_408, rest, 2_048_000], [8, 4, 8]) == pytest.approx(fair_mean_bits(4, share))
+    assert mean_bits([9_408, rest, 2_048_000], [8, 4, 8]) == pytest.approx(4.322694, abs=5e-7)
     assert mean_bits([9_408, rest, 2_048_000], [8, 4, 8], without=(0, 2)) == 4
 
 
@@ -74,15 +70,6 @@ def test_asymmetry() -> None:
     assert asymmetry_bits(-4, 0) == 1
     assert asymmetry_bits(0, 0) == 0
     assert asymmetry_bits(-1, 3) == pytest.approx(math.log2(6 / 4))
-
-
-@given(st.integers(1, 8))
-def test_whole_bits_are_charged_as_they_are(bits: int) -> None:
-    assert charged_bits(bits) == bits
-
-
-def test_fractional_bits_are_charged_by_their_levels() -> None:
-    assert charged_bits(2.5) == pytest.approx(math.log2(6))  # 2^2.5 − 1 = 4.66, 5 bins, 6 levels
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 8), st.integers(2, 8)), min_size=1, max_size=20), st.data())

@@ -23,7 +23,7 @@ class LayerBits:
         weights: number of weights.
         weight_bits: 1 to 8, or 32 (float).
         act_bits: of its input.
-        bytes: what the layer takes in the file: packed codes, scales, biases, activation step.
+        bytes: in the file: packed codes, scales, biases, activation step.
         share: of the bytes of all layers, in [0, 1].
         uniform_weight_bits: what the best uniform allocation gives it; `None` without one.
     """
@@ -48,8 +48,8 @@ class BitsInfo:
         mean_weight_bits: `Σ N_l b_l / Σ N_l`, first and last layer included.
         mean_act_bits: the same over input elements; `None` if no activation is quantized.
         layer_bytes: sum over the layers.
-        weight_bytes: of these, packed codes and float weights alone.
-        overhead_bytes: what the file holds besides: header and unquantized tensors; `None` without a file.
+        weight_bytes: packed codes and float weights alone.
+        overhead_bytes: header and unquantized tensors in the file; `None` without a file.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
     """
@@ -107,6 +107,6 @@ def bits_info(summary: Summary) -> BitsInfo:
         layer_bytes=total,
         weight_bytes=sum(weight_bytes(layer, allocation[layer.name], format) for layer, format in formats),
         overhead_bytes=summary.artifact_bytes - total if summary.artifact_bytes else None,
-        finding=f"{mean:.2f} bits a weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
+        finding=f"{mean:.2f} bits per weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
         empty="",
     )

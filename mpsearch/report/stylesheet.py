@@ -1,4 +1,4 @@
-"""The page's style sheet: one column, light, readable, printable, no font or file from elsewhere."""
+"""The style sheet of the page: one light column that also prints; it loads no font or file."""
 
 from __future__ import annotations
 
