@@ -65,7 +65,7 @@ def card_of(result: mpsearch.Result) -> Card:
     return Card.from_json((result.run_dir / "card.json").read_text())
 
 
-def prepared(model: nn.Module, x: Tensor, y: Tensor, weights: list[int], acts: list[object], budget: str = "3bit") -> CardInputs:
+def prepared(model: nn.Module, x: Tensor, y: Tensor, weights: list[Any], acts: list[Any], budget: str = "3bit") -> CardInputs:
     """A run before its first trial; a third of the samples each for training, validation and test."""
     config = validate_study(
         {

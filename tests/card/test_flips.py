@@ -32,7 +32,7 @@ def test_t1_changes_nothing_where_all_channels_have_the_same_range() -> None:
     with torch.no_grad():
         for layer in (model[1], model[3]):
             layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))
-    inputs = prepared(model, *pictures(), [3, 4], ["float"])
+    inputs = prepared(model, *pictures(), [2, 3, 4], ["float"])
     flip = by_toggle(confounder_flips(inputs, uniform(inputs, 3), "twos", CALIBRATED, ()).flips)["T1"]
     assert (flip.status, flip.metric_change) == ("measured", 0)
     assert flip.cost_change == {"scale_bytes": -2 * (8 - 1) - 2 * (3 - 1)}  # float16, one scale a layer is left
@@ -57,12 +57,12 @@ def test_t3_flips_to_what_the_inputs_are_not() -> None:
     torch.manual_seed(0)
     x, y = pictures()
     model = trained_statistics(Depthwise())
-    unsigned = prepared(model, x.abs(), y, [4], [4, 8])
+    unsigned = prepared(model, x.abs(), y, [2, 4], [4, 8])
     flip = by_toggle(confounder_flips(unsigned, uniform(unsigned, 4, 4), "twos", CALIBRATED, ()).flips)["T3"]
     assert flip.what == "symmetric activations everywhere"
     assert flip.note.startswith("4 of 4 inputs are never negative")
     layer = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
-    signed = prepared(layer, x, y, [4], [4, 8])
+    signed = prepared(layer, x, y, [2, 4], [4, 8])
     flip = by_toggle(confounder_flips(signed, uniform(signed, 4, 4), "twos", CALIBRATED, ()).flips)["T3"]
     assert flip.what == "asymmetric activations everywhere"
     assert flip.cost_change == {"zero_point_bytes": 1}

@@ -15,7 +15,8 @@ from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, install
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator
-from tests.card.runs import CALIBRATED, uniform
+from tests.card.runs import CALIBRATED, pictures, prepared, uniform
+from tests.networks import Depthwise, trained_statistics
 
 
 def measured(inputs: CardInputs, allocation: Allocation, method: str, **settings: Any) -> list[StoredNumbers]:
@@ -33,7 +34,7 @@ def measured(inputs: CardInputs, allocation: Allocation, method: str, **settings
     [("twos", 3, 0.0, True, True), ("narrow", 3, 0.0, False, True), ("half", 3, 0.5, True, False), ("twos", 1, 0.5, False, False)],
 )
 def test_uniform_grids(images: CardInputs, style: str, bits: int, shift: float, lowest: bool, zero: bool) -> None:
-    found = measured(images, uniform(images, bits), "lsq", grid=style)
+    found = measured(images, uniform(images, bits, 8), "lsq", grid=style)
     assert all(each.uniform and each.bits == bits == each.bits_used for each in found)
     assert {each.shift for each in found} == {shift}
     assert {each.half for each in found} == {shift == 0.5}
@@ -43,18 +44,20 @@ def test_uniform_grids(images: CardInputs, style: str, bits: int, shift: float, 
 
 
 def test_sign_planes_are_shared_out_among_channels(images: CardInputs) -> None:
-    found = measured(images, uniform(images, 2), "alq")
+    found = measured(images, uniform(images, 2, 8), "alq")
     assert not any(each.uniform or each.lowest_used for each in found)
     assert family(found) == "multibit, sums of scaled signs"
     assert code_names(found) == "sign planes"
     assert all(1 <= each.bits_used <= 3 for each in found)
 
 
-def test_float_weights_have_no_codes(images: CardInputs) -> None:
-    names = images.problem.space.names
+def test_float_weights_have_no_codes() -> None:
+    torch.manual_seed(0)
+    inputs = prepared(trained_statistics(Depthwise()), *pictures(), [2, 4, "float"], ["float"])
+    names = inputs.problem.space.names
     mixed = Allocation({name: Choice(32) if name == names[0] else Choice(4) for name in names})
     with pytest.raises(ValueError, match=f"weights of layer '{names[0]}' are float"):
-        measured(images, mixed, "lsq")
+        measured(inputs, mixed, "lsq")
 
 
 def of(letter: str = "u", bits: int = 4, *, uniform: bool = True, zero: bool = True) -> StoredNumbers:
