@@ -171,7 +171,8 @@ def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     figure.update_yaxes(title_text="validation loss without training", row=1, col=1)
     if drawn and drawn[0].float_loss is not None:
         y = math.log10(drawn[0].float_loss) if drawn[0].log_measured and drawn[0].float_loss > 0 else drawn[0].float_loss
-        note(figure, "float", palette.FLOAT, x=0.004, xref="x domain", xanchor="left", y=y, yanchor="bottom")
+        # On the right, where a rising cloud of marks leaves room beside the line.
+        note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
     return figure
 
 

@@ -134,7 +134,7 @@ def front_table(info: FrontInfo) -> str:
         return ""
     head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
     body = "".join(_front_row(info, css, name, p) for css, name, p in rows)
-    caption = "The front of the trials, cheapest first; below it what was trained in full."
+    caption = "The front of the trials, cheapest first; below it the best uniform allocation and the winner."
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
 
 
