@@ -1,6 +1,6 @@
-"""Runs of one network side by side: test accuracy against file size, as a Markdown table and a picture.
+"""Runs of one network side by side, as a Markdown table: file size, test accuracy, and the references.
 
-    python benchmarks/compare_runs.py runs/c70 runs/c80 runs/c100 --keep docs/results/cifar10_resnet20.json --picture docs/size.svg
+    python benchmarks/compare_runs.py runs/c70 runs/c80 runs/c100 --keep docs/results/cifar10_resnet20.json
     python benchmarks/compare_runs.py docs/results/cifar10_resnet20.json
 
 Each argument is a run directory of `mpsearch study`, or a file that `--keep` wrote: what the table needs, and the training curves.
@@ -17,11 +17,8 @@ from typing import Any
 
 from mpsearch.core.record import Record
 from mpsearch.core.summary import Summary
-from mpsearch.report import palette
-from mpsearch.report.picture import ticks
 
 Run = dict[str, Any]
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 860, 420, 84, 56, 74, 24
 
 
 def read(path: Path) -> list[Run]:
@@ -109,63 +106,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def picture(runs: list[Run]) -> str:
-    """SVG: every trained network by size and test accuracy."""
-    marks = [("mixed", palette.ACCENT, "winner"), ("uniform, retrained alike", palette.UNIFORM, "uniform")]
-    points = [
-        (run["results"][key]["size"], run["test"][key], colour, run["study"].endswith("_a4"))
-        for run in runs
-        for _, colour, key in marks
-        if key in run["results"]
-    ]
-    reference = runs[0]["test"]["float"]
-    low, high = min(min(p[1] for p in points), reference) - 0.002, max(max(p[1] for p in points), reference) + 0.003
-    left, right = min(p[0] for p in points) * 0.97, max(p[0] for p in points) * 1.03
-
-    def x(size: float) -> float:
-        return float(_LEFT + (_WIDTH - _LEFT - _RIGHT) * (size - left) / (right - left))
-
-    def y(metric: float) -> float:
-        return float(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (metric - low) / (high - low))
-
-    def words(at_x: float, at_y: float, text: str, anchor: str = "start", colour: str = palette.INK) -> str:
-        return f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}" font-size="13" fill="{colour}">{text}</text>'
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'font-family="{palette.FONT.replace(chr(34), "")}"><rect width="{_WIDTH}" height="{_HEIGHT}" rx="10" fill="{palette.PAPER}"/>',
-        words(_LEFT, 30, f"{runs[0]['study']}: test accuracy against file size"),
-    ]
-    for value in ticks(low, high, count=5):
-        parts.append(f'<path d="M{_LEFT} {y(value):.1f}H{_WIDTH - _RIGHT}" stroke="{palette.GRID}"/>')
-        parts.append(words(_LEFT - 8, y(value) + 4, f"{100 * value:.1f} %", "end"))
-    for value in ticks(left, right):
-        parts.append(words(x(value), _HEIGHT - _BOTTOM + 20, f"{value / 1000:g} KB", "middle"))
-    parts.append(f'<path d="M{_LEFT} {y(reference):.1f}H{_WIDTH - _RIGHT}" stroke="{palette.FLOAT}" stroke-dasharray="7 5"/>')
-    parts.append(words(_WIDTH - _RIGHT, y(reference) - 6, f"float {percent(reference)} %", "end", palette.FLOAT))
-    for size, metric, colour, four_bits in points:
-        fill = palette.PAPER if four_bits else colour
-        parts.append(f'<circle cx="{x(size):.1f}" cy="{y(metric):.1f}" r="6" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
-    for index, (name, colour, _) in enumerate(marks):
-        parts.append(f'<circle cx="{_LEFT + 220 * index + 6}" cy="{_HEIGHT - 22}" r="6" fill="{colour}"/>')
-        parts.append(words(_LEFT + 220 * index + 18, _HEIGHT - 17, name))
-    parts.append(words(_LEFT + 440, _HEIGHT - 17, "hollow: activations at 4 bits"))
-    return "".join(parts) + "</svg>\n"
-
-
 def main() -> None:
     """Read, print, and keep what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="run directories, or a kept file")
     parser.add_argument("--keep", type=Path, help="write what the table needs to this JSON file")
-    parser.add_argument("--picture", type=Path, help="write an SVG")
     arguments = parser.parse_args()
     runs = [run for path in arguments.runs for run in read(path)]
     print(table(runs))
     if arguments.keep:
         arguments.keep.write_text(json.dumps(runs, indent=1) + "\n")
-    if arguments.picture:
-        arguments.picture.write_text(picture(runs))
 
 
 if __name__ == "__main__":

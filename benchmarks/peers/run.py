@@ -1,7 +1,7 @@
 """Peers beside mpsearch on CIFAR-10, ResNet-20, post-training: each peer in a virtual environment of its own, made here.
 
     python benchmarks/peers/run.py --data DIR --weights FILE --environments DIR --out DIR            (everything, then the table)
-    python benchmarks/peers/table.py DIR --picture docs/peers.svg                                     (the table again, and its picture)
+    python benchmarks/peers/table.py DIR                                                             (the table again)
     python benchmarks/peers/run.py … --bits 3 --activations 8 --gradient --train-bits --trials 1 --images 200 --signals fisher      (a look)
 
 | step | file in --out |

@@ -1,6 +1,6 @@
 """Who finds the best allocation soonest, over seeds, budgets and networks: `python -m benchmarks.tabular.compare`.
 
-Runs are kept as they finish; the same command goes on. `--report` prints and draws what there is. The rules are in `contest.py`.
+Runs are kept as they finish; the same command goes on. `--report` prints what there is. The rules are in `contest.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchmarks.tabular.contest import BUDGETS, SEEDS, Contest, Entry, play
 from benchmarks.tabular.ours import OURS, OURS_SWEPT
-from benchmarks.tabular.picture import picture
 from benchmarks.tabular.report import tables
 from benchmarks.tabular.rivals import FRONT_RIVALS, RIVALS
 from benchmarks.tabular.runs import Run, add_run, drop_runs, read_runs
@@ -45,7 +44,7 @@ def compete(networks: Sequence[str], entries: Iterable[Entry], seeds: int, file:
 
 
 def main() -> None:
-    """Play, print, draw."""
+    """Play and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=names(), help="tables beside this file")
     parser.add_argument("--entries", nargs="+", help="only these, by the beginning of their names")
@@ -55,7 +54,6 @@ def main() -> None:
     parser.add_argument("--again", nargs="+", help="play these anew, by the beginning of their names: their code has changed")
     parser.add_argument("--report", action="store_true", help="play nothing")
     parser.add_argument("--keep", type=Path, help="write medians and quartiles to this JSON file")
-    parser.add_argument("--picture", type=Path, help="write an SVG")
     arguments = parser.parse_args()
     if arguments.again:
         drop_runs(arguments.runs, arguments.again)
@@ -70,8 +68,6 @@ def main() -> None:
     print(text)
     if arguments.keep:
         arguments.keep.write_text(json.dumps(kept) + "\n")
-    if arguments.picture:
-        arguments.picture.write_text(picture(kept))
 
 
 if __name__ == "__main__":

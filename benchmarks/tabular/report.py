@@ -1,4 +1,4 @@
-"""Runs → medians and quartiles, Markdown, the bars, and a picture."""
+"""Runs → medians and quartiles, Markdown, and the bars."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Data audit (section H): which samples each stage saw, whether it read their labels, and whether any of them is in the test split.
+"""Data audit (section H): which samples each stage used, whether it read their labels, and whether any is in the test split.
 
-Samples are the same if they sit at the same place of the same source; where two splits have different sources, if their contents are
-equal. Whole splits are compared, so that a subset of them is covered.
+Two samples of one source are the same if they have the same index; samples of different sources are the same if their contents are equal.
+Whole splits are compared, which covers every subset that a stage used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Subset
 
 from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import na
-from mpsearch.card.sections import Data
+from mpsearch.card.sections import DataSection
 from mpsearch.core.errors import DataError
 from mpsearch.core.pass_counts import PassCounts
 from mpsearch.data.dataset_split import DatasetSplit
@@ -32,21 +32,21 @@ from mpsearch.trials.evaluator import CALIBRATION_IMAGES
 __all__ = ["Overlap", "calibration_images", "data_use", "overlap"]
 
 _MOST_READ = 20_000
-"""Samples that are loaded, once more, only to be compared."""
+"""At most so many samples are loaded again only to be compared."""
 
 _CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Samples two splits share; `shared` is None where that cannot be known, `how` says how it was found."""
+    """How many samples two splits share; `shared` is None if that is unknown, `how` says how it was found."""
 
     shared: int | None
     how: str
 
 
 def overlap(one: Split, other: Split) -> Overlap:
-    """How many samples of `other` are in `one` as well."""
+    """How many samples of `other` are also in `one`."""
     mine, theirs = _place(one), _place(other)
     if mine is not None and theirs is not None and mine[0] is theirs[0]:
         return Overlap(len(set(mine[1]) & set(theirs[1])), "by index")
@@ -58,7 +58,7 @@ def overlap(one: Split, other: Split) -> Overlap:
 
 
 def _place(split: Split) -> tuple[object, list[int]] | None:
-    """The source itself, and positions in it."""
+    """The source and the positions in it; None if the split does not have any."""
     if isinstance(split, TensorSplit):
         return split.x, split.rows.tolist()
     if isinstance(split, LoaderSplit):
@@ -80,7 +80,7 @@ def _unwrapped(dataset: Dataset[Any], rows: list[int]) -> tuple[object, list[int
 
 
 def _contents(split: Split, *, raw: bool) -> Iterator[bytes]:
-    """A digest of each sample, input and target, as it is stored (`raw`) or as it is loaded without augmentation."""
+    """A digest of each sample, input and target, as stored (`raw`) or as loaded without augmentation."""
     if raw and isinstance(split, TensorSplit):
         for start in range(0, len(split), _CHUNK):
             rows = split.rows[start : start + _CHUNK]
@@ -101,20 +101,26 @@ def _digests(inputs: Any, targets: Tensor) -> Iterator[bytes]:
         yield hashlib.blake2b(b"".join(column[row].tobytes() for column in columns), digest_size=16).digest()
 
 
-def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> Data:
-    """Section H: images and labels by stage, from the counters; overlap with the test split, from the samples."""
+def data_use(inputs: CardInputs, hyper: Hyperparameters, counts: PassCounts) -> DataSection:
+    """Section H: images and labels per stage, from the counters; overlap with the test split, from the samples.
+
+    Args:
+        inputs: the run.
+        hyper: method and recipe of the delivered numbers.
+        counts: passes of the run.
+    """
     config, splits, problem = inputs.config, inputs.splits, inputs.problem
-    signals, study, retraining = tally["signals"], tally["study"] + tally["supernet"], tally["retraining"]
+    signals, study, retraining = counts["signals"], counts["study"] + counts["supernet"], counts["retraining"]
     few = min(
         max(config.signals.images if signals.forward else 0, _images_untrained(hyper, *(METHODS[name] for name in config.methods))),
         len(problem.train),
     )
     trains = config.search.evaluate == "supernet" or any(rung.epochs for rung in config.search.climbed)
-    whole = (study.backward and trains) or signals.scored  # a signal scores only what it has trained
+    whole = (study.backward and trains) or signals.scored  # a signal scores only what it trained
     both = config.retrain.include_validation
     tuned = len(splits.train) + (len(splits.validation) if both else 0)
     uses = {
-        "calibration": ("train", calibration_images(inputs, tally), tally["calibration"].labels),
+        "calibration": ("train", calibration_images(inputs, counts), counts["calibration"].labels),
         "search": ("train", len(splits.train) if whole else few if study.forward else 0, signals.labels + study.labels),
         "fine-tune": (
             "train and validation" if both else "train",
@@ -126,7 +132,7 @@ def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> D
             retraining.labels,
         ),
         "selection": ("validation", len(splits.validation), signals.scored + study.scored + retraining.scored),
-        "test": ("test", 0 if splits.test is None else len(splits.test), tally["test"].scored),
+        "test": ("test", 0 if splits.test is None else len(splits.test), counts["test"].scored),
     }
     shared = {} if splits.test is None else {name: overlap(getattr(splits, name), splits.test) for name in ("train", "validation")}
     entries: dict[str, dict[str, Any]] = {}
@@ -134,7 +140,7 @@ def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> D
         entries[use] = {"split": split, "images": images, "labels": labels > 0, "labels_read": labels, **_found(split, shared)}
     totals = [entry["overlap_with_test"] for entry in entries.values() if isinstance(entry["overlap_with_test"], int)]
     distilled = hyper.recipe.distill if retraining.backward or study.backward else 0
-    return Data(
+    return DataSection(
         use=entries,
         overlap_with_test=max(totals) if totals else na("no test split" if splits.test is None else "could not be known"),
         synthetic="none",
@@ -143,13 +149,13 @@ def data_use(inputs: CardInputs, hyper: Hyperparameters, tally: PassCounts) -> D
 
 
 def _images_untrained(hyper: Hyperparameters, *methods: type[Method]) -> int:
-    """Images that BatchNorm is re-estimated on, or that one of the methods calibrates itself on."""
+    """Images for re-estimating BatchNorm or for the calibration of the methods, whichever is more."""
     own = any(method.calibrate is not Method.calibrate for method in methods)
     return max(hyper.recipe.reestimate, CALIBRATION_IMAGES if own else 0)
 
 
 def _found(split: str, shared: Mapping[str, Overlap]) -> dict[str, Any]:
-    """What the audit says of the splits a stage used."""
+    """Overlap of the splits that a stage used with the test split."""
     parts = [shared[name] for name in ("train", "validation") if name in split and name in shared]
     if not parts:
         return {"overlap_with_test": na(), "how": na("the test split itself" if split == "test" else "no test split")}
@@ -158,6 +164,6 @@ def _found(split: str, shared: Mapping[str, Overlap]) -> dict[str, Any]:
     return {"overlap_with_test": number, "how": "; ".join(dict.fromkeys(part.how for part in parts))}
 
 
-def calibration_images(inputs: CardInputs, tally: PassCounts) -> int:
-    """Images that ranges were calibrated on: none where only weights are quantized."""
-    return min(inputs.config.signals.images, len(inputs.splits.train)) if tally["calibration"].forward else 0
+def calibration_images(inputs: CardInputs, counts: PassCounts) -> int:
+    """Images for calibrating activation ranges; 0 if only weights are quantized."""
+    return min(inputs.config.signals.images, len(inputs.splits.train)) if counts["calibration"].forward else 0

@@ -1,7 +1,7 @@
-"""Which cards may be compared: the group is a hash of everything that moves accuracy without being the method or its bits.
+"""Which cards may be compared: a group is a hash of all that moves accuracy besides the method and the bits it chose.
 
-Checkpoint, coverage, symmetry, granularity, labels, tier of effort and the bits that were allowed. Inside a group "beats" may be said;
-across groups `differences` tells what else differs.
+That is: checkpoint, coverage, symmetry, granularity, labels, tier of effort, and the bits that were allowed. Inside a group one result may
+be said to beat another; across groups, `differences` lists what else differs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from mpsearch.card.arithmetic import over_seeds
 from mpsearch.card.schema import Card, canonical_id, na
-from mpsearch.card.sections import Result
+from mpsearch.card.sections import ResultSection
 from mpsearch.core.errors import ConfigError
 
 __all__ = ["across_seeds", "barred", "comparability_group", "differences", "group_fields"]
@@ -20,7 +20,7 @@ _DIGITS = 16
 
 
 def group_fields(card: Card) -> dict[str, Any]:
-    """The fields the hash is of, by path; bits themselves and the method's name are none of them."""
+    """The hashed fields by path; the chosen bits and the name of the method are not among them."""
     symmetric = {
         name: part.get("symmetric") if isinstance(part, Mapping) else part
         for name, part in (("weights", card.formats.weights), ("activations", card.formats.activations))
@@ -39,26 +39,26 @@ def group_fields(card: Card) -> dict[str, Any]:
 
 
 def comparability_group(card: Card) -> str:
-    """Sixteen hexadecimal digits; equal where results may be compared."""
+    """Sixteen hexadecimal digits, equal for cards that may be compared."""
     return canonical_id(group_fields(card))[:_DIGITS]
 
 
 def differences(one: Card, other: Card) -> list[str]:
-    """Paths of the group's fields in which two cards differ; empty inside a group."""
+    """Paths of the hashed fields in which two cards differ; empty inside a group."""
     mine, theirs = group_fields(one), group_fields(other)
     return [path for path, value in mine.items() if value != theirs[path]]
 
 
 def barred(card: Card) -> list[str]:
-    """What keeps a card out of claims: checks it fails, and fields nobody knows (`null`); empty for a card that may be used."""
+    """Why a card may not back a claim: failed checks and unknown (`null`) fields; empty if it may."""
     return [*card.provenance.failed_checks, *(f"{path} is unknown" for path in _unknown(card.to_dict(), "card"))]
 
 
-def across_seeds(cards: Sequence[Card]) -> Result:
-    """The result of the same configuration over several seeds: section J with mean and standard deviation.
+def across_seeds(cards: Sequence[Card]) -> ResultSection:
+    """Section J of one configuration over several seeds, with mean and standard deviation.
 
     Raises:
-        ConfigError: cards of different groups, metrics or splits, or two of the same seed.
+        ConfigError: the cards differ in group, metric or split, or two have the same seed.
     """
     values: dict[str, float] = {}
     for card in cards:
@@ -70,7 +70,7 @@ def across_seeds(cards: Sequence[Card]) -> Result:
         values |= card.result.by_seed
     mean, std = over_seeds({int(seed): value for seed, value in values.items()})
     floats = [card.result.delta_to_float for card in cards if isinstance(card.result.delta_to_float, float | int)]
-    return Result(
+    return ResultSection(
         metric=cards[0].result.metric,
         split=cards[0].result.split,
         mean=mean,

@@ -1,6 +1,6 @@
-"""What the delivered network is made of: coverage, number formats, granularity, cost and hardware contract (sections C, D, E, K, L).
+"""The delivered network: coverage, number formats, granularity, cost, hardware contract (sections C, D, E, K, L).
 
-Everything is read off the baked numbers and off one forward pass of the network that holds them.
+All of it is read off the delivered numbers and off one forward pass of the network that holds them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 from mpsearch.card.arithmetic import accumulator_bits, asymmetry_bits, bops_with_additions, mean_bits, peak_bits, peak_live_bits
 from mpsearch.card.flips import amounts, end_layers
 from mpsearch.card.schema import na
-from mpsearch.card.sections import Costs, Coverage, Formats, Granularity, Hardware
+from mpsearch.card.sections import CostSection, CoverageSection, FormatSection, GranularitySection, HardwareSection
 from mpsearch.card.stored_numbers import code_names, family, stored_numbers, zero_exact
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
@@ -34,7 +34,7 @@ _HALF_STEP = 0.5
 
 
 class Deployed:
-    """The delivered network, looked at once.
+    """The delivered network and one traced forward pass.
 
     Args:
         problem: the float network and its layers.
@@ -62,7 +62,7 @@ class Deployed:
         return any(choice.activation.bits != FLOAT_BITS for choice in self.allocation.values())
 
     def edits(self) -> str:
-        """What the delivered architecture has otherwise than the float one: modules of another type, biases that were not there."""
+        """How the delivered architecture differs from the float one: modules of another type, new biases."""
         before = dict(self.problem.model.named_modules())
         pairs = [(before[name], module) for name, module in self.network.named_modules() if name in before]
         changed = Counter(f"{type(old).__name__} to {type(new).__name__}" for old, new in pairs if type(old) is not type(new))
@@ -70,9 +70,9 @@ class Deployed:
         found = [f"{count} {what}" for what, count in sorted(changed.items())]
         return "; ".join([*found, f"{biased} layers with a bias they did not have"] if biased else found) or "none"
 
-    def coverage(self) -> Coverage:
+    def coverage(self) -> CoverageSection:
         """Section C."""
-        return Coverage(
+        return CoverageSection(
             scope="weights and layer inputs" if self.quantizes_inputs else "weights only",
             ends=self._ends_rule(),
             first_layer=self._end(self.ends[0]),
@@ -81,8 +81,8 @@ class Deployed:
             float_ops=self._float_ops() or na("none"),
         )
 
-    def formats(self, codes_by: str) -> Formats:
-        """Section D; `codes_by` says what chose the codes."""
+    def formats(self, codes_by: str) -> FormatSection:
+        """Section D; `codes_by` names what chose the codes, such as `trained by lsq`."""
         found = list(self.codes.values())
         uniform = all(codes.uniform for codes in found)
         weights = {
@@ -111,25 +111,25 @@ class Deployed:
         folded = any(layer.norm for layer in self.layers)
         plain = any(layer.bias_elements and not layer.norm for layer in self.layers)
         biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
-        return Formats(
+        return FormatSection(
             weights=weights if found else {"family": "float32", "symmetric": na()},
             activations=activations if inputs else na("activations are float32"),
             biases=", else ".join(biases) if biases else na("no biases"),
         )
 
-    def granularity(self) -> Granularity:
+    def granularity(self) -> GranularitySection:
         """Section E."""
         scales = [baked.weight.scales.values for baked in self.parts.layers.values() if isinstance(baked.weight, CodedWeight)]
         steps = [baked.input.step for baked in self.parts.layers.values() if baked.input is not None]
         stored = [*scales, *steps]
-        return Granularity(
+        return GranularitySection(
             weights="per output channel",
             activations="per tensor" if steps else na("activations are float32"),
             scales=sum(tensor.numel() for tensor in stored),
             scale_bytes=sum(tensor.numel() * tensor.element_size() for tensor in stored),
         )
 
-    def costs(self, summary: Summary) -> Costs:
+    def costs(self, summary: Summary) -> CostSection:
         """Section K."""
         layers, maps = self.layers, self.walk.maps
         weights = [layer.weights for layer in layers]
@@ -138,7 +138,7 @@ class Deployed:
         without = mean_bits(weights, bits, without=self.ends)
         sizes = [seen.elements * seen.bits for seen in maps]
         latency = self.problem.costs.get("latency")
-        return Costs(
+        return CostSection(
             file_bytes=summary.artifact_bytes,
             weight_bytes=int(taken["weight_bytes"]),
             mean_weight_bits=mean_bits(weights, bits),
@@ -157,7 +157,7 @@ class Deployed:
             energy=na("no energy model"),
         )
 
-    def hardware(self) -> Hardware:
+    def hardware(self) -> HardwareSection:
         """Section L."""
         pairs = {(choice.weight.bits, choice.activation.bits) for choice in self.allocation.values()}
         corrected = any(codes.shift for codes in self.codes.values())
@@ -171,7 +171,7 @@ class Deployed:
         by_base = any(codes.kind == "multibit" for codes in self.codes.values())
         inputs = {"float32" if baked.input is None else _input_datatype(baked.input) for baked in self.parts.layers.values()}
         ties = any(len(group) > 1 for group in self.problem.space.groups)
-        return Hardware(
+        return HardwareSection(
             datatypes={
                 "weights": sorted({self._datatype(layer) for layer in self.layers}),
                 "layer inputs": sorted(inputs),
@@ -182,7 +182,7 @@ class Deployed:
             if corrected
             else "none needed",
             accumulator_bits=max(integer) if integer else na("no layer multiplies integers by integers"),
-            requantization=f"one multiplication by a scale {'a sign plane and' if by_base else 'an'} output channel"
+            requantization=f"one multiplication by a scale per {'sign plane and ' if by_base else ''}output channel"
             if self.codes
             else na("weights are float32"),
             grouping="tied layers share a pair of bits" if ties else "none; any layer may take any pair on its menu",
@@ -199,7 +199,7 @@ class Deployed:
         return self.allocation[layer.name].weight.bits
 
     def _ends_rule(self) -> str:
-        """Whether the space treats the first and the last layer apart; what the search chose for them is no rule."""
+        """Whether the space treats the first and the last layer differently; what the search chose for them does not matter."""
         menus = self.problem.space.menus
         lowest = [min(choice.weight.bits for choice in menu) for menu in menus]
         rest = [bits for index, bits in enumerate(lowest) if index not in self.ends]
@@ -251,7 +251,7 @@ class Deployed:
         return found
 
     def _symmetry_cost(self) -> float:
-        """`log2(2 max|w| / (max w − min w))` by output channel, averaged over the weights that are quantized."""
+        """`log2(2 max|w| / (max w − min w))` per output channel, averaged over the quantized weights."""
         total, weighted = 0, 0.0
         for layer in self.layers:
             if self._weight_bits(layer) == FLOAT_BITS:
@@ -289,7 +289,7 @@ def _runtimes(pairs: set[tuple[int, int]], corrected: bool, *, uniform: bool) ->
     weights, acts = {w for w, _ in pairs}, {a for _, a in pairs}
     plain = uniform and not corrected
     return {
-        "any integer bits, a scale an output channel": uniform,
+        "any integer bits, one scale per output channel": uniform,
         "weights and inputs in {2, 4, 8} bits": plain and weights | acts <= {2, 4, 8},
         "weights and inputs of 8 bits": plain and weights | acts <= {8},
         "weights in {4, 8} bits, float inputs": plain and weights <= {4, 8, FLOAT_BITS} and acts == {FLOAT_BITS},

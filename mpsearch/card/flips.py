@@ -1,8 +1,8 @@
-"""Confounder flips: what the delivered bits would score if one choice that is not the method were made the other way.
+"""Confounder flips (section M): what the delivered bits would score if one choice besides the method were made the other way.
 
-Garg, Jain, Lou, Nahmias, arXiv 2102.06366, tradeoffs T1 to T9. Everything is measured without training, and the unflipped baseline takes
-the very same path (`variants`), so that one factor changes at a time. The changes tell how much such choices weigh here; they are not
-differences of the delivered, trained network.
+Garg, Jain, Lou, Nahmias, arXiv 2102.06366, tradeoffs T1 to T9. Nothing is trained, and the unflipped baseline takes the same path
+(`variants`), so that one factor changes at a time. A change says how much that choice matters for these bits; the delivered, trained
+network may react differently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mpsearch.card.inputs import CardInputs
 from mpsearch.card.recheckpoint import recheckpointed
 from mpsearch.card.relabel import relabelled
 from mpsearch.card.schema import NA
-from mpsearch.card.sections import Ablation, Flip
+from mpsearch.card.sections import AblationSection, Flip
 from mpsearch.card.variants import Bench, Variant
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
@@ -40,21 +40,23 @@ _ENDS = 8
 _Measure = Callable[[Bench, Allocation], Flip]
 
 
-def confounder_flips(inputs: CardInputs, allocation: Allocation, style: GridStyle, recipe: Recipe, tables: Sequence[Table]) -> Ablation:
+def confounder_flips(
+    inputs: CardInputs, allocation: Allocation, style: GridStyle, recipe: Recipe, tables: Sequence[Table]
+) -> AblationSection:
     """Section M for the delivered allocation.
 
     Args:
         inputs: the run.
         allocation: as delivered.
-        style: grid of the delivered method's weights.
+        style: weight grid of the delivered method.
         recipe: of the run.
-        tables: its signals.
+        tables: signals of the run.
     """
     bench = Bench(inputs.problem, style, recipe)
     measures: tuple[_Measure, ...] = (_granularity, _weight_symmetry, _act_symmetry, _ends, _coverage, _kernels, _peak)
     flips = [measure(bench, allocation) for measure in measures]
     flips += [relabelled(inputs, bench, tables), recheckpointed(inputs, bench, allocation)]
-    return Ablation(
+    return AblationSection(
         path="Calibrated, not trained: float weights on a uniform grid, least-squares steps, BatchNorm re-estimated, scored on validation",
         samples=bench.samples,
         unflipped_metric=bench.score(Variant(allocation=allocation)).metric,
@@ -65,7 +67,7 @@ def confounder_flips(inputs: CardInputs, allocation: Allocation, style: GridStyl
 def end_layers(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Positions of the first and the last layer in forward order (one position where they are the same).
 
-    An attention's output projection is not called by itself and is listed at the end; it is no last layer.
+    The output projection of an attention module is never called by itself and stands at the end of the list; it does not count as last.
     """
     called = [index for index, layer in enumerate(layers) if layer.input_elements] or list(range(len(layers)))
     return tuple(sorted({called[0], called[-1]}))
@@ -79,10 +81,12 @@ def ends_at(layers: Sequence[Layer], allocation: Allocation, bits: int) -> Alloc
 
 
 def rounded_to_kernels(space: ResolvedSpace, allocation: Allocation) -> Allocation:
-    """The nearest allocation in {2, 4, 8} bits that takes no more weight bits: least `Σ N_l log2(b'_l/b_l)²`; input bits rounded down.
+    """The nearest allocation in {2, 4, 8} bits with no more weight bits in total: it minimises `Σ N_l log2(b'_l/b_l)²`.
+
+    Input bits are rounded down.
 
     Raises:
-        BudgetError: not even 2 bits everywhere are as small.
+        BudgetError: even 2 bits everywhere are more.
     """
     menus = tuple(_kernel_menu(allocation[name]) for name in space.names)
     narrowed = ResolvedSpace(layers=space.layers, menus=menus, groups=space.groups)
@@ -116,7 +120,12 @@ def _granularity(bench: Bench, allocation: Allocation) -> Flip:
     layers = _quantized(bench, allocation)
     saved = -2 * sum(layer.channels - 1 for layer in layers)
     return _measured(
-        bench, "T1", "one step a weight tensor instead of one an output channel", allocation, weights="tensor", cost={"scale_bytes": saved}
+        bench,
+        "T1",
+        "one scale per weight tensor instead of one per output channel",
+        allocation,
+        weights="tensor",
+        cost={"scale_bytes": saved},
     )
 
 
@@ -157,15 +166,15 @@ def _ends(bench: Bench, allocation: Allocation) -> Flip:
     if all(allocation[layers[index].name].weight.bits == _ENDS for index in ends):
         rest = mean_bits(*_weights_and_bits(layers, allocation), without=ends)
         if not rest < _ENDS:
-            return _absent("T4", "first and last layer at 8 bits", "they are, and so is the rest")
+            return _absent("T4", "first and last layer at 8 bits", "they are already, and so are all other layers")
         bits = max(round(rest), 1)
-    what = f"first and last layer at {bits} bits" + ("" if bits == _ENDS else ", as the rest on average, instead of 8")
+    what = f"first and last layer at {bits} bits" + ("" if bits == _ENDS else ", the mean of the other layers, instead of 8")
     return _measured(bench, "T4", what, allocation, flipped=ends_at(layers, allocation, bits))
 
 
 def _coverage(bench: Bench, allocation: Allocation) -> Flip:
     if all(choice.activation.bits == FLOAT_BITS for choice in allocation.values()):
-        return _absent("T5", "what is quantized", "nothing but weights is quantized, so there is no coverage of activations to change")
+        return _absent("T5", "what is quantized", "only weights are quantized, so no activation can be left out")
     floating = Allocation({name: Choice(choice.weight) for name, choice in allocation.items()})
     return _measured(bench, "T5", "weights only, instead of weights and layer inputs", allocation, flipped=floating)
 
@@ -200,7 +209,7 @@ def _peak(bench: Bench, allocation: Allocation) -> Flip:
             "mean_input_bits": mean,
             "mean_input_bits_at_equal_sizes": mean_bits(elements, equal),
         },
-        note="the metric recomputed over layer inputs; no network changes, so no score does",
+        note="computed over layer inputs; the network, and so its score, is the same",
     )
 
 
@@ -233,7 +242,7 @@ def _measured(
 
 
 def amounts(layers: Sequence[Layer], allocation: Allocation) -> dict[str, float]:
-    """What an allocation takes, menus aside: packed weight bytes, mean weight bits, bytes of layer inputs, bit operations."""
+    """What an allocation costs, in menu or not: packed weight bytes, mean weight bits, bytes of layer inputs, bit operations."""
     weights, bits = _weights_and_bits(layers, allocation)
     acts = [allocation[layer.name].activation.bits for layer in layers]
     return {

@@ -1,4 +1,4 @@
-"""`CardInputs`: the finished run as the card reads it."""
+"""`CardInputs`: a finished run as the card reads it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["CardInputs"]
 
 @dataclass(frozen=True, kw_only=True)
 class CardInputs:
-    """What a card looks at beside the results.
+    """What a card reads besides the results.
 
     Args:
         config: the resolved study.
         splits: its data.
         problem: what was searched.
-        other: the same problem on another float checkpoint of the architecture, if the study names one.
-        claim: fingerprint of the run, "" where no run directory was claimed.
+        other: the same problem with another float checkpoint of the architecture, if the study names one.
+        claim: fingerprint of the run; "" if no run directory was claimed.
     """
 
     config: StudyConfig

@@ -1,4 +1,4 @@
-"""`card.md`: the card for people, a one-line header first."""
+"""`card.md`: the card as a document, with a one-line header for tables of results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from mpsearch.card.schema import NA, Card
-from mpsearch.card.sections import Ablation, Precision, Section
+from mpsearch.card.sections import AblationSection, CardSection, PrecisionSection
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
@@ -28,7 +28,7 @@ def card_markdown(card: Card) -> str:
 
 
 def header_line(card: Card) -> str:
-    """What a table of results has room for: `resnet20 | W2.31/A32 weights only | P4 | … | 89.01 % test (FP 89.30 %) | 79.9 KB | …`."""
+    """The card in one line: `resnet20 | W2.31/A32 weights only | P4 | … | 89.01 % test (FP 89.30 %) | 79.9 KB | …`."""
     costs, result = card.costs, card.result
     acts = f"A{costs.mean_input_bits:.2f}" if isinstance(costs.mean_input_bits, float | int) else f"A{FLOAT_BITS}"
     words = [
@@ -88,15 +88,15 @@ def _latency(latency: Any) -> str:
     return f"latency {latency}"
 
 
-def _section(card: Card, section: Section) -> str:
+def _section(card: Card, section: CardSection) -> str:
     heading = f"## {section.letter}. {section.title}\n"
-    if isinstance(section, Ablation):
+    if isinstance(section, AblationSection):
         return heading + "\n" + _ablation(card, section)
     rows: list[tuple[str, str]] = []
     tables: list[str] = []
     for place in fields(section):
         value = getattr(section, place.name)
-        if isinstance(section, Precision) and place.name == "bits":
+        if isinstance(section, PrecisionSection) and place.name == "bits":
             tables.append(_bits(value))
         elif isinstance(value, Mapping) and value and all(isinstance(item, Mapping) for item in value.values()):
             tables.append(_grid(place.name, value))
@@ -110,7 +110,7 @@ def _section(card: Card, section: Section) -> str:
     return "\n".join([heading, body, *tables])
 
 
-def _ablation(card: Card, section: Ablation) -> str:
+def _ablation(card: Card, section: AblationSection) -> str:
     metric = card.result.metric
     rows = []
     for flip in section.flips:
@@ -147,7 +147,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """One line, and nothing that ends a cell or opens a tag."""
+    """The text as one line, without anything that ends a cell or opens a tag."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
 
 

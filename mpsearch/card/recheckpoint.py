@@ -1,6 +1,6 @@
-"""T9 of the quantization card: the same bits on another float checkpoint of the same architecture.
+"""Flip T9: the same bits on another float checkpoint of the same architecture.
 
-Garg, Jain, Lou, Nahmias, arXiv 2102.06366: results on other checkpoints cannot be compared, even where the architecture has the same name.
+Garg, Jain, Lou, Nahmias, arXiv 2102.06366: results on different checkpoints cannot be compared, even if the architecture has the same name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _WHAT = "another float checkpoint of the same architecture"
 
 
 def recheckpointed(inputs: CardInputs, bench: Bench, allocation: Allocation) -> Flip:
-    """T9 for an allocation: calibrated anew on the other checkpoint, scored like the one of the run."""
+    """T9 for an allocation: calibrated on the other checkpoint and scored by the same path."""
     other = inputs.other
     if other is None:
-        note = "it needs a second checkpoint; model.other_weights names one"
+        note = "no second checkpoint was given; set model.other_weights"
         return Flip(toggle="T9", what=_WHAT, status="not run", metric_change=NA, cost_change={}, note=note)
     problem = bench.problem
     variant = Variant(allocation=allocation)
@@ -32,5 +32,5 @@ def recheckpointed(inputs: CardInputs, bench: Bench, allocation: Allocation) -> 
         status="measured",
         metric_change=bench.on(other).score(variant).metric - bench.score(variant).metric,
         cost_change={},
-        note=f"before quantization its {problem.task.metric_name} is {after:.4f}, that of the run's own {before:.4f}",
+        note=f"{problem.task.metric_name} before quantization: {after:.4f}, against {before:.4f} of the run's own checkpoint",
     )

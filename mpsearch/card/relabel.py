@@ -1,7 +1,7 @@
-"""Flip T8: the bits a signal would have chosen with true labels instead of labels the network generated, or the other way round.
+"""Flip T8: the bits a signal would have chosen with true labels instead of labels the network generates, or the other way round.
 
-Only a signal that differentiates a loss has labels in it; the cheapest such signal of the run is computed again with the other labels,
-the bits are solved for again, and both allocations are scored by the same path, without training.
+Only a signal that differentiates a loss uses labels. The cheapest such signal of the run is computed again with the other labels, the
+allocation is solved again, and both allocations are scored by the same path, without training.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mpsearch.trials.problem import Problem
 __all__ = ["TrueLabels", "relabelled"]
 
 _LONGEST = 60.0
-"""Seconds a signal may take a second time for the card's sake."""
+"""A signal that took longer, in seconds, is not computed a second time for the card."""
 
 _WHAT = "labels inside the signal"
 
@@ -37,13 +37,13 @@ def relabelled(inputs: CardInputs, bench: Bench, tables: Sequence[Table]) -> Fli
     """T8 for the run's signals."""
     candidates = [table for table in tables if table.cost.get("backwards", 0) and table.name in SIGNALS.names()]
     if not candidates:
-        return _flip(NA, "no signal of this run differentiates a loss, so none has labels in it" if tables else "no signal was computed")
+        return _flip(NA, "no signal of this run differentiates a loss, so none uses labels" if tables else "no signal was computed")
     table = min(candidates, key=lambda table: table.cost.get("seconds", 0.0))
     if table.cost.get("seconds", 0.0) > _LONGEST:
-        return _flip("not run", f"signal '{table.name}' took {table.cost['seconds']:.0f} s and would take them again")
+        return _flip("not run", f"signal '{table.name}' took {table.cost['seconds']:.0f} s, too long to compute twice")
     try:
         return _measure(inputs, bench, table)
-    except (MpsearchError, RuntimeError, ValueError) as error:  # labels of one's own task need not fit the network's own predictions
+    except (MpsearchError, RuntimeError, ValueError) as error:  # the labels of a custom task need not look like the network's predictions
         return _flip("not run", f"signal '{table.name}' cannot take other labels: {str(error).splitlines()[0]}")
 
 
@@ -73,7 +73,7 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
     amounts = _amounts(problem, before), _amounts(problem, after)
     labels = "labels the network generates instead of true ones" if truthful else "true labels instead of those the network generates"
     return replace(
-        _flip("measured", f"{moved} of {len(before)} layers change; both are the signal's own optimum, not the delivered bits"),
+        _flip("measured", f"{moved} of {len(before)} layers change; both allocations are the signal's own optimum, not the delivered bits"),
         what=f"{labels} in signal '{table.name}'",
         metric_change=change,
         cost_change={name: amounts[1][name] - amounts[0][name] for name in amounts[0]},
@@ -81,10 +81,10 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
 
 
 class TrueLabels:
-    """Stands in for `Task.sample`: hands out the true labels in the order in which samples come.
+    """A stand-in for `Task.sample` that returns the true labels in the order of the samples.
 
     Args:
-        targets: by batch, `[B, …]` each.
+        targets: one `[B, …]` per batch.
     """
 
     def __init__(self, targets: Sequence[Tensor]) -> None:
@@ -92,7 +92,7 @@ class TrueLabels:
         self.read = 0
 
     def __call__(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """True labels `[N, …]` of the next N samples; from the first again when all were handed out."""
+        """True labels `[N, …]` of the next N samples; after the last sample the first follows."""
         rows = (torch.arange(len(outputs)) + self.read) % len(self._targets)
         self.read += len(outputs)
         return self._targets[rows.to(self._targets.device)].to(outputs.device)

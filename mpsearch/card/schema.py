@@ -1,10 +1,10 @@
-"""`Card`: what must be known of a quantized network before its accuracy means anything. Every field is required; `n/a` is written out.
+"""`Card`: what must be known of a quantized network before its accuracy means anything.
 
-After Garg, Jain, Lou, Nahmias: Confounding Tradeoffs for Neural Network Quantization, arXiv 2102.06366. That results need such a card,
-and the tradeoffs T1 to T9, are the paper's; the fields are ours (the paper's own template: UNVERIFIED).
+Garg, Jain, Lou, Nahmias: Confounding Tradeoffs for Neural Network Quantization, arXiv 2102.06366, show that results need such a card
+and name the tradeoffs T1 to T9. The fields are ours (the paper's own template: UNVERIFIED).
 
-A field that does not apply holds `"n/a"` or `"n/a: why"`; `null` is for cards of other people's results, whose unknown fields bar them from
-claims. Values are plain JSON: numbers, text, true or false, lists, objects.
+Every field is required. A field that does not apply holds `"n/a"` or `"n/a: why"`. `null` means unknown, which only cards of other
+people's results may hold; such a card is barred from claims. Values are plain JSON.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from mpsearch.card.sections import (
-    Ablation,
-    Costs,
-    Coverage,
-    Data,
+    AblationSection,
+    CardSection,
+    CostSection,
+    CoverageSection,
+    DataSection,
     Flip,
-    Formats,
-    Granularity,
-    Hardware,
-    Identity,
-    Model,
-    Precision,
-    Provenance,
-    Ranges,
-    Resources,
-    Result,
-    Section,
+    FormatSection,
+    GranularitySection,
+    HardwareSection,
+    IdentitySection,
+    ModelSection,
+    PrecisionSection,
+    ProvenanceSection,
+    RangeSection,
+    ResourceSection,
+    ResultSection,
 )
 from mpsearch.core.errors import ConfigError
 
@@ -48,7 +48,7 @@ def na(why: str = "") -> str:
 
 
 def canonical_id(content: Mapping[str, Any]) -> str:
-    """SHA-256 of a configuration as canonical JSON: the order of keys does not count."""
+    """SHA-256 of a configuration as canonical JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
@@ -56,23 +56,23 @@ def canonical_id(content: Mapping[str, Any]) -> str:
 class Card:
     """One card, sections A to N."""
 
-    identity: Identity
-    model: Model
-    coverage: Coverage
-    formats: Formats
-    granularity: Granularity
-    ranges: Ranges
-    precision: Precision
-    data: Data
-    resources: Resources
-    result: Result
-    costs: Costs
-    hardware: Hardware
-    ablation: Ablation
-    provenance: Provenance
+    identity: IdentitySection
+    model: ModelSection
+    coverage: CoverageSection
+    formats: FormatSection
+    granularity: GranularitySection
+    ranges: RangeSection
+    precision: PrecisionSection
+    data: DataSection
+    resources: ResourceSection
+    result: ResultSection
+    costs: CostSection
+    hardware: HardwareSection
+    ablation: AblationSection
+    provenance: ProvenanceSection
 
     @property
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[CardSection]:
         """A to N."""
         return [getattr(self, place.name) for place in fields(self)]
 
@@ -81,7 +81,7 @@ class Card:
         return {place.name: _plain(getattr(self, place.name)) for place in fields(self)}
 
     def to_json(self) -> str:
-        """`card.json`."""
+        """The text of `card.json`."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
@@ -89,11 +89,10 @@ class Card:
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a section or field that is missing or unknown, with its path.
+            ConfigError: a section or field is missing or unknown; the message gives its path.
         """
         _check(cls, plain, "card")
-        sections = {name: _read(kind, plain[name], f"card.{name}") for name, kind in _SECTIONS.items()}
-        return cls(**sections)
+        return cls(**{name: _read(kind, plain[name], f"card.{name}") for name, kind in _SECTIONS.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Card:
@@ -101,28 +100,14 @@ class Card:
         return cls.from_dict(json.loads(text))
 
 
-_SECTIONS: dict[str, type[Any]] = {
-    "identity": Identity,
-    "model": Model,
-    "coverage": Coverage,
-    "formats": Formats,
-    "granularity": Granularity,
-    "ranges": Ranges,
-    "precision": Precision,
-    "data": Data,
-    "resources": Resources,
-    "result": Result,
-    "costs": Costs,
-    "hardware": Hardware,
-    "ablation": Ablation,
-    "provenance": Provenance,
-}
+_SECTIONS: Mapping[str, type[Any]] = get_type_hints(Card)
+"""Name of the field → class of the section."""
 
 
 def _read(kind: type[Any], plain: Any, path: str) -> Any:
     _check(kind, plain, path)
     values = dict(plain)
-    if kind is Ablation:
+    if kind is AblationSection:
         values["flips"] = [_read(Flip, flip, f"{path}.flips[{number}]") for number, flip in enumerate(values["flips"])]
     return kind(**values)
 
@@ -138,7 +123,7 @@ def _check(kind: type[Any], plain: Any, path: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
+    if isinstance(value, CardSection | Flip):
         return {place.name: _plain(getattr(value, place.name)) for place in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

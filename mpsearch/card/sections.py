@@ -1,4 +1,4 @@
-"""The sections of a card, A to N: which fields there are. What each may hold is said in `schema`."""
+"""The sections of a card, A to N: which fields each has. `schema` says what a field may hold."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 __all__ = [
-    "Ablation",
-    "Costs",
-    "Coverage",
-    "Data",
+    "AblationSection",
+    "CardSection",
+    "CostSection",
+    "CoverageSection",
+    "DataSection",
     "Flip",
-    "Formats",
-    "Granularity",
-    "Hardware",
-    "Identity",
-    "Model",
-    "Precision",
-    "Provenance",
-    "Ranges",
-    "Resources",
-    "Result",
-    "Section",
+    "FormatSection",
+    "GranularitySection",
+    "HardwareSection",
+    "IdentitySection",
+    "ModelSection",
+    "PrecisionSection",
+    "ProvenanceSection",
+    "RangeSection",
+    "ResourceSection",
+    "ResultSection",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class CardSection:
     """Base of the card's sections."""
 
     letter: ClassVar[str]
@@ -34,8 +34,11 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity(Section):
-    """A. Which configuration, made when and by which code; `config_id` is the SHA-256 of the study with its bits, in canonical JSON."""
+class IdentitySection(CardSection):
+    """A. Which configuration this is, and which code made the card and when.
+
+    `config_id` is the SHA-256 of the study with its bits, as canonical JSON.
+    """
 
     letter, title = "A", "Identity"
     card_version: int
@@ -49,8 +52,8 @@ class Identity(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Section):
-    """B. The float network, its score measured here, and the data; `macs` are those of the layers, one sample."""
+class ModelSection(CardSection):
+    """B. The float network with its measured score, and the data; `macs` counts one sample through the layers."""
 
     letter, title = "B", "Model and baseline"
     architecture: str
@@ -70,8 +73,12 @@ class Model(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage(Section):
-    """C. `tensors`: class → `{quantized, bits}`; `scope`: what is quantized at all; `ends`: how first and last layer are treated."""
+class CoverageSection(CardSection):
+    """C. What is quantized.
+
+    `scope` says it in words, `ends` how the first and the last layer are treated; `tensors` maps a class of tensors to
+    `{quantized, bits}`.
+    """
 
     letter, title = "C", "Coverage"
     scope: str
@@ -83,8 +90,11 @@ class Coverage(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Formats(Section):
-    """D. Each: `{family, symmetric, zero_exact, narrow, codes, scale, rounding, saturating}`, weights alone `codes`."""
+class FormatSection(CardSection):
+    """D. Number formats of weights and activations: `{family, symmetric, zero_exact, narrow, codes, scale, rounding, saturating}`.
+
+    Only weights have `codes`.
+    """
 
     letter, title = "D", "Number format"
     weights: dict[str, Any]
@@ -93,8 +103,8 @@ class Formats(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Granularity(Section):
-    """E. How many scales there are, weights and activations together, and what they take in the file."""
+class GranularitySection(CardSection):
+    """E. How many scales there are, weights and activations together, and how many bytes they take in the file."""
 
     letter, title = "E", "Granularity"
     weights: str
@@ -104,8 +114,8 @@ class Granularity(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranges(Section):
-    """F. How ranges came about; `images` were looked at for activations, `batchnorm_images` for BatchNorm's statistics."""
+class RangeSection(CardSection):
+    """F. How ranges were found, from how many images for activations (`images`) and for BatchNorm (`batchnorm_images`)."""
 
     letter, title = "F", "Ranges"
     weights: str
@@ -118,10 +128,11 @@ class Ranges(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Precision(Section):
-    """G. `bits`: layer → [weight bits, input bits]; `allowed`, `kernels`: distinct pairs, spelled `w4a8`.
+class PrecisionSection(CardSection):
+    """G. The allocation and how it was chosen.
 
-    `fractional_bits`: layer → mean sign planes a channel, where channels share a layer's bits out among themselves.
+    `bits` maps a layer to [weight bits, input bits]. `allowed` and `kernels` list distinct pairs, spelled `w4a8`.
+    `fractional_bits` maps a layer to its mean number of sign planes where channels share the layer's bits unevenly.
     """
 
     letter, title = "G", "Mixed precision"
@@ -137,8 +148,11 @@ class Precision(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data(Section):
-    """H. `use`: calibration, search, fine-tune, selection, test → `{split, images, labels, labels_read, overlap_with_test, how}`."""
+class DataSection(CardSection):
+    """H. Which samples each stage used.
+
+    `use` maps calibration, search, fine-tune, selection and test to `{split, images, labels, labels_read, overlap_with_test, how}`.
+    """
 
     letter, title = "H", "Data and labels"
     use: dict[str, dict[str, Any]]
@@ -148,8 +162,8 @@ class Data(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources(Section):
-    """I. `passes`: phase → `{forward, backward, labels, scored}`."""
+class ResourceSection(CardSection):
+    """I. What the run took; `passes` maps a phase to `{forward, backward, labels, scored}`."""
 
     letter, title = "I", "Resources"
     tier: str
@@ -163,8 +177,8 @@ class Resources(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result(Section):
-    """J. The metric of the delivered file; `worst_class` is of the validation split, since the test split is read once."""
+class ResultSection(CardSection):
+    """J. The metric of the delivered file; `worst_class` is measured on the validation split, since the test split is read once."""
 
     letter, title = "J", "Result"
     metric: str
@@ -178,11 +192,11 @@ class Result(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs(Section):
-    """K. What the delivered file takes; bytes and operations of one sample.
+class CostSection(CardSection):
+    """K. What the delivered file costs; bytes and operations are those of one sample.
 
-    `mean_activation_bytes` and `peak_activation_bytes` are over single feature maps, `peak_live_bytes` over all that live at one moment;
-    a map counts the bits of its most demanding reader.
+    `mean_activation_bytes` and `peak_activation_bytes` look at single feature maps, `peak_live_bytes` at all that are alive at one
+    moment. A map counts the bits of its most demanding reader.
     """
 
     letter, title = "K", "Cost"
@@ -203,8 +217,8 @@ class Costs(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware(Section):
-    """L. `runtimes`: kind of runtime → whether it can run this network."""
+class HardwareSection(CardSection):
+    """L. What hardware must support; `runtimes` maps a kind of runtime to whether it can run this network."""
 
     letter, title = "L", "Hardware contract"
     datatypes: dict[str, list[str]]
@@ -217,10 +231,9 @@ class Hardware(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flip(Section):
-    """One tradeoff flipped, everything else as it is; `status` is `measured`, `n/a` or `not run`."""
+class Flip:
+    """One tradeoff decided the other way, everything else unchanged; `status` is `measured`, `n/a` or `not run`."""
 
-    letter, title = "M", "Flip"
     toggle: str
     what: str
     status: str
@@ -230,8 +243,8 @@ class Flip(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablation(Section):
-    """M. Flips of the delivered bits: how they were measured, on how many validation samples, against what."""
+class AblationSection(CardSection):
+    """M. Flips of the delivered bits: how they were measured, on how many validation samples, and from which metric."""
 
     letter, title = "M", "Confounder flips"
     path: str
@@ -241,8 +254,8 @@ class Ablation(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance(Section):
-    """N. What to repeat the run with, what is wrong with it, and whom it may be compared with."""
+class ProvenanceSection(CardSection):
+    """N. How to repeat the run, what is wrong with it, and which cards it may be compared with."""
 
     letter, title = "N", "Provenance and warnings"
     command: str

@@ -1,4 +1,4 @@
-"""What numbers a delivered weight can be, measured on the network that holds them: family, exact zero, how codes become values."""
+"""Which values a delivered weight can take, measured on the network: family, exact zero, and how codes become values."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class StoredNumbers:
         kind: of the stored format.
         bits: of the allocation.
         uniform: whether `value = (code + shift) · scale`.
-        shift: in steps; 0 where it is not uniform.
+        shift: in steps; 0 where the values are not uniform.
         lowest_used: whether the lowest code of two's complement occurs.
-        zero: whether every channel has a value that is exactly 0.
-        bits_used: mean bits a weight; below `bits` or fractional where channels share sign planes out among themselves.
+        zero: whether every channel can hold exactly 0.
+        bits_used: mean bits per weight; below `bits` or fractional where channels share sign planes unevenly.
     """
 
     kind: str

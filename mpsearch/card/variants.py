@@ -1,7 +1,7 @@
-"""`Bench`: scores formats of one float network that differ in a single factor, without training; every variant takes the same path.
+"""`Bench`: scores variants of one float network that differ in a single number format, without training.
 
-Float weights are fake-quantized into a copy of the float network, inputs get calibrated quantizers, BatchNorm is re-estimated on training
-samples, and the copy is scored on validation samples. Steps are fitted by least squares as everywhere else.
+Every variant takes the same path: weights are fake-quantized into a copy of the float network, inputs get calibrated quantizers, BatchNorm
+is re-estimated on training samples, and the copy is scored on validation samples. Steps minimise the squared error, as everywhere else.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ ActFormat = Literal["auto", "symmetric", "asymmetric"]
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What is scored.
+    """An allocation in certain number formats.
 
     Args:
         allocation: bits of every layer; they need not be on a menu.
-        weights: one symmetric step a `row`, one for the whole `tensor`, or `asymmetric` by row.
-        activations: `auto` is unsigned where no input was ever negative and symmetric elsewhere.
+        weights: one symmetric step per `row`, one for the whole `tensor`, or `asymmetric` per row.
+        activations: `auto` is unsigned where calibration saw no negative input, and symmetric elsewhere.
     """
 
     allocation: Allocation
@@ -63,7 +63,7 @@ class Bench:
     Args:
         problem: float network, data, calibrated ranges.
         style: grid of symmetric weights.
-        recipe: how BatchNorm is re-estimated; at most a few hundred samples here.
+        recipe: how BatchNorm is re-estimated, here on at most 512 samples.
     """
 
     def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe) -> None:
@@ -75,11 +75,11 @@ class Bench:
         self._scores: dict[Variant, Score] = {}
 
     def on(self, problem: Problem) -> Bench:
-        """The same bench for another float network of the same layers."""
+        """The same bench for another float network with the same layers."""
         return Bench(problem, self.style, self._recipe)
 
     def score(self, variant: Variant) -> Score:
-        """Validation score; the same variant is scored once."""
+        """Validation score; each variant is computed once."""
         if variant not in self._scores:
             problem = self.problem
             model = self._build(variant)
@@ -118,7 +118,7 @@ class Bench:
 
     @cached_property
     def _inputs(self) -> dict[str, Tensor]:
-        """Samples of what enters each layer of the float network, 1-D float32."""
+        """Samples of the input of each layer of the float network, 1-D float32."""
         problem = self.problem
         images = problem.train.take(min(_CALIBRATED, len(problem.train)), problem.seed)
         generator = torch.Generator().manual_seed(problem.seed)
@@ -133,16 +133,16 @@ class Bench:
 
 @torch.no_grad()
 def quantized_rows(rows: Tensor, bits: int, format: WeightFormat, style: GridStyle, steps: Tensor | None = None) -> Tensor:
-    """A weight `[C, n]` in one format, quantized and dequantized; the input stays as it is.
+    """A weight `[C, n]` quantized and dequantized in one format; the input is not changed.
 
-    One-bit weights keep their symmetric format where an asymmetric one is asked for: none with an exact zero has two useful levels.
+    One-bit weights stay symmetric even if `asymmetric` is asked for: with an exact zero they would have one useful level.
 
     Args:
         rows: float `[C, n]`.
         bits: 1 to 8.
         format: see `Variant`.
         style: of the symmetric grid.
-        steps: `[C]` of the row format, if they are known.
+        steps: `[C]` for the row format; fitted if not given.
     """
     if format == "asymmetric" and bits > 1:
         fitted, lowest = fit_asymmetric(rows, bits)
@@ -157,7 +157,7 @@ def quantized_rows(rows: Tensor, bits: int, format: WeightFormat, style: GridSty
 
 
 def _thinned(rows: Tensor) -> Tensor:
-    """At most some 2^16 values spread over the tensor, the largest among them: enough for one step."""
+    """About 2^16 values spread over the tensor, with the largest: enough to fit one step."""
     values = rows.reshape(-1)
     if values.numel() <= 2 * _KEPT:
         return values

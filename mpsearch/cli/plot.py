@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpsearch.core.errors import RunDirectoryError
+from mpsearch.core.errors import RunDirectoryError, UsageError
 
 __all__ = ["plot"]
 
@@ -19,10 +19,14 @@ SUMMARY = "summary.json"
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Default: front.html in RUN; with the ending .svg the picture of the front alone.",
+    help="Default: front.html in RUN.",
 )
 def plot(run: Path, out: Path | None) -> None:
     """Draw the report page of the run directory RUN."""
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"--out '{out}': the report is one HTML page; give a name that ends in .html (its camera button saves a figure as SVG)"
+        )
     file = run / SUMMARY
     if not file.is_file():
         raise RunDirectoryError(f"'{run}' holds no {SUMMARY}; give the directory of a run that has ended, such as one in runs/")
@@ -39,8 +43,5 @@ def plot(run: Path, out: Path | None) -> None:
         ) from error
 
     from mpsearch.report.page import write_page
-    from mpsearch.report.picture import write_front_svg
 
-    target = out or run / "front.html"
-    (write_front_svg if target.suffix == ".svg" else write_page)(summary, target)
-    click.echo(str(target))
+    click.echo(str(write_page(summary, out or run / "front.html")))

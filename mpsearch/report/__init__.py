@@ -1,1 +1,5 @@
-"""What people look at: numbers (`info`), pictures (`figures`, `picture`), the page and the terminal, all from one `Summary`."""
+"""What people look at, all from one `Summary`: numbers (`info`), figures, the page and the terminal.
+
+`info` computes every number first; `figures` draws it, `page` and `page_parts` write `front.html`, `terminal` prints tables.
+`wording` turns numbers into text, `palette` holds colours and marks.
+"""

@@ -1,4 +1,4 @@
-"""Text files that appear whole or not at all."""
+"""Text files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write UTF-8 text beside `path`, then move it there in one step: a reader sees the old file or the new one, never half of one.
+    """Write UTF-8 text beside `path`, then move it there in one step; a reader sees the old file or the new one, never a part.
 
     Args:
-        path: of the file; its directory is made if missing.
-        text: what it will hold.
+        path: the file; its directory is created if missing.
+        text: content of the file.
 
     Returns:
         The path.

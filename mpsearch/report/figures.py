@@ -1,4 +1,4 @@
-"""Pictures in Plotly, painted from `info`; the one file that imports plotly."""
+"""Plotly figures drawn from the numbers in `info`; the only file that imports plotly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.report import palette
-from mpsearch.report.canvas import Figure, close_up_buttons, log_axis, metric_axis, note, style
+from mpsearch.report.figure_style import Figure, close_up_buttons, log_axis, metric_axis, note, style
 from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
 from mpsearch.report.wording import format_text, is_fraction, metric_text
@@ -29,15 +29,16 @@ _CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": [
 
 
 def plotly_script() -> str:
-    """The text of plotly.js, to be inlined once."""
+    """The text of plotly.js, to be inlined once in a page."""
     return str(get_plotlyjs())
 
 
 def figure_html(figure: Figure, div_id: str) -> str:
-    """A `<div>` and the script that fills it; the title is left to the page around it."""
+    """A `<div>` and the script that fills it. The page writes the title; the camera button saves an SVG."""
     figure = go.Figure(figure).update_layout(title=None, margin_t=_UNDER_MODEBAR)
     height = f"{figure.layout.height}px"
-    return str(plotly.io.to_html(figure, config=_CONFIG, full_html=False, include_plotlyjs=False, div_id=div_id, default_height=height))
+    config = {**_CONFIG, "toImageButtonOptions": {"format": "svg", "filename": div_id.removeprefix("plot-")}}
+    return str(plotly.io.to_html(figure, config=config, full_html=False, include_plotlyjs=False, div_id=div_id, default_height=height))
 
 
 def front_figure(info: FrontInfo) -> Figure:
@@ -71,10 +72,10 @@ def front_figure(info: FrontInfo) -> Figure:
         )
     if info.uniform is not None:
         marker = {"symbol": "diamond", "size": 13, "color": palette.UNIFORM, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_single(info.uniform, "best uniform, retrained", marker, info))
+        figure.add_trace(_reference(info.uniform, "best uniform", marker, info))
     if info.winner is not None:
         marker = {"symbol": "star", "size": 20, "color": palette.ACCENT, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_single(info.winner, "winner, retrained", marker, info))
+        figure.add_trace(_reference(info.winner, "winner", marker, info))
     figure.update_xaxes(
         title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None
     )
@@ -140,7 +141,7 @@ def bits_figure(info: BitsInfo) -> Figure:
 
 
 def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
-    """One panel a signal: what it predicts for a trial's bits against the loss those bits have without training."""
+    """One panel per signal: what it predicts for the bits of a trial against their loss before training."""
     drawn = [info for info in infos if info.pairs]
     figure = make_subplots(
         rows=1,
@@ -170,7 +171,8 @@ def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     figure.update_yaxes(title_text="validation loss without training", row=1, col=1)
     if drawn and drawn[0].float_loss is not None:
         y = math.log10(drawn[0].float_loss) if drawn[0].log_measured and drawn[0].float_loss > 0 else drawn[0].float_loss
-        note(figure, "float", palette.FLOAT, x=0.004, xref="x domain", xanchor="left", y=y, yanchor="bottom")
+        # On the right, where a rising cloud of marks leaves room beside the line.
+        note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
     return figure
 
 
@@ -203,7 +205,7 @@ def history_figure(info: HistoryInfo) -> Figure:
 
 
 def curves_figure(info: CurvesInfo) -> Figure:
-    """Validation metric and training loss by epoch of everything that was retrained."""
+    """Validation metric and training loss per epoch of all that was retrained."""
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.1, subplot_titles=[f"validation {plain(info.metric)}", "training loss"])
     for curve in info.curves:
         colour, dash, title = palette.SERIES[curve.name]
@@ -243,7 +245,7 @@ def _add_rungs(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
         mark = palette.rung_mark(rung)
         for fits in (True, False):
             points = [p for p in info.points if p.rung == rung and p.feasible is fits]
-            # A rung without a single trial inside the budget still needs its entry in the legend: one point that is nowhere.
+            # A rung without any trial inside the budget still needs an entry in the legend: one point without a place.
             figure.add_scatter(
                 x=[p.number if cost is None else p.amount for p in points] or _NOWHERE,
                 y=[p.metric for p in points] or _NOWHERE,
@@ -262,7 +264,8 @@ def _add_rungs(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
             )
 
 
-def _single(p: Point, name: str, marker: Mapping[str, Any], info: FrontInfo) -> Figure:
+def _reference(p: Point, title: str, marker: Mapping[str, Any], info: FrontInfo) -> Figure:
+    name = f"{title}, {'retrained' if p.rung == 'full' else 'calibrated only'}"
     return go.Scatter(
         x=[p.amount], y=[p.metric], mode="markers", name=name, marker=marker, hovertemplate=[point_hover(p, name, info.cost, info.metric)]
     )

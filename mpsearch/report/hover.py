@@ -1,4 +1,4 @@
-"""Words inside Plotly figures: Plotly reads a little HTML in them, so whatever comes from outside is escaped here."""
+"""Text inside Plotly figures; Plotly interprets some HTML in it, so all text from outside is escaped here."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _LONGEST_NAME = 28
 
 
 def plain(text: str) -> str:
-    """Text that Plotly shows as it is."""
+    """Text that Plotly shows unchanged."""
     return html.escape(text, quote=False)
 
 
 def short_name(name: str) -> str:
-    """A layer's name that fits an axis: its end says more than its beginning."""
+    """A layer's name shortened for an axis; the end stays, because it says more than the beginning."""
     return plain(name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}")
 
 
 def point_hover(p: Point, title: str, cost: str | None, metric: str) -> str:
-    """Who proposed a point, what it scores and costs, and the bits of its layers."""
+    """A point: who proposed it, its score, its cost, and the bits of its layers."""
     amount = "" if cost is None else f" at {amount_text(cost, p.amount)}"
     rows = [
         f"<b>{title}</b> · {plain(p.origin)} · {plain(palette.rung_title(p.rung))}",
@@ -37,7 +37,7 @@ def point_hover(p: Point, title: str, cost: str | None, metric: str) -> str:
 
 
 def layer_hover(layer: LayerBits) -> str:
-    """A layer's shape, bits, bytes and share."""
+    """A layer: shape, bits, bytes and share of the file."""
     rows = [
         f"<b>{plain(layer.name)}</b>",
         f"{plain(layer.kind)} {shape_text(layer.shape)}",
@@ -48,6 +48,6 @@ def layer_hover(layer: LayerBits) -> str:
 
 
 def pair_hover(pair: SignalPair) -> str:
-    """A trial's predicted and measured harm."""
+    """A trial: what a signal predicts and what was measured."""
     rows = [f"<b>trial {pair.number}</b> · {plain(pair.origin)}", f"predicted {pair.predicted:.4g}", f"measured {pair.measured:.4g}"]
     return "<br>".join(rows) + _END

@@ -1,4 +1,4 @@
-"""`front.html`: one self-contained page a browser opens without a network."""
+"""`front.html`: the report of a run as one self-contained page, which opens without a network connection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mpsearch.core.summary import Summary
 from mpsearch.report import figures
 from mpsearch.report.atomic import write_whole
 from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, mixture_infos, signal_infos
-from mpsearch.report.sections import Section, front_table, header, layer_table, mixture_table, run_notes
-from mpsearch.report.style import STYLE
+from mpsearch.report.page_parts import PagePart, front_table, header, layer_table, mixture_table, run_notes
+from mpsearch.report.stylesheet import STYLE
 from mpsearch.report.wording import is_fraction
 
 __all__ = ["page_html", "write_page"]
 
 _COST_NAMES = {"size": "size", "bits": "mean weight bits", "bops": "bit operations", "latency": "latency"}
-# Nothing may be fetched, whatever a name in the data says; plotly.js needs inline scripts and styles, and data: URLs to save pictures.
+# The page fetches nothing, whatever a layer's name contains; plotly.js needs inline scripts and styles, and data: URLs to save pictures.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 _PRINTING = """
 const resizeAll = () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
@@ -30,8 +30,8 @@ def write_page(summary: Summary, path: Path) -> Path:
     """Write the page, whole or not at all.
 
     Args:
-        summary: of the run.
-        path: of the HTML file; its directory is made if missing.
+        summary: results of the run.
+        path: the HTML file; its directory is created if missing.
 
     Returns:
         The path.
@@ -41,8 +41,8 @@ def write_page(summary: Summary, path: Path) -> Path:
 
 def page_html(summary: Summary) -> str:
     """The whole page as text."""
-    sections = _sections(summary)
-    links = "".join(f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in sections)
+    parts = _parts(summary)
+    links = "".join(f'<li><a href="#{part.anchor}">{escape(part.title)}</a></li>' for part in parts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -58,7 +58,7 @@ def page_html(summary: Summary) -> str:
 {header(summary, facts(summary))}
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 <main>
-{"".join(section.html() for section in sections)}
+{"".join(part.html() for part in parts)}
 </main>
 <footer>Written by mpsearch. Scores are of the validation split unless the page says test; the test split is read once, at the end.
 {_card_link(summary)}</footer>
@@ -73,41 +73,40 @@ def _card_link(summary: Summary) -> str:
     return f'What else moves accuracy: <a href="{escape(summary.card)}">quantization card</a>.' if summary.card else ""
 
 
-def _sections(summary: Summary) -> list[Section]:
+def _parts(summary: Summary) -> list[PagePart]:
     fronts = [_front(summary, cost) for cost in front_costs(summary)]
     return [*fronts, _bits(summary), _signals(summary), _history(summary), _curves(summary), run_notes(summary, facts(summary))]
 
 
-def _front(summary: Summary, cost: str) -> Section:
+def _front(summary: Summary, cost: str) -> PagePart:
     info = front_info(summary, cost=cost)
-    return Section(
+    return PagePart(
         anchor=f"front-{cost}",
         title=f"{summary.metric.capitalize() if is_fraction(summary.metric) else summary.metric} against {_COST_NAMES.get(cost, cost)}",
         finding=info.finding,
-        reading="Every mark is one trial, shaped by how far it was trained; pale marks exceed a budget. "
-        "The line is the front: no trial is both "
-        "smaller and better. Hover for the bits of the layers.",
+        reading="Each mark is a trial; its shape shows how far it was trained, and pale marks exceed a budget. "
+        "The line is the front: no trial is both cheaper and better than one on it. Hover over a mark for the bits of its layers.",
         figure="" if info.empty else figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
         empty=info.empty,
         extra=front_table(info),
     )
 
 
-def _bits(summary: Summary) -> Section:
+def _bits(summary: Summary) -> PagePart:
     info = bits_info(summary)
-    activations = " Diamonds are the bits of the layer's input." if info.mean_act_bits is not None else " Activations stay in float."
-    return Section(
+    activations = " Diamonds show the bits of the layer's input." if info.mean_act_bits is not None else " Activations stay in float."
+    return PagePart(
         anchor="bits",
         title="Bits of the winner, layer by layer",
         finding=info.finding,
-        reading=f"Layers in forward order, first and last included; a bar is the bits of a weight.{activations}",
+        reading=f"Layers in forward order. Bars show the bits of the weights.{activations}",
         figure="" if info.empty else figures.figure_html(figures.bits_figure(info), "plot-bits"),
         empty=info.empty,
         extra=layer_table(info),
     )
 
 
-def _signals(summary: Summary) -> Section:
+def _signals(summary: Summary) -> PagePart:
     infos, mixtures = signal_infos(summary), mixture_infos(summary.tables)
     empty = (
         "No signal was measured in this run."
@@ -116,13 +115,12 @@ def _signals(summary: Summary) -> Section:
         if all(info.empty for info in infos)
         else ""
     )
-    return Section(
+    return PagePart(
         anchor="signals",
         title="What the signals predicted",
         finding=" ".join([info.finding for info in infos if info.pairs] + [mixture.finding for mixture in mixtures]),
-        reading="One mark a trial: the harm a signal expects of its bits, against the loss the network really has with them "
-        "before any training. "
-        "The closer to one rising line, the better the signal ranks.",
+        reading="Each mark is a trial: the damage that a signal predicts for its bits, against the loss measured before any training. "
+        "The closer the marks are to one rising line, the better the signal ranks allocations.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
         extra="".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty and not empty)
@@ -130,26 +128,26 @@ def _signals(summary: Summary) -> Section:
     )
 
 
-def _history(summary: Summary) -> Section:
+def _history(summary: Summary) -> PagePart:
     info = history_info(summary)
-    return Section(
+    return PagePart(
         anchor="history",
         title="History of the study",
         finding=info.finding,
-        reading="Trials in the order they were proposed, each at the deepest rung it reached; "
-        "the line is the best so far that meets every budget.",
+        reading="Trials in the order of their proposal, each with its score at the deepest rung it reached. "
+        "The line is the best trial so far that meets every budget.",
         figure="" if info.empty else figures.figure_html(figures.history_figure(info), "plot-history"),
         empty=info.empty,
     )
 
 
-def _curves(summary: Summary) -> Section:
+def _curves(summary: Summary) -> PagePart:
     info = curves_info(summary)
-    return Section(
+    return PagePart(
         anchor="retraining",
         title="Retraining",
         finding=info.finding,
-        reading="The winner, the best uniform allocation and the float control, all under the same recipe.",
+        reading="The winner, the best uniform allocation and the float control, trained with the same recipe.",
         figure="" if info.empty else figures.figure_html(figures.curves_figure(info), "plot-retraining"),
         empty=info.empty,
         extra="" if info.empty or not info.missing else f'<p class="empty">{escape(" ".join(info.missing))}</p>',

@@ -1,4 +1,4 @@
-"""One palette and one set of marks for every picture: what a colour means never changes from figure to figure."""
+"""Colours and marks of all pictures; each means the same in every figure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu 
 
 RUNGS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        # rung → (colour, Plotly symbol, what it is called in a legend)
+        # rung → (colour, Plotly symbol, name in a legend)
         "ptq": ("#a3b1c2", "circle", "no training (PTQ)"),
         "supernet": ("#a3b1c2", "circle", "shared weights"),
         "short": ("#5b93c9", "square", "short QAT"),
@@ -54,7 +54,7 @@ _OTHER = ("#3d7f8c", "diamond-open")
 
 
 def rung_colour(rung: str) -> str:
-    """Colour of a rung; one shade for all rungs nobody named."""
+    """Colour of a rung; rungs without a colour of their own share one."""
     return RUNGS[rung][0] if rung in RUNGS else _OTHER[0]
 
 
@@ -64,5 +64,5 @@ def rung_mark(rung: str) -> str:
 
 
 def rung_title(rung: str) -> str:
-    """What a legend calls a rung."""
+    """Name of a rung in a legend."""
     return RUNGS[rung][2] if rung in RUNGS else rung

@@ -1,4 +1,4 @@
-"""Progress bars in the terminal; where the output is no terminal, one line when a phase ends."""
+"""Progress bars in a terminal; elsewhere, one line at the end of each phase."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["RichProgress"]
 
 
 class RichProgress:
-    """`mpsearch.core.progress.Progress` painted by rich.
+    """`mpsearch.core.progress.Progress` drawn by rich.
 
     Args:
-        console: where to; a quiet console shows nothing.
+        console: where to draw; a quiet console shows nothing.
     """
 
     def __init__(self, console: Console) -> None:
@@ -38,7 +38,7 @@ class RichProgress:
 
     @contextmanager
     def phase(self, title: str, total: float = 1) -> Iterator[Bar]:
-        """A bar while the phase runs, a line with its time when it is done."""
+        """A bar while the phase runs, and a line with its time at the end."""
         started = time.monotonic()
         task = self._progress.add_task(title, total=total, text="")
         if self._depth == 0:
@@ -55,7 +55,7 @@ class RichProgress:
                 self._progress.stop()
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print a line that stays."""
         self._console.print(text, highlight=False, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Tables and the closing summary in the terminal, by rich; names from outside are `Text`, never markup."""
+"""Tables and the closing summary in the terminal, printed by rich; names from outside are `Text`, never markup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_tabl
 
 
 def front_table(summary: Summary, *, cost: str = "size") -> Grid:
-    """The front of the trials, cheapest first, and what was retrained below."""
+    """The front of the trials, cheapest first, with the best uniform allocation and the winner below."""
     info = front_info(summary, cost=cost)
     grid = _grid(
         f"Front: {summary.metric} against {cost}", ["trial"], [cost, "mean bits", f"val. {summary.metric}"], ["trained", "origin", "budget"]
@@ -47,12 +47,12 @@ def front_table(summary: Summary, *, cost: str = "size") -> Grid:
 
 
 def print_summary(summary: Summary, console: Console, run: Path | None = None) -> None:
-    """The front and what the run comes down to.
+    """Print the front and the results of a run.
 
     Args:
-        summary: of the run.
+        summary: results of the run.
         console: where to print.
-        run: the run directory, to say where everything lies.
+        run: the run directory, for the paths.
     """
     known = facts(summary)
     console.print(front_table(summary))
@@ -74,7 +74,7 @@ def print_summary(summary: Summary, console: Console, run: Path | None = None) -
 
 
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
-    """One signal: a row a layer, a column a choice; the layer that suffers most from a choice stands out."""
+    """One signal: a row per layer, a column per choice; the highest value of each column stands out."""
     grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer"], ["weights", *map(str, table.choices)], [])
     known = {layer.name: layer for layer in layers}
     worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
@@ -98,11 +98,11 @@ def allocation_table(
     Args:
         allocation: L choices.
         layers: L layers in forward order.
-        costs: a table by cost name, each in the cost's own unit; `size` among them.
-        budgets: to hold the amounts against; the unused rest is shown.
+        costs: a table by name of the cost, each in the unit of its cost; `size` is among them.
+        budgets: limits to compare with; the unused rest is shown.
 
     Returns:
-        A table; the amounts stand below it.
+        A table, with the amounts below it.
     """
     (bytes_of,) = costs["size"].rows
     column = {choice: c for c, choice in enumerate(bytes_of.choices)}
@@ -135,7 +135,7 @@ def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     if known.float_score is not None:
         rows.append((f"float {metric}, {known.split}", Text(metric_text(metric, known.float_score.metric))))
     if known.control_score is not None:
-        rows.append((f"float trained on, {known.split}", Text(metric_text(metric, known.control_score.metric))))
+        rows.append((f"float trained as long, {known.split}", Text(metric_text(metric, known.control_score.metric))))
     if known.final_score is not None:
         drop = "" if known.drop is None else f"  ({gain_text(metric, known.drop)} against float)"
         rows.append((f"final {metric}, {known.split}", Text.assemble((metric_text(metric, known.final_score.metric), "bold"), drop)))
@@ -174,7 +174,7 @@ def _places(summary: Summary, run: Path | None) -> list[tuple[str, Text]]:
 
 
 _OF_THIS_RUN = frozenset({"--effort", "--trials", "--epochs", "--out", "--run-dir"})
-"""What scales a run, and its directory, which holds no other study."""
+"""Options that set the scale of a run or its directory; a longer search replaces them."""
 
 
 def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
@@ -190,7 +190,7 @@ def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
 
 
 def _without(options: frozenset[str], command: str) -> Iterator[str]:
-    """The words of a command but for some options and their values."""
+    """The words of a command without some options and their values."""
     words = iter(shlex.split(command))
     for word in words:
         if word in options:

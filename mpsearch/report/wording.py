@@ -1,4 +1,4 @@
-"""How numbers read: accuracies in percent, sizes in decimal units, bits, durations."""
+"""Numbers as text: accuracies in percent, sizes in decimal units, bits, durations."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _FRACTIONS = ("accuracy", "top", "precision", "recall", "f1", "iou", "miou", "au
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether a metric of this name lies in [0, 1] and reads best in percent."""
+    """Whether a metric of this name lies in [0, 1] and is shown in percent."""
     return metric.lower().startswith(_FRACTIONS)
 
 
 def metric_text(metric: str, value: float) -> str:
-    """A metric as a person reads it: `89.30 %`, or four digits where it is no fraction."""
+    """A metric: `89.30 %`, or four digits if it is not a fraction."""
     return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}".replace("-", MINUS)
 
 
 def gain_text(metric: str, difference: float) -> str:
-    """A difference of two metrics, with its sign: `+1.20 points`, `+0.013`."""
+    """A difference of two metrics with its sign: `+1.20 points`, `+0.013`."""
     text = f"{100 * difference:+.2f} points" if is_fraction(metric) else f"{difference:+.3g}"
     return text.replace("-", MINUS)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from mpsearch.card import audit
 from mpsearch.card.audit import Overlap, overlap
+from mpsearch.card.schema import Card
 from mpsearch.data.base import as_split
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loader_split import LoaderSplit
 from mpsearch.data.tensor_split import TensorSplit
+from tests.card.runs import EPOCHS, IMAGES, TEST, TRAIN, VALIDATION, card_of, searched
 
 X = torch.randn(40, 3)
 Y = torch.arange(40) % 3
@@ -69,3 +73,24 @@ def test_too_much_to_load_is_not_known(monkeypatch) -> None:  # type: ignore[no-
 def test_formats_that_numpy_lacks() -> None:
     half = X.to(torch.bfloat16)
     assert overlap(TensorSplit(half[:20], Y[:20] > 0), TensorSplit(half[15:].clone(), Y[15:] > 0)).shared == 5
+
+
+def test_images_and_labels_of_a_run(card: Card) -> None:
+    assert {use: (entry["images"], entry["labels"]) for use, entry in card.data.use.items()} == {
+        "calibration": (IMAGES, False),
+        "search": (96, False),
+        "fine-tune": (TRAIN, True),
+        "selection": (VALIDATION, True),
+        "test": (TEST, True),
+    }
+    assert card.data.overlap_with_test == 0
+    assert card.data.use["fine-tune"]["labels_read"] == EPOCHS * TRAIN
+
+
+def test_a_test_sample_in_training_fails_the_card(tmp_path: Path) -> None:
+    result = searched(tmp_path, seen=3, trials=1, epochs=0)
+    card = card_of(result)
+    assert card.data.use["search"]["overlap_with_test"] == card.data.overlap_with_test == 3
+    assert "search: 3 samples of the test split (by content)" in card.provenance.failed_checks
+    assert not any(check.startswith("selection") for check in card.provenance.failed_checks)
+    assert "`FAILED: Sequential" in (result.run_dir / "card.md").read_text()

@@ -18,6 +18,7 @@ from mpsearch.targets.packed.layout import layer_bytes
 
 FLOAT = Score(loss=0.361, error=1 - 0.8934, metric=0.8934)
 OVERHEAD = 2_104
+HOSTILE = '</script><script>window.stolen=1</script><img src=x onerror="window.stolen=1">'
 
 
 def make_layers() -> tuple[Layer, ...]:
@@ -177,4 +178,35 @@ def make_trial(number: int, *, size: float, metric: float, rung: str = "ptq") ->
         rung=rung,
         scores={rung: _score(metric, 1 - metric)},
         costs={"size": size},
+    )
+
+
+def _renamed(summary: Summary, name: str) -> Summary:
+    old = summary.layers[0].name
+
+    def rename(allocation: Allocation) -> Allocation:
+        return Allocation({name if key == old else key: choice for key, choice in allocation.items()})
+
+    assert summary.winner is not None
+    assert summary.uniform is not None
+    return replace(
+        summary,
+        layers=(replace(summary.layers[0], name=name, kind=name), *summary.layers[1:]),
+        tables=tuple(replace(table, name=name, unit=name, layers=(name, *table.layers[1:])) for table in summary.tables),
+        trials=tuple(replace(trial, allocation=rename(trial.allocation), origin=name, note=name) for trial in summary.trials),
+        winner=replace(summary.winner, allocation=rename(summary.winner.allocation)),
+        uniform=replace(summary.uniform, allocation=rename(summary.uniform.allocation)),
+    )
+
+
+def hostile_summary() -> Summary:
+    """Every name that comes from outside tries to run a script."""
+    return replace(
+        _renamed(make_summary(), HOSTILE),
+        name=HOSTILE,
+        model=HOSTILE,
+        data=HOSTILE,
+        command=HOSTILE,
+        skipped=(HOSTILE,),
+        metric="accuracy" + HOSTILE,
     )

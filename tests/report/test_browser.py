@@ -14,8 +14,7 @@ import pytest
 
 from mpsearch.core.summary import Summary
 from mpsearch.report.page import write_page
-from tests.report.summaries import make_summary
-from tests.report.test_page import hostile_summary
+from tests.report.summaries import hostile_summary, make_summary
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)

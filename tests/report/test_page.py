@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mpsearch.core.allocation import Allocation
-from mpsearch.core.summary import Summary
+from mpsearch.core.budget import parse_budget
 from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.page import page_html, write_page
-from tests.report.summaries import make_summary
+from tests.report.summaries import HOSTILE, hostile_summary, make_summary
 
-HOSTILE = '</script><script>window.stolen=1</script><img src=x onerror="window.stolen=1">'
 VOID = {"meta", "img", "br", "input", "hr", "link"}
 
 
@@ -95,36 +93,6 @@ def test_a_picture_for_every_budgeted_cost() -> None:
     assert 'id="plot-front-bits"' in page
 
 
-def _renamed(summary: Summary, name: str) -> Summary:
-    old = summary.layers[0].name
-
-    def rename(allocation: Allocation) -> Allocation:
-        return Allocation({name if key == old else key: choice for key, choice in allocation.items()})
-
-    assert summary.winner is not None
-    assert summary.uniform is not None
-    return replace(
-        summary,
-        layers=(replace(summary.layers[0], name=name, kind=name), *summary.layers[1:]),
-        tables=tuple(replace(table, name=name, unit=name, layers=(name, *table.layers[1:])) for table in summary.tables),
-        trials=tuple(replace(trial, allocation=rename(trial.allocation), origin=name, note=name) for trial in summary.trials),
-        winner=replace(summary.winner, allocation=rename(summary.winner.allocation)),
-        uniform=replace(summary.uniform, allocation=rename(summary.uniform.allocation)),
-    )
-
-
-def hostile_summary() -> Summary:
-    return replace(
-        _renamed(make_summary(), HOSTILE),
-        name=HOSTILE,
-        model=HOSTILE,
-        data=HOSTILE,
-        command=HOSTILE,
-        skipped=(HOSTILE,),
-        metric="accuracy" + HOSTILE,
-    )
-
-
 def test_hostile_names_stay_text(page: str) -> None:
     hostile = page_html(hostile_summary())
     assert HOSTILE not in hostile
@@ -138,7 +106,7 @@ def test_hostile_names_stay_text(page: str) -> None:
     [
         ({"winner": None, "test": {}, "artifact_bytes": 0}, ["No winner was chosen"]),
         ({"uniform": None}, ["no uniform allocation fits", "No uniform allocation was retrained"]),
-        ({"trials": ()}, ["No trial was run", "nothing to hold against fisher"]),
+        ({"trials": ()}, ["No trial was run", "so fisher cannot be compared with a measurement"]),
         ({"tables": ()}, ["No signal was measured"]),
         (
             {"winner": None, "uniform": None, "control": None, "trials": (), "test": {}},

@@ -1,4 +1,4 @@
-"""The numbers of every picture, computed before anything is drawn; tests look here."""
+"""The numbers of every figure and table, computed before anything is drawn."""
 
 from mpsearch.report.info.bits import BitsInfo, LayerBits, bits_info
 from mpsearch.report.info.curves import Curve, CurvesInfo, curves_info

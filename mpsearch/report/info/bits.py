@@ -47,8 +47,8 @@ class BitsInfo:
         mean_weight_bits: `Σ N_l b_l / Σ N_l`, first and last layer included.
         mean_act_bits: the same over input elements; `None` if no activation is quantized.
         layer_bytes: sum over the layers.
-        weight_bytes: of these, packed codes and float weights alone.
-        overhead_bytes: what the file holds besides: header and unquantized tensors; `None` without a file.
+        weight_bytes: packed codes and float weights alone.
+        overhead_bytes: header and unquantized tensors in the file; `None` without a file.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
     """
@@ -107,6 +107,6 @@ def bits_info(summary: Summary) -> BitsInfo:
         layer_bytes=total,
         weight_bytes=sum(weight_bytes(layer, format) for layer, format in formats),
         overhead_bytes=summary.artifact_bytes - total if summary.artifact_bytes else None,
-        finding=f"{mean:.2f} bits a weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
+        finding=f"{mean:.2f} bits per weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
         empty="",
     )

@@ -1,4 +1,4 @@
-"""Numbers of the retraining: metric and loss by epoch of the winner, the best uniform allocation and the float control."""
+"""Numbers of the retraining: metric and loss per epoch of the winner, the best uniform allocation and the float control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run comes down to: final against float, size against budget, mixed against uniform."""
+"""The results of a run: final against float, size against budget, mixed against uniform."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BudgetCheck", "Facts", "Verdict", "facts"]
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetCheck:
-    """One budget against what the winner takes of it; `ok` and `amount` are `None` without a winner, `reachable` without known bounds."""
+    """One budget and what the winner uses of it; `ok` and `amount` are `None` without a winner, `reachable` if the bounds are unknown."""
 
     cost: str
     text: str
@@ -27,7 +27,7 @@ class BudgetCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether mixed precision beat the best uniform allocation; `None` where it is a draw or cannot be said. `gain`: the metric's."""
+    """Whether mixed precision beat the best uniform allocation: `won` is `None` for a draw or no comparison, `gain` is in the metric."""
 
     won: bool | None
     gain: float | None
@@ -37,10 +37,10 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The header of the page.
+    """The figures in the header of the page and in the terminal.
 
     Args:
-        split: the split `float_score`, `final_score`, `uniform_score` and `control_score` are of: `test`, else `validation`.
+        split: of all four scores: `test` if the run read it, else `validation`.
         float_score: of the float network.
         final_score: of the retrained winner.
         uniform_score: of the best uniform allocation, retrained alike.
@@ -50,7 +50,7 @@ class Facts:
         on_disk: whether `size_bytes` is of a file.
         float_bytes: of the float32 network.
         compression: `float_bytes / size_bytes`.
-        weight_bytes: packed weights alone, the figure papers report.
+        weight_bytes: packed weights alone, as papers report it.
         mean_weight_bits: over all layers.
         mean_act_bits: over all layer inputs; `None` if none is quantized.
         budgets: each checked.
@@ -77,7 +77,7 @@ class Facts:
 
 
 def facts(summary: Summary) -> Facts:
-    """What the run comes down to."""
+    """The results of a run."""
     split = "test" if "winner" in summary.test or (summary.winner is None and "float" in summary.test) else "validation"
     scores = summary.test if split == "test" else _validation_scores(summary)
     float_score, final = scores.get("float"), scores.get("winner")

@@ -1,4 +1,4 @@
-"""Numbers of the front: every trial's metric against a cost, what nothing beats, the references and the budget."""
+"""Numbers of the front: metric against cost of every trial, the trials nothing beats, the references and the budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FrontInfo:
         cost: name of the cost on the horizontal axis.
         metric: name of the metric on the vertical axis (validation split).
         higher_is_better: direction of the metric.
-        rungs: rungs that occur among the trials, shallowest first.
+        rungs: rungs of the trials, shallowest first.
         points: all scored trials, by trial number.
         front: the trials no other trial beats in cost and error, cheapest first.
         float_metric: validation metric of the float network.
@@ -31,10 +31,10 @@ class FrontInfo:
         uniform: the best uniform allocation that fits, retrained.
         winner: the retrained winner.
         limit: budget on this cost, in its unit; `None` if there is none.
-        limit_text: the budget as it was asked for.
+        limit_text: the budget as the user wrote it.
         log_axis: whether the amounts span enough for a logarithmic axis.
-        view: (low, high) of the metric worth looking at first: the references and the trials beyond the first rung.
-        hidden: how many trials lie outside that view.
+        view: (low, high) of the metric in the close-up: the references and the trials beyond the first rung.
+        hidden: how many trials lie outside the close-up.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
     """
@@ -59,7 +59,7 @@ class FrontInfo:
 
 
 def front_costs(summary: Summary) -> tuple[str, ...]:
-    """Costs that deserve a picture: `size`, then every other cost a budget was given for."""
+    """Costs with a figure of their own: `size`, then every other cost with a budget."""
     return tuple(dict.fromkeys(["size", *(budget.cost for budget in summary.budgets)]))
 
 
@@ -104,7 +104,8 @@ def _finding(summary: Summary, cost: str, points: Sequence[Point], front: Sequen
     trials = f"{len(points)} trial{'s' if len(points) != 1 else ''}, {len(front)} on the front"
     if winner is None:
         return f"{trials}."
-    return f"The retrained winner: {metric_text(summary.metric, winner.metric)} at {amount_text(cost, winner.amount)}. {trials}."
+    trained = "The retrained winner" if winner.rung == "full" else "The winner, calibrated only"
+    return f"{trained}: {metric_text(summary.metric, winner.metric)} at {amount_text(cost, winner.amount)}. {trials}."
 
 
 def _reason(summary: Summary, cost: str) -> str:

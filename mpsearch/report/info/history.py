@@ -23,8 +23,8 @@ class HistoryInfo:
         points: all scored trials, by number.
         best: the feasible trial of least error so far, one entry each time it improves.
         failed: (number, note) of trials that failed.
-        view: (low, high) of the metric worth looking at first.
-        hidden: how many trials lie outside that view.
+        view: (low, high) of the metric in the close-up.
+        hidden: how many trials lie outside the close-up.
         finding: one sentence that says what is seen.
         empty: why there is nothing to draw, or "".
     """
@@ -68,12 +68,13 @@ def history_info(summary: Summary) -> HistoryInfo:
 
 
 def _trust(surrogate: Mapping[str, float]) -> str:
-    """How far the surrogate that proposed can be believed."""
+    """How well the surrogate predicted the scores."""
     if not surrogate:
         return ""
     return (
-        f"The surrogate, each of {surrogate['count']:.0f} scores left out in turn: Spearman \u03c1 = {surrogate['correlation']:.2f}, "
-        f"{surrogate['covered50']:.0%} of scores inside its 50% intervals, {surrogate['covered90']:.0%} inside its 90% intervals."
+        f"The surrogate predicts each of {surrogate['count']:.0f} scores from the others: "
+        f"Spearman \u03c1 = {surrogate['correlation']:.2f}; "
+        f"{surrogate['covered50']:.0%} of the scores lie in its 50% intervals, {surrogate['covered90']:.0%} in its 90% intervals."
     ).replace("-", "\u2212")
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a mixture of signals: what each weighs, and how well each alone and all together rank what was measured."""
+"""Numbers of a mixture of signals: the weight of each, and how well each alone and all together rank measured losses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MixtureRow:
 
     Args:
         name: of the signal.
-        weight: nats of damage a nat of the signal stands for.
+        weight: nats of damage per nat of the signal.
         share: of the predicted damage of the measured allocations, 0 to 1.
         rho: Spearman's correlation of the signal alone with the measured damage.
     """
@@ -34,11 +34,11 @@ class MixtureInfo:
     """One mixture.
 
     Args:
-        name: of its table.
+        name: name of its table.
         rows: signals, the largest share first.
-        rho: Spearman's correlation of leave-one-out ranks with the measured losses.
-        allocations: that were measured.
-        floor: nats that bits do not change.
+        rho: Spearman's correlation of leave-one-out predictions with the measured losses.
+        allocations: number of measured allocations.
+        floor: nats of loss that do not depend on the bits.
         finding: one sentence that says what is seen.
     """
 
@@ -51,7 +51,7 @@ class MixtureInfo:
 
 
 def mixture_infos(tables: Sequence[Table]) -> tuple[MixtureInfo, ...]:
-    """One for every table that says what it was mixed of."""
+    """One for every table that is a mixture."""
     return tuple(_mixture(table) for table in tables if any(key.startswith(_WEIGHT) for key in table.cost))
 
 
@@ -64,7 +64,10 @@ def _mixture(table: Table) -> MixtureInfo:
     ]
     rho, allocations, best = cost["correlation"], int(cost["measured allocations"]), max(rows, key=lambda row: row.rho)
     own, other = (f"{value:.2f}".replace("-", "\u2212") for value in (rho, best.rho))
-    finding = f"{table.name}: \u03c1 = {own} over {allocations} measured allocations, each left out of the fit; {best.name} alone: {other}."
+    finding = (
+        f"{table.name}: \u03c1 = {own} over {allocations} measured allocations, each left out of the fit in turn; "
+        f"{best.name} alone: {other}."
+    )
     return MixtureInfo(
         name=table.name,
         rows=tuple(sorted(rows, key=lambda row: -row.share)),

@@ -1,4 +1,4 @@
-"""`Point`: one record as a picture needs it, and the questions asked of many records alike."""
+"""`Point`: one record in a figure, and what several figures ask of records."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _MOST_LINES = 14
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One record in a picture.
+    """One record in a figure.
 
     Args:
         number: trial number, −1 for references.
         origin: who proposed it.
-        rung: the deepest rung it reached.
-        amount: of the picture's cost, in the cost's unit; NaN where the picture has no cost.
+        rung: the deepest rung it reached; `ptq` for a delivered network that was only calibrated.
+        amount: of the figure's cost, in the unit of the cost; NaN if the figure has none.
         metric: validation metric at that rung.
         error: validation error at that rung.
         loss: validation loss at that rung.
         feasible: whether every budget holds.
-        bits: the bits of the layers, layers of equal choice together, a few lines of plain text.
+        bits: the bits of the layers as a few lines of text, layers of equal choice together.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Point:
 
 
 def final_score(record: Record | None) -> Score | None:
-    """The validation score at the deepest rung; `None` for a failed record or one that was never scored."""
+    """The validation score at the deepest rung; `None` for a record that failed or was never scored."""
     if record is None or record.status != "complete":
         return None
     return record.scores.get(record.rung)
@@ -62,7 +62,7 @@ def point(record: Record | None, cost: str | None = None) -> Point | None:
     return Point(
         number=record.number,
         origin=record.origin,
-        rung=record.rung,
+        rung=_trained_rung(record),
         amount=float("nan") if cost is None else float(record.costs[cost]),
         metric=score.metric,
         error=score.error,
@@ -72,8 +72,13 @@ def point(record: Record | None, cost: str | None = None) -> Point | None:
     )
 
 
+def _trained_rung(record: Record) -> str:
+    """`ptq` if the last rung delivered the calibrated network: nothing was trained, or training made it worse."""
+    return "ptq" if record.rung == "full" and (not record.curve or record.note) else record.rung
+
+
 def rung_order(rungs: Iterable[str]) -> tuple[str, ...]:
-    """Rungs that occur, shallowest first; unknown names come last, in order of appearance."""
+    """The rungs, each once, shallowest first; unknown names come last, in order of appearance."""
     seen = tuple(dict.fromkeys(rungs))
     return tuple(rung for rung in _KNOWN_RUNGS if rung in seen) + tuple(rung for rung in seen if rung not in _KNOWN_RUNGS)
 
@@ -85,14 +90,14 @@ def higher_is_better(scores: Sequence[Score]) -> bool:
 
 
 def close_up(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[float], up: bool) -> tuple[tuple[float, float], int]:
-    """The range of the metric worth looking at first, and how many points lie outside.
+    """The range of the metric in a close-up, and how many points lie outside.
 
-    Everything, unless the trials beyond the first rung and the anchors fill only a small part of it: then those.
+    It covers everything, or only the trials beyond the first rung and the anchors where these fill a small part of it.
 
     Args:
         points: N points.
-        rungs: that occur, shallowest first.
-        anchors: metrics of references that must be seen.
+        rungs: of the points, shallowest first.
+        anchors: metrics of references that must be visible.
         up: whether a higher metric is better.
 
     Returns:
@@ -129,10 +134,10 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
 
 
 def uniform_text(allocation: Allocation) -> str:
-    """The choice most layers have: `w2af`, or `w2af, 2 layers apart` where pins make some differ."""
+    """The most common choice: `w2af`, or `w2af except 2 layers` where pins make some differ."""
     counts: dict[Choice, int] = {}
     for choice in allocation.values():
         counts[choice] = counts.get(choice, 0) + 1
     common = max(counts, key=lambda choice: counts[choice])
     others = len(allocation) - counts[common]
-    return str(common) if not others else f"{common}, {others} layer{'s' if others > 1 else ''} apart"
+    return str(common) if not others else f"{common} except {others} layer{'s' if others > 1 else ''}"

@@ -1,4 +1,4 @@
-"""Numbers of signal against measurement: what a table predicts for a trial's bits, and the loss those bits really have."""
+"""Signals against measurement: what a table predicts for the bits of a trial, and the loss measured with them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mpsearch.core.table import Table
 __all__ = ["SignalInfo", "SignalPair", "signal_infos", "spearman"]
 
 _UNTRAINED = ("ptq", "supernet")
-"""Rungs that train no trial by itself."""
+"""Rungs that do not train the trial itself."""
 _LOG_FROM = 20.0
 _FEWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignalPair:
-    """One trial: the table's `predicted` total (in the table's unit) and the `measured` validation loss without training."""
+    """One trial: the `predicted` total in the unit of the table, and the `measured` validation loss before training."""
 
     number: int
     origin: str
@@ -106,7 +106,7 @@ def _signal(table: Table, trials: Sequence[Record], float_loss: float | None) ->
         log_predicted=_spans(predicted),
         log_measured=_spans(measured),
         finding=f"{table.name}: {finding}.",
-        empty="" if pairs else f"No trial was scored without training, so there is nothing to hold against {table.name}.",
+        empty="" if pairs else f"No trial was scored without training, so {table.name} cannot be compared with a measurement.",
     )
 
 

@@ -1,12 +1,11 @@
-"""Every row of a comparison stands in its table once, and those of a line in its picture."""
+"""Every row of a comparison stands in its table once."""
 
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from benchmarks.peers.table import label, lines, picture, read, table
+from benchmarks.peers.table import label, lines, read, table
 
 FULL = [1, 2, 3, 4, 5, 6, 7, 8]
 KEPT = Path(__file__).parents[3] / "docs" / "results" / "peers"
@@ -31,7 +30,6 @@ def test_draws_of_images_meet_in_one_cell(tmp_path: Path) -> None:
         (folder / "ours.json").write_text(json.dumps([row("mpsearch", 4, metric)]))
     rows = read(tmp_path)
     assert table(rows).splitlines()[2] == "| mpsearch {1, 2, 3, 4, 5, 6, 7, 8} | gptq | 8 | 87.00 ± 2.00 |"
-    assert len([each for each in ElementTree.fromstring(picture(rows)) if each.tag.endswith("circle")]) == 1 + 6
 
 
 def test_what_was_trained_or_set_otherwise_has_its_own_line() -> None:
@@ -43,11 +41,6 @@ def test_what_was_trained_or_set_otherwise_has_its_own_line() -> None:
     ]
     assert len({label(each) for each in rows}) == len(lines(rows)) == len(rows)
     assert label(rows[1]).endswith("gptq, then 3 epochs of 10,000 images | 8")
-
-
-def test_the_picture_shows_a_circle_for_each_row_and_each_line_of_the_legend() -> None:
-    drawn = ElementTree.fromstring(picture([row("mpsearch", 4, 0.89), row("mpsearch", 3, 0.5), row("nobody", 3, 0.1)]))
-    assert len([each for each in drawn if each.tag.endswith("circle")]) == 2 + 6
 
 
 def test_rows_that_are_kept_meet_their_budgets() -> None:

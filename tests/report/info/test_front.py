@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from mpsearch.core.record import Record, Score
+from mpsearch.core.budget import parse_budget
+from mpsearch.core.record import Record
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.info import front_costs, front_info
-from mpsearch.report.info.points import bits_lines, close_up, higher_is_better, rung_order, uniform_text
 from tests.report.summaries import make_summary, make_trial
 
 
@@ -88,36 +88,9 @@ def test_close_up_leaves_out_what_would_squeeze_the_trained_trials() -> None:
     assert everything.hidden == 0
 
 
-def test_close_up_of_equal_or_no_points_has_a_width() -> None:
-    (low, high), hidden = close_up((), (), (0.5,), True)
-    assert low < 0.5 < high
-    assert hidden == 0
-    assert close_up((), (), (), True) == ((0.0, 1.0), 0)
-
-
-def test_direction_of_the_metric_is_read_off_the_scores() -> None:
-    errors = [Score(loss=1, error=error, metric=error) for error in (0.1, 0.2)]
-    assert not higher_is_better(errors)
-    assert higher_is_better([replace(score, metric=-score.error) for score in errors])
-    assert higher_is_better([])
-
-
-def test_rungs_come_shallowest_first_and_unknown_ones_last() -> None:
-    assert rung_order(["long", "odd", "ptq", "long"]) == ("ptq", "long", "odd")
-
-
-def test_bits_in_hover_group_layers_and_stay_short() -> None:
+def test_a_winner_that_was_only_calibrated_is_not_called_retrained() -> None:
     summary = make_summary()
-    lines = bits_lines(summary.trials[0].allocation)
-    assert len(lines) <= 14
-    assert all(len(line) <= 64 for line in lines)
-    named = " ".join(lines).replace(",", "").split()
-    assert {layer.name for layer in summary.layers} <= set(named)
-
-
-def test_uniform_is_named_by_its_commonest_choice() -> None:
-    uniform = make_summary().uniform
-    assert uniform is not None
-    assert uniform_text(uniform.allocation) == "w2af"
-    pinned = type(uniform.allocation).from_dict({**uniform.allocation.to_dict(), "conv1": "w8af"})
-    assert uniform_text(pinned) == "w2af, 1 layer apart"
+    assert summary.winner is not None
+    assert front_info(summary).finding.startswith("The retrained winner: ")
+    for winner in (replace(summary.winner, curve=()), replace(summary.winner, note="the calibrated network is delivered")):
+        assert front_info(replace(summary, winner=winner)).finding.startswith("The winner, calibrated only: ")

@@ -32,6 +32,6 @@ def test_the_numbers_are_those_of_the_fit_and_the_page_shows_them() -> None:
     assert info.allocations == 20
     assert info.floor == mixture.floor
     page = page_html(replace(summary, tables=(mixture.table, *summary.tables)))
-    assert "weighed on 20 random allocations" in page
+    assert "weighted by the losses of 20 random allocations" in page
     assert "other &lt;b&gt;" in page
     assert "other <b>" not in page

@@ -1,4 +1,4 @@
-"""Pieces of the page as HTML text; every word that comes from outside is escaped here."""
+"""Parts of the page as HTML; all text from outside is escaped here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
 from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
 
-__all__ = ["Section", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
+__all__ = ["front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
-    """One section: `figure` and `extra` are HTML already, everything else is text; `empty` says why there is no figure."""
+class PagePart:
+    """One part of the page under its own heading.
+
+    Args:
+        anchor: id of the heading.
+        title: text of the heading.
+        finding: one sentence on what is seen.
+        reading: how to read the figure.
+        figure: HTML.
+        empty: why there is no figure.
+        extra: HTML below the figure.
+    """
 
     anchor: str
     title: str
@@ -26,7 +36,7 @@ class Section:
     extra: str = ""
 
     def html(self) -> str:
-        """The section with its heading, finding, figure and tables."""
+        """A `<section>` with heading, finding, figure and tables."""
         anchor = escape(self.anchor)
         finding = f"<p>{escape(self.finding)}</p>" if self.finding else ""
         if self.figure:
@@ -39,7 +49,7 @@ class Section:
 
 
 def header(summary: Summary, known: Facts) -> str:
-    """Name, headline, facts and the command."""
+    """The head of the page: name, headline, figures of the run and its command."""
     tiles = "".join(f'<div class="tile"><dt>{escape(name)}</dt><dd>{value}</dd></div>' for name, value in _tiles(summary, known))
     words = [
         summary.model,
@@ -59,7 +69,7 @@ def header(summary: Summary, known: Facts) -> str:
 
 def _headline(summary: Summary, known: Facts) -> str:
     if known.final_score is None:
-        return "No winner was retrained in this run; what follows is what the study has found so far."
+        return "This run has no retrained winner; the page shows what the study has found so far."
     size = "" if known.size_bytes is None else f" in {amount_text('size', known.size_bytes)}{' on disk' if known.on_disk else ''}"
     times = "" if known.compression is None else f", {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
@@ -74,7 +84,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
         drop = "" if known.drop is None else _small(f"{gain_text(metric, known.drop)} against float")
         tiles.append((f"Final {metric}, {known.split} split", escape(metric_text(metric, known.final_score.metric)) + drop))
     if known.float_score is not None:
-        more = "" if known.control_score is None else _small(f"{metric_text(metric, known.control_score.metric)} when trained on alike")
+        more = "" if known.control_score is None else _small(f"{metric_text(metric, known.control_score.metric)} after the same training")
         tiles.append((f"Float {metric}, {known.split} split", escape(metric_text(metric, known.float_score.metric)) + more))
     if known.final_score is not None:
         tiles.append(("Mixed against best uniform", _verdict(metric, known)))
@@ -104,7 +114,7 @@ def _verdict(metric: str, known: Facts) -> str:
 
 def _budget(check: BudgetCheck) -> str:
     if check.amount is None:
-        return f"&ndash;{_small(f'of {check.text}; no amount is known')}"
+        return f"&ndash;{_small(f'of {check.text}; amount unknown')}"
     left = check.limit - check.amount
     word = f"{amount_text(check.cost, abs(left))} {'unused' if check.ok else 'too much'}"
     tone = "good" if check.ok else "bad"
@@ -116,7 +126,7 @@ def _small(text: str) -> str:
 
 
 def front_table(info: FrontInfo) -> str:
-    """The front, cheapest first, with the retrained references below."""
+    """The front, cheapest first, with the best uniform allocation and the winner below."""
     rows = [("", f"trial {p.number}", p) for p in info.front]
     rows += [("", "best uniform", info.uniform)] if info.uniform is not None else []
     rows += [("winner", "winner", info.winner)] if info.winner is not None else []
@@ -124,7 +134,7 @@ def front_table(info: FrontInfo) -> str:
         return ""
     head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
     body = "".join(_front_row(info, css, name, p) for css, name, p in rows)
-    caption = "The front of the trials, cheapest first, and below it what was retrained."
+    caption = "The front of the trials, cheapest first; below it the best uniform allocation and the winner."
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
 
 
@@ -138,7 +148,7 @@ def _front_row(info: FrontInfo, css: str, name: str, p: Point) -> str:
 
 
 def layer_table(info: BitsInfo) -> str:
-    """The layers of the winner: shape, bits, bytes in the file."""
+    """The winner's layers: shape, bits, bytes in the file."""
     if not info.layers:
         return ""
     head = _head(
@@ -160,16 +170,14 @@ def layer_table(info: BitsInfo) -> str:
         f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
         for row in info.layers
     )
-    rest = (
-        "" if info.overhead_bytes is None else f" The file holds {info.overhead_bytes:,} B besides: its header and what is not quantized."
-    )
-    caption = f"Bytes are those in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
+    rest = "" if info.overhead_bytes is None else f" The header and what is not quantized take another {info.overhead_bytes:,} B."
+    caption = f"Bytes in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
     table = f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
 
 
 def mixture_table(info: MixtureInfo) -> str:
-    """The signals of a mixture: weight, share of the predicted harm, rank correlation alone; below them the mixture itself."""
+    """The signals in a mixture: weight, share of the predicted damage, rank correlation alone; the last row is the mixture."""
     head = _head(["signal", ("num", "weight"), ("num", "share"), ("num", "rank correlation")])
     body = "".join(
         f'<tr><th scope="row">{escape(row.name)}</th><td class="num">{row.weight:.3g}</td><td class="num">{100 * row.share:.0f} %</td>'
@@ -178,8 +186,8 @@ def mixture_table(info: MixtureInfo) -> str:
     )
     whole = f'<tr class="winner"><th scope="row">{escape(info.name)}</th><td></td><td></td><td class="num">{_signed(info.rho)}</td></tr>'
     caption = (
-        f"What {escape(info.name)} is made of, weighed on {info.allocations} random allocations near the budgets; "
-        f"its own correlation is of ranks given to those left out of the fit. Bits do not change {_nats(info.floor)}."
+        f"The signals in {escape(info.name)}, weighted by the losses of {info.allocations} random allocations near the budgets. "
+        f"The last row ranks each allocation by a fit without it. {_nats(info.floor)} of the loss do not depend on the bits."
     )
     return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}{whole}</tbody></table></div>'
 
@@ -192,8 +200,8 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "\u2212")
 
 
-def run_notes(summary: Summary, known: Facts) -> Section:
-    """What was skipped, what the space could reach, and where the time went."""
+def run_notes(summary: Summary, known: Facts) -> PagePart:
+    """What was skipped, the range of costs in the space, and where the time went."""
     skipped = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.skipped) or "<li>Nothing was skipped.</li>"
     reach = "".join(
         f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>"
@@ -203,11 +211,11 @@ def run_notes(summary: Summary, known: Facts) -> Section:
         f'<tr><th scope="row">{escape(phase)}</th><td class="num">{escape(duration_text(s))}</td></tr>'
         for phase, s in summary.seconds.items()
     )
-    total = f'<tr><th scope="row">together</th><td class="num">{duration_text(known.seconds)}</td></tr>'
+    total = f'<tr><th scope="row">total</th><td class="num">{duration_text(known.seconds)}</td></tr>'
     body = f"{_head(['phase', ('num', 'time')])}<tbody>{rows}{total}</tbody>"
     times = f'<div class="scroll"><table><caption>Wall time by phase</caption>{body}</table></div>' if rows else ""
-    reached = f"<p>What the space can reach:</p><ul>{reach}</ul>" if reach else ""
-    return Section(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
+    reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>" if reach else ""
+    return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
 
 
 def _head(columns: list[str | tuple[str, str]]) -> str:

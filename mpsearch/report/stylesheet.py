@@ -1,4 +1,4 @@
-"""The page's style sheet: one column, light, readable, printable, no font or file from elsewhere."""
+"""The style sheet of the page: one light column that also prints; it loads no font or file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ details {{ margin-top: 14px; }} summary {{ cursor: pointer; font-weight: 600; }}
 table {{ border-collapse: collapse; width: 100%; margin-top: 10px; font-size: 0.92rem; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; padding-bottom: 6px; max-width: min(82ch, calc(100vw - 56px)); }}
 th, td {{ padding: 6px 12px 6px 0; border-bottom: 1px solid #edf0f3; text-align: left; white-space: nowrap; }}
-thead th {{ color: var(--muted); font-weight: 500; border-bottom-color: var(--line); }}
+thead th, thead td {{ color: var(--muted); font-weight: 500; border-bottom-color: var(--line); }}
 tbody th {{ font-weight: 500; }}
 th.num, td.num {{ text-align: right; padding-right: 22px; }}
 tr.winner > * {{ font-weight: 650; }}

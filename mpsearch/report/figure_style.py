@@ -1,4 +1,4 @@
-"""What all figures share: fonts, axes, legend, notes, the close-up buttons. It styles the figure it is given and imports no Plotly."""
+"""The common style of the Plotly figures: fonts, axes, legend, notes, close-up buttons. It needs no import of Plotly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AXIS_LINE = "#c3ccd6"
 
 
 def style(figure: Figure, title: str, height: int) -> None:
-    """Fonts, colours, margins, legend and axes; call it before titles and ranges are set."""
+    """Set fonts, colours, margins, legend and axes; call this before titles and ranges are set."""
     plot_height = height - _MARGIN["t"] - _MARGIN["b"]
     font = {"family": palette.FONT, "color": palette.INK}
     figure.update_layout(
@@ -32,7 +32,7 @@ def style(figure: Figure, title: str, height: int) -> None:
         font={**font, "size": 14},
         title={"text": plain(title), "x": 0, "xref": "container", "font": {"size": 17}, "pad": {"l": 12}},
         margin=_MARGIN,
-        # In parts of the plot's height, so that the legend clears the axis title in figures of any height.
+        # Relative to the height of the plot, so that the legend clears the axis title in figures of any height.
         legend={"orientation": "h", "y": -_LEGEND_BELOW / plot_height, "yanchor": "top", "x": 0, "xanchor": "left", "font": {"size": 13}},
         hoverlabel={"bgcolor": "white", "bordercolor": palette.MUTED, "font": {**font, "size": 13}, "align": "left"},
         hovermode="closest",
@@ -44,24 +44,24 @@ def style(figure: Figure, title: str, height: int) -> None:
 
 
 def metric_axis(figure: Figure, metric: str) -> None:
-    """The vertical axis of a validation metric, in percent where it is a fraction."""
+    """Label the vertical axis with a validation metric, in percent if it is a fraction."""
     figure.update_yaxes(title_text=f"validation {plain(metric)}", tickformat=".1~%" if is_fraction(metric) else None)
 
 
 def note(figure: Figure, text: str, colour: str, **place: Any) -> None:
-    """A word beside a line."""
+    """Write a note beside a line."""
     font = {"size": 13, "color": colour}
     figure.add_annotation(text=plain(text), showarrow=False, font=font, bgcolor="rgba(255,255,255,0.75)", **place)
 
 
 def log_axis(update: Any, wanted: bool, **place: Any) -> None:
-    """Make an axis logarithmic, if wanted; `update` is `update_xaxes` or `update_yaxes` of a figure."""
+    """Make an axis logarithmic if wanted; `update` is `update_xaxes` or `update_yaxes` of a figure."""
     if wanted:
         update(type="log", dtick="D2", **place)
 
 
 def close_up_buttons(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
-    """Two buttons that switch the metric's axis between the close-up and all trials."""
+    """Add two buttons that switch the metric's axis between the close-up and all trials."""
     metrics = [p.metric for p in info.points] + list(info.view)
     margin = 0.04 * (max(metrics) - min(metrics))
     everything = [min(metrics) - margin, max(metrics) + margin]

@@ -1,0 +1,87 @@
+"""What all pictures share: colours, fonts, axes, and an SVG file that is the same to the byte for the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from mpsearch.report import palette
+
+__all__ = ["MARKERS", "PIXEL", "axes_of", "percent_axis", "save", "styled", "titled"]
+
+PIXEL = 1 / 96
+"""A CSS pixel in inches."""
+
+MARKERS = {"circle": "o", "square": "s", "triangle-up": "^", "star": "*", "diamond": "D", "diamond-open": "D"}
+"""Plotly symbol of the palette → Matplotlib marker."""
+
+_SETTINGS = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers read it
+    "svg.hashsalt": "mpsearch",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica Neue", "Arial"],
+    "font.size": 10,
+    "text.color": palette.INK,
+    "axes.labelcolor": palette.MUTED,
+    "axes.edgecolor": palette.MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": palette.GRID,
+    "xtick.color": palette.MUTED,
+    "xtick.labelcolor": palette.INK,
+    "ytick.color": palette.PAPER,
+    "ytick.labelcolor": palette.INK,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.minor.size": 0,
+    "figure.facecolor": palette.PAPER,
+    "axes.facecolor": palette.PAPER,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.6,
+    "legend.columnspacing": 1.8,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and save inside this context."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def axes_of(width: int, height: int, *, left: int, right: int, top: int, bottom: int) -> tuple[Figure, Axes]:
+    """A figure of `width` by `height` pixels with one plot in it, and the margins around that plot."""
+    figure = Figure(figsize=(width * PIXEL, height * PIXEL))
+    place = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    return figure, figure.add_axes(place)
+
+
+def titled(figure: Figure, title: str, subtitle: str, *, left: int) -> None:
+    """A title and a line below it, `left` pixels from the edge."""
+    width, height = figure.get_size_inches() / PIXEL
+    figure.text(left / width, 1 - 32 / height, title, size=13, weight="bold")
+    figure.text(left / width, 1 - 53 / height, subtitle, size=10, color=palette.MUTED)
+
+
+def percent_axis(axes: Axes, decimals: int = 0) -> None:
+    """The vertical axis of a share, in percent."""
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
+
+
+def save(figure: Figure, file: Path, description: str) -> None:
+    """Write the SVG with a description for those who cannot see it; without a date, so that equal pictures are equal files."""
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": description})
+    file.write_text("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""One record as a point, and what several figures ask of records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from mpsearch.core.record import Score
+from mpsearch.report.info.points import bits_lines, close_up, final_score, higher_is_better, point, rung_order, uniform_text
+from tests.report.summaries import make_summary, make_trial
+
+
+def test_a_point_is_the_record_at_its_deepest_rung() -> None:
+    record = next(trial for trial in make_summary().trials if trial.rung == "long")
+    made = point(record, "size")
+    assert made is not None
+    assert (made.number, made.origin, made.rung, made.amount) == (record.number, record.origin, "long", record.costs["size"])
+    assert (made.metric, made.error, made.loss) == (record.scores["long"].metric, record.scores["long"].error, record.scores["long"].loss)
+    without = point(record)
+    assert without is not None
+    assert math.isnan(without.amount)
+
+
+def test_records_without_a_score_or_an_amount_are_no_points() -> None:
+    record = make_trial(0, size=10, metric=0.5)
+    assert point(None) is None
+    assert point(record, "latency") is None
+    for odd in (replace(record, status="failed"), replace(record, scores={})):
+        assert final_score(odd) is None
+        assert point(odd, "size") is None
+
+
+def test_a_delivered_network_that_was_only_calibrated_stands_on_the_first_rung() -> None:
+    winner = make_summary().winner
+    assert winner is not None
+    rungs = [made.rung for record in (winner, replace(winner, curve=()), replace(winner, note="worse")) if (made := point(record))]
+    assert rungs == ["full", "ptq", "ptq"]
+
+
+def test_close_up_of_equal_or_no_points_has_a_width() -> None:
+    (low, high), hidden = close_up((), (), (0.5,), True)
+    assert low < 0.5 < high
+    assert hidden == 0
+    assert close_up((), (), (), True) == ((0.0, 1.0), 0)
+
+
+def test_direction_of_the_metric_is_read_off_the_scores() -> None:
+    errors = [Score(loss=1, error=error, metric=error) for error in (0.1, 0.2)]
+    assert not higher_is_better(errors)
+    assert higher_is_better([replace(score, metric=-score.error) for score in errors])
+    assert higher_is_better([])
+
+
+def test_rungs_come_shallowest_first_and_unknown_ones_last() -> None:
+    assert rung_order(["long", "odd", "ptq", "long"]) == ("ptq", "long", "odd")
+
+
+def test_bits_in_hover_group_layers_and_stay_short() -> None:
+    summary = make_summary()
+    lines = bits_lines(summary.trials[0].allocation)
+    assert len(lines) <= 14
+    assert all(len(line) <= 64 for line in lines)
+    named = " ".join(lines).replace(",", "").split()
+    assert {layer.name for layer in summary.layers} <= set(named)
+
+
+def test_uniform_is_named_by_its_commonest_choice() -> None:
+    uniform = make_summary().uniform
+    assert uniform is not None
+    assert uniform_text(uniform.allocation) == "w2af"
+    pinned = type(uniform.allocation).from_dict({**uniform.allocation.to_dict(), "conv1": "w8af"})
+    assert uniform_text(pinned) == "w2af except 1 layer"
