@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from mpsearch.core.files import write_text
 from mpsearch.core.summary import Summary
 from mpsearch.report import palette
-from mpsearch.report.atomic import write_whole
 from mpsearch.report.info import FrontInfo, Point, front_info
 from mpsearch.report.wording import metric_text, short_amount
 
@@ -49,7 +49,7 @@ def write_front_svg(summary: Summary, path: Path) -> Path:
         The path.
     """
     title = f"{summary.model}: validation {summary.metric} against size"
-    return write_whole(path, front_svg(front_info(summary), title=title))
+    return write_text(path, front_svg(front_info(summary), title=title))
 
 
 def front_svg(info: FrontInfo, *, title: str) -> str:

@@ -13,12 +13,13 @@ import torch
 from mpsearch.allocate.program import reachable
 from mpsearch.config import dump_bits
 from mpsearch.core.errors import ArtifactError
+from mpsearch.core.files import write_text
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.table import Table
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
-from mpsearch.run.directory import ARTIFACT, BITS, CARD, write_text
+from mpsearch.run.directory import ARTIFACT, BITS, CARD
 from mpsearch.run.experiment import Experiment
 from mpsearch.run.retraining import float_bytes
 from mpsearch.targets.packed.artifact import read_artifact, write_artifact

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
+from mpsearch.core.files import write_text
 from mpsearch.core.pass_counts import PassCounts, active_counts, phase
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["ARTIFACT", "BITS", "CARD", "CARD_FIELDS", "Clock", "claimed", "write_text"]
+__all__ = ["ARTIFACT", "BITS", "CARD", "CARD_FIELDS", "Clock", "claimed"]
 
 ARTIFACT = "model.safetensors"
 BITS = "bits.yaml"
@@ -27,16 +27,6 @@ CARD_FIELDS = "card.json"
 _TALLY = "tally.json"
 _LOCK = ".lock"
 """Held while a process works in the directory; a killed one holds nothing."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, though the power fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class Clock:

@@ -16,6 +16,7 @@ from torch import nn
 from mpsearch.allocate.solve import check_budgets
 from mpsearch.config.hyperparameters import Range
 from mpsearch.core.errors import ConfigError, ModelError
+from mpsearch.core.files import replacing
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
@@ -237,7 +238,6 @@ def _train_float(
         bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")
     if not math.isfinite(score.loss):
         raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")
-    temporary = file.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
     checkpoint.delete()

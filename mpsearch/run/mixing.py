@@ -13,10 +13,10 @@ from typing import Any
 from mpsearch.allocate.random_allocations import random_allocations
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, DataError, ModelError, TrainingDiverged
+from mpsearch.core.files import write_text
 from mpsearch.core.progress import Progress
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import to_device
-from mpsearch.run.directory import write_text
 from mpsearch.run.experiment import Experiment
 from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
 from mpsearch.study.settings import search_settings

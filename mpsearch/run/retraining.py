@@ -11,11 +11,11 @@ import torch
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import TrainingDiverged
+from mpsearch.core.files import write_text
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
-from mpsearch.run.directory import write_text
 from mpsearch.run.experiment import Experiment
 from mpsearch.study.settings import search_settings
 from mpsearch.training.checkpoint import Checkpoint

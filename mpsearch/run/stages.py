@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from mpsearch.card.inputs import CardInputs
 from mpsearch.card.markdown import card_markdown
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, BudgetError, MpsearchError, RunDirectoryError
+from mpsearch.core.files import write_bytes, write_text
 from mpsearch.core.pass_counts import LabelReader, count, phase
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record, Score
@@ -25,7 +25,7 @@ from mpsearch.network.baked import Parts
 from mpsearch.network.inputs import to_device
 from mpsearch.propose.learned_allocations import affordable_bits, learned_allocations
 from mpsearch.run.delivery import export, read_test_split, summarise
-from mpsearch.run.directory import ARTIFACT, CARD, CARD_FIELDS, Clock, claimed, write_text
+from mpsearch.run.directory import ARTIFACT, CARD, CARD_FIELDS, Clock, claimed
 from mpsearch.run.experiment import Experiment, build_evaluator, build_experiment, ranges_of
 from mpsearch.run.mixing import combined, heard, plain_and_combining
 from mpsearch.run.retraining import retrain_control, retrain_uniform, retrained
@@ -225,10 +225,7 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
             f"{run_dir} holds no finished run (there is no {ARTIFACT}); run 'mpsearch study' with --run-dir {run_dir} first"
         )
     read_artifact(run_dir / ARTIFACT)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_bytes((run_dir / ARTIFACT).read_bytes())
-    temporary.replace(out)
+    write_bytes(out, (run_dir / ARTIFACT).read_bytes())
     written = [out]
     for name in (CARD, CARD_FIELDS):
         beside = out.with_name(f"{out.stem}.{name}")

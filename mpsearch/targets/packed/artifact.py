@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError
+from mpsearch.core.files import replacing
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import Parts, install, rest_of_state
 from mpsearch.network.canonical import canonical
@@ -170,13 +170,11 @@ def _write(
     missing = header - 8 - len(_json(entries))
     entries["__metadata__"]["pad"] = " " * missing
     text = _json(entries)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for data in tensors.values():
             file.write(data)
-    temporary.replace(path)
     return path.stat().st_size
 
 
