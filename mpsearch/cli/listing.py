@@ -1,4 +1,4 @@
-"""`mpsearch list`: what there is to choose from, with the papers."""
+"""`mpsearch list`: methods, signals, costs, models, data and files to choose from, with their papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and how they become changes to a study."""
+"""Options that several commands share, and how they change a study."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from mpsearch.core.budget import parse_budget
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.url import without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_STUDY", "command_line", "consoles", "data_options", "overrides_from", "read_config", "run_options", "study_options"]
 
 _WIDE = 200
-"""Characters a line where nobody's window is the limit."""
+"""Characters per line where the output is not a terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STUDY = "digits_resnet18"
@@ -40,7 +41,7 @@ _STUDY = [
     click.option("--images", type=int, metavar="N", help="Training images the signals and ranges are measured on."),
     click.option("--evaluate", type=click.Choice(["ptq", "qat", "supernet"]), help="What trials are scored by: see search.evaluate."),
     click.option("--trials", type=int, metavar="N", help="Trials of the search, at most."),
-    click.option("--timeout", metavar="TIME", help="Begin no trial after so long: seconds, or 90s, 5min, 2h."),
+    click.option("--timeout", metavar="TIME", help="Begin no trial after this time: seconds, or 90s, 5min, 2h."),
     click.option("--until-flat", is_flag=True, default=None, help="End when trials are expected to gain next to nothing."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
@@ -83,12 +84,12 @@ def _decorated(command: F, options: list[Callable[[F], F]]) -> F:
 
 
 def study_options(command: F) -> F:
-    """The study and all that changes it; they arrive as keyword arguments for `read_config`."""
+    """The study and every option that changes it; a command passes them to `read_config` as keyword arguments."""
     return _decorated(command, [*_STUDY, *_DATA])
 
 
 def data_options(command: F) -> F:
-    """Model, data, device and `--set` alone."""
+    """Model, data, device and `--set` only."""
     return _decorated(command, list(_DATA))
 
 
@@ -134,14 +135,14 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> StudyConfig:
-    """The study the command line asks for.
+    """The study that the command line asks for.
 
     Args:
         flags: keyword arguments of a command with `study_options` or `data_options`.
         study: instead of the one in `flags`.
 
     Raises:
-        UsageError: anything that was asked wrongly.
+        UsageError: a wrong request.
     """
     changes = overrides_from(flags)
     # an installed script, unlike `python -m`, does not look for package.module:factory in the working directory
@@ -155,14 +156,14 @@ def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> St
 
 
 def command_line() -> str:
-    """The command as it was typed, for the report."""
-    return shlex.join(["mpsearch", *sys.argv[1:]])
+    """The command as it was typed, for the report; passwords in URLs are masked."""
+    return without_password(shlex.join(["mpsearch", *sys.argv[1:]]))
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
-    """(for results, on standard output; for progress, on standard error and silent if `quiet`).
+    """(Console for results, on standard output; console for progress, on standard error and silent if `quiet`).
 
-    A file or a pipe has no width that tables must be squeezed into.
+    In a file or a pipe, tables are not squeezed into the width of a terminal.
     """
     from rich.console import Console
 

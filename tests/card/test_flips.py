@@ -27,7 +27,7 @@ from mpsearch.core.table import Table
 from mpsearch.data.base import Splits, as_split
 from mpsearch.methods import METHODS
 from mpsearch.network.calibrate import Calibration
-from mpsearch.run.experiment import assemble
+from mpsearch.run.setup import assemble
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.task import Task

@@ -17,7 +17,7 @@ from mpsearch.costs.size import size
 from mpsearch.data.base import Splits, as_split
 from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, UNIFORM, grid_format
 from mpsearch.report.info import bits_info
-from mpsearch.run.experiment import assemble
+from mpsearch.run.setup import assemble
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.layout import layer_bytes
 from mpsearch.tasks.task import Task
