@@ -56,6 +56,7 @@ def retrained_once(
     path = ledger.path(artifact_name)
     record = ledger.read(record_name, Record.from_dict) if path.exists() else None
     if record is None:
+        ledger.path(record_name).unlink(missing_ok=True)  # of a file that is gone
         record, parts = train()
         _write_verified(path, setup, parts, record.costs["size"])
         ledger.write(record_name, record.to_dict())

@@ -35,7 +35,10 @@ class Clock:
         self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
         self._passes = active_counts()
         if self._passes is not None:  # not earlier: a run that is refused leaves no file behind
-            self._passes.save = lambda passes: write_text(directory / _PASSES, json.dumps(passes.to_dict()))
+            self._passes.save = self._save
+
+    def _save(self, passes: PassCounts) -> None:
+        write_text(self._file.with_name(_PASSES), json.dumps(passes.to_dict()))
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
