@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mpsearch.core.errors import ArtifactError
+from mpsearch.core.pass_counts import phase
 from mpsearch.core.record import Record
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
@@ -63,6 +64,7 @@ def retrained_once(
     return Retrained(record=record, parts=read_artifact(path).parts(setup.problem.model), path=path)
 
 
+@phase("verification")
 def _write_verified(path: Path, setup: Setup, parts: Parts, expected: float) -> None:
     problem = setup.problem
     size = write_artifact(path, setup.blueprint, parts)
