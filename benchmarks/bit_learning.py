@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mpsearch.config import StudyConfig
 from mpsearch.core.choice import Choice
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.run.experiment import Experiment
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
 
 __all__ = ["LEARNERS", "Learned", "bisect_price", "learn_bits"]
 
@@ -74,11 +75,12 @@ class Learned:
     seconds: float
 
 
-def learn_bits(experiment: Experiment, method: str, *, target: float, start: int, epochs: int) -> Learned:
+def learn_bits(problem: Problem, config: StudyConfig, method: str, *, target: float, start: int, epochs: int) -> Learned:
     """Mean weight bits near `target`, from `start` bits everywhere, in runs of `epochs` of the study's recipe.
 
     Args:
-        experiment: float network and data.
+        problem: float network and data.
+        config: the study, for its recipe.
         method: a key of `LEARNERS`.
         target: mean weight bits; no less than the method can reach.
         start: bits that every layer has at first.
@@ -88,8 +90,8 @@ def learn_bits(experiment: Experiment, method: str, *, target: float, start: int
     found: dict[float, Mapping[str, float]] = {}
 
     def mean_at(setting: float) -> float:
-        found[setting] = _run(experiment, learner.of(setting), start, epochs, learner.scale_lr)
-        return mean_bits(experiment, found[setting])
+        found[setting] = _run(problem, config, learner.of(setting), start, epochs, learner.scale_lr)
+        return mean_bits(problem, found[setting])
 
     tries = (
         [(target, mean_at(target))] if learner.first_price is None else bisect_price(mean_at, target, learner.first_price, learner.factor)
@@ -125,17 +127,16 @@ def bisect_price(mean_at: Callable[[float], float], target: float, first: float,
     return tries
 
 
-def mean_bits(experiment: Experiment, bits: Mapping[str, float]) -> float:
+def mean_bits(problem: Problem, bits: Mapping[str, float]) -> float:
     """`Σ N_l b_l / Σ N_l` over all layers."""
-    layers = experiment.problem.space.layers
+    layers = problem.space.layers
     return sum(layer.weights * bits[layer.name] for layer in layers) / sum(layer.weights for layer in layers)
 
 
-def _run(experiment: Experiment, method: Method, start: int, epochs: int, scale_lr: float) -> Mapping[str, float]:
-    problem = experiment.problem
+def _run(problem: Problem, config: StudyConfig, method: Method, start: int, epochs: int, scale_lr: float) -> Mapping[str, float]:
     evaluator = Evaluator(problem, Compiler("off", problem.device))
     network = evaluator.begin(problem.space.uniform(Choice(start)), method)
-    recipe = replace(experiment.config.recipe.build({"epochs": epochs}), scale_lr=scale_lr)
+    recipe = replace(config.recipe.build({"epochs": epochs}), scale_lr=scale_lr)
     evaluator.train(network, method, recipe, seed=problem.seed + 1)
     bits = method.learned_bits(network)
     assert bits is not None

@@ -33,7 +33,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.searcher import Searcher
-from mpsearch.run.experiment import build_experiment
+from mpsearch.run.setup import build_setup
 from mpsearch.signals import compute_signal
 from mpsearch.study.sampler import suggest_bits
 from mpsearch.study.settings import search_settings
@@ -118,7 +118,7 @@ ENTRIES: dict[str, Callable[[Problem, Sequence[Table], int, Loss], list[float]]]
 def ground(seed: int) -> tuple[Problem, list[Table], Loss]:
     """The study's problem, its signals, and what a trial measures."""
     config = load_study("digits_resnet18", {"seed": seed, "compile": "off"})
-    problem = build_experiment(config, Silent()).problem
+    problem = build_setup(config, Silent()).problem
     default = search_settings(config).default
     evaluator = Evaluator(problem, Compiler("off", problem.device))
     inputs = signal_inputs(problem, config)

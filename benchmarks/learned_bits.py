@@ -57,7 +57,7 @@ def brought_to(problem: Problem, learned: Mapping[str, float], budget: Budget) -
 
 def fisher(ground: Ground, budget: Budget) -> Allocation:
     """The MILP's answer to the signal `fisher`."""
-    problem, config = ground.experiment.problem, ground.experiment.config
+    problem, config = ground.setup.problem, ground.config
     table = compute_signal("fisher", signal_inputs(problem, config))
     return solve(problem.space, table, {"size": _sizes(problem)}, [budget]).allocation
 
@@ -68,7 +68,7 @@ def _sizes(problem: Problem) -> Table:
 
 def find(ground: Ground, origin: str, bits: int, epochs: int) -> dict[str, Any]:
     """An origin's allocation within the size of uniform bits, and how it came about."""
-    problem = ground.experiment.problem
+    problem = ground.setup.problem
     uniform = problem.space.uniform(Choice(bits))
     limit = _sizes(problem).total(uniform)
     budget = Budget("size", limit, f"{limit:.0f}B")
@@ -80,7 +80,7 @@ def find(ground: Ground, origin: str, bits: int, epochs: int) -> dict[str, Any]:
         allocation = fisher(ground, budget)
     else:
         target = max(float(bits), LOWEST_MEAN)
-        learned = learn_bits(ground.experiment, origin, target=target, start=min(2 * bits, 8), epochs=epochs)
+        learned = learn_bits(problem, ground.config, origin, target=target, start=min(2 * bits, 8), epochs=epochs)
         allocation = brought_to(problem, learned.bits, budget)
         how = {"learned": asdict(learned)}
     return {"allocation": allocation.to_dict(), "budget": limit, "search_seconds": time.monotonic() - began, **how}
@@ -119,7 +119,7 @@ def _attempt(cell: Row, stage: str, rows: Mapping[str, Row], place: Place) -> di
         if stage == "find":
             return find(ground, cell["origin"], cell["bits"], cell["epochs"]) | {"status": "done"}
         allocation = Allocation.from_dict(rows["find"]["allocation"])
-        trained = train_alike(ground.experiment, allocation, METHODS[RETRAINED_BY](), epochs=cell["epochs"])
+        trained = train_alike(ground, allocation, METHODS[RETRAINED_BY](), epochs=cell["epochs"])
         return trained | {"float": ground.float_metric, "status": "done"}
     except Exception as error:  # one row must not take the table with it
         return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}

@@ -114,9 +114,9 @@ def measure(cell: Cell, place: Place) -> Row:
     try:
         ground = prepare(TASKS[cell.task], place, cell.seed, quantized_inputs=cell.act_bits != FLOAT_BITS)
         method = METHODS[cell.method](**row["settings"])
-        allocation = ends_at_eight(ground.experiment, cell.weight_bits, cell.act_bits)
+        allocation = ends_at_eight(ground.setup.problem, cell.weight_bits, cell.act_bits)
         untrained = cell.method == "ste" or METHODS[cell.method].calibrate is not METHODS["ste"].calibrate
-        found = train_alike(ground.experiment, allocation, method, epochs=cell.epochs, calibrated=untrained)
+        found = train_alike(ground, allocation, method, epochs=cell.epochs, calibrated=untrained)
         return row | found | {"float": ground.float_metric, "status": "done"}
     except Exception as error:  # one cell must not take the table with it
         return row | {"status": "failed", "reason": f"{type(error).__name__}: {error}"}

@@ -227,9 +227,9 @@ def run(arguments: argparse.Namespace) -> None:
             print("the time is up; run the same command again")
             return
         ground = prepare(TASKS[TASK], place, 0, quantized_inputs=run.act_bits != FLOAT_BITS)
-        allocation = ends_at_eight(ground.experiment, run.weight_bits, run.act_bits)
+        allocation = ends_at_eight(ground.setup.problem, run.weight_bits, run.act_bits)
         method = METHODS[run.method](**run.settings)
-        found = train_alike(ground.experiment, allocation, method, epochs=TASKS[TASK].epochs, calibrated=run.method in ("ste", "lapq"))
+        found = train_alike(ground, allocation, method, epochs=TASKS[TASK].epochs, calibrated=run.method in ("ste", "lapq"))
         row: Row = {"task": TASK, "method": run.method, "weight_bits": run.weight_bits, "act_bits": run.act_bits, "seed": 0}
         row |= {"epochs": TASKS[TASK].epochs, "settings": dict(run.settings), "float": ground.float_metric, "status": "done", **found}
         append(arguments.out, row)

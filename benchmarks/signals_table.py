@@ -27,13 +27,13 @@ from typing import Any
 from signals_report import Line, markdown, read_lines
 
 from mpsearch.allocate.random_allocations import random_allocations
-from mpsearch.config import load_study
+from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import table_to_dict
 from mpsearch.run import sensitivities
-from mpsearch.run.experiment import Experiment, build_experiment
-from mpsearch.run.mixing import plain_and_combining
+from mpsearch.run.sensitivity import by_dependence
+from mpsearch.run.setup import Setup, build_setup
 from mpsearch.signals import SIGNALS
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
@@ -83,14 +83,19 @@ class Bench:
         self._changes = {**TASKS[name].changes, **changes, "budgets": [budget]}
 
     @cached_property
-    def experiment(self) -> Experiment:
+    def config(self) -> StudyConfig:
+        """The study."""
+        return load_study(self.task.study, self._changes)
+
+    @cached_property
+    def setup(self) -> Setup:
         """Data, float network, space."""
-        return build_experiment(load_study(self.task.study, self._changes), Silent())
+        return build_setup(self.config, Silent())
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """Calibrates, trains and scores."""
-        return Evaluator(self.experiment.problem, Compiler("off", self.experiment.problem.device, 0))
+        return Evaluator(self.setup.problem, Compiler("off", self.setup.problem.device, 0))
 
     def label(self, **more: Any) -> Line:
         """A line of the file."""
@@ -104,12 +109,12 @@ class Bench:
 
     def draw(self, count: int, seed: int) -> list[Allocation]:
         """Allocations near the budget."""
-        problem = self.experiment.problem
+        problem = self.setup.problem
         return random_allocations(problem.space, problem.costs, problem.budgets, count, seed)
 
     def calibrated(self, allocation: Allocation) -> Line:
         """Loss on validation, divergence on the signals' training images, after calibration."""
-        problem, default, images = self.experiment.problem, search_settings(self.experiment.config).default, self.experiment.config.signals
+        problem, default, images = self.setup.problem, search_settings(self.config).default, self.config.signals
         began = time.monotonic()
         network = self.evaluator.begin(allocation, default.method)
         self.evaluator.calibrate(network, default.method, default.recipe)
@@ -120,7 +125,7 @@ class Bench:
 
     def trained(self, allocation: Allocation, seed: int) -> Line:
         """Loss on validation after the short training."""
-        problem, default, task = self.experiment.problem, search_settings(self.experiment.config).default, self.task
+        problem, default, task = self.setup.problem, search_settings(self.config).default, self.task
         began = time.monotonic()
         network = self.evaluator.begin(allocation, default.method)
         split = problem.train if task.training_images is None else problem.train.take(task.training_images, problem.seed)
@@ -130,15 +135,15 @@ class Bench:
 
     @cached_property
     def _validation(self) -> Any:
-        split, images = self.experiment.problem.validation, self.task.validation_images
-        return split if images is None else split.take(images, self.experiment.problem.seed)
+        split, images = self.setup.problem.validation, self.task.validation_images
+        return split if images is None else split.take(images, self.setup.problem.seed)
 
 
 def measure(benches: list[Bench], arguments: argparse.Namespace, held: list[Line]) -> Iterator[Line]:
     """What is not held yet, one budget in turn with the other, so that a part of it is of use already."""
     known = {(line["budget"] if arguments.per_budget else "", line["name"]) for line in held if line["kind"] == "signal"}
     done = {(line["kind"], line["budget"], line["use"], line["seed"], line["index"]) for line in held if line["kind"] != "signal"}
-    plain, _ = plain_and_combining(SIGNALS.names())
+    plain, _ = by_dependence(SIGNALS.names())
     for bench in benches if arguments.per_budget else benches[:1]:
         yield from bench.signals([name for name in plain if (bench.budget if arguments.per_budget else "", name) not in known])
     seeds = list(range(arguments.seeds))

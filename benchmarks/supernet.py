@@ -34,7 +34,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score
 from mpsearch.network.network import Network
 from mpsearch.report.progress import RichProgress
-from mpsearch.run.experiment import build_experiment
+from mpsearch.run.setup import build_setup
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.sandwich import Sandwich
@@ -71,7 +71,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> None:
     }
     config = load_study(arguments.study, {key: value for key, value in asked.items() if value is not None})
     progress = RichProgress(console)
-    problem = build_experiment(config, progress).problem
+    problem = build_setup(config, progress).problem
     hyper = search_settings(config).default
     short = with_epochs(hyper.recipe, arguments.epochs)
     plain = Evaluator(problem, Compiler("off", problem.device))

@@ -30,7 +30,7 @@ from mpsearch.data import load_data
 from mpsearch.methods.base import Method
 from mpsearch.models import build_model
 from mpsearch.network.inputs import to_device
-from mpsearch.run.experiment import Experiment, assemble
+from mpsearch.run.setup import Setup, assemble
 from mpsearch.signals import SignalInputs
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
@@ -83,11 +83,13 @@ class Ground:
     """What all methods start from.
 
     Args:
-        experiment: data, float network, ranges.
+        config: the study.
+        setup: data, float network, ranges.
         float_metric: test metric of the float network.
     """
 
-    experiment: Experiment
+    config: StudyConfig
+    setup: Setup
     float_metric: float
 
 
@@ -108,32 +110,32 @@ def prepare(task: Task, place: Place, seed: int, *, quantized_inputs: bool) -> G
     config = load_study(task.study, changes)
     splits = load_data(config.data.reference, seed=seed if task.images is None else 0, **config.data.options)
     model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
-    experiment = assemble(config, splits, model, Silent(), check_limits=False)
+    setup = assemble(config, splits, model, Silent(), check_limits=False)
     assert splits.test is not None
-    score = evaluate(experiment.problem.model, splits.test, splits.task, device=experiment.problem.device)
-    return Ground(experiment=experiment, float_metric=score.metric)
+    score = evaluate(setup.problem.model, splits.test, splits.task, device=setup.problem.device)
+    return Ground(config=config, setup=setup, float_metric=score.metric)
 
 
-def ends_at_eight(experiment: Experiment, weight_bits: int, act_bits: int) -> Allocation:
+def ends_at_eight(problem: Problem, weight_bits: int, act_bits: int) -> Allocation:
     """The bits everywhere but at the first and last layer."""
-    names = experiment.problem.space.names
+    names = problem.space.names
     ends = Choice(END_BITS, FLOAT_BITS if act_bits == FLOAT_BITS else END_BITS)
     return Allocation({name: ends if name in (names[0], names[-1]) else Choice(weight_bits, act_bits) for name in names})
 
 
-def train_alike(experiment: Experiment, allocation: Allocation, method: Method, *, epochs: int, calibrated: bool = False) -> dict[str, Any]:
+def train_alike(ground: Ground, allocation: Allocation, method: Method, *, epochs: int, calibrated: bool = False) -> dict[str, Any]:
     """Calibrate, train, score once on the test split; returns what a row of results needs.
 
     Args:
-        experiment: of `prepare`.
+        ground: of `prepare`.
         allocation: bits.
         method: trained, and writes the file whose bytes are counted.
         epochs: of training.
         calibrated: whether the test split is read before training as well, to report what calibration alone gives.
     """
-    problem, test = experiment.problem, experiment.splits.test
+    problem, test = ground.setup.problem, ground.setup.splits.test
     assert test is not None
-    recipe = with_epochs(experiment.config.recipe.build(), epochs)
+    recipe = with_epochs(ground.config.recipe.build(), epochs)
     evaluator = Evaluator(problem, Compiler("off", problem.device))
     began = time.monotonic(), time.process_time()
     network = evaluator.begin(allocation, method)

@@ -1,4 +1,4 @@
-"""The Python interface: `search()` runs the whole pipeline on a model and data at hand, `load()` reads what it made."""
+"""The Python interface: `search()` runs a whole study on a model and data in memory, `load()` reads the file it made."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
 from mpsearch.models import build_model, is_registered
 from mpsearch.network.canonical import canonical
-from mpsearch.run import ARTIFACT, claimed, finished, run
-from mpsearch.run.experiment import assemble
-from mpsearch.targets.packed.artifact import read_artifact
+from mpsearch.run import claimed, finished, run
+from mpsearch.run.setup import assemble
+from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
 from mpsearch.training.recipe import Recipe
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "load", "search"]
 
+_COMMAND = "mpsearch.search(…)"
 _EFFORTS: Mapping[str, Mapping[str, Any]] = {
     "quick": {"trials": 8, "rungs": [{"name": "ptq", "epochs": 0}], "epochs": 2},
     "normal": {"trials": 16, "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}], "epochs": 6},
@@ -44,14 +45,14 @@ _EFFORTS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a search gives back.
+    """What a search returns.
 
     Args:
         summary: scores, costs, trials, curves.
-        model: the quantized network, as loaded from the artifact, on the CPU.
+        model: the quantized network, loaded from the artifact, on the CPU.
         allocation: its bits.
-        path: the artifact.
-        run_dir: everything else, `front.html` above all.
+        path: of the artifact.
+        run_dir: folder of all other results; `front.html` is the report.
     """
 
     summary: Summary
@@ -81,19 +82,21 @@ def search(
     until_flat: bool = False,
     sampler: BaseSampler | None = None,
     epochs: int | None = None,
+    target: str = "packed",
     hardware: str | Path | None = None,
     run_dir: str | Path | None = None,
+    storage: str | None = None,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
 ) -> Result:
-    """Find the bits of every layer under a budget, train the winner, export and verify it.
+    """Find the bits of every layer under a budget; train, export and verify the best network.
 
     Args:
         model: trained float network; never changed.
         train: `Dataset` or `DataLoader` of (input, target); an input is a tensor, or a tuple or dict of the model's arguments.
         validation: the same, for comparing trials; share nothing with `train`.
-        budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"5ms"`, or several that must all hold.
+        budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold.
         test: read once, for the final figures; without it there are none.
         task: classification unless told; see `Task.regression` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
@@ -106,19 +109,22 @@ def search(
         evaluate: what trials are scored by: `ptq`, calibration alone; `qat`, training in rungs; `supernet`, weights shared by all
             allocations first, then the rungs that train.
         trials: at most, instead of the effort's.
-        timeout: begin no trial after so long: seconds, or `"90s"`, `"5min"`, `"2h"`.
+        timeout: begin no trial after this time: seconds, or `"90s"`, `"5min"`, `"2h"`.
         until_flat: end when three trials in a row are expected to gain less than a twentieth of the noise.
-        sampler: any of Optuna's that takes two objectives proposes bits and hyperparameters instead of mpsearch's own; its trials may break
-            the budgets, and those do not win. What the best of the others leaves of the budgets is spent all the same.
+        sampler: any of Optuna's that takes two objectives; it proposes bits and hyperparameters instead of mpsearch's own. Its trials may
+            exceed the budgets and then cannot win. What the best of the others leaves of the budgets is spent all the same.
         epochs: of the final retraining, instead of the effort's.
+        target: the file that is delivered, a name of `mpsearch list targets`.
         hardware: profile for latency budgets.
-        run_dir: where everything is kept and a killed search of the same model and data goes on; a temporary folder if not given.
+        run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
+        storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
+            `study.db` in the run directory unless told.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         progress: show bars on standard error.
 
     Raises:
-        UsageError: anything asked wrongly: budget out of reach, unknown layer, data that do not fit.
+        UsageError: a wrong request: a budget out of reach, an unknown layer, data that do not fit.
     """
     for name, given, kinds, words in (
         ("model", model, nn.Module, "a torch.nn.Module"),
@@ -128,6 +134,7 @@ def search(
         ("signals", signals, str | Sequence | Mapping, "names"),
         ("recipe", recipe, Recipe | None, "a Recipe"),
         ("run_dir", run_dir, str | Path | None, "a folder"),
+        ("storage", storage, str | None, "a URL, such as sqlite:///trials.db,"),
     ):
         if not isinstance(given, kinds):
             raise ConfigError(f"{name}: {words} is needed, not {given!r}", path=name)
@@ -154,6 +161,7 @@ def search(
             "until_flat": until_flat,
         },
         retrain={"epochs": scale["epochs"] if epochs is None else epochs},
+        target=target,
         hardware=None if hardware is None else str(hardware),
         seed=seed,
         device=device,
@@ -177,14 +185,20 @@ def search(
         from mpsearch.report.progress import RichProgress
 
         reporter = RichProgress(Console(stderr=True))
-    with claimed(directory, config, "mpsearch.search(…)", extra=_digest(model, splits, sampler)):
+    with claimed(directory, config, _COMMAND, extra=_digest(model, splits, sampler), storage=storage):
         summary = finished(directory) or run(
-            assemble(config, splits, model, reporter), directory, "mpsearch.search(…)", reporter, sampler=sampler
+            config, assemble(config, splits, model, reporter), directory, _COMMAND, reporter, storage=storage, sampler=sampler
         )
-    allocation = summary.winning_allocation
-    assert allocation is not None
-    path = directory / ARTIFACT
-    return Result(summary=summary, model=load(path, model=model), allocation=allocation, path=path, run_dir=directory)
+    winner = summary.winner
+    assert winner is not None  # a finished run has one
+    path = directory / summary.artifact
+    return Result(
+        summary=summary,
+        model=read_artifact(path).install(model).cpu(),
+        allocation=winner.allocation,
+        path=path,
+        run_dir=directory,
+    )
 
 
 def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
@@ -227,7 +241,7 @@ def _names(given: str | Sequence[str]) -> list[str]:
 
 
 def _digest(model: nn.Module, splits: Splits, sampler: object) -> str:
-    """Of all that a result depends on and the study's file names at most."""
+    """Digest of what the results depend on beside the study itself: weights, data, task, sampler."""
     weights = [item for pair in canonical(model).state_dict().items() for item in pair]
     others = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
     return content_digest([*weights, splits.fingerprint, *others, splits.task.name, splits.task.metric_name, type(sampler).__qualname__])

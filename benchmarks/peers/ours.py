@@ -37,7 +37,7 @@ from mpsearch.network.baked import bake
 from mpsearch.network.inputs import call
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.searcher import Searcher
-from mpsearch.run.experiment import Experiment, build_experiment
+from mpsearch.run.setup import Setup, build_setup
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.task import Task
@@ -50,7 +50,7 @@ RECIPE = Recipe(epochs=0, warmup=0.05, distill=1.0, reestimate=2048)
 FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
-def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float, seed: int) -> Experiment:
+def setup_of(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float, seed: int) -> Setup:
     """Data, float network, space and ranges, as a study has them; the seed draws held-out and calibration images."""
     activations = "float" if act_bits == FLOAT_BITS else act_bits
     config = validate_study(
@@ -70,7 +70,7 @@ def experiment(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bi
         },
         label="peers",
     )
-    return build_experiment(config, Silent())
+    return build_setup(config, Silent())
 
 
 def by_divergence(problem: Problem, images: int) -> Problem:
@@ -202,7 +202,7 @@ def main() -> None:
     method = METHODS[asked.method](**{"grid": "half", **settings})
     rows: list[dict[str, Any]] = json.loads(asked.out.read_text()) if asked.out.exists() else []
     menu = (*FULL_MENU, FLOAT_BITS) if asked.given else tuple(asked.menu)  # a peer may have left a layer alone
-    made = experiment(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits), asked.seed)
+    made = setup_of(asked.data, asked.weights, menu, asked.act_bits, min(asked.bits), asked.seed)
     problem = by_divergence(made.problem, asked.images)
     evaluator, plain = (Evaluator(each, Compiler("off", problem.device, 0)) for each in (problem, made.problem))
     test = made.splits.test

@@ -26,10 +26,12 @@ from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.progress import Silent
 from mpsearch.data import cache_directory
-from mpsearch.run.experiment import Experiment, build_evaluator, build_experiment
+from mpsearch.run.pipeline import build_evaluator
+from mpsearch.run.setup import build_setup
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
+from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
 
 _DEPTH = 3
@@ -76,20 +78,21 @@ def _stored(file: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def tree_of(experiment: Experiment, weights_from: str, folder: Path) -> Tree | Trained:
+def tree_of(config: StudyConfig, problem: Problem, weights_from: str, folder: Path) -> Tree | Trained:
     """Of the float weights, of weights trained from them one by one, or of shared ones, which are trained or read first."""
-    default = search_settings(experiment.config).default
+    default = search_settings(config).default
     if weights_from == "trained":
-        return Trained(experiment.problem, default.method, default.recipe)
-    evaluator = build_evaluator(experiment, Compiler("off", experiment.problem.device, 0), folder, Silent())
+        return Trained(problem, default.method, default.recipe)
+    evaluator = build_evaluator(config, problem, Compiler("off", problem.device, 0), folder, Silent())
     if isinstance(evaluator, SupernetEvaluator):
-        return Tree.shared(experiment.problem, evaluator.prepare())
-    return Tree.untrained(experiment.problem, default.method, default.recipe)
+        return Tree.shared(problem, evaluator.prepare())
+    return Tree.untrained(problem, default.method, default.recipe)
 
 
-def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float], list[float]]], images: int, folder: Path) -> Truth:
+def truth(
+    config: StudyConfig, problem: Problem, name: str, found: dict[Picks, tuple[list[float], list[float]]], images: int, folder: Path
+) -> Truth:
     """The table with all that a search may know of it."""
-    problem = experiment.problem
     menus = [problem.space.menus[group[0]] for group in problem.space.groups]
     shape = tuple(len(menu) for menu in menus)
     loss, error = (np.array([value for piece in found.values() for value in piece[part]]).reshape(shape) for part in (0, 1))
@@ -99,10 +102,10 @@ def truth(experiment: Experiment, name: str, found: dict[Picks, tuple[list[float
         loss=loss,
         error=error,
         size=problem.costs["size"],
-        tables=signal_tables(problem, experiment.config.signals, folder / "signals.json"),
+        tables=signal_tables(problem, config.signals, folder / "signals.json"),
         notes={
-            "network": experiment.config.model.factory,
-            "data": experiment.config.data.source,
+            "network": config.model.factory,
+            "data": config.data.source,
             "validation images": len(problem.validation),
             "images for BatchNorm": images,
             "float loss": evaluate(problem.model, problem.validation, problem.task, device=problem.device).loss,
@@ -123,13 +126,13 @@ def main() -> None:
     deadline = time.monotonic() + 60 * arguments.minutes
     torch.set_num_threads(arguments.threads)
     config = study(arguments.name, arguments.data, arguments.weights, arguments.weights_from)
-    experiment = build_experiment(config, Silent())
+    problem = build_setup(config, Silent()).problem
     name = arguments.name + ("" if arguments.weights_from == "float" else f"-{arguments.weights_from}")
     folder = cache_directory() / "tabular" / f"{name}-{config.fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
-    tree = tree_of(experiment, arguments.weights_from, folder)
+    tree = tree_of(config, problem, arguments.weights_from, folder)
     found = pieces(tree, folder / "pieces.jsonl", deadline)
-    whole = truth(experiment, name, found, tree.images, folder)
+    whole = truth(config, problem, name, found, tree.images, folder)
     if isinstance(tree, Trained):
         whole = replace(whole, notes={**whole.notes, "agreement of two trainings": tree.agreement(whole)})
     whole.save(file_of(name))

@@ -19,10 +19,10 @@ from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.files import write_text
 from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
-from mpsearch.run.directory import write_text
 from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.signals.base import private_copy
 from mpsearch.trials.problem import Problem

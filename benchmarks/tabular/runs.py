@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mpsearch.core.files import write_text
+
 __all__ = ["Run", "add_run", "drop_runs", "read_runs"]
 
 
@@ -46,6 +48,4 @@ def add_run(file: Path, run: Run) -> None:
 def drop_runs(file: Path, entries: Sequence[str]) -> None:
     """Forget the runs of entries whose names begin so."""
     kept = [run for run in read_runs(file) if not run.entry.startswith(tuple(entries))]
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(run)) + "\n" for run in kept))
-    temporary.replace(file)
+    write_text(file, "".join(json.dumps(asdict(run)) + "\n" for run in kept))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mpsearch.allocate.program import grouped
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
+from mpsearch.core.files import replacing
 from mpsearch.core.layer import Layer
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
@@ -113,11 +114,9 @@ class Truth:
             ],
         }
         arrays: dict[str, Any] = {f"table_{name}": table.values for name, table in {"size": self.size, **self.tables}.items()}
-        temporary = file.with_suffix(".tmp.npz")
-        np.savez_compressed(
-            temporary, meta=json.dumps(meta), loss=self.loss.astype(np.float32), error=self.error.astype(np.float32), **arrays
-        )
-        temporary.replace(file)
+        losses = {"loss": self.loss.astype(np.float32), "error": self.error.astype(np.float32)}
+        with replacing(file) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, meta=json.dumps(meta), **losses, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> Truth:

@@ -1,4 +1,4 @@
-"""The command line: one file a command, bodies import what they need when they run, one handler turns errors into lines and exit codes."""
+"""The command line: one file per command, which imports what it needs when it runs; one handler turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
 class _InOrder(click.Group):
-    """Commands in the order a person meets them."""
+    """Commands in the order in which they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands]
@@ -36,7 +36,7 @@ class _InOrder(click.Group):
 @click.version_option(mpsearch.__version__, prog_name="mpsearch")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """Find how many bits each layer of a network gets under a budget, train it, export it, verify it.
+    """Find the number format of each layer of a network under a budget; train, export and verify it.
 
     Start with:  mpsearch study --budget 2MB
     """
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, 1 for what went wrong on the way, 2 for what was asked wrongly, 130 when interrupted.
+        Exit code: 0; 1 for an error during the run; 2 for a wrong request; 130 after an interruption.
     """
     try:
         with interruptible():

@@ -1,4 +1,4 @@
-"""`mpsearch allocate`: budget → bits in seconds, by the solver alone."""
+"""`mpsearch allocate`: the optimal bits under a budget, by the solver alone."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def allocate(out: Path | None, **flags: Any) -> None:
 
     from mpsearch.allocate.reach import reachable
     from mpsearch.config import dump_bits
+    from mpsearch.core.files import write_text
     from mpsearch.costs.budgets import format_amount
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import allocation_table
@@ -35,6 +36,5 @@ def allocate(out: Path | None, **flags: Any) -> None:
         low, high = (format_amount(budget.cost, amount) for amount in reachable(space, costs[budget.cost]))
         results.print(f"{budget.cost}: this space reaches {low} to {high}")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(dump_bits(solution.allocation), encoding="utf-8")
+        write_text(out, dump_bits(solution.allocation))
         results.print(f"bits: {out}")

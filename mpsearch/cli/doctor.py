@@ -1,4 +1,4 @@
-"""`mpsearch doctor`: whether this machine is ready, and the cure if not."""
+"""`mpsearch doctor`: whether this machine is ready, and what to do if it is not."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["doctor"]
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-@click.command(short_help="Is this machine ready, and the cure if not.")
+@click.command(short_help="Check this machine, with a cure for what fails.")
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check Python, torch and torchvision, device, compiler, disk and storage; name the cure of what fails."""
+    """Check Python, torch and torchvision, device, compiler, disk and storage, with a cure for what fails."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`mpsearch evaluate`: the score of a file on disk."""
+"""`mpsearch evaluate`: the score of an artifact on disk."""
 
 from __future__ import annotations
 

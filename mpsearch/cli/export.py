@@ -1,4 +1,4 @@
-"""`mpsearch export`: the artifact of a finished run, once more and elsewhere."""
+"""`mpsearch export`: a copy of the artifact of a finished run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import click
 __all__ = ["export"]
 
 
-@click.command(short_help="Write the artifact of a run again.")
+@click.command(short_help="Copy the artifact of a run.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
 def export(run: Path, out: Path) -> None:
-    """Write the retrained network of the run directory RUN as one packed file, and verify it; its quantization card goes beside it."""
+    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it."""
     from mpsearch.run import export_run
 
     for file in export_run(run, out):

@@ -1,4 +1,4 @@
-"""`mpsearch list`: what there is to choose from, with the papers."""
+"""`mpsearch list`: methods, signals, costs, models, data and files to choose from, with their papers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ REGISTRIES = {
     "methods": ("mpsearch.methods", "METHODS"),
     "signals": ("mpsearch.signals", "SIGNALS"),
     "costs": ("mpsearch.costs", "COSTS"),
+    "targets": ("mpsearch.targets", "TARGETS"),
     "models": ("mpsearch.models", "MODELS"),
     "data": ("mpsearch.data", "DATA"),
 }
@@ -26,7 +27,7 @@ FOLDERS = ("studies", "spaces", "hardware")
 @click.command("list", short_help="What there is to choose from, with papers.")
 @click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
 def list_known(kinds: tuple[str, ...]) -> None:
-    """Show methods, signals, costs, models, data, studies, spaces and hardware; KIND shows only some."""
+    """Show methods, signals, costs, targets, models, data, studies, spaces and hardware; KIND shows only some."""
     console, _ = consoles()
     for kind in kinds or (*REGISTRIES, *FOLDERS):
         console.print(_plugins(kind) if kind in REGISTRIES else _files(kind))

@@ -1,4 +1,4 @@
-"""Options that commands share, and how they become changes to a study."""
+"""Options that several commands share, and how they change a study."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.url import without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_STUDY", "command_line", "consoles", "data_options", "overrides_from", "read_config", "run_options", "study_options"]
 
 _WIDE = 200
-"""Characters a line where nobody's window is the limit."""
+"""Characters per line where the output is not a terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STUDY = "digits_resnet18"
@@ -29,17 +30,22 @@ DEFAULT_STUDY = "digits_resnet18"
 _STUDY = [
     click.argument("study", default=DEFAULT_STUDY),
     click.option(
-        "--budget", "budgets", multiple=True, metavar="AMOUNT", help="2MB, 70KB, 1.5MiB, 3.2bit, 1.2GBOPs, 5ms; give several and all hold."
+        "--budget",
+        "budgets",
+        multiple=True,
+        metavar="AMOUNT",
+        help="2MB, 1.5MiB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; give several and all hold.",
     ),
     click.option("--effort", metavar="EFFORT", help="quick, normal or thorough: trials, rungs and epochs as the study states them."),
     click.option("--space", metavar="SPACE", help="What may be chosen: a name in spaces/ or a YAML file."),
+    click.option("--target", metavar="TARGET", help="The file that is delivered: a name of `mpsearch list targets`."),
     click.option("--hardware", metavar="PROFILE", help="Hardware profile for latency budgets: a name or a YAML file."),
     click.option("--signals", "--signal", metavar="A,B", help="Sensitivity signals, separated by commas, or all; mix weighs the others."),
     click.option("--methods", metavar="A,B", help="Quantization methods, separated by commas, or all."),
     click.option("--images", type=int, metavar="N", help="Training images the signals and ranges are measured on."),
     click.option("--evaluate", type=click.Choice(["ptq", "qat", "supernet"]), help="What trials are scored by: see search.evaluate."),
     click.option("--trials", type=int, metavar="N", help="Trials of the search, at most."),
-    click.option("--timeout", metavar="TIME", help="Begin no trial after so long: seconds, or 90s, 5min, 2h."),
+    click.option("--timeout", metavar="TIME", help="Begin no trial after this time: seconds, or 90s, 5min, 2h."),
     click.option("--until-flat", is_flag=True, default=None, help="End when trials are expected to gain next to nothing."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
@@ -61,6 +67,7 @@ _RUN = [
 _KEYS = {
     "effort": "effort",
     "space": "space",
+    "target": "target",
     "hardware": "hardware",
     "images": "signals.images",
     "evaluate": "search.evaluate",
@@ -82,12 +89,12 @@ def _decorated(command: F, options: list[Callable[[F], F]]) -> F:
 
 
 def study_options(command: F) -> F:
-    """The study and all that changes it; they arrive as keyword arguments for `read_config`."""
+    """The study and every option that changes it; a command passes them to `read_config` as keyword arguments."""
     return _decorated(command, [*_STUDY, *_DATA])
 
 
 def data_options(command: F) -> F:
-    """Model, data, device and `--set` alone."""
+    """Model, data, device and `--set` only."""
     return _decorated(command, list(_DATA))
 
 
@@ -135,14 +142,14 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> StudyConfig:
-    """The study the command line asks for.
+    """The study that the command line asks for.
 
     Args:
         flags: keyword arguments of a command with `study_options` or `data_options`.
         study: instead of the one in `flags`.
 
     Raises:
-        UsageError: anything that was asked wrongly.
+        UsageError: a wrong request.
     """
     changes = overrides_from(flags)
     # an installed script, unlike `python -m`, does not look for package.module:factory in the working directory
@@ -156,14 +163,14 @@ def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> St
 
 
 def command_line() -> str:
-    """The command as it was typed, for the report."""
-    return shlex.join(["mpsearch", *sys.argv[1:]])
+    """The command as it was typed, for the report; passwords in URLs are masked."""
+    return without_password(shlex.join(["mpsearch", *sys.argv[1:]]))
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
-    """(for results, on standard output; for progress, on standard error and silent if `quiet`).
+    """(Console for results, on standard output; console for progress, on standard error and silent if `quiet`).
 
-    A file or a pipe has no width that tables must be squeezed into.
+    In a file or a pipe, tables are not squeezed into the width of a terminal.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""`mpsearch plot`: the report page of a run, drawn again."""
+"""`mpsearch plot`: draw the report of a run again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot(run: Path, out: Path | None) -> None:
         summary = Summary.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(
-            f"{file} is damaged ({type(error).__name__}: {error}); run the study again, it goes on where it stopped"
+            f"{file} is damaged ({type(error).__name__}: {error}); run the study again, it continues where it stopped"
         ) from error
 
     from mpsearch.report.page import write_page

@@ -1,4 +1,4 @@
-"""`mpsearch retrain`: full quantization-aware training of bits that somebody chose."""
+"""`mpsearch retrain`: full quantization-aware training of a given allocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mpsearch signals`: how much each layer suffers at each number of bits."""
+"""`mpsearch signals`: how sensitive each layer is to its number of bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mpsearch study`: everything, from data to a verified file."""
+"""`mpsearch study`: the whole run, from data to a verified file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ __all__ = ["study"]
 @click.command(short_help="Everything: search, retrain, export, report.")
 @study_options
 @run_options
-def study(run_dir: Path | None, quiet: bool, **flags: Any) -> None:
-    """Search, retrain, export and report; the whole pipeline.
+@click.option(
+    "--storage", metavar="URL", help="Where trials are kept: sqlite:///FILE, journal:///FILE, postgresql://…; default: study.db in DIR."
+)
+def study(run_dir: Path | None, quiet: bool, storage: str | None, **flags: Any) -> None:
+    """Search, retrain, export and report.
 
-    STUDY is a name of `mpsearch list studies` or a YAML file; digits_resnet18 if left out. Interrupted, the same command goes on.
+    STUDY is a name of `mpsearch list studies` or a YAML file; digits_resnet18 if left out. After an interruption, repeat the same command.
     """
     config = read_config(flags)
 
@@ -27,4 +30,5 @@ def study(run_dir: Path | None, quiet: bool, **flags: Any) -> None:
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / config.run_name
-    print_summary(run_study(config, directory, command_line(), progress), results, directory)
+    summary = run_study(config, directory, command_line(), progress, storage=storage)
+    print_summary(summary, results, directory)

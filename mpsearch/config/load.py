@@ -19,6 +19,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.registry import Registry
 from mpsearch.methods import METHODS
 from mpsearch.signals import SIGNALS
+from mpsearch.targets import TARGETS
 
 __all__ = ["load_study"]
 
@@ -79,12 +80,13 @@ def _without_stale_options(content: dict[str, Any], changes: Mapping[str, Any]) 
 
 
 def check_plugins(config: StudyConfig) -> None:
-    """Check that every signal and method is registered, that every method has the hyperparameters given, and that the recipes are valid.
+    """Check that signals, methods and target are registered, that the methods have the hyperparameters given, and that recipes are valid.
 
     Raises:
         ConfigError: a method has no such hyperparameter, or it has a wrong type or value.
-        UnknownNameError: a signal or method is not registered.
+        UnknownNameError: a signal, method or target is not registered.
     """
+    _ = TARGETS[config.target]
     combining = [SIGNALS[name].combines for name in config.signals.names]
     if all(combining):
         alone = ", ".join(config.signals.names)

@@ -225,8 +225,9 @@ class StudyConfig(Strict):
         description="a name in spaces/, a YAML file, or the space itself"
     )
     budgets: tuple[Annotated[str, BeforeValidator(_readable)], ...] = Field(
-        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, 5ms; all must hold"
+        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; all must hold"
     )
+    target: str = Field(default="packed", description="the file that is delivered, see `mpsearch list targets`", min_length=1)
     hardware: str | None = Field(default=None, description="profile for latency: a shipped name or a YAML file")
     signals: SignalsConfig = SignalsConfig()
     methods: dict[str, dict[str, Setting]] = Field(

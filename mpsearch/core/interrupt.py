@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot get lost: Python drops an exception raised in a finalizer, and libraries have bare `except` clauses."""
+"""An interrupt (Ctrl-C) that cannot get lost: Python drops exceptions raised in finalizers, and libraries have bare `except` clauses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import FrameType
 
 __all__ = ["check_interrupt", "interruptible"]
 
-_asked = threading.Event()
+_received = threading.Event()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Remember an interrupt within the `with`, for `check_interrupt`; the main thread's alone, elsewhere nothing changes."""
+    """Remember an interrupt that arrives in the `with`, for `check_interrupt`. Has no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -24,19 +24,19 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        _asked.clear()
+        _received.clear()
 
 
 def check_interrupt() -> None:
-    """Called wherever long work reports how far it is.
+    """Raise an interrupt again that a library swallowed; called wherever long work reports its progress.
 
     Raises:
-        KeyboardInterrupt: it was asked for, and somebody has swallowed it.
+        KeyboardInterrupt: there was one.
     """
-    if _asked.is_set() and threading.current_thread() is threading.main_thread():
+    if _received.is_set() and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    _asked.set()
+    _received.set()
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`PassCounts`: how many samples went through networks and how many labels were read, by phase of a run; nobody listening costs nothing.
+"""`PassCounts`: samples that passed through networks and labels that were read, by phase of a run.
 
 | count | one for each sample … |
 |---|---|
@@ -7,7 +7,8 @@
 | `labels` | whose label entered a loss that is minimised or differentiated |
 | `scored` | whose label was compared with an output on a held-out split |
 
-Functions report with `count` where the pass happens and need no parameter for it: who listens is a context variable.
+Functions call `count` where a pass happens. They need no parameter for it: the active counts are a context variable, and without any
+nothing is counted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 __all__ = ["Count", "LabelReader", "PassCounts", "active_counts", "count", "phase"]
 
 _SAVE_EVERY = 5.0
-"""Seconds between two saves: what a killed run can lose."""
+"""Seconds between two saves: as much as a killed run can lose."""
 
 
 @dataclass
@@ -42,7 +43,7 @@ class PassCounts:
     """Counts by phase.
 
     Args:
-        counts: of an earlier part of the run, as `to_dict` gives them.
+        counts: of an earlier part of the run, as `to_dict` returns them.
     """
 
     def __init__(self, counts: Mapping[str, Mapping[str, int]] | None = None) -> None:
@@ -59,40 +60,40 @@ class PassCounts:
         return {name: asdict(numbers) for name, numbers in self.counts.items()}
 
     def add(self, name: str, numbers: Count) -> None:
-        """Add to a phase, and save now and then."""
+        """Add to a phase; saved every few seconds."""
         self.counts[name] = self[name] + numbers
         if self.save is not None and time.monotonic() - self._saved > _SAVE_EVERY:
             self.keep()
 
     def keep(self) -> None:
-        """Save now, if somebody said how."""
+        """Save now, if `save` is set."""
         if self.save is not None:
             self.save(self)
             self._saved = time.monotonic()
 
     @contextmanager
     def listening(self, name: str) -> Iterator[PassCounts]:
-        """Count what happens in the `with`, as phase `name` until another begins."""
-        token = _LISTENING.set((self, name))
+        """Count what happens in the `with`, as phase `name` unless another phase begins within."""
+        token = _ACTIVE.set((self, name))
         try:
             yield self
         finally:
-            _LISTENING.reset(token)
+            _ACTIVE.reset(token)
 
 
-_LISTENING: ContextVar[tuple[PassCounts, str] | None] = ContextVar("tally", default=None)
+_ACTIVE: ContextVar[tuple[PassCounts, str] | None] = ContextVar("passes", default=None)
 
 
 def active_counts() -> PassCounts | None:
-    """The tally that listens, if there is one."""
-    active = _LISTENING.get()
+    """The counts that are active; None if there are none."""
+    active = _ACTIVE.get()
     return None if active is None else active[0]
 
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """What happens in the `with` (or in the function this decorates) counts for phase `name`."""
-    active = _LISTENING.get()
+    """Count what happens in the `with`, or in the function this decorates, as phase `name`."""
+    active = _ACTIVE.get()
     if active is None:
         yield
         return
@@ -101,14 +102,14 @@ def phase(name: str) -> Iterator[None]:
 
 
 def count(*, forward: int = 0, backward: int = 0, labels: int = 0, scored: int = 0) -> None:
-    """Report samples to whoever listens."""
-    active = _LISTENING.get()
+    """Add samples to the active counts."""
+    active = _ACTIVE.get()
     if active is not None:
         active[0].add(active[1], Count(forward, backward, labels, scored))
 
 
 class LabelReader:
-    """A loss `(outputs, targets)` that reports every label it reads; `read` counts them too."""
+    """A loss `(outputs, targets)` that counts every label it reads; `read` is their number."""
 
     def __init__(self, loss: Callable[[Any, Any], Any]) -> None:
         self.read = 0

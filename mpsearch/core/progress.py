@@ -1,4 +1,4 @@
-"""`Progress`: what long work reports while it runs; the default is silent, `mpsearch.report.progress` paints bars."""
+"""`Progress`: how long work reports while it runs. The default is silent; `mpsearch.report.progress` draws bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Bar(Protocol):
     """One running phase."""
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
-        """How far it is, and a few words on how it goes."""
+        """Report what is done of the total, and a few words."""
 
 
 class Progress(Protocol):
@@ -21,23 +21,23 @@ class Progress(Protocol):
 
     @contextmanager
     def phase(self, title: str, total: float = 1) -> Iterator[Bar]:
-        """A bar for the length of the `with`."""
+        """Show a bar during the `with`."""
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print a line that stays."""
 
 
 class Silent:
-    """Says nothing."""
+    """Reports nothing."""
 
     @contextmanager
     def phase(self, title: str, total: float = 1) -> Iterator[Bar]:
-        """No bar."""
+        """Show nothing."""
         yield self
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""

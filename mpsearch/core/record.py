@@ -1,4 +1,4 @@
-"""`Record`: what is known of one evaluated allocation, and `Front`: the records nothing else beats."""
+"""`Record`: one evaluated allocation with its scores and costs; `pareto_front`: the records that no other one beats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Record", "Score", "pareto_front"]
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How a network does on one split. Lower `loss` and `error` are better; `metric` is what a person reads (accuracy in [0, 1], R², …).
+    """The quality of a network on one split. Lower `loss` and `error` are better; `metric` is for people (accuracy in [0, 1], R², …).
 
     For classification `error = 1 − accuracy`.
     """
@@ -25,7 +25,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One trial, or one reference such as the best uniform allocation.
+    """An evaluated trial, or a reference such as the best uniform allocation.
 
     Args:
         number: trial number in the study; −1 for references.

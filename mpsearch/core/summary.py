@@ -1,4 +1,4 @@
-"""`Summary`: everything a finished (or interrupted) run has to say; what the report draws and `summary.json` holds."""
+"""`Summary`: the results of a run, as the report shows them and `summary.json` holds them."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One run.
+    """The results of a run.
 
     Args:
         name: study name.
-        model: how the model was named.
-        data: how the data were named.
+        model: name of the model.
+        data: name of the data.
         metric: name of what `Score.metric` is, such as `accuracy`.
         seed: of the run.
         effort: `quick`, `normal` or `thorough`.
-        command: the command line that made it.
-        budgets: what was asked.
+        command: the command line.
+        budgets: the limits.
         layers: in forward order.
-        tables: the signals, one unit each.
+        tables: the signals, each with its own unit.
         reachable: cost name → (smallest, largest) the space can reach.
         reference: the float network.
         trials: all records of the study.
         winner: the retrained winner; `rung` is `full` and `origin` that of its trial.
-        uniform: the best uniform allocation that fits, retrained alike; `None` if none fits.
-        control: the float network trained as many epochs more with the same recipe, if asked for.
-        test: split `test`, read once: scores by `float`, `winner`, `uniform`, `control`.
+        uniform: the best uniform allocation that fits, retrained alike; None if none fits.
+        control: the float network trained as many epochs more with the same recipe; None if the study asks for none.
+        test: scores on the test split by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
         formats: in which the artifact holds each layer's weight, in order; empty without an artifact.
         card: path of the quantization card, relative to the run directory; empty in a run that has none.
         seconds: wall seconds by phase.
-        surrogate: what its leave-one-out predictions are worth: `count`, rank `correlation`, `error` in nats of log loss, and the shares
-            `covered50` and `covered90` of scores inside their intervals; empty where there was too little to tell.
+        surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
+            `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
         skipped: what a smaller run left out, one sentence each.
     """
 
@@ -129,7 +129,7 @@ class Summary:
 
     @property
     def winning_allocation(self) -> Allocation | None:
-        """The winner's bits, if there is a winner."""
+        """The allocation of the winner; None without one."""
         return None if self.winner is None else self.winner.allocation
 
 

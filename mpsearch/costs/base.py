@@ -11,6 +11,7 @@ from mpsearch.core.peak import CostTable
 from mpsearch.core.registry import Registry
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.numbers.grid import stored_as_grid
+from mpsearch.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware
@@ -26,12 +27,14 @@ class CostInputs:
     Args:
         space: L layers and their menus.
         formats: how each method of the study stores a weight, format on a menu → format stored; what costs bytes is the largest of them.
+        target: whose file is counted.
         hardware: profile of the device, if there is one.
         lifetimes: traces when each activation is alive, on first use; None where no network is at hand.
     """
 
     space: ResolvedSpace
     formats: Sequence[StoredAs] = (stored_as_grid,)
+    target: Target = field(default_factory=lambda: TARGETS["packed"]())
     hardware: Hardware | None = None
     lifetimes: Callable[[], Lifetimes] | None = None
 

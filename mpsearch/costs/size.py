@@ -7,19 +7,18 @@ import numpy as np
 from mpsearch.core.table import Table
 from mpsearch.costs.base import COSTS, Cost, CostInputs
 from mpsearch.costs.byte_units import BYTE_UNITS, exact_bytes, short_bytes
-from mpsearch.targets.packed.layout import layer_bytes
 
 __all__ = ["size"]
 
 
 def size(inputs: CostInputs) -> Table:
-    """Bytes of the file: `values[l, k] = max over formats of layer_bytes(l, k, format)`.
+    """Bytes of the target's file: `values[l, k] = max over formats of layer_bytes(l, k, format)`.
 
     With one method's formats, `total(allocation)` is `os.path.getsize` of the file that it writes; with those of several methods, none of
     their files is larger.
 
     Args:
-        inputs: of these, the space, whose `file_overhead` is the header and the unquantized tensors, and the formats.
+        inputs: of these, the target, the formats, and the space, whose `file_overhead` is the header and the unquantized tensors.
 
     Returns:
         `[L, C]`, bytes; NaN off the menus.
@@ -30,7 +29,7 @@ def size(inputs: CostInputs) -> Table:
         written = {stored for stores in inputs.formats if (stored := stores(choice.weight)) is not None}
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             if choice in menu:
-                values[row, column] = max(layer_bytes(layer, weight, choice.activation) for weight in written)
+                values[row, column] = max(inputs.target.layer_bytes(layer, weight, choice.activation) for weight in written)
     return Table(name="size", unit="B", layers=space.names, choices=space.choices, values=values, base=float(space.file_overhead))
 
 

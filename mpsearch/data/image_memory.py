@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpsearch.core.files import replacing
 from mpsearch.core.progress import Progress
 from mpsearch.data.cache import cache_directory
 from mpsearch.data.image_file import image_size, read_image
@@ -82,13 +82,8 @@ def _read(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
 
 
 def _write(file: Path, pixels: NDArray[np.uint8]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
+        with replacing(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, pixels)
-        temporary.replace(file)
     except OSError as error:
-        if temporary.exists():
-            temporary.unlink()
         warnings.warn(f"decoded images are not kept for the next time: {error}; set MPSEARCH_CACHE to a folder with room", stacklevel=2)

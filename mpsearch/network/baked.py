@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,10 @@ class Parts:
         """The bits."""
         return Allocation({name: layer.choice for name, layer in self.layers.items()})
 
+    def chosen(self, allocation: Allocation) -> Parts:
+        """The same numbers under the choices that led to them: a file knows only how they are stored."""
+        return replace(self, layers={name: replace(layer, choice=allocation[name]) for name, layer in self.layers.items()})
+
 
 class FixedActQuantizer(ActQuantizer):
     """An activation quantizer that no longer learns."""
@@ -261,10 +265,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
         baked = parts.layers[layer.name]
         module = model.get_submodule(layer.module)
         rows = Rows.of(module, getattr(module, layer.parameter), baked.weight_format.granularity)
-        if isinstance(baked.weight, FloatWeight):
-            weight = baked.weight.values
-        else:
-            weight = rows.join(baked.weight.values()).contiguous()
+        weight = baked.weight.values if isinstance(baked.weight, FloatWeight) else rows.join(baked.weight.values()).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:
             owner, _, parameter = alias.rpartition(".")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from mpsearch.core.files import write_text
 from mpsearch.core.summary import Summary
 from mpsearch.report import figures
-from mpsearch.report.atomic import write_whole
 from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, mixture_infos, signal_infos
 from mpsearch.report.page_parts import PagePart, front_table, header, layer_table, mixture_table, run_notes
 from mpsearch.report.stylesheet import STYLE
@@ -36,7 +36,7 @@ def write_page(summary: Summary, path: Path) -> Path:
     Returns:
         The path.
     """
-    return write_whole(path, page_html(summary))
+    return write_text(path, page_html(summary))
 
 
 def page_html(summary: Summary) -> str:

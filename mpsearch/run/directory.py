@@ -1,10 +1,9 @@
-"""The run directory: whose it is, atomic writes, seconds and passes by phase."""
+"""The run directory: the names of its files, and the claim on it that one process holds at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,104 +12,88 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
-from mpsearch.core.pass_counts import PassCounts, active_counts, phase
+from mpsearch.core.files import write_text
+from mpsearch.run.clock import read_passes
+from mpsearch.study.storage import open_storage
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["ARTIFACT", "BITS", "CARD", "CARD_FIELDS", "Clock", "claimed", "write_text"]
+__all__ = ["BITS", "CARD", "CARD_FIELDS", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
 
-ARTIFACT = "model.safetensors"
 BITS = "bits.yaml"
 CARD = "card.md"
 CARD_FIELDS = "card.json"
-_TALLY = "tally.json"
+REPORT = "front.html"
+STORAGE = "study.db"
+SUMMARY = "summary.json"
+_CLAIM = "run.json"
+_STUDY = "study.yaml"
 _LOCK = ".lock"
-"""Held while a process works in the directory; a killed one holds nothing."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, though the power fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-class Clock:
-    """Wall seconds by phase, summed over interruptions and kept in `seconds.json`; beside it in `tally.json` what was counted."""
-
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "seconds.json"
-        self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
-        self._tally = active_counts()
-        if self._tally is not None:  # a request that was refused before has left nothing behind
-            self._tally.save = lambda tally: write_text(directory / _TALLY, json.dumps(tally.to_dict()))
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Count the seconds, passes and labels of the `with` for phase `name`."""
-        started = time.monotonic()
-        try:
-            with phase(name):
-                yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
-            write_text(self._file, json.dumps(self.seconds))
-            if self._tally is not None:
-                self._tally.keep()
+"""Locked while a process works in the directory; the system unlocks it when the process dies."""
 
 
 @contextmanager
-def claimed(directory: Path, config: StudyConfig, command: str, extra: str = "") -> Iterator[None]:
-    """The run directory, made or checked to hold the same study; a request that cannot be met leaves no fresh one behind.
+def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = "", storage: str | None = None) -> Iterator[None]:
+    """Claim a run directory for this process: a new one is made, one that holds the same study is continued.
 
-    One process at a time works in it.
+    A request that is refused removes what it has made.
+
+    Args:
+        directory: of the run.
+        config: the study.
+        command: the command line, for messages.
+        extra: digest of whatever else the results depend on.
+        storage: URL of Optuna's storage, unless it is a file in the directory.
 
     Raises:
-        RunDirectoryError: it holds another study, or something else altogether, or another process is at work there.
+        RunDirectoryError: it holds another study or something else, or another process is at work there.
+        ConfigError: the storage cannot be opened.
     """
-    identity = f"{config.fingerprint()}{extra}"
-    file = directory / "run.json"
+    if storage is not None:
+        open_storage(storage)  # now, not after hours
+    identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
+    file = directory / _CLAIM
     if file.exists():
         held = json.loads(file.read_text())
         if held["fingerprint"] != identity:
             raise RunDirectoryError(
                 f"{directory} holds another study ('{held['command']}'); give another --run-dir, or delete that folder to start afresh"
             )
-    elif directory.exists() and any(not entry.name.startswith((".run.json.", _LOCK)) for entry in directory.iterdir()):
+    elif directory.exists() and any(not entry.name.startswith((f".{_CLAIM}.", _LOCK)) for entry in directory.iterdir()):
         raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone_in(directory):
+    with _locked(directory):
         fresh = not file.exists()
         if fresh:
             write_text(file, json.dumps({"fingerprint": identity, "command": command}))
-        study = directory / "study.yaml"
+        study = directory / _STUDY
         if not study.exists():  # a run killed right after its claim has none
             write_text(study, config.to_yaml())
-        counted = directory / _TALLY
-        tally = PassCounts(json.loads(counted.read_text()) if counted.exists() else None)
         try:
-            with tally.listening("preparation"):
+            with read_passes(directory).listening("preparation"):
                 yield
         except UsageError as error:
-            # What asks wrongly has done nothing that could be gone on with; what fails later has.
-            if fresh and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= {file.name, study.name}):
+            # A wrong request has done nothing worth continuing; an error that shows up later has.
+            if fresh and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= {_CLAIM, _STUDY}):
                 _remove(directory, made)
             raise
 
 
+def claim_of(directory: Path) -> str:
+    """Fingerprint of the study that a run directory was claimed for."""
+    return str(json.loads((directory / _CLAIM).read_text())["fingerprint"])
+
+
 @contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
+def _locked(directory: Path) -> Iterator[None]:
     lock = FileLock(directory / _LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise RunDirectoryError(
-            f"another process is at work in {directory}; wait for it to end and say the same again, or give another --run-dir"
+            f"another process is at work in {directory}; wait for it to end and repeat the command, or give another --run-dir"
         ) from None
     try:
         yield
@@ -123,7 +106,7 @@ def _names(directory: Path) -> set[str]:
 
 
 def _remove(directory: Path, made: Sequence[Path]) -> None:
-    """The run directory with all it holds, and the folders above it that were made for it."""
+    """Remove the run directory with all it holds, and the folders above it that were made for it."""
     for entry in directory.iterdir():
         entry.unlink()
     for folder in made or [directory]:

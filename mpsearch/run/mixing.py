@@ -1,14 +1,12 @@
-"""Signals made of other signals: measure a few random allocations near the budgets, so that `mix` can weigh the tables by them."""
+"""Signals that combine others: losses of a few random allocations near the budgets are measured, and the other tables fitted to them."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from mpsearch.allocate.random_allocations import random_allocations
 from mpsearch.core.allocation import Allocation
@@ -16,42 +14,68 @@ from mpsearch.core.errors import BudgetError, DataError, ModelError, TrainingDiv
 from mpsearch.core.progress import Progress
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import to_device
-from mpsearch.run.directory import write_text
-from mpsearch.run.experiment import Experiment
-from mpsearch.signals import SIGNALS, SignalInputs, compute_signal
+from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
+from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
 
-__all__ = ["combined", "heard", "plain_and_combining"]
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
 
-
-def plain_and_combining(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(signals that stand by themselves, signals made of those)."""
-    return [name for name in names if not SIGNALS[name].combines], [name for name in names if SIGNALS[name].combines]
-
-
-def heard(tables: Sequence[Table]) -> list[Table]:
-    """What a search listens to: a signal made of the others in their place, since those were weighed by what was measured."""
-    _, combining = plain_and_combining([table.name for table in tables])
-    return [table for table in tables if table.name in combining] or list(tables)
+__all__ = ["MeasuredAllocation", "combined"]
 
 
-def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: Path | None, progress: Progress) -> list[Table]:
-    """The combining signal's table alone, or nothing, and a line that says why, where signals or measurements do not allow one.
+@dataclass(frozen=True, kw_only=True)
+class MeasuredAllocation:
+    """A random allocation and what it loses.
 
-    What is measured after calibration, with BatchNorm re-estimated, is the divergence from the float network on the training images that
-    the signals are computed on: neither labels nor validation are read. After `signals.mixed_epochs` of training, which has seen those
-    images, it is the validation loss, as in trials.
+    Args:
+        allocation: its bits.
+        loss: nats; NaN where its training diverged.
+        seconds: wall time of the measurement.
+    """
+
+    allocation: Allocation
+    loss: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"allocation": self.allocation.to_dict(), "loss": self.loss, "seconds": self.seconds}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> MeasuredAllocation:
+        """Inverse of `to_dict`."""
+        return cls(**{**plain, "allocation": Allocation.from_dict(plain["allocation"])})
+
+
+def combined(
+    name: str,
+    config: StudyConfig,
+    problem: Problem,
+    tables: Sequence[Table],
+    held: Sequence[MeasuredAllocation],
+    keep: Callable[[Sequence[MeasuredAllocation]], None],
+    progress: Progress,
+) -> list[Table]:
+    """The table of a combining signal alone; an empty list and a line with the reason where signals or measurements do not allow one.
+
+    After calibration, with BatchNorm re-estimated, an allocation's loss is its divergence from the float network on the training images
+    that the signals are computed on: neither labels nor validation data are read. After `signals.mixed_epochs` of training, which has seen
+    those images, it is the validation loss, as in trials.
 
     Args:
         name: of the signal.
-        experiment: whose budgets the allocations lie near.
+        config: the study.
+        problem: the allocations lie near its budgets.
         tables: the signals to combine.
-        file: keeps every measurement as soon as it is there, so that an interrupted run goes on; None keeps nothing.
+        held: measurements of an interrupted run.
+        keep: receives all measurements after each.
         progress: gets a bar and the line.
     """
-    problem, signals = experiment.problem, experiment.config.signals
+    signals = config.signals
     if len(tables) < 2:
         only = ", ".join(table.name for table in tables) or "none"
         progress.say(f"no {name}: it weighs signals against each other, and signals.names has only {only}; name one more")
@@ -66,17 +90,18 @@ def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: P
         seed=problem.seed,
         tables=tables,
     )
+    default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        losses, seconds = _measured(name, experiment, allocations, file, progress)
-        pairs = [(allocation, loss) for allocation, loss in zip(allocations, losses, strict=True) if math.isfinite(loss)]
+        measured = _measured(name, config, problem, default, allocations, held, keep, progress)
+        pairs = [(each.allocation, each.loss) for each in measured if math.isfinite(each.loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
     except (BudgetError, DataError) as error:
-        progress.say(f"no {name}, the other signals go on without it: {error}")
+        progress.say(f"no {name}, the other signals are used without it: {error}")
         return []
-    forwards, backwards = (len(allocations) * images / len(train) for images in _images(experiment))
+    forwards, backwards = (len(allocations) * images / len(train) for images in _images(config, problem, default))
     spent = {
-        "seconds": table.cost["seconds"] + seconds,
+        "seconds": table.cost["seconds"] + sum(each.seconds for each in measured),
         "forwards": table.cost["forwards"] + forwards,
         "backwards": table.cost["backwards"] + backwards,
         "images": float(len(train)),
@@ -84,9 +109,9 @@ def combined(name: str, experiment: Experiment, tables: Sequence[Table], file: P
     return [replace(table, cost={**table.cost, **spent})]
 
 
-def _images(experiment: Experiment) -> tuple[int, int]:
-    """(forward, backward): images that one measurement passes, a teacher's passes among them."""
-    problem, signals, recipe = experiment.problem, experiment.config.signals, search_settings(experiment.config).default.recipe
+def _images(config: StudyConfig, problem: Problem, default: Hyperparameters) -> tuple[int, int]:
+    """(forward, backward): images that pass in one measurement, through the teacher included."""
+    signals, recipe = config.signals, default.recipe
     reestimated = min(recipe.reestimate, len(problem.train))
     if not signals.mixed_epochs:
         return reestimated + min(signals.images, len(problem.train)), 0
@@ -95,35 +120,39 @@ def _images(experiment: Experiment) -> tuple[int, int]:
 
 
 def _measured(
-    name: str, experiment: Experiment, allocations: Sequence[Allocation], file: Path | None, progress: Progress
-) -> tuple[list[float], float]:
-    """(what each allocation loses in nats, NaN where its training did not stay finite; seconds all of them took)."""
-    held: list[dict[str, Any]] = json.loads(file.read_text()) if file is not None and file.exists() else []
-    known = {Allocation.from_dict(entry["bits"]): entry for entry in held}
-    evaluator = Evaluator(experiment.problem, Compiler("off", experiment.problem.device, 0))
+    name: str,
+    config: StudyConfig,
+    problem: Problem,
+    default: Hyperparameters,
+    allocations: Sequence[Allocation],
+    held: Sequence[MeasuredAllocation],
+    keep: Callable[[Sequence[MeasuredAllocation]], None],
+    progress: Progress,
+) -> list[MeasuredAllocation]:
+    """Each allocation with its loss, measured unless it is held."""
+    known = {each.allocation: each for each in held}
+    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
     with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
         for done, allocation in enumerate(allocations):
             bar.update(done)
             if allocation in known:
                 continue
-            began = time.monotonic()
-            loss = _loss(evaluator, allocation, experiment)
-            known[allocation] = {"bits": allocation.to_dict(), "loss": loss, "seconds": time.monotonic() - began}
-            if file is not None:
-                write_text(file, json.dumps(list(known.values())))
+            started = time.monotonic()
+            loss = _loss(evaluator, allocation, config, default)
+            known[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
+            keep(list(known.values()))
         bar.update(len(allocations))
-    entries = [known[allocation] for allocation in allocations]
-    return [entry["loss"] for entry in entries], sum(entry["seconds"] for entry in entries)
+    return [known[allocation] for allocation in allocations]
 
 
-def _loss(evaluator: Evaluator, allocation: Allocation, experiment: Experiment) -> float:
-    signals, default = experiment.config.signals, search_settings(experiment.config).default
+def _loss(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> float:
+    signals = config.signals
     network = evaluator.begin(allocation, default.method)
     if not signals.mixed_epochs:
         evaluator.calibrate(network, default.method, default.recipe)
         return evaluator.divergence(network, signals.images)
     try:
-        evaluator.train(network, default.method, with_epochs(default.recipe, signals.mixed_epochs), seed=experiment.problem.seed + 1)
+        evaluator.train(network, default.method, with_epochs(default.recipe, signals.mixed_epochs), seed=evaluator.problem.seed + 1)
         return evaluator.score(network).loss
     except (TrainingDiverged, ModelError):
         return math.nan

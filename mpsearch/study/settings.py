@@ -1,4 +1,4 @@
-"""`SearchSettings`: how a study searches, and how a trial's hyperparameters come about."""
+"""`SearchSettings`: how a study searches, and how the hyperparameters of a trial are drawn."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SearchSettings:
 
     Args:
         stopping: when it ends.
-        rungs: from cheap to dear; the first one every trial takes.
-        default: hyperparameters of rungs without training, and of references.
-        suggest: Optuna trial → hyperparameters; asked when a trial first trains.
+        rungs: from cheap to expensive; every trial takes the first.
+        default: hyperparameters of the rungs without training.
+        suggest: Optuna trial → hyperparameters; called when a trial reaches its first rung that trains.
     """
 
     stopping: Stopping
@@ -37,7 +37,7 @@ class SearchSettings:
 
 
 def search_settings(config: StudyConfig) -> SearchSettings:
-    """Rungs, and how a trial's hyperparameters come about."""
+    """The search settings of a study."""
     rungs = tuple(Rung(name=rung.name, epochs=rung.epochs, keep=rung.keep) for rung in config.search.climbed)
     names = tuple(config.methods)
     first = config.hyperparameters(names[0]).build(METHODS[names[0]])
@@ -47,7 +47,7 @@ def search_settings(config: StudyConfig) -> SearchSettings:
 
 
 def hyperparameters_of(config: StudyConfig, params: Mapping[str, Any]) -> Hyperparameters:
-    """The hyperparameters a record's params describe."""
+    """The hyperparameters that the `params` of a record stand for."""
     name = params.get("method", next(iter(config.methods)))
     prefix = f"{name}."
     method = config.hyperparameters(name).build(

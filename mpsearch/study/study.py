@@ -1,36 +1,38 @@
-"""The study: Optuna trials of (bits, method, hyperparameters) in rungs. The only door to optuna.
+"""The trials of a study: bits, method and hyperparameters are proposed, evaluated rung by rung, and recorded in Optuna's storage.
 
-A trial is asked for, climbs the rungs as long as it is among the best (`promotion.py`), and is told (validation error, first budget's
-cost). Optuna cannot prune with two objectives, so the rungs are ours. All bits and hyperparameters are ordinary Optuna params.
+A trial is asked for, promoted from rung to rung while it is among the best (`trials/promotion.py`), and told as (validation error, share
+of the fullest budget). Optuna cannot prune trials of two objectives, so promotion is ours. Bits and hyperparameters are ordinary Optuna
+parameters.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.errors import BudgetError, ConfigError
-from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record
-from mpsearch.propose.observation import observed
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
-from mpsearch.trials.climb import best_record, climb
+from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, finished_trials, open_study, write_record
+from mpsearch.trials.climb import best_record, climb, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
+from mpsearch.trials.trial import Trial
 
-__all__ = ["run_trials"]
+__all__ = ["STUDY", "run_trials"]
 
-_STUDY = "mpsearch"
+STUDY = "mpsearch"
+"""Name of the study in a storage that holds no other."""
 
 
 def run_trials(
@@ -38,56 +40,54 @@ def run_trials(
     evaluator: Evaluator,
     sampler: optuna.samplers.BaseSampler,
     settings: SearchSettings,
-    storage: Path,
+    storage: str,
     progress: Progress | None = None,
+    *,
+    name: str = STUDY,
 ) -> list[Record]:
-    """Run, or go on with, the study in the SQLite file `storage`; returns all records.
+    """Run trials until a stopping rule holds, in a new study or one that was interrupted; returns the records of all its trials.
 
-    A trial that was in flight when a run was killed is marked failed and proposed again.
+    A trial that a dead process left running is marked failed, and its bits are proposed again. A study that has ended is only read.
 
     Args:
         problem: what is searched.
         evaluator: trains and scores.
-        sampler: proposes; `study_sampler.bits_sampler`, or any other of Optuna's, whose trials may then break the budgets.
-        settings: rungs, hyperparameters, when to end.
-        storage: the file.
-        progress: a bar and words.
+        sampler: proposes; `study_sampler.bits_sampler`, or any other of Optuna's, whose trials may then exceed the budgets.
+        settings: rungs, hyperparameters, stopping rules.
+        storage: URL, see `storage.open_study`.
+        progress: gets a bar, and the reason if the study ends early.
+        name: of the study within the storage.
 
     Raises:
-        ConfigError: a sampler that cannot sample for a loss and a cost at once, or not these bits.
+        ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or takes one objective only.
     """
     progress = progress or Silent()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=_STUDY,
-        storage=f"sqlite:///{storage}",
-        directions=["minimize", "minimize"],
-        load_if_exists=True,
-        sampler=sampler,
-    )
+    study = open_study(storage, name, sampler)
     ended = threading.Event()
-    study.stop = ended.set  # type: ignore[method-assign]  # a grid that is through; optuna's own refuses where trials are asked and told
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    done = [t for t in study.get_trials(deepcopy=False) if "record" in t.user_attrs and t.state.is_finished()]
-    records = [Record.from_dict(json.loads(t.user_attrs["record"])) for t in done]
-    outlooks = [Outlook(**t.user_attrs.get("outlook", {})) for t in done]
-    before, started = sum(record.seconds for record in records), time.monotonic()
+    study.stop = ended.set  # type: ignore[method-assign]  # optuna's own is for `optimize`; GridSampler calls it after its last trial
+    close_abandoned(study, problem.budgets)
+    stored, started = StoredRecords(), time.monotonic()
+    records = stored.of(study)
+    before = sum(record.seconds for record in records)
     with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
-        while (reason := settings.stopping.reason(outlooks, before + time.monotonic() - started)) is None:
+        reason = end_of(study)
+        while reason is None:
+            outlooks = [_outlook(trial) for trial in finished_trials(study)]
+            reason = settings.stopping.reason(outlooks, before + time.monotonic() - started)
+            if reason is not None:
+                break
             try:
-                record, outlook = _run_trial(study, problem, evaluator, settings, records, lambda text: bar.update(len(records), text=text))
+                _run_trial(study, problem, evaluator, settings, records, bar)
             except BudgetError as error:
                 reason = str(error)
                 break
-            records.append(record)
-            outlooks.append(outlook)
-            if ended.is_set() and not isinstance(sampler, BitsSampler):  # which says itself, at the next trial, that all is tried
+            records = stored.of(study)
+            if ended.is_set() and not isinstance(sampler, BitsSampler):  # ours raises BudgetError at the next trial
                 reason = f"{type(sampler).__name__} has nothing left to propose"
-                break
             best = best_record(records)
             bar.update(len(records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
+        end_study(study, reason)
         if len(records) < settings.stopping.trials:
             progress.say(reason)
     return records
@@ -99,47 +99,59 @@ def _run_trial(
     evaluator: Evaluator,
     settings: SearchSettings,
     records: Sequence[Record],
-    tell: Callable[[str], None],
-) -> tuple[Record, Outlook]:
-    number = len(records)
+    bar: Bar,
+) -> None:
+    """Ask for one trial, evaluate it, store its record."""
     sampler = study.sampler
-    if isinstance(sampler, BitsSampler) and not sampler.searcher.left([record.allocation for record in records]):
+    searcher = sampler.searcher if isinstance(sampler, BitsSampler) else None
+    if searcher is not None and not searcher.left([record.allocation for record in records]):
         raise exhausted()
-    trial = study.ask()
-    try:
-        allocation = suggest_bits(trial, problem.space)
-    except ValueError as error:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        if "multi-objective" in str(error):
-            raise ConfigError(
-                f"sampler: {type(sampler).__name__} takes one objective, a study has two (error and cost); "
-                "give one that takes both, such as TPESampler or NSGAIISampler",
-                path="sampler",
-            ) from error
-        raise ConfigError(f"sampler: {type(sampler).__name__} cannot draw the bits: {error}", path="sampler") from error
-    origin, outlook = type(sampler).__name__, Outlook()
-    if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(trial)) is not None:
-        origin, outlook = proposal.origin, Outlook(improvement=proposal.improvement, noise=proposal.noise)
-    trial.set_user_attr("origin", origin)
+    asked = study.ask()
+    trial, outlook = _proposed(study, asked, problem)
+    asked.set_user_attr("origin", trial.origin)
     if math.isfinite(outlook.improvement):
-        trial.set_user_attr("outlook", asdict(outlook))
+        asked.set_user_attr("outlook", asdict(outlook))
     record = climb(
         problem,
         evaluator,
         settings.rungs,
         settings.default,
         records,
-        Record(number=number, origin=origin, allocation=allocation, rung="", scores={}, costs={}),
-        lambda: settings.suggest(trial),
-        tell,
-        searcher=sampler.searcher if isinstance(sampler, BitsSampler) else None,
+        trial,
+        lambda: settings.suggest(asked),
+        lambda text: bar.update(len(records), text=text),
+        seed=trial_seed(problem, len(records)),
+        searcher=searcher,
     )
     for budget in problem.budgets:
-        trial.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
-    trial.set_user_attr("losses", dict(observed(record).losses))
-    trial.set_user_attr("record", json.dumps(record.to_dict()))
-    if record.status == "complete":
-        study.tell(trial, [record.score.error, record.costs[problem.budgets[0].cost]])
-    else:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return record, outlook
+        asked.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
+    write_record(study, asked, record, problem.budgets)
+
+
+def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tuple[Trial, Outlook]:
+    """(What the sampler proposes for a trial, the improvement it expects).
+
+    Raises:
+        ConfigError: it cannot propose for two objectives, or not these bits.
+    """
+    sampler = study.sampler
+    kind = type(sampler).__name__
+    try:
+        allocation = suggest_bits(asked, problem.space)
+    except ValueError as error:
+        study.tell(asked, state=TrialState.FAIL)
+        if "multi-objective" in str(error):
+            raise ConfigError(
+                f"sampler: {kind} takes one objective, a study has two (error and cost); "
+                "give one that takes both, such as TPESampler or NSGAIISampler",
+                path="sampler",
+            ) from error
+        raise ConfigError(f"sampler: {kind} cannot draw the bits: {error}", path="sampler") from error
+    if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(asked)) is not None:
+        outlook = Outlook(improvement=proposal.improvement, noise=proposal.noise)
+        return Trial(number=asked.number, origin=proposal.origin, allocation=allocation), outlook
+    return Trial(number=asked.number, origin=kind, allocation=allocation), Outlook()
+
+
+def _outlook(trial: FrozenTrial) -> Outlook:
+    return Outlook(**trial.user_attrs.get("outlook", {}))

@@ -1,10 +1,9 @@
-"""The sampler of a study, what its surrogate is worth, and the winner with the rest of its budget spent."""
+"""The sampler of a study, how well its surrogate predicts, and the best allocation with the rest of its budget spent."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.peak import CostTable
@@ -13,13 +12,15 @@ from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, observed, room_above
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
+from mpsearch.study.storage import StoredRecords
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.problem import Problem
+from mpsearch.trials.trial import Trial
 
 __all__ = ["bits_sampler", "prediction_quality", "with_budget_spent"]
 
 _FEWEST = 4
-"""Scores below which nothing is said of a surrogate."""
+"""Scores that judging a surrogate takes."""
 
 
 def bits_sampler(
@@ -37,11 +38,11 @@ def bits_sampler(
     Args:
         problem: space, costs, budgets, seed.
         tables: signals; the first trials are their optima.
-        sweep: (least, largest) factor on every budget between which a front is wanted.
-        initial: (origin, allocation) of further allocations to propose first, such as learned ones.
+        sweep: (least, largest) factor on every budget; the trials cover the front between them.
+        initial: (origin, allocation) of further first proposals.
         stopping: when the study ends.
-        refine: share of the trials that swap around the best: the last ones, or, where nobody knows which those are, every so many.
-        rungs: that trials climb; bits that wait at the first may be proposed once more while fewer have gone on than the second takes.
+        refine: share of the trials that swap bits around the best allocation: the last ones, or every so many where the last is not known.
+        rungs: of the trials; bits that stopped at the first may be proposed once more while the second has room.
     """
     climbing = len(rungs) > 1 and rungs[0].epochs == 0
     return BitsSampler(
@@ -52,33 +53,36 @@ def bits_sampler(
         seed=problem.seed,
         sweep=sweep,
         initial=initial,
-        losses=lambda trial: trial.user_attrs.get("losses"),
+        losses=StoredRecords().losses,
         refine=lambda number: _refines(number, stopping, refine),
         again=lambda observations: climbing and room_above(observations, rungs[1].keep),
     )
 
 
 def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
-    """How well the surrogate predicts what the study measured, as `PredictionQuality` gives it; empty where there is too little to tell."""
+    """How well the surrogate predicts what the study measured, as `PredictionQuality` has it; empty where there are too few scores."""
     observations = _observed(records)
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
     return sampler.searcher.surrogate(observations).calibration().to_dict()
 
 
-def with_budget_spent(
-    sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None
-) -> Record:
-    """`best` with what its allocation leaves of the budgets spent, in a way that was not tried as far: those that were did worse.
+def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None) -> Trial:
+    """The best trial with what its allocation leaves of the budgets spent on further bits.
 
-    A trial at a smaller budget leaves room that what is handed over can use, and so does a method that writes smaller files than the
-    others of the study: `costs` are its own. Scores are left behind: they are of other bits.
+    A trial at a smaller budget leaves room that the delivered network can use, and so does a method whose files are smaller than those of
+    the study's other methods.
+
+    Args:
+        sampler: whose surrogate decides where further bits help most.
+        best: the best record.
+        records: all; allocations that got as far as the best and lost are not returned.
+        costs: tables of the best record's own method; those of the study unless told.
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
     allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)
-    if allocation == best.allocation:
-        return best
-    return replace(best, allocation=allocation, origin=f"{best.origin}, budget spent", scores={})
+    origin = best.origin if allocation == best.allocation else f"{best.origin}, budget spent"
+    return Trial(number=best.number, origin=origin, allocation=allocation)
 
 
 def _observed(records: Sequence[Record]) -> list[Observation]:

@@ -10,10 +10,27 @@ class Mine(Target): ...
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from mpsearch.core.errors import ArtifactError
 from mpsearch.core.registry import Registry
 from mpsearch.targets.base import Artifact, Target, restricted
 from mpsearch.targets.blueprint import Blueprint
 
-__all__ = ["TARGETS", "Artifact", "Blueprint", "Target", "restricted"]
+__all__ = ["TARGETS", "Artifact", "Blueprint", "Target", "read_artifact", "restricted"]
 
 TARGETS: Registry[type[Target]] = Registry("target", "mpsearch.targets")
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read and check a file of any target, told apart by how the file looks.
+
+    Raises:
+        ArtifactError: missing, truncated, tampered with, or no target's.
+    """
+    targets = [target() for _, target in TARGETS.items()]
+    recognised = [target for target in targets if target.recognises(path)]
+    if not recognised:
+        kinds = ", ".join(sorted({Path(target.file).suffix for target in targets}))
+        raise ArtifactError(f"{path} is no artifact: no target writes files of this kind ({kinds}); give the file of a run")
+    return recognised[0].read(path)

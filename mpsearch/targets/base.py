@@ -38,6 +38,14 @@ class Artifact(ABC):
         """The formats of every layer, as they are stored."""
 
     @abstractmethod
+    def parts(self, model: nn.Module) -> Parts:
+        """The numbers for the built float architecture.
+
+        Raises:
+            ArtifactError: the file's contents do not fit the model.
+        """
+
+    @abstractmethod
     def install(self, model: nn.Module) -> nn.Module:
         """A copy of the float architecture with the numbers in place, ready to run.
 
@@ -74,6 +82,10 @@ class Target(ABC):
     @abstractmethod
     def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
         """Write the file whole or not at all; returns its size in bytes."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file looks like one of this target's; by its suffix, unless the target knows better."""
+        return path.suffix == Path(self.file).suffix
 
     @abstractmethod
     def read(self, path: Path) -> Artifact:

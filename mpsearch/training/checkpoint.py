@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from mpsearch.core.files import replacing
 
 __all__ = ["Checkpoint"]
 
@@ -33,9 +34,8 @@ class Checkpoint:
             "summed": summed,
             "random": torch.get_rng_state(),
         }
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        torch.save(state, temporary)
-        temporary.replace(self.path)
+        with replacing(self.path) as temporary:
+            torch.save(state, temporary)
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
         """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file."""

@@ -1,11 +1,11 @@
-"""`climb`: one trial, from rung to rung as long as it is worth it."""
+"""`climb`: one trial, from rung to rung for as long as it is promoted."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,18 +18,19 @@ from mpsearch.training.recipe import Recipe
 from mpsearch.trials.evaluator import Evaluator, with_epochs
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
+from mpsearch.trials.trial import Trial
 
-__all__ = ["Hyperparameters", "Rung", "best_record", "climb", "costed"]
+__all__ = ["Hyperparameters", "Rung", "best_record", "climb", "costs_of", "trial_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One stage of a trial.
+    """One fidelity of a trial.
 
     Args:
         name: such as `ptq`, `short`, `long`.
-        epochs: of training in this rung, going on from the rung before; 0 is calibration with BatchNorm re-estimated.
-        keep: share of the trials of the rung before that may enter.
+        epochs: of training at this rung, continued from the rung before; 0 means calibration and re-estimated BatchNorm statistics.
+        keep: share of the trials of the rung before that are promoted to this one.
     """
 
     name: str
@@ -39,12 +40,12 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What a trial trains with.
+    """What a trial is trained with.
 
     Args:
         method: quantization method.
-        recipe: its epochs are those of the rung.
-        params: as shown to people.
+        recipe: training recipe; the rung sets its epochs.
+        params: the values that were searched, by name, as reports show them.
     """
 
     method: Method
@@ -53,10 +54,21 @@ class Hyperparameters:
 
 
 def best_record(records: Sequence[Record]) -> Record | None:
-    """The feasible record with the least error among those that reached the deepest rung any feasible one reached."""
+    """The feasible record of least error at the deepest rung that any feasible record reached; None if there is none."""
     feasible = [record for record in records if record.feasible and record.status == "complete"]
     deepest = max((len(record.scores) for record in feasible), default=0)
     return min((r for r in feasible if len(r.scores) == deepest), key=lambda r: (r.score.error, r.score.loss, r.number), default=None)
+
+
+def trial_seed(problem: Problem, ordinal: int) -> int:
+    """Seed of a trial's training.
+
+    Args:
+        problem: whose seed it derives from.
+        ordinal: number of trials that ended before this one; −1 for references. A trial that died with its process is not counted,
+            so a study that was interrupted trains like one that was not.
+    """
+    return problem.seed * 7919 + ordinal + 1
 
 
 def climb(
@@ -65,76 +77,79 @@ def climb(
     rungs: Sequence[Rung],
     default: Hyperparameters,
     records: Sequence[Record],
-    record: Record,
+    trial: Trial,
     choose: Callable[[], Hyperparameters],
     tell: Callable[[str], None] = lambda text: None,
     *,
+    seed: int,
     to_the_top: bool = False,
     searcher: Searcher | None = None,
 ) -> Record:
-    """Take an allocation up the rungs; returns its record, failed if the loss or the weights stopped being finite.
+    """Evaluate a trial rung by rung for as long as it is promoted. The record says `failed` if a loss or a weight is not finite.
 
     Args:
         problem: what is searched.
         evaluator: trains and scores.
-        rungs: from cheap to dear.
-        default: what rungs without training take.
-        records: those it competes with.
-        record: without scores and costs; these are of the method it is trained with.
-        choose: gives the hyperparameters when the first training rung is reached.
-        tell: words for a progress bar.
-        to_the_top: skip the competition.
-        searcher: what is expected of allocations; without one, trials compete by their scores alone.
+        rungs: from cheap to expensive.
+        default: hyperparameters of the rungs without training.
+        records: the trials it competes with.
+        trial: what is evaluated.
+        choose: gives the hyperparameters when the first rung that trains is reached.
+        tell: receives a few words for a progress bar.
+        seed: of the training.
+        to_the_top: take every rung, without competition.
+        searcher: predicts the loss of allocations; without one, trials compete by their scores alone.
     """
     started = time.monotonic()
     scores: dict[str, Score] = {}
     curve: list[dict[str, float]] = []
     chosen = default
-    record = costed(problem, record, chosen.method)
+    costs, feasible = costs_of(problem, trial, chosen.method)
     network: Network | None = None
+
+    def record(**outcome: Any) -> Record:
+        return Record(
+            number=trial.number,
+            origin=trial.origin,
+            allocation=trial.allocation,
+            rung=next(reversed(scores), ""),
+            scores=dict(scores),
+            costs=costs,
+            feasible=feasible,
+            seconds=time.monotonic() - started,
+            **outcome,
+        )
+
     try:
         for rung in rungs:
-            reached = replace(record, scores=scores)
-            if scores and not to_the_top and not _goes_on(problem, rung, reached, records, None if network else searcher):
+            if scores and not to_the_top and not _goes_on(problem, rung, record(), records, None if network else searcher):
                 break
             if rung.epochs == 0:
-                score = _scored_before(reached, rung, records) or evaluator.untrained(record.allocation, chosen.method, chosen.recipe)
+                score = _known_score(trial, rung, records) or evaluator.untrained(trial.allocation, chosen.method, chosen.recipe)
             else:
                 if network is None:
                     chosen = choose()
-                    record = costed(problem, record, chosen.method)
-                    network = evaluator.begin(record.allocation, chosen.method)
-                recipe = with_epochs(chosen.recipe, rung.epochs)
-                seed = problem.seed * 7919 + record.number + 1
+                    costs, feasible = costs_of(problem, trial, chosen.method)
+                    network = evaluator.begin(trial.allocation, chosen.method)
                 curve += evaluator.train(
                     network,
                     chosen.method,
-                    recipe,
+                    with_epochs(chosen.recipe, rung.epochs),
                     seed=seed,
-                    on_step=partial(_tell_step, tell, f"trial {record.number} {rung.name}"),
+                    on_step=partial(_tell_step, tell, f"trial {trial.number} {rung.name}"),
                 )
                 score = evaluator.score(network)
             if not math.isfinite(score.loss):
                 raise TrainingDiverged(f"the validation loss is {score.loss} at rung '{rung.name}'")
             scores[rung.name] = score
     except (TrainingDiverged, ModelError) as error:
-        return replace(
-            record,
-            rung=next(reversed(scores), ""),
-            scores=scores,
-            params=chosen.params,
-            status="failed",
-            note=str(error),
-            seconds=time.monotonic() - started,
-        )
-    return replace(
-        record,
-        rung=next(reversed(scores)),
-        scores=scores,
-        params=chosen.params if curve else {},
-        curve=tuple(curve),
-        seconds=time.monotonic() - started,
-    )
+        return record(params=chosen.params, status="failed", note=str(error))
+    return record(params=chosen.params if curve else {}, curve=tuple(curve))
+
+
+def costs_of(problem: Problem, trial: Trial, method: Method) -> tuple[dict[str, float], bool]:
+    """(Costs of a trial as `method` stores it, whether every budget holds)."""
+    return problem.amounts(trial.allocation, method), problem.fits(trial.allocation, method)
 
 
 def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:
@@ -143,14 +158,9 @@ def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Rec
     return goes_on(record, records, rung.keep, searcher)
 
 
-def _scored_before(record: Record, rung: Rung, records: Sequence[Record]) -> Score | None:
-    """What the same bits scored at a rung without training, which knows no hyperparameters, when they waited there."""
-    return next((r.scores[rung.name] for r in records if r.allocation == record.allocation and rung.name in r.scores), None)
-
-
-def costed(problem: Problem, record: Record, method: Method) -> Record:
-    """The record with the costs of its allocation as `method` writes it."""
-    return replace(record, costs=problem.amounts(record.allocation, method), feasible=problem.fits(record.allocation, method))
+def _known_score(trial: Trial, rung: Rung, records: Sequence[Record]) -> Score | None:
+    """Score of the same bits at a rung without training, from an earlier trial: no hyperparameter has a say in it."""
+    return next((r.scores[rung.name] for r in records if r.allocation == trial.allocation and rung.name in r.scores), None)
 
 
 def _tell_step(tell: Callable[[str], None], what: str, done: int, total: int) -> None:

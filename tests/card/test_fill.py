@@ -18,7 +18,6 @@ from torch.utils.data import TensorDataset
 import mpsearch
 from mpsearch.card import Card, comparability_group
 from mpsearch.report.terminal import print_summary
-from mpsearch.run import stages
 from mpsearch.tasks.task import Task
 from tests.card.runs import EPOCHS, RECIPE, card_of, mlp, searched
 
@@ -48,17 +47,18 @@ def test_a_run_killed_at_its_card_writes_it_the_next_time(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "build_card", killed)
+        patch.setattr("mpsearch.run.finish.build_card", killed)
         with pytest.raises(KeyboardInterrupt):
             searched(tmp_path)
     assert not (tmp_path / "run" / "summary.json").exists()
-    before = json.loads((tmp_path / "run" / "tally.json").read_text())
+    before = json.loads((tmp_path / "run" / "passes.json").read_text())
     again = searched(tmp_path)
     assert again.path.read_bytes() == result.path.read_bytes()
     passes = card_of(again).resources.passes
     assert passes["study"] == before["study"] == card.resources.passes["study"]
-    assert passes["retraining"]["backward"] == EPOCHS * 160  # the checkpoint was complete: nothing was trained twice
-    assert passes["retraining"]["forward"] > before["retraining"]["forward"]  # but calibrated and scored again, and that counts
+    assert passes["retraining"] == before["retraining"]  # read back: neither trained nor scored again
+    assert passes["references"] == before["references"]
+    assert passes["test"] == before["test"]
     assert card_of(again).identity.config_id == card.identity.config_id
 
 
@@ -66,7 +66,7 @@ def test_a_card_that_cannot_be_filled_takes_nothing_away(tmp_path: Path, monkeyp
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("nothing to divide by")
 
-    monkeypatch.setattr(stages, "build_card", broken)
+    monkeypatch.setattr("mpsearch.run.finish.build_card", broken)
     result = searched(tmp_path, trials=1, epochs=0)
     assert result.summary.card == ""
     assert (result.run_dir / "summary.json").exists()

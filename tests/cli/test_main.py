@@ -85,6 +85,7 @@ BAD = [
     (["study", "--set", "recipe.lr"], "write it as key.path=value"),
     (["study", "--set", "recipe.batchsize=2"], "recipe.batchsize: unknown key; did you mean 'batch_size'?"),
     (["study", "--set", "recipe.lr=[1"], "--set recipe.lr: line 1"),
+    (["study", "--storage", "nonsense"], "storage: 'nonsense' cannot be opened"),
     (["retrain"], "Missing option '--bits'"),
     (["retrain", "--bits", "gone.yaml"], "gone.yaml: cannot be read"),
     (["evaluate", "gone.safetensors"], "there is no artifact 'gone.safetensors'"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mpsearch.cli.options import overrides_from, read_config
+from mpsearch.cli.options import command_line, overrides_from, read_config
 from mpsearch.core.errors import BudgetError, ConfigError
 
 
@@ -64,3 +64,8 @@ def test_anyones_model_on_anyones_images() -> None:
     assert (study.model.factory, study.model.weights) == ("pkg.mod:my_net", "w.safetensors")
     assert study.data.reference == "imagefolder:/images"
     assert study.run_name == "my_net-80KB"
+
+
+def test_the_command_line_is_kept_without_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mpsearch", "study", "--storage", "postgresql://me:s3cret@host/db", "--seed", "3"])
+    assert command_line() == "mpsearch study --storage postgresql://me:***@host/db --seed 3"

@@ -40,4 +40,8 @@ def test_a_run_without_a_card_is_exported_without_and_leaves_no_other_card_besid
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="holds no finished run"):
         export_run(tmp_path, tmp_path / "net.safetensors")
+    small(tmp_path, trials=1, epochs=0)
+    (tmp_path / "run" / "summary.json").unlink()  # as after a kill between the artifact and the end
+    with pytest.raises(RunDirectoryError, match=r"holds no finished run .there is no summary\.json"):
+        export_run(tmp_path / "run", tmp_path / "net.safetensors")
     assert not (tmp_path / "net.safetensors").exists()

@@ -20,6 +20,7 @@ from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, grid_format
 from mpsearch.report.info import bits_info
 from mpsearch.report.palette import UNIFORM
 from mpsearch.run.experiment import assemble
+from mpsearch.run.setup import assemble
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.layout import layer_bytes
 from mpsearch.tasks.task import Task

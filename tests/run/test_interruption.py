@@ -75,9 +75,9 @@ class Workplace:
         return process.returncode, output
 
     def outcome(self) -> tuple[bytes, list[Any], Any]:
-        """What must not depend on interruptions: the file, the trials without their times, the figures on the test split."""
+        """What must not depend on interruptions: file, trials and test scores. Times do, and numbers: a trial that was killed had one."""
         summary = json.loads((self.folder / "run" / "summary.json").read_text())
-        trials = [{key: value for key, value in trial.items() if key != "seconds"} for trial in summary["trials"]]
+        trials = [{key: value for key, value in trial.items() if key not in ("seconds", "number")} for trial in summary["trials"]]
         return (self.folder / "run" / "model.safetensors").read_bytes(), trials, summary["test"]
 
 
@@ -86,7 +86,8 @@ def while_float_trains(folder: Path) -> bool:
 
 
 def while_mix_measures(folder: Path) -> bool:
-    return (folder / "run" / "measured.json").exists()
+    file = folder / "run" / "prepared.json"
+    return file.exists() and bool(json.loads(file.read_text())["signals"]["measured"])
 
 
 def while_trials_run(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.network.compensated import CompensatedCalibration
-from mpsearch.run import stages
+from mpsearch.run import sensitivity
 from mpsearch.tasks.task import Task
 from tests.networks import Depthwise
 from tests.run.test_any_model import RECIPE, images, pretrained
@@ -23,13 +23,13 @@ def test_search_without_training_ends_in_a_verified_file(method: str, tmp_path: 
     x, y = images()
     model = pretrained(Depthwise(), x, y, Task.classification())
     seen: list[Any] = []
-    compute = stages.compute_signal
+    compute = sensitivity.compute_signal
 
     def spied(name: str, inputs: Any) -> Any:
         seen.append(inputs.calibration)
         return compute(name, inputs)
 
-    monkeypatch.setattr(stages, "compute_signal", spied)
+    monkeypatch.setattr(sensitivity, "compute_signal", spied)
     result = mpsearch.search(
         model,
         TensorDataset(x[:160], y[:160]),

@@ -39,6 +39,25 @@ def test_tpe_sees_the_budget_as_a_constraint(tmp_path: Path) -> None:
     assert all(trial.params.keys() >= {"bits/0", "bits/2", "bits/5"} for trial in study.trials)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_trials_are_kept_where_one_says(tmp_path: Path, kind: str) -> None:
+    storage = f"{kind}:///{tmp_path}/trials"
+    elsewhere = small(tmp_path / "a", trials=3, epochs=0, storage=storage)
+    own = small(tmp_path / "b", trials=3, epochs=0)
+    assert elsewhere.path.read_bytes() == own.path.read_bytes()
+    assert [trial.scores for trial in elsewhere.summary.trials] == [trial.scores for trial in own.summary.trials]
+    assert (tmp_path / "trials").exists()
+    assert not (tmp_path / "a" / "run" / "study.db").exists()
+    with pytest.raises(RunDirectoryError, match="holds another study"):
+        small(tmp_path / "a", trials=3, epochs=0)
+
+
+def test_a_storage_that_cannot_be_opened_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="storage: 'nonsense' cannot be opened"):
+        small(tmp_path, trials=1, epochs=0, storage="nonsense")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_sampler_of_populations_searches_as_well(tmp_path: Path) -> None:
     sampler = optuna.samplers.NSGAIISampler(population_size=4, seed=1)
     result = small(tmp_path, sampler=sampler, trials=8, epochs=0)
@@ -181,7 +200,7 @@ def test_a_name_may_stand_alone_and_signals_may_be_said_in_full(tmp_path: Path) 
 
 def test_what_a_kill_left_behind_is_tidied_by_the_next_look(tmp_path: Path) -> None:
     small(tmp_path, epochs=0)
-    for name in ("winner.checkpoint", ".uniform.checkpoint.123"):
+    for name in ("winner.checkpoint", ".uniform.checkpoint.12ab34cd.part"):
         (tmp_path / "run" / name).write_bytes(b"x")
     small(tmp_path, epochs=0)
     assert not [entry for entry in (tmp_path / "run").iterdir() if "checkpoint" in entry.name]

@@ -13,8 +13,9 @@ from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
 from mpsearch.numbers.formats import MULTIBIT, Format
-from mpsearch.trials.climb import costed
+from mpsearch.trials.climb import costs_of
 from mpsearch.trials.problem import Problem
+from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 from tests.study.test_study_sampler import problem, proposals
 
@@ -51,9 +52,9 @@ def test_budget_holds_by_the_methods_own_amount() -> None:
     two = asked("1KB").space.uniform(Choice(2))
     between = asked(f"{int(asked('1KB').amounts(two, Plain())['size'])}B")
     assert [between.fits(two, method) for method in (Plain(), Bases(), None)] == [True, False, False]
-    record = Record(number=0, origin="", allocation=two, rung="", scores={}, costs={})
-    assert [costed(between, record, method).feasible for method in (Plain(), Bases())] == [True, False]
-    assert costed(between, record, Plain()).costs == {"size": between.budgets[0].limit}
+    trial = Trial(number=0, origin="", allocation=two)
+    assert costs_of(between, trial, Plain()) == ({"size": between.budgets[0].limit}, True)
+    assert costs_of(between, trial, Bases())[1] is False
 
 
 def test_proposals_fit_whichever_method_they_are_trained_with() -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.record import Record
 from mpsearch.core.space import Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.budgets import parse_budget
@@ -28,6 +27,7 @@ from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.trials.climb import Hyperparameters, Rung, climb
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
+from mpsearch.trials.trial import Trial
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=32, lr=0.05, distill=0.5, precision="float32", reestimate=64)
@@ -62,17 +62,17 @@ def evaluator(**options: Any) -> SupernetEvaluator:
     return SupernetEvaluator(problem(), Compiler("off", CPU), SupernetRecipe(recipe=RECIPE, images=64), HYPER.method, **options)
 
 
-def blank(bits: int) -> Record:
-    return Record(number=0, origin="", allocation=problem().space.uniform(Choice(bits)), rung="", scores={}, costs={})
+def uniform(bits: int) -> Trial:
+    return Trial(number=0, origin="", allocation=problem().space.uniform(Choice(bits)))
 
 
 def test_a_trial_climbs_from_shared_weights_to_training_from_float() -> None:
     rungs = (Rung(name="supernet", epochs=0), Rung(name="short", epochs=1), Rung(name="long", epochs=2))
     scored = evaluator()
-    record = climb(problem(), scored, rungs, HYPER, (), blank(2), lambda: HYPER)
+    record = climb(problem(), scored, rungs, HYPER, (), uniform(2), lambda: HYPER, seed=1)
     assert list(record.scores) == ["supernet", "short", "long"]
     assert record.scores["supernet"] == scored.untrained(record.allocation, HYPER.method, RECIPE)
-    plain = climb(problem(), super_of(scored), rungs[1:], HYPER, (), blank(2), lambda: HYPER)
+    plain = climb(problem(), super_of(scored), rungs[1:], HYPER, (), uniform(2), lambda: HYPER, seed=1)
     assert record.scores["long"] == plain.scores["long"], "trained as any trial is, whatever was scored before"
 
 
@@ -84,7 +84,7 @@ def super_of(scored: SupernetEvaluator) -> Any:
 
 def test_the_method_of_a_trial_does_not_matter_and_its_calibration_is_its_own() -> None:
     scored = evaluator()
-    allocation = blank(2).allocation
+    allocation = uniform(2).allocation
     first = scored.untrained(allocation, HYPER.method, RECIPE)
     network = scored.begin(allocation, HYPER.method)
     assert scored.ptq(network, HYPER.method, RECIPE) == super_of(scored).untrained(allocation, HYPER.method, RECIPE)
@@ -92,7 +92,7 @@ def test_the_method_of_a_trial_does_not_matter_and_its_calibration_is_its_own() 
 
 
 def test_trained_once_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    allocation, kept = blank(1).allocation, tmp_path / "supernet.checkpoint"
+    allocation, kept = uniform(1).allocation, tmp_path / "supernet.checkpoint"
     first = evaluator(checkpoint=kept)
     assert not kept.exists(), "not before it is asked for"
     score = first.untrained(allocation, HYPER.method, RECIPE)

@@ -13,8 +13,8 @@ One safetensors file with six tensors (and one for each unquantized tensor that 
 
 Metadata: `model` (what to build and the layers' names, compressed JSON), `bits` (three characters a layer: `28u` is 2-bit weights and 8-bit
 unsigned activations, `-` is float), `formats` (one letter a layer, that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z`
-for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the
-file's size is exactly `overhead + Σ layer_bytes`).
+for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same
+for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
 
 Activations of b bits and step s have the levels
 

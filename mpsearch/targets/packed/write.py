@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.files import replacing
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import FloatWeight, Parts, ScaledHalves, rest_of_state
 from mpsearch.targets.blueprint import Blueprint
@@ -90,13 +90,11 @@ def _write(
     missing = header - 8 - len(_json(entries))
     entries["__metadata__"]["pad"] = " " * missing
     text = _json(entries)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for data in tensors.values():
             file.write(data)
-    temporary.replace(path)
     return path.stat().st_size
 
 

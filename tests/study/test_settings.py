@@ -7,11 +7,8 @@ from dataclasses import fields
 import optuna
 
 from mpsearch.config.study import validate_study
-from mpsearch.core.allocation import Allocation
-from mpsearch.core.record import Record
 from mpsearch.methods.bsq import Bsq
 from mpsearch.methods.learned_range import LearnedRange
-from mpsearch.run.delivery import _skipped
 from mpsearch.study.settings import search_settings
 
 STUDY = {
@@ -48,14 +45,3 @@ def test_only_what_the_drawn_method_has_is_drawn() -> None:
         assert {field.name for field in fields(chosen.method)} >= {key.split(".")[1] for key in trial.params if "." in key}
     assert len(seen["bsq"]) > 5
     assert seen["learned_range"] == {"uniform", "power_of_two"}
-
-
-WINNER = Record(number=0, origin="", allocation=Allocation({}), rung="", scores={}, costs={})
-
-
-def test_where_no_trial_trains_no_method_is_drawn_and_that_is_said() -> None:
-    untrained = {**STUDY, "search": {"rungs": [{"name": "ptq", "epochs": 0}]}}
-    sentence = "Methods were not compared, which takes rungs that train: all is bsq, the first of them."
-    assert sentence in _skipped(validate_study(untrained, label=""), WINNER, None)
-    assert sentence not in _skipped(validate_study(STUDY, label=""), WINNER, None)
-    assert sentence not in _skipped(validate_study({**untrained, "methods": {"bsq": {}}}, label=""), WINNER, None)

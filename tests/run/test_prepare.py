@@ -1,4 +1,4 @@
-"""What a signal's training has learned is tried as it is, and read again by a run that goes on."""
+"""What `prepare` leaves in the run directory: allocations that signals have learned are tried as they are, and read back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:
     assert not first.tables[0].bits
 
     other = Allocation(dict.fromkeys(("0", "2", "4"), Choice(1)))
-    (tmp_path / "run" / "starts.json").write_text(json.dumps([["learned:alq", other.to_dict()]]))
+    file = tmp_path / "run" / "prepared.json"
+    held = json.loads(file.read_text())
+    assert [origin for origin, _ in held["initial"]] == ["learned:alq"]
+    file.write_text(json.dumps({**held, "initial": [["learned:alq", other.to_dict()]]}))
     for name in ("summary.json", "study.db", "winner.json", "uniform.json"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
     assert run(tmp_path / "run").trials[place].allocation == other

@@ -1,0 +1,68 @@
+"""Retrained networks in the run directory: a record and the numbers it belongs to, written once and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpsearch.core.pass_counts import phase
+from mpsearch.core.record import Record
+from mpsearch.network.baked import Parts
+from mpsearch.network.inputs import to_device
+from mpsearch.run.ledger import Ledger
+from mpsearch.run.setup import Setup
+
+__all__ = ["Retrained", "retrained_once"]
+
+_CHECKED_SAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """A retrained network.
+
+    Args:
+        record: its scores and costs.
+        parts: its numbers, as the artifact holds them.
+        path: the artifact.
+    """
+
+    record: Record
+    parts: Parts
+    path: Path
+
+
+def retrained_once(
+    ledger: Ledger, record_name: str, artifact_name: str, setup: Setup, train: Callable[[], tuple[Record, Parts]]
+) -> Retrained:
+    """A retrained network, trained if the run directory does not hold it yet.
+
+    The numbers are always those of the file, also right after training: whatever is scored or reported later is what was delivered.
+
+    Args:
+        ledger: of the run.
+        record_name: JSON file of the record, written last.
+        artifact_name: file of the numbers, in the format of the study's target.
+        setup: network and layers.
+        train: gives the record and the numbers.
+
+    Raises:
+        ArtifactError: the file has another size than the record's cost, or its outputs differ from those of the network that was scored.
+    """
+    target, model, path = setup.target, setup.problem.model, ledger.path(artifact_name)
+    record = ledger.read(record_name, Record.from_dict) if path.exists() else None
+    if record is None:
+        ledger.path(record_name).unlink(missing_ok=True)  # of a file that is gone
+        record, parts = train()
+        _write_verified(path, setup, parts, record.costs["size"])
+        ledger.write(record_name, record.to_dict())
+    return Retrained(record=record, parts=target.read(path).parts(model).chosen(record.allocation), path=path)
+
+
+@phase("verification")
+def _write_verified(path: Path, setup: Setup, parts: Parts, expected: float) -> None:
+    problem = setup.problem
+    batch, _ = next(iter(problem.validation.batches(_CHECKED_SAMPLES)))
+    setup.target.write(path, setup.blueprint, parts)
+    setup.target.verify(path, parts, problem.model, problem.space.layers, to_device(batch, problem.device), expected)

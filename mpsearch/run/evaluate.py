@@ -1,0 +1,44 @@
+"""The score of an artifact on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpsearch.core.errors import ArtifactError
+from mpsearch.core.record import Score
+from mpsearch.data import load_data
+from mpsearch.models import build_model, is_registered
+from mpsearch.run.setup import pick_device
+from mpsearch.targets import read_artifact
+from mpsearch.training.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["evaluate_artifact"]
+
+
+def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
+    """Score a file on a split of the study's data.
+
+    Args:
+        path: the artifact.
+        config: names the data, and the model if it is not one of mpsearch's own.
+        split: `train`, `validation` or `test`.
+
+    Raises:
+        ArtifactError: the file cannot be read or does not fit, or the data have no such split.
+    """
+    artifact = read_artifact(path)
+    device = pick_device(config.device)
+    # Only a registered name is built as the file says; a factory of somebody's own must come from the study, never from the file.
+    reference, options = (
+        (artifact.model, artifact.options) if is_registered(artifact.model) else (config.model.factory, config.model.options)
+    )
+    model = artifact.install(build_model(reference, **dict(options)).to(device))
+    splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
+    data = getattr(splits, split)
+    if data is None:
+        raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
+    return evaluate(model, data, splits.task, device=device)

@@ -1,0 +1,181 @@
+"""The last stage of a run: the selected allocation is trained, verified, tested, described and reported."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpsearch.card.fill import build_card
+from mpsearch.card.inputs import CardInputs
+from mpsearch.card.markdown import card_markdown
+from mpsearch.config import dump_bits
+from mpsearch.core.files import LEFTOVERS, write_text
+from mpsearch.core.pass_counts import phase
+from mpsearch.core.progress import Progress
+from mpsearch.core.record import Score
+from mpsearch.core.summary import Summary
+from mpsearch.data.split import Split
+from mpsearch.network.baked import Parts
+from mpsearch.run.artifact import Retrained, retrained_once
+from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, REPORT, SUMMARY, claim_of
+from mpsearch.run.ledger import Ledger
+from mpsearch.run.prepare import Prepared
+from mpsearch.run.references import Control, float_control, uniform_reference
+from mpsearch.run.retraining import Retraining, retrain_allocation
+from mpsearch.run.setup import Setup, fit_ranges
+from mpsearch.run.summary import summarise
+from mpsearch.run.work import Worked
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.evaluate import evaluate
+from mpsearch.trials.climb import Hyperparameters
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["Finished", "finish", "finished"]
+
+_WINNER = "winner.json"
+_TEST = "test.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a run delivers.
+
+    Args:
+        summary: everything that the report says.
+        parts: the numbers of the delivered network.
+    """
+
+    summary: Summary
+    parts: Parts
+
+
+def finish(
+    config: StudyConfig, prepared: Prepared, worked: Worked, evaluator: Evaluator, ledger: Ledger, command: str, progress: Progress
+) -> Finished:
+    """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, draw the report.
+
+    Args:
+        config: the study.
+        prepared: network, data and signals.
+        worked: trials and what they selected.
+        evaluator: trains and scores.
+        ledger: keeps every step, so that an interrupted run repeats none.
+        command: the command line, for the report.
+        progress: gets bars and lines.
+
+    Raises:
+        TrainingDiverged: a loss or a weight is not finite.
+    """
+    setup, selected, clock = prepared.setup, worked.selected, ledger.clock
+    splits = setup.splits
+    retraining = Retraining(
+        evaluator=evaluator,
+        hyper=replace(selected.hyper, recipe=with_epochs(selected.hyper.recipe, config.retrain.epochs)),
+        split=splits.train_and_validation() if config.retrain.include_validation else splits.train,
+        seed=config.seed + 1,
+        progress=progress,
+    )
+    with clock("retraining"):
+        checkpoint = Checkpoint(ledger.path("winner.checkpoint"))
+        winner = retrained_once(
+            ledger,
+            _WINNER,
+            setup.target.file,
+            setup,
+            lambda: retrain_allocation(retraining, "winner", selected.trial, checkpoint, selected.scores),
+        )
+        _write_bits(ledger, setup, winner)
+        with phase("references"):
+            uniform = uniform_reference(config, setup, retraining, ledger)
+            control = float_control(config, setup, retraining, ledger)
+    with clock("test"):
+        test = _test_scores(splits.test, evaluator, winner, uniform, control, ledger) if splits.test is not None else {}
+    summary = summarise(config, prepared, worked, winner, uniform, control, test, command, clock.seconds)
+    with progress.phase("card", 1), clock("card"):
+        summary = _with_card(config, setup, summary, winner.parts, selected.hyper, ledger, progress)
+    ledger.write(SUMMARY, summary.to_dict())
+    _report(summary, ledger.directory)
+    return Finished(summary=summary, parts=winner.parts)
+
+
+def finished(directory: Path) -> Summary | None:
+    """The summary of a finished run, whose report is drawn again; None if the run has not finished."""
+    file = directory / SUMMARY
+    if not file.exists():
+        return None
+    summary = Summary.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    _report(summary, directory)
+    return summary
+
+
+def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
+    mean = winner.parts.allocation.mean_weight_bits(setup.problem.space.layers)
+    head = f"# {winner.path.stat().st_size} bytes, {mean:.3f} mean weight bits; edit, then: mpsearch retrain --bits {BITS}\n"
+    write_text(ledger.path(BITS), head + dump_bits(winner.parts.allocation))
+
+
+def _test_scores(
+    test: Split, evaluator: Evaluator, winner: Retrained, uniform: Retrained | None, control: Control | None, ledger: Ledger
+) -> dict[str, Score]:
+    """Scores on the test split, which nothing else reads, and this only once."""
+    problem = evaluator.problem
+
+    def scores() -> dict[str, Score]:
+        found = {
+            "float": evaluate(problem.model, test, problem.task, device=problem.device),
+            "winner": evaluator.score_parts(winner.parts, test),
+        }
+        if uniform is not None:
+            found["uniform"] = evaluator.score_parts(uniform.parts, test)
+        if control is not None:
+            found["control"] = evaluate(control.model, test, problem.task, device=problem.device)
+        return found
+
+    return ledger.once(
+        _TEST,
+        scores,
+        dump=lambda found: {name: asdict(score) for name, score in found.items()},
+        load=lambda plain: {name: Score(**score) for name, score in plain.items()},
+    )
+
+
+def _with_card(
+    config: StudyConfig, setup: Setup, summary: Summary, parts: Parts, hyper: Hyperparameters, ledger: Ledger, progress: Progress
+) -> Summary:
+    """The summary, with the quantization card written beside it."""
+    try:
+        card = build_card(_card_inputs(config, setup, ledger), summary, parts, hyper)
+        write_text(ledger.path(CARD_FIELDS), card.to_json())
+        write_text(ledger.path(CARD), card_markdown(card))
+    except Exception as error:  # the network is trained, verified and delivered; a card that cannot be filled must not take it away
+        progress.say(f"there is no quantization card: {type(error).__name__}: {error}")
+        return replace(summary, card="")
+    for check in card.provenance.failed_checks:
+        progress.say(f"the quantization card fails: {check}")
+    return summary
+
+
+def _card_inputs(config: StudyConfig, setup: Setup, ledger: Ledger) -> CardInputs:
+    problem, other = setup.problem, setup.other_model
+    return CardInputs(
+        config=config,
+        splits=setup.splits,
+        problem=problem,
+        other=None if other is None else replace(problem, model=other, calibration=fit_ranges(config, other, problem.space, problem.train)),
+        claim=claim_of(ledger.directory),
+    )
+
+
+def _report(summary: Summary, directory: Path) -> None:
+    """Draw the report, and remove the files that only an unfinished run needs."""
+    from mpsearch.report.page import write_page
+
+    write_page(summary, directory / REPORT)
+    for pattern in ("*.checkpoint", LEFTOVERS):
+        for unneeded in directory.glob(pattern):
+            unneeded.unlink()

@@ -1,0 +1,81 @@
+"""The float network that a study trains itself; the cache keeps it for every later run of the same data, model, recipe and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mpsearch.core.errors import ModelError
+from mpsearch.core.files import replacing
+from mpsearch.core.pass_counts import phase
+from mpsearch.core.progress import Progress
+from mpsearch.data import cache_directory
+from mpsearch.data.base import Splits
+from mpsearch.models import build_model
+from mpsearch.network.inputs import lay_out
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.evaluate import evaluate
+from mpsearch.training.loop import Hooks, train
+from mpsearch.training.recipe import Recipe
+
+__all__ = ["float_network"]
+
+
+def float_network(
+    factory: str, options: Mapping[str, Any], splits: Splits, recipe: Recipe, *, seed: int, device: torch.device, progress: Progress
+) -> nn.Module:
+    """The trained float network, from the cache if it is there.
+
+    Args:
+        factory: registered name or `package.module:factory`.
+        options: keyword arguments of the factory.
+        splits: trained on the training split.
+        recipe: of the training.
+        seed: of initialisation and training.
+        device: where it is trained, and returned.
+        progress: gets a bar and a line.
+
+    Raises:
+        ModelError: its validation loss is not finite.
+    """
+    torch.manual_seed(seed)
+    model = build_model(factory, **options).to(device)
+    identity = repr((splits.fingerprint, factory, sorted(options.items()), recipe, seed))
+    name = factory.replace(":", ".").replace("/", ".")
+    file = cache_directory() / "float" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _train(model, splits, recipe, seed, file, device, progress)
+        # From the file again: what a later run will read, memory layout included.
+        model = build_model(factory, **options).to(device)
+    model.load_state_dict(load_file(file, device=str(device)))
+    progress.say(f"float network: {file}")
+    return model
+
+
+@phase("float network")
+def _train(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, file: Path, device: torch.device, progress: Progress) -> None:
+    """Train the network and write its weights to `file`.
+
+    Raises:
+        ModelError: its validation loss is not finite.
+    """
+    checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
+    with progress.phase("float network", 1) as bar:
+        hooks = Hooks(on_step=lambda done, total: bar.update(done, total))
+        lay_out(model, torch.channels_last)
+        train(model, [], splits.train, splits.task, recipe, device=device, seed=seed, hooks=hooks, checkpoint=checkpoint)
+        score = evaluate(model, splits.validation, splits.task, device=device)
+        bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")
+    if not math.isfinite(score.loss):
+        raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")
+    with replacing(file) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+    checkpoint.delete()

@@ -1,0 +1,42 @@
+"""What can be learned of a study without trials: its signals, and the allocation that is optimal by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mpsearch.allocate.solve import Solution, solve
+from mpsearch.core.peak import CostTable
+from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.table import Table
+from mpsearch.run.sensitivity import by_dependence, compute_signals
+from mpsearch.run.setup import build_setup
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["allocate", "sensitivities"]
+
+
+def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
+    """(Space, signals) of a study: `mpsearch signals`. Budgets out of reach are no error here."""
+    progress = progress or Silent()
+    problem = build_setup(config, progress, check_limits=False).problem
+    return problem.space, compute_signals(config, problem, progress).tables
+
+
+def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, Mapping[str, CostTable], Solution]:
+    """(Space, costs, optimal allocation by the first signal) under the budgets of a study: `mpsearch allocate`."""
+    progress = progress or Silent()
+    problem = build_setup(config, progress).problem
+    table = compute_signals(_first_signal(config), problem, progress).tables[0]
+    return problem.space, problem.costs, solve(problem.space, table, problem.costs, problem.budgets)
+
+
+def _first_signal(config: StudyConfig) -> StudyConfig:
+    """The study with only the signals that the first table takes: all where one combines others, which then comes first."""
+    independent, combining = by_dependence(config.signals.names)
+    if combining:
+        return config
+    return config.model_copy(update={"signals": config.signals.model_copy(update={"names": tuple(independent[:1])})})

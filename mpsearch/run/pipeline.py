@@ -1,0 +1,127 @@
+"""A run from beginning to end: prepare, work, finish. The same call goes on where an earlier one stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.progress import Progress
+from mpsearch.core.summary import Summary
+from mpsearch.run.directory import STORAGE, claim_of, claimed
+from mpsearch.run.finish import finish, finished
+from mpsearch.run.ledger import Ledger
+from mpsearch.run.prepare import Prepared, prepare
+from mpsearch.run.setup import Setup, build_setup
+from mpsearch.run.work import given, work
+from mpsearch.study.settings import search_settings
+from mpsearch.study.study import STUDY
+from mpsearch.training.compiled import Compiler
+from mpsearch.training.supernet import SupernetRecipe
+from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.problem import Problem
+from mpsearch.trials.supernet import SupernetEvaluator
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from rich.console import Console
+
+    from mpsearch.config import StudyConfig
+
+__all__ = ["build_evaluator", "retrain", "run", "run_study"]
+
+
+def run_study(config: StudyConfig, directory: Path, command: str, console: Console, *, storage: str | None = None) -> Summary:
+    """Search, retrain, export and report: `mpsearch study`.
+
+    Args:
+        config: the study.
+        directory: of the run.
+        command: the command line, for the report.
+        console: for progress.
+        storage: URL of Optuna's storage; a file in the run directory unless told.
+    """
+    progress = _bars(console)
+    with claimed(directory, config, command, storage=storage):
+        return finished(directory) or run(config, build_setup(config, progress), directory, command, progress, storage=storage)
+
+
+def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, console: Console) -> Summary:
+    """Train, export and report an allocation that somebody chose, without a search: `mpsearch retrain`."""
+    progress = _bars(console)
+    with claimed(directory, config, command, extra=allocation.key()):
+        if (summary := finished(directory)) is not None:
+            return summary
+        config = _without_supernet(config)
+        setup, ledger = build_setup(config, progress, check_limits=False), Ledger(directory)
+        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
+        worked = given(config, setup.problem, allocation)
+        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress).summary
+
+
+def run(
+    config: StudyConfig,
+    setup: Setup,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    *,
+    storage: str | None = None,
+    sampler: BaseSampler | None = None,
+) -> Summary:
+    """Start or continue a run in a directory that this process has claimed.
+
+    Args:
+        config: the study.
+        setup: its network, data and search problem.
+        directory: of the run.
+        command: the command line, for the report.
+        progress: gets bars and lines.
+        storage: URL of Optuna's storage; a file in the run directory unless told.
+        sampler: proposes instead of mpsearch's own.
+    """
+    ledger = Ledger(directory)
+    evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
+    prepared = prepare(config, setup, ledger, progress)
+    worked = work(
+        config,
+        prepared,
+        evaluator,
+        ledger,
+        progress,
+        storage=storage or f"sqlite:///{ledger.path(STORAGE)}",
+        name=STUDY if storage is None else f"{config.name}-{claim_of(directory)}",
+        sampler=sampler,
+    )
+    return finish(config, prepared, worked, evaluator, ledger, command, progress).summary
+
+
+def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
+    """What trains and scores in all stages of a run, as `search.evaluate` says; shared weights are kept in the directory."""
+    search, default = config.search, search_settings(config).default
+    if search.evaluate != "supernet":
+        return Evaluator(problem, compiler)
+    recipe = SupernetRecipe(
+        recipe=with_epochs(default.recipe, search.supernet.epochs), draws=search.supernet.draws, images=search.supernet.images
+    )
+    checkpoint = directory / "supernet.checkpoint"
+    return SupernetEvaluator(problem, compiler, recipe, default.method, checkpoint=checkpoint, progress=progress)
+
+
+def _compiler(config: StudyConfig, problem: Problem) -> Compiler:
+    """A compiler for as many training steps as the run will take, by estimate: half of the trials reach a rung that trains."""
+    trained = sum(rung.epochs for rung in config.search.climbed)
+    epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
+    return Compiler(config.compile, problem.device, int(epochs * problem.train.steps(config.recipe.build().batch_size)))
+
+
+def _without_supernet(config: StudyConfig) -> StudyConfig:
+    """The study without shared weights, which only a search needs."""
+    search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
+    return config.model_copy(update={"search": search})
+
+
+def _bars(console: Console) -> Progress:
+    from mpsearch.report.progress import RichProgress
+
+    return RichProgress(console)

@@ -1,0 +1,100 @@
+"""What the winner is compared with: the best uniform allocation, and the float network trained as long."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mpsearch.core.files import replacing
+from mpsearch.core.record import Record
+from mpsearch.run.artifact import Retrained, retrained_once
+from mpsearch.run.ledger import Ledger
+from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
+from mpsearch.run.setup import Setup
+from mpsearch.study.settings import search_settings
+from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.trials.climb import best_record, climb, trial_seed
+from mpsearch.trials.trial import Trial
+from mpsearch.trials.uniform import uniform_candidates
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["Control", "float_control", "uniform_reference"]
+
+_UNIFORM = "uniform.json"
+_CANDIDATES = "uniform_candidates.json"
+_CONTROL = "control.json"
+_CONTROL_STATE = "control.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """The float control: its record and the network."""
+
+    record: Record
+    model: nn.Module
+
+
+def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Retrained | None:
+    """The best uniform allocation that fits, retrained like the winner; None if none fits or the study asks for none.
+
+    Several candidates are compared by their validation score after the first rung that trains.
+    """
+    problem = setup.problem
+    candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
+    trials = [Trial(number=-1, origin=origin, allocation=allocation) for origin, allocation in candidates]
+    best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else None
+    if best is not None:
+        trial = Trial(number=-1, origin=best.origin, allocation=best.allocation)
+    elif len(trials) == 1:
+        trial = trials[0]
+    else:
+        return None
+    scores = {} if best is None else best.scores
+    checkpoint = Checkpoint(ledger.path("uniform.checkpoint"))
+    return retrained_once(
+        ledger,
+        _UNIFORM,
+        f"uniform{Path(setup.target.file).suffix}",
+        setup,
+        lambda: retrain_allocation(settings, "uniform", trial, checkpoint, scores),
+    )
+
+
+def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial], ledger: Ledger) -> Record | None:
+    problem, rungs = settings.evaluator.problem, search_settings(config).rungs
+    first_training = next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)
+    records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain]) or []
+    with settings.progress.phase("uniform candidates", len(trials)) as bar:
+        for trial in trials[len(records) :]:
+            climbed = rungs[: first_training + 1]
+            seed = trial_seed(problem, trial.number)
+            records.append(
+                climb(problem, settings.evaluator, climbed, settings.hyper, (), trial, lambda: settings.hyper, seed=seed, to_the_top=True)
+            )
+            bar.update(len(records))
+            ledger.write(_CANDIDATES, [record.to_dict() for record in records])
+    return best_record(records)
+
+
+def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Control | None:
+    """The float network trained as many epochs more with the winner's recipe; None if the study asks for none."""
+    if not config.retrain.control or not config.retrain.epochs:
+        return None
+    problem, state = setup.problem, ledger.path(_CONTROL_STATE)
+    record = ledger.read(_CONTROL, Record.from_dict) if state.exists() else None
+    if record is None:
+        record, model = retrain_float(settings, Checkpoint(ledger.path("control.checkpoint")))
+        with replacing(state) as temporary:
+            torch.save(model.state_dict(), temporary)
+        ledger.write(_CONTROL, record.to_dict())
+        return Control(record=record, model=model)
+    model = copy.deepcopy(problem.model)
+    model.load_state_dict(torch.load(state, map_location=problem.device, weights_only=True))
+    return Control(record=record, model=model)

@@ -1,0 +1,123 @@
+"""The sensitivity signals of a study, each kept as soon as it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mpsearch.core.pass_counts import LabelReader, count
+from mpsearch.core.progress import Progress
+from mpsearch.core.summary import table_from_dict, table_to_dict
+from mpsearch.core.table import Table
+from mpsearch.network.inputs import to_device
+from mpsearch.propose.learned_allocations import affordable_bits
+from mpsearch.run.mixing import MeasuredAllocation, combined
+from mpsearch.signals import SIGNALS, compute_signal
+from mpsearch.signals.base import SignalInputs
+from mpsearch.trials.problem import Problem
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["SignalResults", "by_dependence", "compute_signals", "prior_tables"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalResults:
+    """The signals of a study, whole or as far as they have come.
+
+    Args:
+        tables: one a signal; in the end those that combine others come first.
+        measured: random allocations with their losses, which combining signals are fitted to.
+    """
+
+    tables: tuple[Table, ...] = ()
+    measured: tuple[MeasuredAllocation, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"tables": [table_to_dict(table) for table in self.tables], "measured": [each.to_dict() for each in self.measured]}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> SignalResults:
+        """Inverse of `to_dict`."""
+        return cls(
+            tables=tuple(table_from_dict(table) for table in plain["tables"]),
+            measured=tuple(MeasuredAllocation.from_dict(each) for each in plain["measured"]),
+        )
+
+
+_NONE = SignalResults()
+
+
+def by_dependence(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(Signals that need no other, signals that combine others)."""
+    return [name for name in names if not SIGNALS[name].combines], [name for name in names if SIGNALS[name].combines]
+
+
+def prior_tables(tables: Sequence[Table]) -> list[Table]:
+    """The tables that a search starts from: those that combine others, which were weighed by measurements; all where there are none."""
+    _, combining = by_dependence([table.name for table in tables])
+    return [table for table in tables if table.name in combining] or list(tables)
+
+
+def compute_signals(
+    config: StudyConfig,
+    problem: Problem,
+    progress: Progress,
+    *,
+    held: SignalResults = _NONE,
+    keep: Callable[[SignalResults], None] = lambda results: None,
+) -> SignalResults:
+    """Compute the signals that a study names.
+
+    Args:
+        config: the study.
+        problem: network, data, space and budgets.
+        progress: gets a bar a signal, and a line where one cannot be had.
+        held: results of an interrupted computation.
+        keep: receives the results after every signal and every measurement.
+    """
+    results = held
+    independent, combining = by_dependence(config.signals.names)
+    done = {table.name: table for table in results.tables if table.name in independent}
+    for name in independent:
+        if name not in done:
+            done[name] = _computed(name, config, problem, progress)
+            results = replace(results, tables=tuple(done.values()))
+            keep(results)
+    tables = [done[name] for name in independent]
+
+    def keep_measured(measured: Sequence[MeasuredAllocation]) -> None:
+        nonlocal results
+        results = replace(results, measured=tuple(measured))
+        keep(results)
+
+    for name in combining:
+        tables = combined(name, config, problem, tables, results.measured, keep_measured, progress) + tables
+    return replace(results, tables=tuple(tables))
+
+
+def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress) -> Table:
+    images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
+    batches = [
+        (to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.signals.batch_size)
+    ]
+    labels = LabelReader(problem.task.loss)
+    with progress.phase(f"signal {name}", 1) as bar:
+        table = compute_signal(
+            name,
+            SignalInputs(
+                model=problem.model,
+                space=problem.space,
+                calibration=problem.calibration,
+                batches=batches,
+                task=replace(problem.task, loss=labels),
+                seed=config.seed,
+                progress=lambda done, total: bar.update(done, total),
+                target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
+            ),
+        )
+    count(backward=round(table.cost.get("backwards", 0.0) * table.cost.get("images", 0.0)))
+    return replace(table, cost={**table.cost, "labels": float(labels.read)})

@@ -1,0 +1,194 @@
+"""`Setup`: the network, the data and the search problem of a study; built anew in every process that works on a run."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mpsearch.allocate.solve import check_budgets
+from mpsearch.config.hardware import load_hardware
+from mpsearch.config.hyperparameters import Range
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.pass_counts import phase
+from mpsearch.core.peak import CostTable
+from mpsearch.core.progress import Progress
+from mpsearch.core.space import ResolvedSpace
+from mpsearch.costs import CostInputs, compute_costs, reported_costs
+from mpsearch.data import load_data
+from mpsearch.data.base import Splits
+from mpsearch.data.split import Split
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import Method
+from mpsearch.methods.trainable import check_trainable
+from mpsearch.models import build_model
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.canonical import canonical
+from mpsearch.network.compensated import CompensatedCalibration
+from mpsearch.network.inputs import concatenated, to_device
+from mpsearch.network.lifetimes import lifetimes
+from mpsearch.network.trace import trace
+from mpsearch.run.float_network import float_network
+from mpsearch.targets import TARGETS, Blueprint, Target, restricted
+from mpsearch.training.preflight import preflight
+from mpsearch.trials.problem import Problem
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "pick_device"]
+
+_TRACE_BATCH = 128
+_LIFETIME_BATCH = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a study works on.
+
+    Args:
+        splits: data.
+        target: whose file is delivered.
+        blueprint: how the artifact names the network.
+        problem: what is searched: float network, ranges, space, costs, budgets.
+        other_model: the same architecture with other float weights, for comparison; None if the study names none.
+    """
+
+    splits: Splits
+    target: Target
+    blueprint: Blueprint
+    problem: Problem
+    other_model: nn.Module | None = None
+
+
+def pick_device(asked: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one.
+
+    Raises:
+        ConfigError: CUDA was asked for and there is none.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: '{asked}' was asked for but torch sees no CUDA; say --device cpu, or run 'mpsearch doctor'", path="device"
+        )
+    return torch.device(asked)
+
+
+def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool = True) -> Setup:
+    """Load the data and the model that a study names, and assemble them.
+
+    Raises:
+        BudgetError: a budget out of reach, unless `check_limits` is off.
+    """
+    splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
+    model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
+    other = config.model.other_weights_path
+    other_model = None if other is None else build_model(config.model.factory, weights=other, **config.model.options)
+    return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model)
+
+
+def assemble(
+    config: StudyConfig,
+    splits: Splits,
+    model: nn.Module,
+    progress: Progress,
+    *,
+    check_limits: bool = True,
+    other_model: nn.Module | None = None,
+) -> Setup:
+    """Train the float network if the study says so, trace it, resolve the space, compute costs, fit ranges.
+
+    Args:
+        config: the study.
+        splits: its data.
+        model: float network; copied to the device, never changed.
+        progress: gets bars and lines.
+        check_limits: whether budgets out of reach are refused.
+        other_model: the same architecture with other float weights.
+
+    Raises:
+        BudgetError: a budget out of reach, unless `check_limits` is off.
+    """
+    device = pick_device(config.device)
+    torch.manual_seed(config.seed)
+    model = canonical(model).to(device)  # the user's own stays where and as it is
+    recipe = config.float_recipe if config.model.weights_path is None else None
+    surveyed = _survey(config, splits, model, progress, check_limits, trained=recipe is None)
+    if recipe is not None:
+        factory, options = config.model.factory, config.model.options
+        trained = float_network(factory, options, splits, recipe.build(), seed=config.seed, device=device, progress=progress)
+        model = canonical(trained)
+        surveyed = _survey(config, splits, model, progress, check_limits)  # which inputs are negative depends on the weights
+    blueprint, space, costs, cost_inputs = surveyed
+    with phase("calibration"):
+        calibration = fit_ranges(config, model, space, splits.train)
+    problem = Problem(
+        model=model,
+        train=splits.train,
+        validation=splits.validation,
+        task=splits.task,
+        space=space,
+        costs=costs,
+        budgets=config.limits,
+        calibration=calibration,
+        device=device,
+        seed=config.seed,
+        cost_inputs=cost_inputs,
+    )
+    other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
+    return Setup(splits=splits, target=TARGETS[config.target](), blueprint=blueprint, problem=problem, other_model=other_model)
+
+
+def fit_ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, train: Split) -> Calibration:
+    """The quantization ranges of a network, fitted on the study's calibration images."""
+    device = pick_device(config.device)
+    images = train.take(min(config.signals.images, len(train)), config.seed)
+    batches = (to_device(inputs, device) for inputs, _ in images.batches(config.signals.batch_size))
+    first = next(iter(config.methods))
+    kind = CompensatedCalibration if METHODS[first].compensates else Calibration
+    return kind.fit(model, space, batches, config.hyperparameters(first).build(METHODS[first]).grid)
+
+
+def _survey(
+    config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
+) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs]:
+    """What one forward pass tells: layers, menus, costs; and a check that data, methods, target, space and budgets fit the network."""
+    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
+    batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
+    layers = trace(model, batch)
+    methods = {name: _variants(config, name) for name in config.methods}
+    formats = [method.stores for variants in methods.values() for method in variants]
+    target = TARGETS[config.target]()
+    space = config.space.build().resolve(layers)
+    check_trainable(space, methods)
+    space, refusals = restricted(space, target, formats)
+    blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
+    space = replace(space, file_overhead=target.overhead_bytes(blueprint, model))
+    preflight(model, splits, pick_device(config.device), trained=trained)
+    cost_inputs = CostInputs(
+        space=space,
+        formats=formats,
+        target=target,
+        hardware=None if config.hardware is None else load_hardware(config.hardware),
+        lifetimes=cache(lambda: lifetimes(model, layers, concatenated([batch], _LIFETIME_BATCH))),
+    )
+    costs = compute_costs(sorted({*reported_costs(cost_inputs), *(budget.cost for budget in config.limits)}), cost_inputs)
+    if check_limits:
+        check_budgets(space, costs, config.limits)
+    if trained:  # the last survey of a study, so that each line is said once
+        for refusal in refusals:
+            progress.say(f"target {target.name}: {refusal}")
+    return blueprint, space, costs, cost_inputs
+
+
+def _variants(config: StudyConfig, name: str) -> list[Method]:
+    """A method with every combination of its listed settings."""
+    settings = config.hyperparameters(name)
+    listed = {key: choices for key, choices in settings.ranges.items() if not isinstance(choices, Range)}
+    return [settings.build(METHODS[name], dict(zip(listed, picks, strict=True))) for picks in itertools.product(*listed.values())]

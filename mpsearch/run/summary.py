@@ -1,0 +1,100 @@
+"""The summary of a finished run: everything that its report says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mpsearch.allocate.reach import reachable
+from mpsearch.core.record import Record, Score
+from mpsearch.core.summary import Reference, Summary
+from mpsearch.run.artifact import Retrained
+from mpsearch.run.directory import CARD
+from mpsearch.run.prepare import Prepared
+from mpsearch.run.references import Control
+from mpsearch.run.retraining import float_bytes
+from mpsearch.run.work import Worked
+from mpsearch.training.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["skipped", "summarise"]
+
+
+def summarise(
+    config: StudyConfig,
+    prepared: Prepared,
+    worked: Worked,
+    winner: Retrained,
+    uniform: Retrained | None,
+    control: Control | None,
+    test: Mapping[str, Score],
+    command: str,
+    seconds: Mapping[str, float],
+) -> Summary:
+    """The summary of a run, from the results of its stages.
+
+    Args:
+        config: the study.
+        prepared: network, data and signals.
+        worked: trials.
+        winner: what is delivered.
+        uniform: the best uniform allocation, if there is one.
+        control: the float control, if there is one.
+        test: scores on the test split.
+        command: the command line.
+        seconds: wall time by phase; may still grow.
+    """
+    problem, splits = prepared.setup.problem, prepared.setup.splits
+    validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
+    uniform_record = None if uniform is None else uniform.record
+    return Summary(
+        name=config.name,
+        model=config.model.factory,
+        data=splits.name,
+        metric=problem.task.metric_name,
+        seed=config.seed,
+        effort=config.effort,
+        command=command,
+        budgets=tuple(problem.budgets),
+        layers=problem.space.layers,
+        tables=prepared.tables,
+        reachable={budget.cost: reachable(problem.space, problem.costs[budget.cost]) for budget in problem.budgets},
+        reference=Reference(scores={"validation": validation}, costs={"size": float(float_bytes(problem.model))}),
+        trials=worked.records,
+        winner=winner.record,
+        uniform=uniform_record,
+        control=None if control is None else control.record,
+        test=test,
+        artifact=winner.path.name,
+        artifact_bytes=winner.path.stat().st_size,
+        formats=tuple(winner.parts.layers[name].weight_format for name in problem.space.names),
+        card=CARD,
+        seconds=seconds,
+        surrogate=worked.surrogate,
+        skipped=skipped(config, winner.record, uniform_record),
+    )
+
+
+def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:
+    """What a smaller run left out, and training that was discarded, one sentence each."""
+    sentences = [winner.note] if winner.note else []
+    if uniform is not None and uniform.note:
+        sentences.append(f"Best uniform allocation: {uniform.note}")
+    if not any(rung.epochs for rung in config.search.climbed):
+        how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
+        sentences.append(f"No trial was trained: allocations were compared {how}.")
+        if len(config.methods) > 1:
+            sentences.append(
+                f"Methods were not compared, which takes rungs that train: all is {next(iter(config.methods))}, the first of them."
+            )
+    if uniform is None and config.retrain.uniform:
+        sentences.append("No uniform allocation fits the budget, so there is none to compare with.")
+    if not config.retrain.uniform:
+        sentences.append("The best uniform allocation was not trained, so nothing is said of mixed against uniform bits.")
+    if config.retrain.epochs == 0:
+        sentences.append("The winner was not retrained: its figures are after calibration only.")
+    if not config.retrain.control:
+        sentences.append("No float control was trained: part of any gain over the float network may be the longer training.")
+    return tuple(sentences)

@@ -1,0 +1,141 @@
+"""The second stage of a run: the trials, and which allocation they select. All of it lies in Optuna's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.errors import BudgetError, MpsearchError
+from mpsearch.core.progress import Progress
+from mpsearch.core.record import Record, Score
+from mpsearch.run.ledger import Ledger
+from mpsearch.run.prepare import Prepared
+from mpsearch.run.sensitivity import prior_tables
+from mpsearch.study.sampler import BitsSampler
+from mpsearch.study.settings import hyperparameters_of, search_settings
+from mpsearch.study.storage import study_ended
+from mpsearch.study.study import run_trials
+from mpsearch.study.study_sampler import bits_sampler, prediction_quality, with_budget_spent
+from mpsearch.trials.climb import Hyperparameters, best_record
+from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.problem import Problem
+from mpsearch.trials.supernet import SupernetEvaluator
+from mpsearch.trials.trial import Trial
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from mpsearch.config import StudyConfig
+
+__all__ = ["Selected", "Worked", "given", "work"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """What is to be retrained and delivered.
+
+    Args:
+        trial: its bits and where they come from.
+        hyper: method and recipe of the trial.
+        scores: of the trial, by rung; empty where its bits were not evaluated as they are.
+    """
+
+    trial: Trial
+    hyper: Hyperparameters
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """What the trials found.
+
+    Args:
+        selected: the best allocation, with the rest of the budget spent.
+        records: of all trials, by number.
+        surrogate: how well the surrogate predicts them, see `Summary`.
+    """
+
+    selected: Selected
+    records: tuple[Record, ...] = ()
+    surrogate: Mapping[str, float] = field(default_factory=dict)
+
+
+def work(
+    config: StudyConfig,
+    prepared: Prepared,
+    evaluator: Evaluator,
+    ledger: Ledger,
+    progress: Progress,
+    *,
+    storage: str,
+    name: str,
+    sampler: BaseSampler | None = None,
+) -> Worked:
+    """Run the trials that are still to be run, and select the best allocation of all.
+
+    Args:
+        config: the study.
+        prepared: signals and initial allocations.
+        evaluator: trains and scores trials.
+        ledger: measures the time; keeps nothing of this stage.
+        progress: gets bars and lines.
+        storage: URL of Optuna's storage, which keeps everything.
+        name: of the study in that storage.
+        sampler: proposes instead of mpsearch's own, which then only spends what the best trial leaves of the budgets.
+
+    Raises:
+        MpsearchError: no trial succeeded within the budgets.
+    """
+    problem, settings = prepared.setup.problem, search_settings(config)
+    own = bits_sampler(
+        problem,
+        prior_tables(prepared.tables),
+        config.search.sweep,
+        initial=prepared.initial,
+        stopping=settings.stopping,
+        refine=config.search.refine,
+        rungs=settings.rungs,
+    )
+    if isinstance(evaluator, SupernetEvaluator) and not study_ended(storage, name):
+        with ledger.clock("supernet"):
+            evaluator.prepare()
+    with ledger.clock("study"):
+        records = run_trials(problem, evaluator, sampler or own, settings, storage, progress, name=name)
+        selected = _best(config, problem, own, records)
+        surrogate = prediction_quality(own, records) if sampler is None else {}
+    return Worked(selected=selected, records=tuple(records), surrogate=surrogate)
+
+
+def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:
+    """An allocation that somebody chose, in place of trials.
+
+    Raises:
+        SpaceError: it has a layer or a choice that the space does not have.
+        BudgetError: it exceeds a budget.
+    """
+    hyper = hyperparameters_of(config, {})
+    trial = Trial(number=-1, origin="given", allocation=problem.space.check(allocation))
+    if excess := problem.excess(trial.allocation, hyper.method):
+        raise BudgetError(f"the allocation takes {excess}; take bits away")
+    return Worked(selected=Selected(trial=trial, hyper=hyper))
+
+
+def _best(config: StudyConfig, problem: Problem, sampler: BitsSampler, records: Sequence[Record]) -> Selected:
+    best = best_record(records)
+    if best is None:
+        raise MpsearchError(_why_none(records))
+    hyper = hyperparameters_of(config, best.params)
+    trial = with_budget_spent(sampler, best, records, problem.costs_of(hyper.method))
+    return Selected(trial=trial, hyper=hyper, scores=best.scores if trial.allocation == best.allocation else {})
+
+
+def _why_none(records: Sequence[Record]) -> str:
+    failed = next((record.note for record in records if record.feasible and record.note), "")
+    if failed:
+        return f"every trial failed ({failed}); lower the learning rate (recipe.lr) or look at the data"
+    return (
+        "no trial was within the budget; raise it, widen the space, or leave the proposals to mpsearch's own sampler, "
+        "each of them in another run directory"
+    )

@@ -1,0 +1,158 @@
+"""Optuna's storage: how it is opened, and how a trial's record is kept in it.
+
+| attribute | of | content |
+|---|---|---|
+| `record` | trial | its `Record`; written once, when the trial has ended. A trial without one was never completed and counts for nothing |
+| `origin`, `outlook` | trial | who proposed it; the improvement expected of it |
+| `ended` | study | why no further trial will begin |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mpsearch.core.budget import Budget, tightness
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.record import Record
+from mpsearch.core.url import without_password
+from mpsearch.propose.observation import observed
+
+__all__ = [
+    "StoredRecords",
+    "close_abandoned",
+    "end_of",
+    "end_study",
+    "finished_trials",
+    "open_storage",
+    "open_study",
+    "study_ended",
+    "write_record",
+]
+
+_JOURNAL = "journal:///"
+_RECORD = "record"
+_ENDED = "ended"
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Optuna's storage behind a URL.
+
+    Args:
+        url: of SQLAlchemy, such as `sqlite:///trials.db` (relative) or `sqlite:////data/trials.db`; or `journal:///trials.log`, a
+            journal file, which many machines can share over a network file system.
+
+    Raises:
+        ConfigError: it cannot be opened.
+    """
+    try:
+        return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL))) if url.startswith(_JOURNAL) else RDBStorage(url)
+    except Exception as error:  # each database driver has its own
+        reason = without_password(str(error)).partition("\n")[0]
+        raise ConfigError(
+            f"storage: '{without_password(url)}' cannot be opened ({reason}); "
+            "give a URL such as sqlite:///trials.db or journal:///trials.log in a folder that exists",
+            path="storage",
+        ) from error
+
+
+def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+    """The study `name`, which minimises validation error and the share of its fullest budget; created if the storage has none of that name.
+
+    Args:
+        url: see `open_storage`.
+        name: of the study.
+        sampler: proposes.
+
+    Raises:
+        ConfigError: the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage, directions = open_storage(url), [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
+    return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=sampler)
+
+
+class StoredRecords:
+    """The records in a study's storage; each is parsed once."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, Record] = {}
+        self._losses: dict[int, Mapping[str, float]] = {}
+
+    def of(self, study: optuna.Study) -> list[Record]:
+        """The records of all trials that have ended, by number."""
+        return [record for trial in finished_trials(study) if (record := self.record(trial)) is not None]
+
+    def record(self, trial: FrozenTrial) -> Record | None:
+        """The record of a trial; None if it was never completed."""
+        if trial.number not in self._records:
+            if _RECORD not in trial.user_attrs:
+                return None
+            self._records[trial.number] = Record.from_dict(trial.user_attrs[_RECORD])
+        return self._records[trial.number]
+
+    def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
+        """Validation loss by rung, as `BitsSampler` asks for it; None if the trial was never completed."""
+        if trial.number not in self._losses:
+            record = self.record(trial)
+            if record is None:
+                return None
+            self._losses[trial.number] = observed(record).losses
+        return self._losses[trial.number]
+
+
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have ended with a record, by number."""
+    return [trial for trial in study.get_trials(deepcopy=False) if _RECORD in trial.user_attrs and trial.state.is_finished()]
+
+
+def write_record(study: optuna.Study, trial: optuna.Trial, record: Record, budgets: Sequence[Budget]) -> None:
+    """Store the record of a trial, and end it.
+
+    Args:
+        study: of the trial.
+        trial: running.
+        record: what came of it.
+        budgets: of the study; the largest share of one that the trial uses is the second objective.
+    """
+    trial.set_user_attr(_RECORD, record.to_dict())
+    _tell(study, record, budgets)
+
+
+def close_abandoned(study: optuna.Study, budgets: Sequence[Budget]) -> None:
+    """End the trials that a dead process left running: those with a record by that record, all others as failed."""
+    records = StoredRecords()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        record = records.record(trial)
+        if record is None:
+            study.tell(trial.number, state=TrialState.FAIL)
+        else:
+            _tell(study, record, budgets)
+
+
+def _tell(study: optuna.Study, record: Record, budgets: Sequence[Budget]) -> None:
+    if record.status == "complete":
+        study.tell(record.number, [record.score.error, tightness(record.costs, budgets)])
+    else:
+        study.tell(record.number, state=TrialState.FAIL)
+
+
+def end_study(study: optuna.Study, reason: str) -> None:
+    """Store why no further trial will begin; whoever opens the study again only reads it."""
+    study.set_user_attr(_ENDED, reason)
+
+
+def end_of(study: optuna.Study) -> str | None:
+    """Why no further trial will begin; None while trials may."""
+    reason: str | None = study.user_attrs.get(_ENDED)
+    return reason
+
+
+def study_ended(url: str, name: str) -> bool:
+    """Whether a study has ended, so that no trial will begin."""
+    return end_of(open_study(url, name)) is not None

@@ -1,0 +1,99 @@
+"""What a study keeps: one attribute a trial, so that a trial is recorded or it is not, and the reason why the study ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.record import Record, Score
+from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, open_study, study_ended, write_record
+
+
+@pytest.fixture(params=["sqlite", "journal"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{request.param}:///{tmp_path}/trials"
+
+
+def record(number: int, **changes: object) -> Record:
+    fields: dict[str, object] = {
+        "number": number,
+        "origin": "ei",
+        "allocation": Allocation({"fc": Choice(4)}),
+        "rung": "short",
+        "scores": {"ptq": Score(loss=2.0, error=0.5, metric=0.5), "short": Score(loss=1.0, error=0.25, metric=0.75)},
+        "costs": {"size": 100.0, "bits": 4.0},
+        "curve": ({"epoch": 1.0, "loss": 0.5},),
+    }
+    return Record(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_records_are_read_by_whoever_opens_the_study(url: str) -> None:
+    study = open_study(url, "mine")
+    write_record(study, study.ask(), whole := record(0), "size")
+    write_record(study, study.ask(), broken := record(1, status="failed", scores={}, rung="", note="the loss is nan"), "size")
+    again = open_study(url, "mine")
+    assert StoredRecords().of(again) == [whole, broken]
+    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert again.trials[0].values == [0.25, 100.0]
+    assert open_study(url, "another").trials == []
+
+
+def test_losses_are_those_of_the_record_by_rung(url: str) -> None:
+    study = open_study(url, "mine")
+    write_record(study, study.ask(), record(0), "size")
+    write_record(study, study.ask(), record(1, status="failed"), "size")
+    study.tell(study.ask(), state=TrialState.FAIL)
+    stored = StoredRecords()
+    losses = [stored.losses(trial) for trial in study.trials]
+    assert losses == [{"ptq": 2.0, "short": 1.0}, {"ptq": 2.0, "short": 1.0, "failed": float("inf")}, None]
+    assert [list(each) for each in losses if each is not None] == [["ptq", "short"], ["ptq", "short", "failed"]]
+
+
+def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: str) -> None:
+    study = open_study(url, "mine")
+    for number in range(3):
+        trial = study.ask()
+        if number != 1:
+            trial.set_user_attr("record", record(number, status="complete" if number == 0 else "failed").to_dict())
+    again = open_study(url, "mine")
+    close_abandoned(again, "bits")
+    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert again.trials[0].values == [0.25, 4.0]
+    assert [each.number for each in StoredRecords().of(again)] == [0, 2]
+
+
+def test_a_trial_under_way_has_no_record_yet(url: str) -> None:
+    study = open_study(url, "mine")
+    study.ask().set_user_attr("record", record(0).to_dict())
+    assert StoredRecords().of(study) == []
+
+
+def test_the_end_is_stored(url: str) -> None:
+    study = open_study(url, "mine")
+    assert not study_ended(url, "mine")
+    end_study(study, "4 trials are done")
+    assert end_of(open_study(url, "mine")) == "4 trials are done"
+    assert study_ended(url, "mine")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["nonsense", "sqlite:////no/such/folder/x.db", "journal:////no/such/folder/x.log", "postgresql+nodriver://me:s3cret@host/db"]
+)
+def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"storage: '.*' cannot be opened .*give a URL such as") as caught:
+        open_study(wrong, "mine")
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/trials.db", "mine")
+    write_record(study, study.ask(), record(0), "size")
+    loaded = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/trials.db")
+    assert Record.from_dict(loaded.trials[0].user_attrs["record"]) == record(0)
