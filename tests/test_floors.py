@@ -40,7 +40,7 @@ DOORS = {
     "pydantic": {"config"},
     "safetensors": {"targets", "run", "models", "numbers", "training"},
     "sklearn": {"data"},
-    "yaml": {"config", "costs", "targets", "run"},
+    "yaml": {"config", "targets", "run"},
 }
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
