@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
 from mpsearch.network.trace import trace
-from tests.networks import NETWORKS, Depthwise, NormUsedTwice, SharedModule, TiedLanguageModel
+from tests.networks import NETWORKS, Depthwise, NormUsedTwice, SharedModule, TiedLanguageModel, trained_statistics
 
 
 class Backwards(nn.Module):
@@ -67,7 +67,7 @@ def test_multiplications_of_all_calls_count() -> None:
 def test_a_norm_belongs_to_the_layer_whose_output_it_alone_receives() -> None:
     norms = {layer.module: layer.norm for layer in trace(Depthwise().eval(), torch.randn(8, 1, 8, 8))}
     assert norms == {"stem": "bn1", "depth": "bn2", "grouped": "", "head": ""}
-    assert not any(layer.norm for layer in trace(NormUsedTwice().eval(), torch.randn(8, 1, 8, 8)))
+    assert not any(layer.norm for layer in trace(trained_statistics(NormUsedTwice()), torch.randn(8, 1, 8, 8)))
 
 
 def test_what_cannot_be_traced_is_one_clear_line() -> None:
