@@ -87,9 +87,9 @@ class SignalContract(_Listed):
         """Weights, gradients, modes, hooks and all random states; see `mpsearch.signals.base.private_copy`."""
         model = Depthwise()
         trained_statistics(model)
+        inputs = _inputs(model)
         model.bn1.train()
         model.stem.weight.requires_grad_(False)
-        inputs = _inputs(model)
         before = _state_of(model)
         weights = copy.deepcopy(model.state_dict())
         compute_signal(self.name, inputs)
