@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ class MethodContract:
     @every_choice
     def test_trained_network_is_its_baked_network(self, choice: Choice) -> None:
         """No more levels than bits allow; installed codes compute what was scored, and that is what was trained."""
-        network = self._attached(GRID_STYLES[choice.weight_bits % 3])
+        network = self._attached(cast(GridStyle, GRID_STYLES[choice.weight_bits % 3]))
         _train(network, network.space.uniform(choice))
         parts = bake(network)
         for layer in network.space.layers:

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import LayerMenu, Space
+from mpsearch.methods.learned_step import LearnedStepWeight
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.trace import trace
 from tests.networks import Depthwise, trained_statistics
 
@@ -42,7 +42,7 @@ def disturbed(network: Network) -> None:
 def test_all_float_computes_what_the_model_does(network: Network, x: Tensor) -> None:
     network.begin(network.space.uniform(Choice(32)))
     assert torch.equal(scores(network, x), scores_of(network.architecture, x))
-    assert list(network.quantized(WeightQuantizer)) == []
+    assert list(network.quantized(LearnedStepWeight)) == []
 
 
 def scores_of(model: nn.Module, x: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def test_every_parameter_belongs_to_the_model_or_to_a_quantizer(network: Network
 def test_quantizers_stand_where_the_menu_has_a_choice(network: Network) -> None:
     assert [network.act_quantizer(layer) is None for layer in network.space.layers] == [False, False, False, True]
     network.begin(network.space.uniform(Choice(4, 4)))
-    assert [layer.name for layer, _ in network.quantized(WeightQuantizer)] == list(network.space.names)
+    assert [layer.name for layer, _ in network.quantized(LearnedStepWeight)] == list(network.space.names)
 
 
 def test_tensors_go_by_their_names_in_the_float_model(network: Network) -> None:

@@ -47,7 +47,7 @@ def test_what_is_unpacked_is_what_was_packed_and_takes_what_was_said(format: For
     codes, scales, bits = data.draw(weights(format))
     channels, n = codes.shape
     packed, stored = format.pack(codes, scales, bits)
-    assert (packed.dtype, stored.dtype) == (np.uint8, np.float16)
+    assert (packed.dtype, stored.dtype) == (np.dtype(np.uint8), np.dtype(np.float16))
     assert packed.shape == (format.code_bytes(channels, n, bits),)
     assert stored.shape == (format.scale_count(channels, bits),)
     again, rescaled = format.unpack(packed, stored, n, bits)
