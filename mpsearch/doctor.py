@@ -15,7 +15,7 @@ from typing import Literal
 
 __all__ = ["Check", "examine"]
 
-_PYTHONS = ((3, 11), (3, 13))
+_PYTHONS = ((3, 11), (3, 14))
 _FREE_BYTES = 2 * 10**9
 _REINSTALL = "python -m pip install --force-reinstall torch torchvision   (both from the same index)"
 
@@ -55,7 +55,7 @@ def _python() -> Check:
     found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     if _PYTHONS[0] <= version <= _PYTHONS[1]:
         return Check("Python", "ok", found)
-    return Check("Python", "fail", found, "make the virtual environment with Python 3.11, 3.12 or 3.13")
+    return Check("Python", "fail", found, "make the virtual environment with Python 3.11, 3.12, 3.13 or 3.14")
 
 
 def _torch() -> Check:

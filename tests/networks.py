@@ -8,23 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "trained_statistics"]
+from mpsearch.testing.networks import Depthwise, trained_statistics
 
-
-class Depthwise(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 8, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(8)
-        self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
-        self.bn2 = nn.BatchNorm2d(8)
-        self.grouped = nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=2)
-        self.head = nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.bn1(self.stem(x)))
-        x = torch.relu(self.bn2(self.depth(x)))
-        return self.head(torch.relu(self.grouped(x)).mean((2, 3)))
+__all__ = ["NETWORKS", "Depthwise", "trained_statistics"]
 
 
 class Transformer(nn.Module):
@@ -143,15 +129,3 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     ),
 }
 """Name → (model factory, input factory)."""
-
-
-def trained_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
-    """BatchNorm with statistics, gains and shifts unlike those of a fresh one, some gains negative."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            module.running_mean.normal_(generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            module.weight.data.normal_(generator=generator)
-            module.bias.data.normal_(generator=generator)
-    return model.eval()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from mpsearch import doctor
 from mpsearch.doctor import examine
 
 
@@ -24,7 +23,7 @@ def test_a_missing_folder_fails_with_a_cure(tmp_path: Path) -> None:
 
 def test_storage_that_cannot_be_written_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    check = doctor._storage()
+    (check,) = (check for check in examine() if check.name == "storage")
     assert check.status == "fail"
     assert "TMPDIR" in check.cure
 
@@ -32,6 +31,6 @@ def test_storage_that_cannot_be_written_fails(tmp_path: Path, monkeypatch: pytes
 def test_no_compiler_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    check = doctor._compiler()
+    (check,) = (check for check in examine() if check.name == "C++ compiler")
     assert check.status == "warn"
     assert "torch.compile" in check.cure

@@ -29,6 +29,7 @@ FLOORS = (
     {"api"},
     {"doctor"},
     {"cli"},
+    {"testing"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("cli", "mpsearch")}
@@ -38,6 +39,7 @@ DOORS = {
     "optuna": {"api", "study", "doctor", "run"},
     "plotly": {"report"},
     "pydantic": {"config"},
+    "pytest": {"testing"},
     "safetensors": {"targets", "run", "models", "numbers", "training"},
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
     "sklearn": {"data"},

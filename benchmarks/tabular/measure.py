@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import Choice
-from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.files import write_text
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device

@@ -11,6 +11,8 @@ from mpsearch.cli.options import consoles
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mpsearch.core.registry import Registry
+
 __all__ = ["list_known"]
 
 REGISTRIES = {
@@ -28,19 +30,32 @@ FOLDERS = ("studies", "spaces", "hardware")
 @click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
 def list_known(kinds: tuple[str, ...]) -> None:
     """Show methods, signals, costs, targets, models, data, studies, spaces and hardware; KIND shows only some."""
-    console, _ = consoles()
-    for kind in kinds or (*REGISTRIES, *FOLDERS):
-        console.print(_plugins(kind) if kind in REGISTRIES else _files(kind))
-
-
-def _plugins(kind: str) -> Table:
-    import importlib
-
     from rich.markup import escape
 
+    console, errors = consoles()
+    for kind in kinds or (*REGISTRIES, *FOLDERS):
+        if kind not in REGISTRIES:
+            console.print(_files(kind))
+            continue
+        registry = _registry(kind)
+        console.print(_plugins(kind, registry))
+        for line in registry.broken():
+            errors.print(escape(line), soft_wrap=True)
+
+
+def _registry(kind: str) -> Registry[object]:
+    import importlib
+
     module, attribute = REGISTRIES[kind]
+    registry: Registry[object] = getattr(importlib.import_module(module), attribute)
+    return registry
+
+
+def _plugins(kind: str, registry: Registry[object]) -> Table:
+    from rich.markup import escape
+
     table = _table(kind, "what it is", "paper")
-    for name, member in getattr(importlib.import_module(module), attribute).items():
+    for name, member in registry.items():
         table.add_row(escape(name), escape(_told(member, "description") or _first_line(member)), escape(_told(member, "paper")))
     return table
 

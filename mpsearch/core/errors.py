@@ -83,12 +83,13 @@ class ArtifactError(UsageError, ValueError):
 
 
 class UnknownNameError(UsageError, KeyError):
-    """A name that is in no registry. `name` is what was asked, `known` what exists."""
+    """A name that is in no registry. `name` is what was asked, `known` what exists, `broken` why plug-ins of other packages are missing."""
 
-    def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+    def __init__(self, kind: str, name: str, known: tuple[str, ...], broken: tuple[str, ...] = ()) -> None:
+        super().__init__("; ".join([f"unknown {kind} '{name}'", f"known: {', '.join(known) or 'none'}", *broken]))
         self.name = name
         self.known = known
+        self.broken = broken
 
     def __str__(self) -> str:
         return str(self.args[0])

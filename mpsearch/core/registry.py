@@ -2,11 +2,20 @@
 
 A family's `__init__` makes a `Registry`; members register themselves with the decorator. Nothing is imported until somebody
 looks a name up, so `import mpsearch` stays light and `mpsearch list` sees every file that was dropped into the folder.
+
+A member may also live in another installed package, which announces it as an entry point. Its group is the dotted name of the
+family, its name that of the member, its value the module that registers it:
+
+```toml
+[project.entry-points."mpsearch.methods"]
+mine = "my_package.my_method"
+```
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -24,12 +33,14 @@ class Registry(Generic[T]):
     Args:
         kind: what a member is called in messages, such as `"method"`.
         packages: dotted packages whose modules are the members; imported on first use. Modules whose name starts with `_` are skipped.
+            The first is also the group of the entry points of other packages.
     """
 
     def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
         self._packages = packages
         self._members: dict[str, T] = {}
+        self._broken: list[str] = []
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -50,7 +61,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._discover()
         if name not in self._members:
-            raise UnknownNameError(self.kind, name, self.names())
+            raise UnknownNameError(self.kind, name, self.names(), self.broken())
         return self._members[name]
 
     def __contains__(self, name: object) -> bool:
@@ -69,6 +80,11 @@ class Registry(Generic[T]):
         """(name, member) pairs, sorted by name."""
         return tuple((name, self._members[name]) for name in self.names())
 
+    def broken(self) -> tuple[str, ...]:
+        """One line for each plug-in of another package that could not be loaded: its package, what went wrong, and what to do."""
+        self._discover()
+        return tuple(self._broken)
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -77,4 +93,20 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(package.__path__):
                 if not module.name.startswith("_"):
                     importlib.import_module(f"{name}.{module.name}")
-        self._discovered = True
+        self._discovered = True  # from here on a plug-in that is being imported may itself look up members
+        for entry in sorted(importlib.metadata.entry_points(group=self._packages[0]), key=lambda entry: (entry.name, entry.value)):
+            self._load(entry)
+
+    def _load(self, entry: importlib.metadata.EntryPoint) -> None:
+        """Import the module of an entry point; whatever it raises becomes a line, since the code is not ours."""
+        try:
+            entry.load()
+            problem = "" if entry.name in self._members else f"'{entry.value}' registers no {self.kind} of that name"
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            problem = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        if problem:
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+            self._broken.append(
+                f"{self.kind} '{entry.name}' of the package {package} could not be loaded ({problem}); update or uninstall it"
+            )

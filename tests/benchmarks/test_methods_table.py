@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from methods_markdown import compare, mean_and_spread, write_between_markers
 from methods_table import CLOSE, cells
@@ -5,7 +7,7 @@ from methods_table import CLOSE, cells
 from mpsearch.core.number_format import FLOAT_BITS
 
 
-def row(method: str, metric: float, seed: int = 0, weight_bits: int = 2, task: str = "cifar", **other) -> dict:
+def row(method: str, metric: float, seed: int = 0, weight_bits: int = 2, task: str = "cifar", **other: object) -> dict[str, object]:
     return {
         "task": task,
         "method": method,
@@ -56,7 +58,7 @@ def test_the_spread_is_that_of_a_sample() -> None:
     assert mean_and_spread([0.4, 0.6]) == "50.00 ± 14.14"
 
 
-def test_a_page_keeps_what_is_around_its_table(tmp_path) -> None:
+def test_a_page_keeps_what_is_around_its_table(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- methods -->\nold\n<!-- /methods -->\nafter\n")
     for _ in range(2):
@@ -64,7 +66,7 @@ def test_a_page_keeps_what_is_around_its_table(tmp_path) -> None:
     assert page.read_text() == "before\n<!-- methods -->\nnew\n<!-- /methods -->\nafter\n"
 
 
-def test_a_page_without_markers_is_left_alone(tmp_path) -> None:
+def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing")
     with pytest.raises(SystemExit, match="needs the markers"):

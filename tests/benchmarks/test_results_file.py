@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def test_what_is_added_is_read_back_in_order(tmp_path_factory: pytest.TempPathFa
     assert read(file) == rows
 
 
-def test_a_line_cut_off_by_a_kill_costs_that_line_alone(tmp_path) -> None:
+def test_a_line_cut_off_by_a_kill_costs_that_line_alone(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     append(file, {"seed": 0})
     with file.open("a") as stream:

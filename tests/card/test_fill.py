@@ -19,7 +19,7 @@ import mpsearch
 from mpsearch.card import Card, comparability_group
 from mpsearch.report.terminal import print_summary
 from mpsearch.tasks.task import Task
-from tests.card.runs import EPOCHS, RECIPE, card_of, mlp, searched
+from tests.card.runs import RECIPE, card_of, mlp, searched
 
 
 def test_every_section_is_filled_and_the_group_is_of_the_whole_card(card: Card) -> None:

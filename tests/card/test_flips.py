@@ -16,16 +16,6 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.network.trace import trace
-from mpsearch.core.progress import Silent
-from mpsearch.core.table import Table
-from mpsearch.data.base import Splits, as_split
-from mpsearch.methods import METHODS
-from mpsearch.network.calibrate import Calibration
-from mpsearch.run.setup import assemble
-from mpsearch.signals import compute_signal
-from mpsearch.signals.base import SignalInputs
-from mpsearch.tasks.task import Task
-from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 from tests.card.runs import CALIBRATED, by_toggle, pictures, prepared, uniform
 from tests.networks import Depthwise, Transformer, trained_statistics

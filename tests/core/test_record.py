@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import UnknownNameError
 from mpsearch.core.record import Record, Score, pareto_front
-from mpsearch.core.registry import Registry
 
 
 def record(number: int, size: float, error: float, **changes: object) -> Record:
@@ -41,15 +37,3 @@ def test_no_front_of_nothing() -> None:
 def test_round_trip_through_json() -> None:
     original = record(3, 100.0, 0.25, note="x", feasible=False)
     assert Record.from_dict(json.loads(json.dumps(original.to_dict()))) == original
-
-
-def test_registry_refuses_to_overwrite_and_names_what_is_known() -> None:
-    registry: Registry[type] = Registry("thing")
-    registry.register("b")(int)
-    registry.register("a")(str)
-    assert registry.names() == ("a", "b")
-    assert registry["a"] is str
-    with pytest.raises(ValueError, match="thing 'a' is registered twice"):
-        registry.register("a")(float)
-    with pytest.raises(UnknownNameError, match="unknown thing 'c'; known: a, b"):
-        registry["c"]

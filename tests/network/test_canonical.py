@@ -19,7 +19,7 @@ def network(first: nn.Module | None = None) -> nn.Sequential:
 
 def pruned() -> nn.Module:
     layer = nn.Linear(6, 8)
-    prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+    prune.l1_unstructured(layer, "weight", 0.5)
     return layer
 
 

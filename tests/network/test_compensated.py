@@ -41,7 +41,7 @@ def test_any_network_gets_finite_weights_of_the_right_shape(name: str) -> None:
 
 def test_outputs_change_less_though_weights_change_more() -> None:
     plain, compensated, model, x = fitted("depthwise")
-    weight = model.get_submodule("stem").weight.detach()  # type: ignore[union-attr]
+    weight = model.get_submodule("stem").weight.detach()
 
     def changes(calibration: Calibration) -> tuple[float, float]:
         change = calibration.weight("stem", 2) - weight

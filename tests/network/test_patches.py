@@ -39,7 +39,7 @@ def test_rows_times_patches_are_outputs(case: tuple[Callable[[], nn.Module], tup
     rows = Rows.of(module, module.weight).split(module.weight.detach())  # type: ignore[arg-type]
     weights = rows.reshape(patches.groups, -1, rows.shape[1])
     bias = torch.zeros(len(rows)) if module.bias is None else module.bias.detach()
-    expected = torch.bmm(inputs, weights.mT) + bias.reshape(patches.groups, 1, -1)  # type: ignore[operator]
+    expected = torch.bmm(inputs, weights.mT) + bias.reshape(patches.groups, 1, -1)
     torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-4)
     extent = y[0].numel() // len(rows)
     assert inputs.shape[1] == len(x) * min(places, extent)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mpsearch.numbers.compensated import compensated_codes, damped, fit_compensated, quadratic_error
 from mpsearch.numbers.grid import GRID_STYLES, Grid, weight_grid
 
-GRIDS = [weight_grid(bits, style) for bits in (1, 2, 3) for style in ("twos", "half")]  # type: ignore[arg-type]
+GRIDS = [weight_grid(bits, style) for bits in (1, 2, 3) for style in ("twos", "half")]
 
 
 def problem(seed: int, groups: int = 2, channels: int = 3, d: int = 6) -> tuple[Tensor, Tensor, Tensor]:

@@ -65,7 +65,7 @@ def test_training_that_is_thrown_away_is_said_so(tmp_path: Path) -> None:
     x = torch.randn(240, 6)
     y = (x[:, :3].sum(1) > x[:, 3:].sum(1)).long()
     model = nn.Sequential(nn.Linear(6, 2, bias=False))
-    model[0].weight.data = torch.tensor([[-3.0] * 3 + [3.0] * 3, [3.0] * 3 + [-3.0] * 3])  # type: ignore[union-attr]
+    model[0].weight.data = torch.tensor([[-3.0] * 3 + [3.0] * 3, [3.0] * 3 + [-3.0] * 3])
     data = TensorDataset(x, y)
     wild = Recipe(optimizer="sgd", lr=1e3, batch_size=32, distill=0.0, reestimate=0, precision="float32")
     options: dict[str, Any] = {"signals": ["fisher"], "images": 64, "epochs": 1, "trials": 2, "effort": "quick", "progress": False}

@@ -25,7 +25,7 @@ class DigitsNet(nn.Module):
         x = F.relu_(self.norm(self.stem(x)))
         residual = self.pointwise(self.depthwise(x))
         residual += x
-        return self.head(self.down(residual).flatten(1))  # type: ignore[no-any-return]
+        return self.head(self.down(residual).flatten(1))
 
 
 @pytest.fixture(scope="session")

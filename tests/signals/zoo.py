@@ -19,7 +19,7 @@ class Tokens(nn.Module):
         self.out.weight = self.embedding.weight
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.out(torch.tanh(self.mix(self.embedding(ids))).mean(1))  # type: ignore[no-any-return]
+        return self.out(torch.tanh(self.mix(self.embedding(ids))).mean(1))
 
 
 class Attention(nn.Module):
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         x = x + self.attention(x, x, x, need_weights=False)[0]
         memory = self.keys(x)
         x = x + self.cross(query=x, key=memory, value=memory)[0]
-        return self.out(x.mean(1 if self.batch_first else 0))  # type: ignore[no-any-return]
+        return self.out(x.mean(1 if self.batch_first else 0))
 
 
 class Twice(nn.Module):
@@ -52,7 +52,7 @@ class Twice(nn.Module):
         self.out = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.tanh(self.shared(torch.tanh(self.shared(self.first(x))))))  # type: ignore[no-any-return]
+        return self.out(torch.tanh(self.shared(torch.tanh(self.shared(self.first(x))))))
 
 
 class Positions(nn.Module):
@@ -65,7 +65,7 @@ class Positions(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         x = torch.tanh(self.embedding(ids) + self.position(torch.arange(ids.shape[1])))
-        return self.out(x.mean(1))  # type: ignore[no-any-return]
+        return self.out(x.mean(1))
 
 
 class Reached(nn.Module):
@@ -89,7 +89,7 @@ class Windows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pieces = x.unflatten(3, (2, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)
         pooled = self.mix(torch.tanh(self.conv(pieces)).mean((2, 3)))
-        return self.out(pooled.unflatten(0, (len(x), 2)).mean(1))  # type: ignore[no-any-return]
+        return self.out(pooled.unflatten(0, (len(x), 2)).mean(1))
 
 
 def _images(*layers: nn.Module, features: int) -> nn.Module:

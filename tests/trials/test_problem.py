@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.record import Record
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.bits import bits
 from mpsearch.costs.budgets import parse_budget, parse_budgets

@@ -36,7 +36,8 @@ def elementwise(top: float, step: float, x: Tensor, *, two: bool = False) -> tup
     """Q and its partial derivatives by x, top and step, each of the shape of x."""
     inputs = [x.clone().requires_grad_(), torch.full_like(x, top).requires_grad_(), torch.full_like(x, step).requires_grad_()]
     y = unsigned(*inputs) if two else symmetric(*inputs)
-    return (y.detach(), *torch.autograd.grad(y.sum(), inputs))
+    by_x, by_top, by_step = torch.autograd.grad(y.sum(), inputs)
+    return y.detach(), by_x, by_top, by_step
 
 
 @LAW

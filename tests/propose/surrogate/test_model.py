@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_gradient_of_the_fit_is_the_slope_of_its_objective(monkeypatch: pytest.M
                 brute = (objective(theta + move)[0] - objective(theta - move)[0]) / (2 * step)
                 assert slope[axis] == pytest.approx(brute, rel=1e-4, abs=1e-4)
                 checked.append(axis)
-        return optimize.OptimizeResult(x=start)
+        return SimpleNamespace(x=start)
 
     monkeypatch.setattr(optimize, "minimize", check)
     scales = np.array([0.8, 1.3])[evidence.rungs]

@@ -96,7 +96,7 @@ def test_an_input_changed_in_place_is_refused() -> None:
             x = self.first(x)
             y = self.second(x)
             x += 1
-            return y + x  # type: ignore[no-any-return]
+            return y + x
 
     with pytest.raises(ModelError, match="'second': its input is changed in place"):
         compute_signal("fisher", prepare(Careless(), torch.randn(5, 4), (4,)))
@@ -109,7 +109,7 @@ def test_a_layer_nothing_depends_on_is_free() -> None:
             self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.used(x)  # type: ignore[no-any-return]
+            return self.used(x)
 
     table = compute_signal("fisher", prepare(Unused(), torch.randn(6, 4), (2, 8)))
     assert (table.values[0] > 0).all()

@@ -17,7 +17,8 @@ from torch.func import functional_call
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.signals import SignalInputs, compute_signal
-from mpsearch.signals.direct.hessian import hessian, probed_traces
+from mpsearch.signals.direct import hessian
+from mpsearch.signals.direct.hessian import probed_traces
 from mpsearch.tasks.task import Task
 from tests.networks import NETWORKS, trained_statistics
 from tests.signals.brute import FLOAT, prepare
@@ -176,7 +177,7 @@ class _Refusing(torch.autograd.Function):
 
 class Stubborn(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
-        return _Refusing.apply(super().forward(x), 1)  # type: ignore[no-any-return]
+        return _Refusing.apply(super().forward(x), 1)
 
 
 def test_a_network_that_cannot_be_differentiated_twice_is_one_clear_line() -> None:

@@ -20,7 +20,7 @@ def test_samples_in_front_and_behind() -> None:
             self.front, self.behind = nn.Linear(4, 4), nn.Linear(4, 4)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.behind(self.front(x).transpose(0, 1)).mean(0)  # type: ignore[no-any-return]
+            return self.behind(self.front(x).transpose(0, 1)).mean(0)
 
     assert _axes(Turned(), torch.randn(3, 3, 4)) == {"front": 0, "behind": 1, "": 0}
 
@@ -32,7 +32,7 @@ def test_samples_that_are_interleaved_have_no_axis() -> None:
             self.mix = nn.Linear(4, 4)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.mix(x.transpose(0, 1).flatten(0, 1)).unflatten(0, (x.shape[1], -1)).mean(0)  # type: ignore[no-any-return]
+            return self.mix(x.transpose(0, 1).flatten(0, 1)).unflatten(0, (x.shape[1], -1)).mean(0)
 
     assert _axes(Interleaved(), torch.randn(3, 5, 4)) is None
 

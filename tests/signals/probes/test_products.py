@@ -103,9 +103,9 @@ def test_replay_of_attention_is_the_change_of_its_output(parameter: str) -> None
     for k, delta in enumerate(deltas):
         before = module(x, x, x)[0]
         with torch.no_grad():
-            weight += delta
+            weight.add_(delta)
             change = module(x, x, x)[0] - before
-            weight -= delta
+            weight.sub_(delta)
         _close(actual[:, k], (change * g).sum((0, 2)))
     small = 1e-3 * deltas
     slopes = _autograd(module, parameter, (x, x, x), g, small, 1)
