@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,20 +37,18 @@ def test_the_checkpoint_is_known_by_its_numbers(images: CardInputs, result: mpse
     again = baseline(images, result.summary, "none").checkpoint_sha256
     assert re.fullmatch("[0-9a-f]{64}", digest)
     assert again == digest
+    other = copy.deepcopy(images.problem.model)
     with torch.no_grad():
-        images.problem.model.head.bias[0] += 1
-        moved = baseline(images, result.summary, "none").checkpoint_sha256
-        images.problem.model.head.bias[0] -= 1
+        other.head.bias[0] += 1
+    moved = baseline(replace(images, problem=replace(images.problem, model=other)), result.summary, "none").checkpoint_sha256
     assert moved != digest
 
 
 def test_preprocessing_reads_without_addresses(images: CardInputs, result: mpsearch.Result) -> None:
-    split = images.splits.train
-    described = {}
+    split = copy.copy(images.splits.train)
+    inputs = replace(images, splits=replace(images.splits, train=split))
+    described = []
     for transform in (Crop(4), torch.nn.functional.relu, partial(torch.nn.functional.relu, inplace=True), torch.nn.ReLU(), None):
         split.transform = transform  # type: ignore[attr-defined]
-        described[str(type(transform))] = baseline(replace(images), result.summary, "none").preprocessing["transform"]
-    del split.transform  # type: ignore[attr-defined]
-    assert "Crop(padding=4)" in described.values()
-    assert {"relu", "ReLU", "partial", "none"} <= set(described.values())
-    assert not any("0x" in text for text in described.values())
+        described.append(baseline(inputs, result.summary, "none").preprocessing["transform"])
+    assert described == ["Crop(padding=4)", "relu", "partial", "ReLU", "none"]
