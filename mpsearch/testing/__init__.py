@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("mpsearch.testing.method_contract", "mpsearch.testing.signal_contract")  # before they are imported
+pytest.register_assert_rewrite(*(f"mpsearch.testing.{kind}_contract" for kind in ("cost", "method", "signal", "target")))  # before imports
 
+from mpsearch.testing.cost_contract import CostContract  # noqa: E402
 from mpsearch.testing.method_contract import MethodContract  # noqa: E402
 from mpsearch.testing.signal_contract import CombinedSignalContract, SignalContract  # noqa: E402
+from mpsearch.testing.target_contract import TargetContract  # noqa: E402
 from mpsearch.testing.variants import variants  # noqa: E402
 
-__all__ = ["CombinedSignalContract", "MethodContract", "SignalContract", "variants"]
+__all__ = ["CombinedSignalContract", "CostContract", "MethodContract", "SignalContract", "TargetContract", "variants"]
