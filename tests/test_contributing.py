@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,15 +17,23 @@ GUIDE = ROOT / "CONTRIBUTING.md"
 EXAMPLE = re.compile(r"^## Add a (\w+)\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REGISTERED = re.compile(r"(\w+)S\.register\(\"(\w+)\"\)")
 CONTRACTS = """
-from mpsearch.testing import MethodContract, SignalContract
-from stranger.method import PulledStep
+from mpsearch.costs import COSTS
 from mpsearch.signals import SIGNALS
+from mpsearch.testing import CostContract, MethodContract, SignalContract, TargetContract
+from stranger.method import PulledStep
+from stranger.target import Nibbles
 
 class TestMethod(MethodContract):
     method = PulledStep()
 
 class TestSignal(SignalContract):
     signal = SIGNALS["relative_error"]
+
+class TestCost(CostContract):
+    cost = COSTS["traffic"]
+
+class TestTarget(TargetContract):
+    target = Nibbles()
 """
 SEARCH = """
 import torch, mpsearch
@@ -35,8 +44,8 @@ x = torch.randn(96, 6)
 y = (x.sum(1) > 0).long()
 model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
 mpsearch.search(
-    model, TensorDataset(x[:64], y[:64]), TensorDataset(x[64:], y[64:]), budget="3bit", methods=["pulled_step"],
-    signals=["relative_error"], trials=2, epochs=1, effort="quick", run_dir="run", device="cpu", progress=False,
+    model, TensorDataset(x[:64], y[:64]), TensorDataset(x[64:], y[64:]), budget=["6bit", "traffic:1500bit"],
+    methods=["pulled_step"], signals=["relative_error"], target="nibbles", trials=2, epochs=1, effort="quick", run_dir="run", device="cpu", progress=False,
 )
 """
 
@@ -97,25 +106,29 @@ def environment(examples: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 
 def test_the_guide_is_short_and_shows_each_kind(examples: dict[str, str]) -> None:
     assert GUIDE.read_text(encoding="utf-8").count("\n") <= 60
-    assert {"method", "signal"} <= set(examples)
+    assert list(examples) == ["method", "signal", "cost", "target"]
 
 
 def test_the_list_names_what_a_package_brings(environment: dict[str, str], tmp_path: Path) -> None:
-    done = _mpsearch("list", "methods", "signals", env=environment, cwd=tmp_path)
+    done = _mpsearch("list", "methods", "signals", "costs", "targets", env=environment, cwd=tmp_path)
     assert done.returncode == 0
-    assert {"pulled_step", "relative_error"} <= set(done.stdout.split())
+    assert {"pulled_step", "relative_error", "traffic", "nibbles"} <= set(done.stdout.split())
     assert done.stderr == ""
 
 
-def test_a_search_trains_with_both(environment: dict[str, str], tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", SEARCH], env=environment, cwd=tmp_path, check=True, capture_output=True)
-    study = (tmp_path / "run" / "study.yaml").read_text(encoding="utf-8")
-    assert "pulled_step" in study
-    assert "relative_error" in study
-    assert (tmp_path / "run" / "model.safetensors").stat().st_size > 0
+def test_a_search_uses_all_four(environment: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SEARCH], env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["tables"][0]["name"] == "relative_error"
+    assert summary["artifact"] == "model.nibbles"
+    assert (tmp_path / "run" / "model.nibbles").stat().st_size == summary["winner"]["costs"]["size"] == summary["artifact_bytes"]
+    assert {choice["weight"] for choice in summary["winner"]["allocation"].values()} <= {4, 8}
+    assert summary["winner"]["costs"]["traffic"] <= 1500
+    assert "pulled_step" in (tmp_path / "run" / "study.yaml").read_text(encoding="utf-8")
 
 
-def test_both_keep_the_contracts_that_others_may_import(environment: dict[str, str], tmp_path: Path) -> None:
+def test_all_four_keep_the_contracts_that_others_may_import(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(CONTRACTS, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"],

@@ -87,7 +87,7 @@ def _imagined(space: ResolvedSpace, random: np.random.Generator) -> Table:
     for group in space.groups:
         importance = np.exp(_GROUP_NOISE * random.standard_normal() + _CELL_NOISE * random.standard_normal(len(errors)))
         values[list(group)] = importance * errors / len(group)
-    return Table(name="imagined", unit="nats", layers=space.names, choices=space.choices, values=np.where(space.allowed, values, np.nan))
+    return space.table("imagined", "nats", values)
 
 
 def _error(format: NumberFormat) -> float:

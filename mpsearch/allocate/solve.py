@@ -142,12 +142,5 @@ def monotone(table: Table, space: ResolvedSpace) -> Table:
     Raises:
         ValueError: see `mpsearch.allocate.program.aligned`.
     """
-    return Table(
-        name=table.name,
-        unit=table.unit,
-        layers=space.names,
-        choices=space.choices,
-        values=running_maximum(aligned(space, table), space.choices),
-        base=table.base,
-        cost=table.cost,
-    )
+    values = running_maximum(aligned(space, table), space.choices)
+    return space.table(table.name, table.unit, values, base=table.base, cost=table.cost)

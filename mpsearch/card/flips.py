@@ -98,10 +98,7 @@ def rounded_to_kernels(space: ResolvedSpace, allocation: Allocation) -> Allocati
             distance[row, column] = layer.weights * math.log2(choice.weight.bits / allocation[layer.name].weight.bits) ** 2
             size[row, column] = layer.weights * choice.weight.bits
     held = float(sum(layer.weights * allocation[layer.name].weight.bits for layer in space.layers))
-    objective, cost = (
-        Table(name=name, unit="", layers=space.names, choices=choices, values=values)
-        for name, values in (("distance", distance), ("weight bits", size))
-    )
+    objective, cost = (narrowed.table(name, "", values) for name, values in (("distance", distance), ("weight bits", size)))
     return solve(narrowed, objective, {"weight bits": cost}, [Budget("weight bits", held, f"{held:.0f} bit")]).allocation
 
 

@@ -18,6 +18,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from mpsearch.core.errors import UnknownNameError
@@ -57,6 +58,19 @@ class Registry(Generic[T]):
             return member
 
         return file_under
+
+    @contextmanager
+    def temporarily(self, name: str, member: T) -> Iterator[T]:
+        """A member under `name`, or another one than usual, for the time of a `with` block."""
+        self._discover()
+        usual = self._members.get(name)
+        self._members[name] = member
+        try:
+            yield member
+        finally:
+            del self._members[name]
+            if usual is not None:
+                self._members[name] = usual
 
     def __getitem__(self, name: str) -> T:
         self._discover()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError, SpaceError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, Granularity, NumberFormat
+from mpsearch.core.table import Table
 
 __all__ = ["LayerMenu", "ResolvedSpace", "Space"]
 
@@ -145,6 +147,18 @@ class ResolvedSpace:
     def quantizes_activations(self) -> bool:
         """Whether any layer may quantize its input."""
         return any(not choice.activation.is_float for menu in self.menus for choice in menu)
+
+    def table(self, name: str, unit: str, values: NDArray[np.float64], **more: Any) -> Table:
+        """A table over these layers and choices.
+
+        Args:
+            name: such as `size` or `fisher`.
+            unit: such as `B` or `nats`.
+            values: `[L, C]`, or what broadcasts to it; NaN is put wherever a choice is not on a layer's menu.
+            more: other fields of `Table`, such as `base` or `cost`.
+        """
+        held = np.where(self.allowed, values, np.nan)
+        return Table(name=name, unit=unit, layers=self.names, choices=self.choices, values=held, **more)
 
     def check(self, allocation: Allocation) -> Allocation:
         """The allocation in layer order.

@@ -105,14 +105,8 @@ def _row(space: ResolvedSpace, held: Mapping[Readers, int], counted: Mapping[Rea
     for key, group in counted.items():
         elements[space.groups[group][0]] += held[key]
     act_bits: NDArray[np.float64] = np.array([choice.activation.bits for choice in space.choices], dtype=np.float64)
-    return Table(
-        name="activation-memory",
-        unit="B",
-        layers=space.names,
-        choices=space.choices,
-        values=np.where(space.allowed, elements[:, None] * act_bits / 8, np.nan),
-        base=held.get(frozenset(), 0) * FLOAT_BITS / 8,
-    )
+    base = held.get(frozenset(), 0) * FLOAT_BITS / 8
+    return space.table("activation-memory", "B", elements[:, None] * act_bits / 8, base=base)
 
 
 COSTS.register("activation-memory")(

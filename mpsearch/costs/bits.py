@@ -24,8 +24,7 @@ def bits(inputs: CostInputs) -> Table:
     space = inputs.space
     weights = np.array([layer.weights for layer in space.layers], dtype=np.float64)[:, None]
     weight_bits = np.array([choice.weight.bits_per_value for choice in space.choices], dtype=np.float64)
-    values = np.where(space.allowed, weights * weight_bits / weights.sum(), np.nan)
-    return Table(name="bits", unit="bit", layers=space.names, choices=space.choices, values=values)
+    return space.table("bits", "bit", weights * weight_bits / weights.sum())
 
 
 COSTS.register("bits")(

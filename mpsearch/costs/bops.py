@@ -30,8 +30,7 @@ def bops(inputs: CostInputs) -> Table:
     space = inputs.space
     macs = np.array([layer.macs for layer in space.layers], dtype=np.float64)[:, None]
     products = np.array([choice.weight.bits_per_value * choice.activation.bits_per_value for choice in space.choices], dtype=np.float64)
-    values = np.where(space.allowed, macs * products, np.nan)
-    return Table(name="bops", unit="BOPs", layers=space.names, choices=space.choices, values=values)
+    return space.table("bops", "BOPs", macs * products)
 
 
 def _worded(amount: float) -> str:

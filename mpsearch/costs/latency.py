@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from mpsearch.core.choice import Choice
@@ -38,11 +36,8 @@ def latency(inputs: CostInputs) -> Table:
     space, hardware = inputs.space, inputs.hardware
     if hardware is None:
         raise ConfigError("latency needs a hardware profile; add --hardware with a name or a YAML file", path="hardware")
-    values = [
-        [_seconds(layer, choice, hardware) if choice in menu else math.nan for choice in space.choices]
-        for layer, menu in zip(space.layers, space.menus, strict=True)
-    ]
-    return Table(name="latency", unit="s", layers=space.names, choices=space.choices, values=np.array(values))
+    values = [[_seconds(layer, choice, hardware) for choice in space.choices] for layer in space.layers]
+    return space.table("latency", "s", np.array(values))
 
 
 def _seconds(layer: Layer, choice: Choice, hardware: Hardware) -> float:

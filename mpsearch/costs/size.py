@@ -30,7 +30,7 @@ def size(inputs: CostInputs) -> Table:
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             if choice in menu:
                 values[row, column] = max(inputs.target.layer_bytes(layer, weight, choice.activation) for weight in written)
-    return Table(name="size", unit="B", layers=space.names, choices=space.choices, values=values, base=float(space.file_overhead))
+    return space.table("size", "B", values, base=float(space.file_overhead))
 
 
 COSTS.register("size")(

@@ -16,7 +16,6 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.core.table import Table
 
 __all__ = ["IndexedSpace"]
 
@@ -45,13 +44,7 @@ class IndexedSpace:
 
     def program_at(self, factor: float) -> Knapsack:
         """The same knapsack with every limit multiplied by `factor`."""
-        blank = Table(
-            name="nothing",
-            unit="",
-            layers=self.space.names,
-            choices=self.space.choices,
-            values=np.zeros((len(self.space.names), len(self.space.choices))),
-        )
+        blank = self.space.table("nothing", "", np.zeros(self.space.allowed.shape))
         return knapsack(self.space, blank, self.costs, [replace(b, limit=b.limit * factor) for b in self.budgets])
 
     @cached_property

@@ -94,7 +94,7 @@ def nearest(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Seque
             apart = (choice.weight.bits_per_value - moved[layer.name]) ** 2
             octaves = math.log2(choice.activation.bits_per_value / most) ** 2
             values[row, space.choices.index(choice)] = layer.weights / weights * apart + layer.input_elements / elements * octaves
-    distance = Table(name="distance", unit="bit²", layers=space.names, choices=space.choices, values=values)
+    distance = space.table("distance", "bit²", values)
     return solve(space, distance, costs, budgets).allocation
 
 

@@ -15,6 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import batch_size
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.tasks.task import Task
 
@@ -48,6 +49,11 @@ class SignalInputs:
     target_bits: float | None = None
     tables: Sequence[Table] = ()
     measured: Sequence[tuple[Allocation, float]] = ()
+
+    @property
+    def images(self) -> int:
+        """Samples in all batches."""
+        return sum(batch_size(batch) for batch, _ in self.batches)
 
     def report(self, done: int, total: int) -> None:
         """Tell `progress`, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,9 @@ class EightBit(Packed):
 
 
 @pytest.fixture
-def eight_bit(monkeypatch: pytest.MonkeyPatch) -> EightBit:
-    TARGETS.names()
-    monkeypatch.setitem(TARGETS._members, "eight_bit", EightBit)
-    return EightBit()
+def eight_bit() -> Iterator[EightBit]:
+    with TARGETS.temporarily("eight_bit", EightBit):
+        yield EightBit()
 
 
 class TestEveryTarget(TargetContract):

@@ -66,3 +66,13 @@ def test_a_broken_entry_point_is_a_line_and_hides_nothing_else(tmp_path: Path, m
     with pytest.raises(UnknownNameError, match=r"unknown thing 'gone'; known: one; thing 'gone' of the package other 2.0") as caught:
         registry["gone"]
     assert caught.value.broken == (gone, mute)
+
+
+def test_a_member_for_a_while_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = family(tmp_path, "things_for_a_while", monkeypatch)
+    registry.register("a")(str)
+    with registry.temporarily("a", int), registry.temporarily("b", float):
+        assert (registry["a"], registry["b"]) == (int, float)
+    with pytest.raises(ZeroDivisionError), registry.temporarily("a", int):
+        raise ZeroDivisionError
+    assert registry.items() == (("a", str),)

@@ -111,11 +111,11 @@ def coverage(inputs: SignalInputs) -> Table:
         "seconds": time.perf_counter() - began,
         "forwards": 1.0 + len(found.choices) * (POINTS + 1.0),
         "backwards": float(len(found.choices) * POINTS),
-        "images": float(sum(batch_size(batch) for batch, _ in inputs.batches)),
+        "images": float(inputs.images),
         "ceiling": ceiling,
         "clipped": float((kept - found.values).sum() / everything) if everything else 0.0,
     }
-    return Table(name="coverage", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+    return space.table("coverage", "nats", values, cost=cost)
 
 
 def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: int = POINTS) -> Shares:

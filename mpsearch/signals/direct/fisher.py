@@ -62,9 +62,8 @@ def fisher(inputs: SignalInputs) -> Table:
                 sums += _squares(hooks, choices)
                 images += samples
             inputs.report(number + 1, len(inputs.batches))
-    values = np.where(inputs.space.allowed, 0.5 * sums / max(images, 1), np.nan)
     cost = {"seconds": time.perf_counter() - began, "forwards": 1.0, "backwards": 1.0, "images": float(images)}
-    return Table(name="fisher", unit="nats", layers=inputs.space.names, choices=choices, values=values, cost=cost)
+    return inputs.space.table("fisher", "nats", 0.5 * sums / max(images, 1), cost=cost)
 
 
 def _tap(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping[str, int] | None]:

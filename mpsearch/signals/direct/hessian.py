@@ -83,7 +83,7 @@ def hessian(inputs: SignalInputs) -> Table:
         "images": float(sum(sizes)),
         "floored": float((means < errors).sum()),
     }
-    return Table(name="hessian", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+    return space.table("hessian", "nats", values, cost=cost)
 
 
 def probed_traces(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: torch.Generator) -> NDArray[np.float64]:

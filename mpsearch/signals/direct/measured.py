@@ -81,7 +81,7 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
         "backwards": 0.0,
         "images": float(images),
     }
-    return Table(name="measured", unit="nats", layers=space.names, choices=space.choices, values=values, cost=cost)
+    return space.table("measured", "nats", values, cost=cost)
 
 
 def _settings(menu: tuple[Choice, ...]) -> tuple[Choice, ...]:

@@ -93,17 +93,9 @@ def table_of_weights(
         "seconds": time.perf_counter() - began,
         "forwards": run.forwards + 1.0 + passes,  # the float outputs once more, for the unit
         "backwards": run.backwards + passes - 1.0,
-        "images": float(sum(batch_size(batch) for batch, _ in inputs.batches)),
+        "images": float(inputs.images),
     }
-    return Table(
-        name=name,
-        unit="nats",
-        layers=space.names,
-        choices=space.choices,
-        values=np.where(space.allowed, values, np.nan),
-        cost=cost,
-        bits=dict(bits or {}),
-    )
+    return space.table(name, "nats", values, cost=cost, bits=dict(bits or {}))
 
 
 @torch.no_grad()

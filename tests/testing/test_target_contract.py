@@ -1,0 +1,87 @@
+"""The contract refuses targets that break it: each of these differs from `packed` in one promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT, NumberFormat
+from mpsearch.network.baked import Parts
+from mpsearch.targets import Blueprint
+from mpsearch.targets.packed.target import Packed
+from mpsearch.testing import TargetContract
+
+FOUR = NumberFormat("uniform", 4)
+
+
+class Careless(Packed):
+    """Promises one byte a layer less than it writes."""
+
+    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+        return super().layer_bytes(layer, weight, activation) - 1
+
+
+class Heavy(Packed):
+    """Forgets what stays float."""
+
+    def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
+        return 0
+
+
+class Littering(Packed):
+    """Leaves a second file behind."""
+
+    def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
+        path.with_suffix(".log").touch()
+        return super().write(path, blueprint, parts)
+
+
+class Empty(Packed):
+    """Holds nothing at all."""
+
+    def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
+        return "there is no room"
+
+
+class Trusting(Packed):
+    """Never looks at what it has written."""
+
+    def verify(self, *_: object) -> None:
+        return
+
+
+def contract(target: Packed) -> TargetContract:
+    suite = TargetContract()
+    suite.target = target
+    return suite
+
+
+def test_an_honest_target_passes(tmp_path: Path) -> None:
+    suite = contract(Packed())
+    suite.test_is_registered_and_described()
+    suite.test_holds_something()
+    suite.test_promised_is_on_disk_and_read_back_is_written(FOUR, FLOAT, tmp_path)
+
+
+def test_a_target_that_nobody_registered_is_told_how() -> None:
+    with pytest.raises(AssertionError, match=r"register it: @TARGETS.register"):
+        contract(Careless()).test_is_registered_and_described()
+
+
+@pytest.mark.parametrize("target", [Careless(), Heavy(), Littering()], ids=lambda target: type(target).__name__)
+def test_bytes_that_were_not_promised_are_noticed(target: Packed, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        contract(target).test_promised_is_on_disk_and_read_back_is_written(FOUR, FLOAT, tmp_path)
+
+
+def test_a_target_that_holds_nothing_is_noticed() -> None:
+    with pytest.raises(AssertionError):
+        contract(Empty()).test_holds_something()
+
+
+def test_a_file_that_is_not_checked_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        contract(Trusting()).test_a_file_of_another_size_or_network_is_found_out(tmp_path)
