@@ -21,6 +21,7 @@ from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.card import Card, comparability_group
+from mpsearch.core.choice import Choice
 from mpsearch.core.pass_counts import Count, PassCounts
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.report.terminal import print_summary
@@ -112,12 +113,14 @@ def test_data_and_labels(card: Card) -> None:
 def test_costs_are_the_closed_form_and_the_file(result: mpsearch.Result, card: Card) -> None:
     layers, bits = result.summary.layers, card.precision.bits
     assert result.allocation.to_dict() == bits
+    chosen = [Choice.parse(bits[layer.name]) for layer in layers]
+    pairs = [(layer, choice.weight.bits, choice.activation.bits) for layer, choice in zip(layers, chosen, strict=True)]
     assert card.costs.file_bytes == result.path.stat().st_size
-    assert card.costs.bops == sum(layer.macs * bits[layer.name][0] * bits[layer.name][1] for layer in layers)
-    assert card.costs.weight_bytes == sum(-(-layer.weights * bits[layer.name][0] // 8) for layer in layers)
+    assert card.costs.bops == sum(layer.macs * weight * act for layer, weight, act in pairs)
+    assert card.costs.weight_bytes == sum(-(-layer.weights * weight // 8) for layer, weight, _ in pairs)
     weights = sum(layer.weights for layer in layers)
-    assert card.costs.mean_weight_bits == pytest.approx(sum(layer.weights * bits[layer.name][0] for layer in layers) / weights)
-    assert card.costs.mean_weight_bits_without_ends == bits[layers[1].name][0]
+    assert card.costs.mean_weight_bits == pytest.approx(sum(layer.weights * weight for layer, weight, _ in pairs) / weights)
+    assert card.costs.mean_weight_bits_without_ends == chosen[1].weight.bits
     assert card.costs.peak_activation_bytes <= card.costs.peak_live_bytes
     assert card.costs.mean_activation_bytes <= card.costs.peak_activation_bytes
     assert card.granularity.scales == sum(layer.channels for layer in layers) + len(layers)

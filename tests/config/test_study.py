@@ -8,6 +8,7 @@ import pytest
 from mpsearch.config import Range, load_study, shipped_names
 from mpsearch.config.yaml_file import parse_yaml
 from mpsearch.core.errors import BudgetError, ConfigError, UnknownNameError
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.signals import SIGNALS
 from mpsearch.training.recipe import Recipe
@@ -109,7 +110,7 @@ def test_environment_variables_in_paths(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_space_can_be_changed_in_place() -> None:
     study = load_study(DEFAULT, {"space.weights": [2, 4], "space.pins.fc": "w4af"})
-    assert study.space.build().weights == (2, 4)
+    assert study.space.build().weights == (NumberFormat("uniform", 2), NumberFormat("uniform", 4))
     assert list(study.space.pins) == ["fc"]
 
 
@@ -169,7 +170,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"methods": {}}, "methods: needs at least 1, and is empty"),
     ({"methods.lsq.gird": 1}, r"methods\.lsq\.gird: unknown key; did you mean 'grid'"),
     ({"methods.lsq.grid": "odd"}, r"methods\.lsq\.grid: should be"),
-    ({"space.weights": [9]}, r"space\.weights\.0: bits are an integer"),
+    ({"space.weights": [9]}, r"space\.weights\.0: uniform numbers have 1 to 8 bits, not 9"),
+    ({"space.weights": [4, "t3"]}, r"space\.weights\.1: ternary numbers have 2 bits, not 3"),
+    ({"space.activations": ["m4"]}, r"space\.activations\.0: activations are uniform or powers of two"),
+    ({"space.pins.fc": "wt3af"}, r"space\.pins\.fc: ternary numbers have 2 bits, not 3"),
     ({"budgets": ["2"]}, r"budgets\.0: budget '2' has no unit"),
     ({"budgets": "2MB"}, "budgets: should be a valid tuple"),
     ({"compile": True}, "compile: should be 'auto', 'on' or 'off', not True"),
@@ -229,7 +233,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ("seed: 0", "seed: zero", r"mine\.yaml: seed: should be a valid integer"),
         ("seed: 0", "seed: 0\nseed: 1", r"mine\.yaml: line \d+, column 1: the key 'seed' appears twice"),
         ("budgets: [2MB]", "budgets: [2]", r"mine\.yaml: budgets\.0: budget 2 cannot be read"),
-        ("space: weights-only", "space: {weights: [0]}", r"mine\.yaml: space\.weights\.0: bits are"),
+        ("space: weights-only", "space: {weights: [0]}", r"mine\.yaml: space\.weights\.0: uniform numbers have 1 to 8 bits, not 0"),
         ("space: weights-only", "", r"mine\.yaml: space: this key is missing"),
         (
             "retrain: {epochs: 2}",

@@ -20,12 +20,11 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
-from mpsearch.network.baked import bake, evaluated, install
+from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.numbers.formats import MULTIBIT
 from mpsearch.numbers.grid import GRID_STYLES, GridStyle
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
@@ -114,6 +113,19 @@ def trained(
     )
 
 
+def assert_same_weights(one: Parts, other: Parts) -> None:
+    """Every weight quantized, with the same codes and scales."""
+    assert list(one.layers) == list(other.layers)
+    for name in one.layers:
+        first, second = one.layers[name].weight, other.layers[name].weight
+        assert isinstance(first, CodedWeight)
+        assert isinstance(second, CodedWeight)
+        assert first.format == second.format
+        assert torch.equal(first.codes, second.codes)
+        assert torch.equal(first.scales.values, second.scales.values)
+        assert first.scales.exponent == second.scales.exponent
+
+
 def mixed(network: Network) -> Allocation:
     """Another choice for every layer."""
     return Allocation({name: network.space.uniform(CHOICES[i % 4])[name] for i, name in enumerate(network.space.names)})
@@ -142,11 +154,13 @@ def test_trained_network_is_its_baked_network(name: str, choice: Choice) -> None
     fitted(network, choice)
     parts = bake(network)
     for layer in network.space.layers:
-        baked = parts.layers[layer.name]
-        if baked.format is not None:
-            bits = (baked.scales != 0).sum(1) if baked.format is MULTIBIT else torch.full((layer.channels,), choice.weight.bits)
+        weight = parts.layers[layer.name].weight
+        assert isinstance(weight, FloatWeight) == choice.weight.is_float
+        if isinstance(weight, CodedWeight):
+            planes = (weight.scales.values != 0).sum(1) if weight.format.kind == "multibit" else None
+            bits = torch.full((layer.channels,), choice.weight.bits) if planes is None else planes
             assert bits.sum() <= choice.weight.bits * layer.channels
-            assert all(len(row.unique()) <= 2**own for row, own in zip(baked.codes, bits.tolist(), strict=True))
+            assert all(len(row.unique()) <= 2**own for row, own in zip(weight.codes, bits.tolist(), strict=True))
     network.model.eval()
     with torch.no_grad():
         plain, live = call(evaluated(network), data().x), call(network.model, data().x)
@@ -163,7 +177,7 @@ def test_evaluated_baked_and_reloaded_networks_are_one_bit_for_bit_and_so_are_we
     for layer in network.space.layers:
         quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer).detach()
         codes, steps = quantizer.export(weight)
-        values = network.method.format(allocation[layer.name].weight.bits).dequantize(codes, steps)  # type: ignore[attr-defined]
+        values = network.stored(allocation[layer.name].weight).decode(codes, steps)
         assert torch.equal(quantizer.rows.split(quantizer(weight)).detach(), values)
     parts = bake(network)
     path = tmp_path / "model.safetensors"
@@ -183,9 +197,7 @@ def test_a_killed_training_goes_on_to_the_same_end(name: str, tmp_path: Path) ->
         network = attached(name)
         trained(network, mixed(network), checkpoint=saved)
         ends.append(bake(network))
-    for layer, baked in ends[0].layers.items():
-        assert torch.equal(baked.codes, ends[1].layers[layer].codes)
-        assert torch.equal(baked.scales, ends[1].layers[layer].scales)
+    assert_same_weights(*ends)
     assert all(torch.equal(tensor, ends[1].rest[key]) for key, tensor in ends[0].rest.items())
 
 
@@ -218,9 +230,7 @@ def test_same_seed_same_codes(name: str) -> None:
         network = attached(name)
         fitted(network, Choice(2, 4))
         results.append(bake(network))
-    for layer in results[0].layers:
-        assert torch.equal(results[0].layers[layer].codes, results[1].layers[layer].codes)
-        assert torch.equal(results[0].layers[layer].scales, results[1].layers[layer].scales)
+    assert_same_weights(*results)
 
 
 def test_state_dict_and_deepcopy_round_trips(name: str) -> None:
@@ -245,7 +255,5 @@ def test_beginning_again_forgets_the_training(name: str) -> None:
     fitted(network, Choice(4, 8))
     network.begin(allocation)
     second = bake(network)
-    for layer, baked in first.layers.items():
-        assert torch.equal(baked.codes, second.layers[layer].codes)
-        assert torch.equal(baked.scales, second.layers[layer].scales)
+    assert_same_weights(first, second)
     assert all(torch.equal(tensor, second.rest[key]) for key, tensor in first.rest.items())

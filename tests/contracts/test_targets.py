@@ -90,7 +90,9 @@ def promised(target: Target, blueprint: Blueprint, model: nn.Module, parts: Part
 
 @pytest.mark.parametrize("activation", [FLOAT, NumberFormat("uniform", 4)], ids=["af", "a4"])
 @pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_promised_is_on_disk_and_read_back_is_written(target: Target, format: NumberFormat, activation: NumberFormat, tmp_path: Path) -> None:
+def test_promised_is_on_disk_and_read_back_is_written(
+    target: Target, format: NumberFormat, activation: NumberFormat, tmp_path: Path
+) -> None:
     model, space, parts, x = baked(format, activation)
     blueprint, path = Blueprint.of("", {}, space), tmp_path / target.file
     refused = [why for layer in space.layers if (why := target.refuses(layer, parts.layers[layer.name].weight_format, activation))]
