@@ -63,7 +63,7 @@ def fisher(ground: Ground, budget: Budget) -> Allocation:
 
 
 def _sizes(problem: Problem) -> Table:
-    return size(CostInputs(space=problem.space, formats=(METHODS[RETRAINED_BY]().format,)))
+    return size(CostInputs(space=problem.space, formats=(METHODS[RETRAINED_BY]().stores,)))
 
 
 def find(ground: Ground, origin: str, bits: int, epochs: int) -> dict[str, Any]:

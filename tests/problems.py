@@ -7,8 +7,9 @@ from functools import cache
 import torch
 from torch import nn
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.space import Space
+from mpsearch.costs.base import CostInputs
+from mpsearch.costs.budgets import parse_budget
 from mpsearch.costs.size import size
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lsq import Lsq
@@ -38,7 +39,7 @@ def small_problem() -> Problem:
         validation=data,
         task=Task.classification(),
         space=space,
-        costs={"size": size(space)},
+        costs={"size": size(CostInputs(space=space))},
         budgets=(parse_budget("300B"),),
         calibration=Calibration.fit(model, space, [x]),
         device=torch.device("cpu"),

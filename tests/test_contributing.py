@@ -45,7 +45,8 @@ y = (x.sum(1) > 0).long()
 model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
 mpsearch.search(
     model, TensorDataset(x[:64], y[:64]), TensorDataset(x[64:], y[64:]), budget=["6bit", "traffic:1500bit"],
-    methods=["pulled_step"], signals=["relative_error"], target="nibbles", trials=2, epochs=1, effort="quick", run_dir="run", device="cpu", progress=False,
+    methods=["pulled_step"], signals=["relative_error"], target="nibbles", trials=2,
+    epochs=1, effort="quick", run_dir="run", device="cpu", progress=False,
 )
 """
 

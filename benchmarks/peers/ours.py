@@ -23,7 +23,6 @@ import torch
 
 from mpsearch.config.study import validate_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import parse_budgets
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.progress import Silent

@@ -7,7 +7,7 @@ import html
 from mpsearch.report import palette
 from mpsearch.report.info import LayerBits, Point
 from mpsearch.report.info.signals import SignalPair
-from mpsearch.report.wording import amount_text, format_text, metric_text, shape_text
+from mpsearch.report.wording import amount_text, format_words, metric_text, shape_text
 
 __all__ = ["layer_hover", "pair_hover", "plain", "point_hover", "short_name"]
 
@@ -41,7 +41,7 @@ def layer_hover(layer: LayerBits) -> str:
     rows = [
         f"<b>{plain(layer.name)}</b>",
         f"{plain(layer.kind)} {shape_text(layer.shape)}",
-        f"weights {format_text(layer.weight)} bit, activations {format_text(layer.activation)} bit",
+        f"weights {format_words(layer.weight)}, activations {format_words(layer.activation)}",
         f"{layer.bytes:,} B in the file, {100 * layer.share:.1f} % of the layers",
     ]
     return "<br>".join(rows) + _END

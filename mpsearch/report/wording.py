@@ -11,6 +11,7 @@ __all__ = [
     "amount_text",
     "duration_text",
     "format_text",
+    "format_words",
     "gain_text",
     "is_fraction",
     "metric_text",
@@ -52,6 +53,14 @@ def short_amount(cost: str, amount: float) -> str:
 def format_text(format: NumberFormat) -> str:
     """`4`, `t`, or `float`."""
     return "float" if format.is_float else str(format)
+
+
+def format_words(format: NumberFormat) -> str:
+    """A number format for a sentence: `4 bit`, `float`, `t (ternary, 1.6 bit)`."""
+    if format.is_float:
+        return "float"
+    spelled = str(format)
+    return f"{spelled} bit" if spelled.isdigit() else f"{spelled} ({format.kind.replace('_', ' ')}, {format.bits_per_value:g} bit)"
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

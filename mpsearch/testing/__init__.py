@@ -16,10 +16,10 @@ import pytest
 
 pytest.register_assert_rewrite(*(f"mpsearch.testing.{kind}_contract" for kind in ("cost", "method", "signal", "target")))  # before imports
 
-from mpsearch.testing.cost_contract import CostContract  # noqa: E402
-from mpsearch.testing.method_contract import MethodContract  # noqa: E402
-from mpsearch.testing.signal_contract import CombinedSignalContract, SignalContract  # noqa: E402
-from mpsearch.testing.target_contract import TargetContract  # noqa: E402
-from mpsearch.testing.variants import variants  # noqa: E402
+from mpsearch.testing.cost_contract import CostContract
+from mpsearch.testing.method_contract import MethodContract
+from mpsearch.testing.signal_contract import CombinedSignalContract, SignalContract
+from mpsearch.testing.target_contract import TargetContract
+from mpsearch.testing.variants import variants
 
 __all__ = ["CombinedSignalContract", "CostContract", "MethodContract", "SignalContract", "TargetContract", "variants"]

@@ -83,7 +83,7 @@ def make_card() -> Card:
         ),
         precision=PrecisionSection(
             method="lsq",
-            bits={"conv1": [4, 4], "fc": [4, 32]},
+            bits={"conv1": "w4a4", "fc": "w4af"},
             allowed=["w2a4", "w4a4", "w8a4"],
             signals=["fisher"],
             solver="milp:fisher",

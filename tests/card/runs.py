@@ -18,7 +18,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.progress import Silent
 from mpsearch.data.base import Splits, as_split
-from mpsearch.run.experiment import assemble
+from mpsearch.run.setup import assemble
 from mpsearch.tasks.task import Task
 from mpsearch.training.recipe import Recipe
 

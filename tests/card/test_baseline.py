@@ -39,7 +39,7 @@ def test_the_checkpoint_is_known_by_its_numbers(images: CardInputs, result: mpse
     assert again == digest
     other = copy.deepcopy(images.problem.model)
     with torch.no_grad():
-        other.head.bias[0] += 1
+        other.get_parameter("head.bias")[0] += 1
     moved = baseline(replace(images, problem=replace(images.problem, model=other)), result.summary, "none").checkpoint_sha256
     assert moved != digest
 

@@ -13,13 +13,16 @@ from tests.card.runs import card_of, searched
 
 
 def test_costs_are_the_closed_form_and_the_file(result: mpsearch.Result, card: Card) -> None:
-    layers, bits = result.summary.layers, card.precision.bits
+    layers = result.summary.layers
+    assert card.precision.bits == result.allocation.to_dict()
+    weight = {name: choice.weight.bits for name, choice in result.allocation.items()}
+    act = {name: choice.activation.bits for name, choice in result.allocation.items()}
     assert card.costs.file_bytes == result.path.stat().st_size
-    assert card.costs.bops == sum(layer.macs * bits[layer.name][0] * bits[layer.name][1] for layer in layers)
-    assert card.costs.weight_bytes == sum(-(-layer.weights * bits[layer.name][0] // 8) for layer in layers)
+    assert card.costs.bops == sum(layer.macs * weight[layer.name] * act[layer.name] for layer in layers)
+    assert card.costs.weight_bytes == sum(-(-layer.weights * weight[layer.name] // 8) for layer in layers)
     weights = sum(layer.weights for layer in layers)
-    assert card.costs.mean_weight_bits == pytest.approx(sum(layer.weights * bits[layer.name][0] for layer in layers) / weights)
-    assert card.costs.mean_weight_bits_without_ends == bits[layers[1].name][0]
+    assert card.costs.mean_weight_bits == pytest.approx(sum(layer.weights * weight[layer.name] for layer in layers) / weights)
+    assert card.costs.mean_weight_bits_without_ends == weight[layers[1].name]
     assert card.costs.peak_activation_bytes <= card.costs.peak_live_bytes
     assert card.costs.mean_activation_bytes <= card.costs.peak_activation_bytes
     assert card.granularity.scales == sum(layer.channels for layer in layers) + len(layers)

@@ -30,8 +30,8 @@ def perceptron() -> nn.Sequential:
 def test_t1_changes_nothing_where_all_channels_have_the_same_range() -> None:
     model = perceptron()
     with torch.no_grad():
-        for layer in (model[1], model[3]):
-            layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))
+        for weight in (model.get_parameter("1.weight"), model.get_parameter("3.weight")):
+            weight.copy_(weight[:1].expand_as(weight))
     inputs = prepared(model, *pictures(), [2, 3, 4], ["float"])
     flip = by_toggle(confounder_flips(inputs, uniform(inputs, 3), "twos", CALIBRATED, ()).flips)["T1"]
     assert (flip.status, flip.metric_change) == ("measured", 0)
@@ -41,10 +41,10 @@ def test_t1_changes_nothing_where_all_channels_have_the_same_range() -> None:
 def test_t2_loses_nothing_where_the_weights_lie_on_an_asymmetric_grid() -> None:
     model = perceptron()
     with torch.no_grad():
-        for layer in (model[1], model[3]):
-            levels = torch.randint(0, 4, layer.weight.shape).float()
+        for weight in (model.get_parameter("1.weight"), model.get_parameter("3.weight")):
+            levels = torch.randint(0, 4, weight.shape).float()
             levels[:, 0], levels[:, 1] = 0, 3
-            layer.weight.copy_(levels / 16)
+            weight.copy_(levels / 16)
     inputs = prepared(model, *pictures(), [2, 4], ["float"])
     ablation = confounder_flips(inputs, uniform(inputs, 2), "twos", CALIBRATED, ())
     flip, problem = by_toggle(ablation.flips)["T2"], inputs.problem

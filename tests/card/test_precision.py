@@ -11,7 +11,7 @@ from tests.card.runs import RECIPE, TRAIN, card_of, searched
 
 
 def test_bits_are_those_delivered(result: mpsearch.Result, card: Card) -> None:
-    assert card.precision.bits == {name: [choice.weight.bits, choice.activation.bits] for name, choice in result.allocation.items()}
+    assert card.precision.bits == result.allocation.to_dict()
     assert set(card.precision.kernels) == {str(choice) for choice in result.allocation.values()}
     assert card.precision.allowed == [f"w{w}a{a}" for w in (2, 3, 4, 8) for a in (4, 8)]
     assert card.precision.signals == ["fisher"]

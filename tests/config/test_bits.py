@@ -26,7 +26,7 @@ def test_edited_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("conv1: 9", r"bits\.yaml: conv1: bits are"),
+        ("conv1: 9", r"bits\.yaml: conv1: uniform numbers have 1 to 8 bits, not 9"),
         ("conv1: w4", r"bits\.yaml: conv1: a choice"),
         ("{}", "names no layer"),
         ("a: 4\na: 2", "twice"),

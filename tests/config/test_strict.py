@@ -52,6 +52,7 @@ def test_the_first_problem_is_one_line_with_the_path(content: dict[str, Any], me
         Outer.model_validate(content)
     error = caught.value
     told = config_error(error, Outer, label="f.yaml") if isinstance(error, ValidationError) else error
+    assert isinstance(told, ConfigError)
     assert str(told) == message
     assert told.path == path
 

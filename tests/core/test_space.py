@@ -149,7 +149,7 @@ def test_a_pin_and_a_check_tell_formats_of_as_many_bits_apart() -> None:
     with pytest.raises(SpaceError, match=r"'stem' is pinned to w2af, which is not on its menu \(wtaf, wh2af, wm2af, w4af, wp4af\)"):
         Space(name="s", weights=NAMED.weights, pins={"stem": Choice(2)}).resolve(LAYERS)
     resolved = NAMED.resolve(LAYERS)
-    with pytest.raises(SpaceError, match="gives layer 'block.0' w2af, which is not on its menu"):
+    with pytest.raises(SpaceError, match=r"gives layer 'block\.0' w2af, which is not on its menu"):
         resolved.check(Allocation({**resolved.uniform(Choice.parse("wh2af")), "block.0": Choice(2)}))
 
 

@@ -17,8 +17,9 @@ from mpsearch.allocate.reach import reachable
 from mpsearch.allocate.solve import check_budgets, meets, solve
 from mpsearch.card.arithmetic import peak_live_bits
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS, Choice
+from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError, ConfigError, ModelError
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.core.table import Table
@@ -82,7 +83,7 @@ def memory(inputs: CostInputs) -> CostTable:
 
 
 def drawn(space: ResolvedSpace, draw: random.Random) -> Allocation:
-    picked = {}
+    picked: dict[str, Choice] = {}
     for group in space.groups:
         choice = draw.choice(space.menus[group[0]])
         picked |= {space.names[index]: choice for index in group}
@@ -193,7 +194,7 @@ def test_size_and_activation_budgets_together_equal_brute_force(pieces: tuple[st
     space, inputs, _ = setting(Grown(pieces, inplace=True), batch, acts=(2, 8))
     costs = compute_costs(["size", "activation-memory"], inputs)
     draw = random.Random(0)
-    values = [[(draw.random() + 0.1) * (2.0**-c.weight_bits + 2.0**-c.act_bits) for c in space.choices] for _ in space.layers]
+    values = [[(draw.random() + 0.1) * (2.0**-c.weight.bits + 2.0**-c.activation.bits) for c in space.choices] for _ in space.layers]
     objective = Table(name="score", unit="nats", layers=space.names, choices=space.choices, values=values)  # type: ignore[arg-type]
     scored = [(objective.total(a), costs["size"].total(a), costs["activation-memory"].total(a), a) for a in everything(space)]
     sizes, peaks = sorted({size for _, size, _, _ in scored}), sorted({peak for _, _, peak, _ in scored})

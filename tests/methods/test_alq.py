@@ -22,16 +22,15 @@ from hypothesis import strategies as st
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError, ModelError
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.alq import Alq
-from mpsearch.network.baked import bake
+from mpsearch.network.baked import CodedWeight, bake
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.numbers.formats import MULTIBIT
 from mpsearch.numbers.multibit import fit, scores, values
 from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
@@ -138,7 +137,10 @@ def test_amid_pruning_the_file_holds_what_evaluation_computes() -> None:
         assert (alphas > 0).sum() == quantizer.room
         assert torch.equal(quantizer.rows.split(quantizer(weight)), values(codes, alphas))
     before = [q.count for q in quantizers(made)]
-    assert all(MULTIBIT.pack(part.codes.numpy(), part.scales.numpy(), 2) for part in bake(made).layers.values())
+    for part in bake(made).layers.values():
+        assert isinstance(part.weight, CodedWeight)
+        assert part.weight.format == NumberFormat("multibit", 2)
+        assert part.weight.format.pack(part.weight.codes.numpy(), part.weight.scales.values.numpy())
     assert [q.count for q in quantizers(made)] == before
 
 
@@ -294,7 +296,9 @@ def test_with_a_target_bases_go_over_all_layers_together(target: float) -> None:
     assert target - largest / weights < mean <= target
     assert len(set(learned.values())) > 1
     baked = bake(made).layers
-    assert {layer.name: float((baked[layer.name].scales != 0).sum() / layer.channels) for layer in layers} == pytest.approx(learned)
+    assert {layer.name: float((baked[layer.name].weight.scales.values != 0).sum() / layer.channels) for layer in layers} == pytest.approx(
+        learned
+    )
 
 
 def test_the_target_is_met_by_the_least_scores_of_all_layers() -> None:
@@ -337,7 +341,7 @@ def test_channels_without_a_weight_and_weights_without_a_gradient() -> None:
         made.weight_quantizer(made.space.layers[0]).begin(made.latent_weight(made.space.layers[0]).flatten(1), torch.empty(0))
     trained(made, epochs=2)
     for baked in bake(made).layers.values():
-        assert torch.isfinite(baked.scales).all()
+        assert torch.isfinite(baked.weight.scales.values).all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -353,7 +357,13 @@ def test_weights_that_are_not_finite_are_said_to_be_so(value: float) -> None:
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_all_bits_are_written_as_planes(bits: int) -> None:
-    assert Alq(grid="half").format(bits) is MULTIBIT
+    assert Alq(grid="half").stores(NumberFormat("uniform", bits)) == NumberFormat("multibit", bits)
+    assert Alq().stores(NumberFormat("multibit", bits)) == NumberFormat("multibit", bits)
+
+
+def test_float_and_other_kinds() -> None:
+    assert Alq().stores(FLOAT) == FLOAT
+    assert [Alq().stores(NumberFormat.parse(text)) for text in ("t", "h2", "p4", "4g64", "4z")] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods.brecq import Brecq
 from mpsearch.methods.gptq import Gptq
-from mpsearch.network.baked import bake, evaluated
+from mpsearch.network.baked import CodedWeight, bake, evaluated
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -82,8 +82,9 @@ def test_the_same_images_give_the_same_codes() -> None:
     for _ in range(2):
         network, loss = attached("depthwise", Brecq(**QUICK))
         calibrated(network, loss, network.space.uniform(Choice(2)))
-        codes.append([layer.codes for layer in bake(network).layers.values()])
-    assert all(torch.equal(a, b) for a, b in zip(*codes, strict=True) if a is not None and b is not None)
+        codes.append([layer.weight.codes for layer in bake(network).layers.values() if isinstance(layer.weight, CodedWeight)])
+        assert len(codes[-1]) == len(network.space.layers)
+    assert all(torch.equal(a, b) for a, b in zip(*codes, strict=True))
 
 
 @pytest.mark.parametrize("wrong", [{"iterations": 0}, {"block_batch": 0}, {"rounding_lr": 0.0}, {"step_lr": -1.0}, {"hardness": 0.0}])

@@ -17,7 +17,7 @@ from mpsearch.core.space import Space
 from mpsearch.methods.base import Method
 from mpsearch.methods.gptq import Gptq
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.baked import bake
+from mpsearch.network.baked import CodedWeight, bake
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
@@ -125,7 +125,7 @@ def test_the_same_images_give_the_same_codes() -> None:
     for _ in range(2):
         network, loss = attached()
         calibrated(network, loss, network.space.uniform(Choice(2, 8)))
-        found.append({name: layer.codes for name, layer in bake(network).layers.items() if layer.codes is not None})
+        found.append({name: layer.weight.codes for name, layer in bake(network).layers.items() if isinstance(layer.weight, CodedWeight)})
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods.learned_range import LearnedRange, soft_bits
-from mpsearch.network.baked import bake, install
+from mpsearch.network.baked import CodedWeight, bake, install
 from mpsearch.network.inputs import call
-from mpsearch.numbers.formats import POWER_OF_TWO
 from mpsearch.numbers.grid import act_grid
 from mpsearch.numbers.power_of_two import codes, fit_scales, values
 from mpsearch.targets.blueprint import Blueprint
@@ -129,12 +128,12 @@ def test_training_finds_bits_near_the_budget() -> None:
 def test_the_file_is_of_powers_of_two_and_exactly_as_large_as_its_cost_says(method: LearnedRange) -> None:
     network = trained(method, Choice(3, 8), epochs=2)
     parts = bake(network)
-    assert {baked.format for baked in parts.layers.values()} == {POWER_OF_TWO}
-    counted = size(CostInputs(space=network.space, formats=(method.format,))).total(network.space.uniform(Choice(3, 8)))
-    packed = sum(
-        len(POWER_OF_TWO.pack(cast(Any, baked.codes).numpy(), cast(Any, baked.scales).numpy(), 3)[0]) for baked in parts.layers.values()
-    )
-    codes_bytes = sum(POWER_OF_TWO.code_bytes(layer.channels, layer.weights // layer.channels, 3) for layer in network.space.layers)
+    powers = NumberFormat("power_of_two", 3)
+    weights = [baked.weight for baked in parts.layers.values() if isinstance(baked.weight, CodedWeight)]
+    assert [weight.format for weight in weights] == [powers] * len(network.space.layers)
+    counted = size(CostInputs(space=network.space, formats=(method.stores,))).total(network.space.uniform(Choice(3, 8)))
+    packed = sum(len(powers.pack(weight.codes.numpy(), weight.scales.values.numpy())[0]) for weight in weights)
+    codes_bytes = sum(powers.code_bytes(layer.channels, layer.weights // layer.channels) for layer in network.space.layers)
     assert packed == codes_bytes < counted
     network.model.eval()
     with torch.no_grad():
@@ -208,7 +207,7 @@ def test_the_file_knows_the_levels_of_activations(tmp_path: Path) -> None:
     parts = bake(network)
     write_artifact(tmp_path / "net.safetensors", Blueprint(model="", options={}, layers=network.space.layers), parts)
     artifact = read_artifact(tmp_path / "net.safetensors")
-    assert set(artifact.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
+    assert set(artifact.file.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
     loaded = artifact.install(network.architecture)
     x = data().x
     with torch.no_grad():

@@ -24,7 +24,7 @@ def test_what_all_train_is_accepted() -> None:
 def test_the_method_the_format_and_a_layer_are_named() -> None:
     space = Space(name="s", weights=(2, NumberFormat("ternary", 2))).resolve(LAYERS)
     with pytest.raises(
-        ConfigError, match="methods.alq: alq cannot train weights of the format 't', which is on the menu of layer '0'; take"
+        ConfigError, match=r"methods\.alq: alq cannot train weights of the format 't', which is on the menu of layer '0'; take"
     ) as e:
         check_trainable(space, {"lsq": [METHODS["lsq"]()], "alq": [METHODS["alq"]()]})
     assert e.value.path == "methods.alq"

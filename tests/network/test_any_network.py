@@ -19,7 +19,7 @@ from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import bake, evaluated, install
+from mpsearch.network.baked import CodedWeight, bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
@@ -59,9 +59,12 @@ def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) 
         scored = install(model, space.layers, parts)
         path = tmp_path / "model.safetensors"
         written = write_artifact(path, blueprint, parts)
-        assert written == path.stat().st_size == size(CostInputs(space=space, formats=(network.method.format,))).total(allocation)
+        assert written == path.stat().st_size == size(CostInputs(space=space, formats=(network.method.stores,))).total(allocation)
         artifact = read_artifact(path)
-        assert artifact.allocation == allocation
+        stored = {name: Choice(network.method.stores(choice.weight), choice.activation) for name, choice in allocation.items()}
+        assert parts.allocation == allocation
+        assert artifact.allocation == Allocation(stored)
+        assert {name: layer.weight_format for name, layer in parts.layers.items()} == {name: each.weight for name, each in stored.items()}
         loaded = artifact.install(NETWORKS[name][0]())
         with torch.no_grad():
             assert torch.equal(call(loaded, x), call(scored, x))
@@ -98,9 +101,9 @@ def test_weights_take_at_most_two_to_the_bits_values(name: str) -> None:
         parts = bake(network)
         install(model, space.layers, parts)
         for layer in space.layers:
-            codes = parts.layers[layer.name].codes
-            assert codes is not None
-            assert all(len(row.unique()) <= 2**bits for row in codes)
+            weight = parts.layers[layer.name].weight
+            assert isinstance(weight, CodedWeight)
+            assert all(len(row.unique()) <= 2**bits for row in weight.codes)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

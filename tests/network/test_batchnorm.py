@@ -54,8 +54,7 @@ def layer_weight(model: nn.Module) -> Tensor:
 
 
 def test_reestimated_statistics_are_the_mean_over_the_batches() -> None:
-    model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(3)).train()
-    model[1].momentum = 0.3
+    model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(3, momentum=0.3)).train()
     batches = [torch.randn(8, 3), torch.randn(8, 3) + 5]
     reestimate(model, batches)
     torch.testing.assert_close(model[1].running_mean, torch.stack([x.mean(0) for x in batches]).mean(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, as_format
 from mpsearch.core.space import Space
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.compensated import CompensatedCalibration
@@ -34,8 +34,8 @@ def test_any_network_gets_finite_weights_of_the_right_shape(name: str) -> None:
     plain, compensated, model, _ = fitted(name)
     for layer in SPACE.resolve(trace(model, NETWORKS[name][1]())).layers:
         for bits in (1, 2, FLOAT_BITS):
-            weight = compensated.weight(layer.name, bits)
-            assert weight.shape == plain.weight(layer.name, bits).shape
+            weight = compensated.weight(layer.name, as_format(bits))
+            assert weight.shape == plain.weight(layer.name, as_format(bits)).shape
             assert bool(torch.isfinite(weight).all())
 
 
@@ -44,7 +44,7 @@ def test_outputs_change_less_though_weights_change_more() -> None:
     weight = model.get_submodule("stem").weight.detach()
 
     def changes(calibration: Calibration) -> tuple[float, float]:
-        change = calibration.weight("stem", 2) - weight
+        change = calibration.weight("stem", as_format(2)) - weight
         y = torch.nn.functional.conv2d(x, change, padding=1)
         return float((y - y.mean((0, 2, 3), keepdim=True)).square().mean()), float(change.square().mean())
 
@@ -55,5 +55,5 @@ def test_outputs_change_less_though_weights_change_more() -> None:
 
 def test_steps_and_activations_are_those_of_plain_calibration() -> None:
     plain, compensated, _, _ = fitted("mlp")
-    assert torch.equal(plain.weight_steps("0", 2), compensated.weight_steps("0", 2))
-    assert torch.equal(plain.act_step("0", 4), compensated.act_step("0", 4))
+    assert torch.equal(plain.weight_steps("0", as_format(2)), compensated.weight_steps("0", as_format(2)))
+    assert torch.equal(plain.act_step("0", as_format(4)), compensated.act_step("0", as_format(4)))

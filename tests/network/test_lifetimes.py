@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import evaluated
@@ -74,6 +74,8 @@ def test_the_quantized_network_does_what_the_float_one_was_seen_to_do(name: str)
         network.begin(allocation)
         seen = walk(evaluated(network), layers, batch)
         assert [operation.name for operation in seen.operations] == [step.name for step in found.steps]
-        expected = [FLOAT_BITS if a.in_float else max(allocation[reader].act_bits for reader in a.readers) for a in found.activations]
+        expected = [
+            FLOAT_BITS if a.in_float else max(allocation[reader].activation.bits for reader in a.readers) for a in found.activations
+        ]
         assert [m.bits for m in seen.maps] == expected
         assert [(m.elements, m.born, m.last) for m in seen.maps] == [(a.elements, a.born, a.last) for a in found.activations]

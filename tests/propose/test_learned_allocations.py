@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget, parse_budget
+from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.peak import CostTable, Peak
@@ -50,7 +50,7 @@ def test_a_budget_that_weights_do_not_change_leaves_room_for_all_of_them() -> No
     space = asked.space
     rows = []
     for factor in (1.0, 2.0):
-        cells = [[factor * choice.act_bits for choice in space.choices]] * len(space.names)
+        cells = [[factor * choice.activation.bits for choice in space.choices]] * len(space.names)
         rows.append(Table(name="act", unit="B", layers=space.names, choices=space.choices, values=np.array(cells)))
     budget = Budget("act", 2.0 * 2 * len(space.names), "few")
     assert affordable_bits(space, {"act": Peak(tuple(rows))}, [budget]) == 8

@@ -92,7 +92,7 @@ def make_summary(*, seed: int = 0, acts: bool = False) -> Summary:
         return Allocation(picks)
 
     def size(allocation: Allocation) -> int:
-        return OVERHEAD + sum(layer_bytes(layer, allocation[layer.name]) for layer in layers)
+        return OVERHEAD + sum(layer_bytes(layer, allocation[layer.name].weight, allocation[layer.name].activation) for layer in layers)
 
     def costs(allocation: Allocation) -> dict[str, float]:
         return {"size": float(size(allocation)), "bits": allocation.mean_weight_bits(layers)}

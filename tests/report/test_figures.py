@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mpsearch.core.number_format import FLOAT
 from mpsearch.report import figures, info, palette
 from tests.report.summaries import make_summary
 
@@ -58,7 +59,7 @@ def test_bits_paint_weights_and_only_quantized_activations(acts: bool) -> None:
 
 def test_float_layers_stand_above_eight_bits_and_are_called_float() -> None:
     numbers = info.bits_info(make_summary())
-    figure = figures.bits_figure(replace(numbers, layers=(replace(numbers.layers[0], weight_bits=32), *numbers.layers[1:])))
+    figure = figures.bits_figure(replace(numbers, layers=(replace(numbers.layers[0], weight=FLOAT), *numbers.layers[1:])))
     assert 8 < figure.data[0].y[0] < 12
     assert figure.layout.yaxis.ticktext[-1] == "float"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.page import page_html, write_page
 from tests.report.summaries import HOSTILE, hostile_summary, make_summary

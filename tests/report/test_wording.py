@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpsearch.report.wording import bits_text, duration_text, gain_text, is_fraction, metric_text, short_amount
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.report.wording import duration_text, format_text, format_words, gain_text, is_fraction, metric_text, short_amount
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,19 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-def test_bits() -> None:
-    assert bits_text(32) == "float"
-    assert bits_text(3) == "3"
+@pytest.mark.parametrize(
+    ("spelled", "words"),
+    [("f", "float"), ("3", "3 bit"), ("t", "t (ternary, 1.6 bit)"), ("h2", "h2 (half step, 2 bit)"), ("4g64z", "4g64z (uniform, 4 bit)")],
+)
+def test_formats_in_a_sentence(spelled: str, words: str) -> None:
+    assert format_words(NumberFormat.parse(spelled)) == words
+
+
+def test_formats() -> None:
+    assert {text: format_text(NumberFormat.parse(text)) for text in ("f", "3", "t", "h2", "4g64z")} == {
+        "f": "float",
+        "3": "3",
+        "t": "t",
+        "h2": "h2",
+        "4g64z": "4g64z",
+    }

@@ -18,7 +18,8 @@ from mpsearch.network.trace import trace
 from mpsearch.run.artifact import retrained_once
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.setup import Setup
-from mpsearch.targets.packed.artifact import Blueprint, file_overhead
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.write import file_overhead
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator
 from tests.problems import small_problem, small_settings

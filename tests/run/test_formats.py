@@ -12,14 +12,13 @@ from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.config.study import validate_study
+from mpsearch.core.number_format import NumberFormat, StoredAs
 from mpsearch.core.progress import Silent
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.data.base import Splits, as_split
-from mpsearch.numbers.formats import HALF, MULTIBIT, TERNARY, grid_format
+from mpsearch.numbers.grid import stored_as_grid
 from mpsearch.report.info import bits_info
-from mpsearch.report.palette import UNIFORM
-from mpsearch.run.experiment import assemble
 from mpsearch.run.setup import assemble
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.layout import layer_bytes
@@ -27,6 +26,14 @@ from mpsearch.tasks.task import Task
 from mpsearch.training.recipe import Recipe
 
 RECIPE = Recipe(optimizer="adamw", lr=2e-3, batch_size=32, reestimate=32, precision="float32")
+
+
+def planes(asked: NumberFormat) -> NumberFormat:
+    return NumberFormat("multibit", asked.bits)
+
+
+def narrow(asked: NumberFormat) -> NumberFormat:
+    return {1: NumberFormat("half_step", 1), 2: NumberFormat("ternary", 2)}.get(asked.bits, asked)
 
 
 def vectors() -> TensorDataset:
@@ -63,14 +70,14 @@ def test_size_counts_the_largest_of_what_the_studys_methods_may_write() -> None:
         return size(CostInputs(space=plain.space, formats=formats)).values
 
     plain = problem({"lsq": {}})
-    np.testing.assert_array_equal(plain.costs["size"].values, of(grid_format))
-    narrow = problem({"lsq": {"grid": "narrow"}})
-    np.testing.assert_array_equal(narrow.costs["size"].values, of(lambda bits: {1: HALF, 2: TERNARY}.get(bits, UNIFORM)))
-    assert narrow.costs["size"].values.sum() < plain.costs["size"].values.sum()
+    np.testing.assert_array_equal(plain.costs["size"].values, of(stored_as_grid))
+    thin = problem({"lsq": {"grid": "narrow"}})
+    np.testing.assert_array_equal(thin.costs["size"].values, of(narrow))
+    assert thin.costs["size"].values.sum() < plain.costs["size"].values.sum()
     listed = problem({"lsq": {"grid": ["narrow", "half"]}})
     np.testing.assert_array_equal(listed.costs["size"].values, plain.costs["size"].values)
     both = problem({"lsq": {"grid": ["narrow", "half"]}, "alq": {"extra_bases": {"low": 0, "high": 2}}})
-    np.testing.assert_array_equal(both.costs["size"].values, of(grid_format, lambda bits: MULTIBIT))
+    np.testing.assert_array_equal(both.costs["size"].values, of(stored_as_grid, planes))
 
 
 def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
@@ -94,15 +101,16 @@ def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
     winner = summary.winner
     assert winner is not None
     assert result.path.stat().st_size == summary.artifact_bytes == winner.costs["size"] <= 2000
-    assert read_artifact(result.path).formats == summary.formats
+    assert tuple(choice.weight for choice in read_artifact(result.path).allocation.values()) == summary.formats
     method = winner.params.get("method", "alq")
-    assert set(summary.formats) <= ({"m"} if method == "alq" else {"h", "t", "u"})
+    stores: dict[str, StoredAs] = {"alq": planes, "lsq": narrow}
+    assert summary.formats == tuple(stores[method](winner.allocation[layer.name].weight) for layer in summary.layers)
     info = bits_info(summary)
     assert info.overhead_bytes is not None
-    formats: dict[str, Any] = {"alq": lambda bits: MULTIBIT, "lsq": lambda bits: grid_format(bits, "narrow")}
     for record in (*summary.trials, winner, summary.uniform):
         assert record is not None
-        format_of = formats[record.params.get("method", "alq")]
-        sizes = [layer_bytes(layer, choice := record.allocation[layer.name], format_of(choice.weight.bits)) for layer in summary.layers]
+        written = stores[record.params.get("method", "alq")]
+        choices = [record.allocation[layer.name] for layer in summary.layers]
+        sizes = [layer_bytes(each, written(c.weight), c.activation) for each, c in zip(summary.layers, choices, strict=True)]
         assert record.costs["size"] == info.overhead_bytes + sum(sizes)
         assert record.feasible == (record.costs["size"] <= 2000)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mpsearch.core.number_format import NumberFormat, as_format
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import batch_size, call
@@ -20,10 +21,15 @@ from mpsearch.signals import SignalInputs
 from mpsearch.signals.probes.batch_axis import take
 from mpsearch.tasks.task import Task
 
+Menu = tuple[NumberFormat | int, ...]
+
 FLOAT = 32
+"""Bits of float on a menu."""
 
 
-def prepare(model: nn.Module, x: Any, weights: tuple[int, ...], activations: tuple[int, ...] = (FLOAT,), **more: Any) -> SignalInputs:
+def prepare(
+    model: nn.Module, x: Any, weights: tuple[NumberFormat | int, ...], activations: tuple[NumberFormat | int, ...] = (FLOAT,), **more: Any
+) -> SignalInputs:
     """Everything a signal needs, for one batch."""
     space = Space(name="test", weights=weights, activations=activations).resolve(trace(model, x))
     task = more.pop("task", Task.classification())
@@ -33,14 +39,14 @@ def prepare(model: nn.Module, x: Any, weights: tuple[int, ...], activations: tup
 class _Nudge(nn.Module):
     """`x + Σ_j α_j δx_j` at α = 0."""
 
-    def __init__(self, calibration: Calibration, name: str, bits: list[int]) -> None:
+    def __init__(self, calibration: Calibration, name: str, formats: list[NumberFormat]) -> None:
         super().__init__()
-        self.calibration, self.name, self.bits = calibration, name, bits
-        self.alpha = torch.zeros(len(bits), requires_grad=True)
+        self.calibration, self.name, self.formats = calibration, name, formats
+        self.alpha = torch.zeros(len(formats), requires_grad=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        for alpha, bits in zip(self.alpha.unbind(), self.bits, strict=True):
-            x = x + alpha * (self.calibration.activation(self.name, bits, x.detach()) - x.detach())
+        for alpha, format in zip(self.alpha.unbind(), self.formats, strict=True):
+            x = x + alpha * (self.calibration.activation(self.name, format, x.detach()) - x.detach())
         return x
 
 
@@ -53,36 +59,36 @@ def brute_fisher(inputs: SignalInputs, *, one_by_one: bool = False) -> NDArray[n
     with torch.no_grad():
         parts = [take(x, n, n + 1) for n in range(count)] if one_by_one else [x]
         targets = torch.cat([inputs.task.sample(call(model, part), generator) for part in parts])
-    weight_bits = [sorted({c.weight.bits for c in menu}) for menu in space.menus]
-    act_bits = [sorted({c.activation.bits for c in menu}) for menu in space.menus]
+    weights = [sorted({c.weight for c in menu}) for menu in space.menus]
+    activations = [sorted({c.activation for c in menu}) for menu in space.menus]
     nudges = []
-    for layer, bits in zip(space.layers, act_bits, strict=True):
-        nudge = _Nudge(inputs.calibration, layer.name, bits)
-        if len(bits) > 1:
+    for layer, formats in zip(space.layers, activations, strict=True):
+        nudge = _Nudge(inputs.calibration, layer.name, formats)
+        if len(formats) > 1:
             attach_act_quantizer(model.get_submodule(layer.module), cast(Any, nudge))
         nudges.append(nudge)
     values = np.zeros((len(space.layers), len(space.choices)))
     for n in range(count):
-        alphas = [torch.zeros(len(bits), requires_grad=True) for bits in weight_bits]
-        outputs = _nudged(model, space, inputs.calibration, weight_bits, alphas, take(x, n, n + 1))
+        alphas = [torch.zeros(len(formats), requires_grad=True) for formats in weights]
+        outputs = _nudged(model, space, inputs.calibration, weights, alphas, take(x, n, n + 1))
         loss = inputs.task.sampled_loss(outputs, targets[n : n + 1]).sum()
         slopes = torch.autograd.grad(loss, [*alphas, *(nudge.alpha for nudge in nudges)], allow_unused=True)
         for row, menu in enumerate(space.menus):
             u, v = (slope if slope is not None else torch.zeros(99) for slope in (slopes[row], slopes[len(alphas) + row]))
             for choice in menu:
-                slope = float(u[weight_bits[row].index(choice.weight.bits)]) + float(v[act_bits[row].index(choice.activation.bits)])
+                slope = float(u[weights[row].index(choice.weight)]) + float(v[activations[row].index(choice.activation)])
                 values[row, space.choices.index(choice)] += 0.5 * slope**2 / count
     return np.where(space.allowed, values, np.nan)
 
 
 def _nudged(
-    model: nn.Module, space: ResolvedSpace, calibration: Calibration, weight_bits: list[list[int]], alphas: list[Tensor], x: Any
+    model: nn.Module, space: ResolvedSpace, calibration: Calibration, weights: list[list[NumberFormat]], alphas: list[Tensor], x: Any
 ) -> Tensor:
     replaced: dict[str, Tensor] = {}
-    for layer, bits, alpha in zip(space.layers, weight_bits, alphas, strict=True):
-        weight = calibration.weight(layer.name, FLOAT)
-        for a, b in zip(alpha.unbind(), bits, strict=True):
-            weight = weight + a * (calibration.weight(layer.name, b) - calibration.weight(layer.name, FLOAT))
+    for layer, formats, alpha in zip(space.layers, weights, alphas, strict=True):
+        weight = plain = calibration.weight(layer.name, as_format(FLOAT))
+        for a, format in zip(alpha.unbind(), formats, strict=True):
+            weight = weight + a * (calibration.weight(layer.name, format) - plain)
         replaced |= dict.fromkeys((f"{layer.module}.{layer.parameter}", *layer.aliases), weight)
     args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
     return cast(Tensor, torch.func.functional_call(model, replaced, args, kwargs))

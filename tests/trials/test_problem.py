@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.bits import bits
 from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
-from mpsearch.numbers.formats import MULTIBIT, Format
 from mpsearch.trials.climb import costs_of
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.trial import Trial
@@ -30,13 +30,13 @@ class Plain(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Bases(Plain):
-    def format(self, bits: int) -> Format:
-        return MULTIBIT
+    def stores(self, asked: NumberFormat) -> NumberFormat:
+        return asked if asked.is_float else NumberFormat("multibit", asked.bits)
 
 
 def asked(budget: str) -> Problem:
     plain = problem(budget)
-    return replace(plain, costs={"size": size(CostInputs(space=plain.space, formats=[Plain().format, Bases().format]))})
+    return replace(plain, costs={"size": size(CostInputs(space=plain.space, formats=[Plain().stores, Bases().stores]))})
 
 
 def test_amounts_are_the_methods_own() -> None:
@@ -44,7 +44,7 @@ def test_amounts_are_the_methods_own() -> None:
     plain, bases = (asked("1KB").amounts(two, method)["size"] for method in (Plain(), Bases()))
     assert bases - plain == 6 * (4 * 2 + 2)  # six layers of four channels: four scales more, four numbers of half a byte
     assert asked("1KB").amounts(two)["size"] == bases
-    assert plain == size(CostInputs(space=asked("1KB").space, formats=[Plain().format])).total(two)
+    assert plain == size(CostInputs(space=asked("1KB").space, formats=[Plain().stores])).total(two)
 
 
 def test_budget_holds_by_the_methods_own_amount() -> None:

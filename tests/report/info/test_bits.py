@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.report.info import bits_info
 from mpsearch.targets.packed.layout import layer_bytes
 from tests.report.summaries import OVERHEAD, make_summary
@@ -18,15 +19,17 @@ def test_bytes_add_up_to_the_file() -> None:
     assert sum(layer.share for layer in info.layers) == pytest.approx(1)
     assert summary.winner is not None
     first = summary.layers[0]
-    assert info.layers[0].bytes == layer_bytes(first, summary.winner.allocation[first.name])
+    choice = summary.winner.allocation[first.name]
+    assert info.layers[0].bytes == layer_bytes(first, choice.weight, choice.activation)
 
 
 def test_bytes_are_those_of_the_formats_in_the_file() -> None:
     summary = make_summary()
-    plain, multibit = bits_info(summary), bits_info(replace(summary, formats="m" * 22))
+    assert summary.winner is not None
+    planes = tuple(NumberFormat("multibit", summary.winner.allocation[layer.name].weight.bits) for layer in summary.layers)
+    plain, multibit = bits_info(summary), bits_info(replace(summary, formats=planes))
     extra = sum((layer.channels + 1) // 2 for layer in summary.layers)
     assert multibit.weight_bytes == plain.weight_bytes + extra
-    assert summary.winner is not None
     bits = [summary.winner.allocation[layer.name].weight.bits for layer in summary.layers]
     scales = sum(2 * layer.channels * (b - 1) for layer, b in zip(summary.layers, bits, strict=True))
     assert multibit.layer_bytes == plain.layer_bytes + extra + scales
@@ -41,8 +44,8 @@ def test_activation_bits_only_where_some_are_quantized() -> None:
 
 def test_uniform_bits_stand_beside_if_there_is_a_uniform_allocation() -> None:
     summary = make_summary()
-    assert {layer.uniform_weight_bits for layer in bits_info(summary).layers} == {2}
-    assert {layer.uniform_weight_bits for layer in bits_info(replace(summary, uniform=None)).layers} == {None}
+    assert {layer.uniform_weight for layer in bits_info(summary).layers} == {NumberFormat("uniform", 2)}
+    assert {layer.uniform_weight for layer in bits_info(replace(summary, uniform=None)).layers} == {None}
 
 
 def test_without_a_winner_it_says_so() -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from mpsearch.core.budget import parse_budget
 from mpsearch.core.record import Record
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import parse_budget

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import as_format
 from mpsearch.methods.ste import Ste
 from mpsearch.network.network import Network
 from mpsearch.signals import compute_signal
@@ -62,7 +63,7 @@ def test_is_the_exact_loss_change_of_a_linear_model_with_gaussian_noise() -> Non
     inputs = prepare(model, x, (2, 4, 8), task=Task.regression())
     table = compute_signal("fisher", inputs)
     for column, bits in enumerate((2, 4, 8)):
-        change = inputs.calibration.weight("0", bits) - inputs.calibration.weight("0", FLOAT)
+        change = inputs.calibration.weight("0", as_format(bits)) - inputs.calibration.weight("0", as_format(FLOAT))
         exact = 0.5 * (x @ change.t()).square().sum(1).mean()
         assert table.values[0, column] == pytest.approx(float(exact), rel=0.04)
 

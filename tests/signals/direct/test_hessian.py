@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
+from mpsearch.core.number_format import as_format
 from mpsearch.signals import SignalInputs, compute_signal
 from mpsearch.signals.direct import hessian
 from mpsearch.signals.direct.hessian import probed_traces
@@ -123,7 +124,8 @@ def test_no_trace_counts_as_less_than_its_noise(monkeypatch: pytest.MonkeyPatch)
     estimates = np.array([[3.0], [-5.0], [1.0], [0.0]])
     monkeypatch.setattr(hessian, "probed_traces", lambda *_: estimates)
     monkeypatch.setattr(hessian, "PROBES", 4)
-    changed = inputs.calibration.weight(inputs.space.names[0], 2) - inputs.calibration.weight(inputs.space.names[0], FLOAT)
+    name = inputs.space.names[0]
+    changed = inputs.calibration.weight(name, as_format(2)) - inputs.calibration.weight(name, as_format(FLOAT))
     deviation = estimates.std() / 2
     expected = 0.5 * deviation / 32 * float(changed.square().sum())
     assert hessian.hessian(inputs).values[0, inputs.space.choices.index(Choice(2))] == pytest.approx(expected, rel=1e-5)

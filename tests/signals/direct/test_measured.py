@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.number_format import as_format
 from mpsearch.core.space import Space
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import keep_slow_attention
@@ -49,7 +50,7 @@ def test_is_the_divergence_of_a_network_with_one_weight_replaced(name: str) -> N
         for row, layer in enumerate(inputs.space.layers):
             for column, bits in enumerate((2, 8)):
                 changed = copy.deepcopy(model)
-                getattr(changed.get_submodule(layer.module), layer.parameter).copy_(inputs.calibration.weight(layer.name, bits))
+                getattr(changed.get_submodule(layer.module), layer.parameter).copy_(inputs.calibration.weight(layer.name, as_format(bits)))
                 expected = float(inputs.task.divergence(reference, changed(x)).mean())
                 assert table.values[row, column] == pytest.approx(expected, rel=1e-4, abs=1e-7)
     assert (table.values[:, 0] > 0).all()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, as_format
 from mpsearch.core.space import Space
 from mpsearch.methods.ste import Ste
 from mpsearch.network.calibrate import Calibration
@@ -68,7 +68,7 @@ def test_the_unit_is_what_a_uniform_network_really_loses() -> None:
     with torch.no_grad():
         model = given().model
         for name in ("0", "2", "4"):
-            model.get_submodule(name).weight.copy_(inputs.calibration.weight(name, 2))  # the widest not above the mean, 3.8
+            model.get_submodule(name).weight.copy_(inputs.calibration.weight(name, as_format(2)))  # the widest not above the mean, 3.8
         x = torch.cat([batch for batch, _ in inputs.batches])
         lost = float(inputs.task.divergence(inputs.model(x), model(x)).mean())
     assert sum(cells[name, Choice(2)] for name in ("0", "2", "4")) == pytest.approx(lost, rel=1e-4)

@@ -11,6 +11,7 @@ import torch
 import mpsearch
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError, ModelError
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake
@@ -147,7 +148,7 @@ def test_buffers_of_every_kind_come_back(tmp_path: Path) -> None:
     network = Network(model, space, Calibration.fit(model, space, []), METHODS["lsq"]())
     network.begin(space.uniform(Choice(2)))
     size = write_artifact(tmp_path / "model.safetensors", blueprint, bake(network))
-    assert size == space.file_overhead + sum(layout.layer_bytes(layer, Choice(2)) for layer in space.layers)
+    assert size == space.file_overhead + sum(layout.layer_bytes(layer, NumberFormat("uniform", 2), FLOAT) for layer in space.layers)
     blank = Depthwise()
     for name, buffer in buffers.items():
         blank.register_buffer(name, torch.zeros_like(buffer))

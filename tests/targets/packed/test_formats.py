@@ -16,18 +16,18 @@ from torch import Tensor
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NUMBER_KINDS, NumberFormat, StoredAs
 from mpsearch.core.space import Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
-from mpsearch.network.baked import FixedActQuantizer, Parts, bake, install
+from mpsearch.network.baked import CodedWeight, FixedActQuantizer, Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.trace import trace
-from mpsearch.numbers.formats import FORMATS, MULTIBIT, TERNARY, Format, grid_format
+from mpsearch.numbers.grid import stored_as_grid
 from mpsearch.numbers.kinds.multibit import MOST_BASES
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
@@ -35,15 +35,18 @@ from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import file_overhead, write_artifact
 from tests.networks import NETWORKS, trained_statistics
 
-every_format = pytest.mark.parametrize("letter", FORMATS)
+every_kind = pytest.mark.parametrize("kind", NUMBER_KINDS.names())
+
+
+LETTERS = {"float": "-", "uniform": "u", "half_step": "h", "ternary": "t", "power_of_two": "p", "multibit": "m"}
 
 
 class RandomWeight(WeightQuantizer):
     """Writes whatever its format can hold."""
 
-    def __init__(self, rows: Any, format_of: Callable[[int], Format]) -> None:
+    def __init__(self, rows: Any, stores: StoredAs) -> None:
         super().__init__(rows)
-        self.format_of = format_of
+        self.stores = stores
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         self.random = np.random.default_rng(self.bits)
@@ -53,11 +56,12 @@ class RandomWeight(WeightQuantizer):
 
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         channels, n = self.rows.split(weight).shape
-        format, low, high = self.format_of(self.bits), -(2 ** (self.bits - 1)), 2 ** (self.bits - 1)
+        format, low, high = self.stores(NumberFormat("uniform", self.bits)), -(2 ** (self.bits - 1)), 2 ** (self.bits - 1)
+        assert format is not None
         scales = self.random.uniform(0.1, 1, channels)
-        if format is TERNARY:
+        if format.kind == "ternary":
             low, high = -1, 2
-        if format is MULTIBIT:
+        if format.kind == "multibit":
             low, high = 0, 256
             scales = self.random.uniform(0.1, 1, (channels, MOST_BASES))
             scales.reshape(-1)[self.random.permutation(scales.size)[: channels * (MOST_BASES - self.bits)]] = 0
@@ -67,20 +71,21 @@ class RandomWeight(WeightQuantizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Writes(Method):
-    letter: str = "u"
+    kind: str = "uniform"
 
-    def format(self, bits: int) -> Format:
-        format = FORMATS[self.letter]
-        return grid_format(bits, self.grid) if format is TERNARY and bits != 2 else format
+    def stores(self, asked: NumberFormat) -> NumberFormat:
+        if asked.is_float or (self.kind == "ternary" and asked.bits != 2):
+            return stored_as_grid(asked, self.grid)
+        return NumberFormat(self.kind, asked.bits)
 
     def weight_quantizer(self, rows: Any) -> WeightQuantizer:
-        return RandomWeight(rows, self.format)
+        return RandomWeight(rows, self.stores)
 
     def act_quantizer(self) -> FixedActQuantizer:
         return FixedActQuantizer()
 
 
-def prepared(name: str, letter: str, seed: int = 0) -> tuple[Network, Blueprint, Allocation, Any]:
+def prepared(name: str, kind: str, seed: int = 0) -> tuple[Network, Blueprint, Allocation, Any]:
     torch.manual_seed(0)
     factory, inputs = NETWORKS[name]
     model, x = trained_statistics(factory()), inputs()
@@ -88,46 +93,50 @@ def prepared(name: str, letter: str, seed: int = 0) -> tuple[Network, Blueprint,
     space = Space(name="all", weights=(1, 2, 3, 5, 8, FLOAT_BITS)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
     random = np.random.default_rng(seed)
     allocation = Allocation({name: menu[int(random.integers(len(menu)))] for name, menu in zip(space.names, space.menus, strict=True)})
-    return Network(model, space, Calibration.fit(model, space, []), Writes(letter=letter)), blueprint, allocation, x
+    return Network(model, space, Calibration.fit(model, space, []), Writes(kind=kind)), blueprint, allocation, x
 
 
-@every_format
+@every_kind
 @pytest.mark.parametrize("name", NETWORKS)
-def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, letter: str, tmp_path: Path) -> None:
+def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, kind: str, tmp_path: Path) -> None:
     for seed in range(2):
-        network, blueprint, allocation, x = prepared(name, letter, seed)
+        network, blueprint, allocation, x = prepared(name, kind, seed)
         network.begin(allocation)
         parts = bake(network)
         path = tmp_path / "model.safetensors"
         written = write_artifact(path, blueprint, parts)
-        assert written == path.stat().st_size == size(CostInputs(space=network.space, formats=(network.method.format,))).total(allocation)
-        assert written <= size(CostInputs(space=network.space, formats=[Writes(letter=other).format for other in FORMATS])).total(
+        assert written == path.stat().st_size == size(CostInputs(space=network.space, formats=(network.method.stores,))).total(allocation)
+        assert written <= size(CostInputs(space=network.space, formats=[Writes(kind=other).stores for other in NUMBER_KINDS])).total(
             allocation
         )
         artifact = read_artifact(path)
-        assert artifact.formats == "".join("-" if parts.layers[n].format is None else parts.layers[n].format.letter for n in allocation)
+        stored = [network.stored(choice.weight) for choice in allocation.values()]
+        assert [parts.layers[name].weight_format for name in allocation] == stored
+        assert artifact.file.formats == "".join(LETTERS[format.kind] for format in stored)
+        assert artifact.allocation == Allocation({n: Choice(w, allocation[n].activation) for n, w in zip(allocation, stored, strict=True)})
+        assert parts.allocation == allocation
         scored, loaded = install(network.architecture, network.space.layers, parts), artifact.install(NETWORKS[name][0]())
         with torch.no_grad():
             assert torch.equal(call(loaded, x), call(scored, x))
 
 
 def test_folding_multiplies_every_scale_by_its_channels_gain() -> None:
-    network, _, _, _ = prepared("depthwise", "m")
+    network, _, _, _ = prepared("depthwise", "multibit")
     network.begin(network.space.uniform(Choice(3)))
     layer = network.space.layers[0]
     _, alphas = RandomWeight.export(network.weight_quantizer(layer), network.latent_weight(layer))
     network.begin(network.space.uniform(Choice(3)))
-    baked = bake(network).layers[layer.name]
+    weight = bake(network).layers[layer.name].weight
+    assert isinstance(weight, CodedWeight)
     norm: Any = network.model.get_submodule(layer.norm)
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     assert (gain < 0).any()
-    folded = torch.ldexp(baked.scales.float(), torch.tensor(baked.scale_exponent))
-    torch.testing.assert_close(folded, alphas * gain[:, None], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(weight.scales.numbers(), alphas * gain[:, None], rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture
 def multibit(tmp_path: Path) -> tuple[Path, Parts]:
-    network, blueprint, _, _ = prepared("depthwise", "m")
+    network, blueprint, _, _ = prepared("depthwise", "multibit")
     network.begin(network.space.uniform(Choice(2)))
     parts = bake(network)
     write_artifact(tmp_path / "m.safetensors", blueprint, parts)
@@ -198,7 +207,7 @@ def test_numbers_of_bases_that_do_not_add_up(multibit: tuple[Path, Parts]) -> No
 
 
 def test_bytes_that_are_no_trits(tmp_path: Path) -> None:
-    network, blueprint, _, _ = prepared("depthwise", "t")
+    network, blueprint, _, _ = prepared("depthwise", "ternary")
     network.begin(network.space.uniform(Choice(2)))
     write_artifact(tmp_path / "t.safetensors", blueprint, bake(network))
 
