@@ -63,7 +63,7 @@ def test_of_several_methods_the_largest_counts(space: ResolvedSpace) -> None:
     alone = [size(CostInputs(space=space, formats=[format])).values for format in (as_asked, multibit)]
     np.testing.assert_array_equal(size(CostInputs(space=space, formats=[as_asked, multibit])).values, np.maximum(*alone))
     eight_as_planes: StoredAs = lambda asked: multibit(asked) if asked.bits == 8 else ternary(asked)  # noqa: E731
-    costs = compute_costs(["size", "bits"], space, formats=[eight_as_planes, stored_as_grid])
+    costs = compute_costs(["size", "bits"], CostInputs(space=space, formats=[eight_as_planes, stored_as_grid]))
     column = space.choices.index(Choice(8))
     assert costs["size"].values[0, column] == alone[1][0, column] > alone[0][0, column]
     assert costs["size"].total({"a": Choice(2)}) == size(CostInputs(space=space)).total({"a": Choice(2)})

@@ -18,6 +18,7 @@ from mpsearch.network.trace import trace
 from mpsearch.run.artifact import retrained_once
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.setup import Setup
+from mpsearch.targets import TARGETS
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.write import file_overhead
 from mpsearch.training.compiled import Compiler
@@ -31,7 +32,7 @@ def setup() -> Setup:
     batch = torch.randn(4, 6)
     blueprint = Blueprint(model="m:f", options={}, layers=trace(problem.model, batch))
     splits = Splits(name="d", train=problem.train, validation=problem.validation, test=None, task=problem.task, fingerprint="d")
-    return Setup(splits=splits, blueprint=blueprint, problem=problem)
+    return Setup(splits=splits, target=TARGETS["packed"](), blueprint=blueprint, problem=problem)
 
 
 def trained(setup: Setup, bits: int) -> tuple[Record, Parts]:

@@ -111,6 +111,7 @@ def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
         assert record is not None
         written = stores[record.params.get("method", "alq")]
         choices = [record.allocation[layer.name] for layer in summary.layers]
-        sizes = [layer_bytes(each, written(c.weight), c.activation) for each, c in zip(summary.layers, choices, strict=True)]
+        stored = [format for choice in choices if (format := written(choice.weight)) is not None]
+        sizes = [layer_bytes(each, format, c.activation) for each, format, c in zip(summary.layers, stored, choices, strict=True)]
         assert record.costs["size"] == info.overhead_bytes + sum(sizes)
         assert record.feasible == (record.costs["size"] <= 2000)

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 import mpsearch
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.run import sensitivity
+from mpsearch.signals import compute_signal
 from mpsearch.tasks.task import Task
 from tests.networks import Depthwise
 from tests.run.test_any_model import RECIPE, images, pretrained
@@ -23,7 +24,7 @@ def test_search_without_training_ends_in_a_verified_file(method: str, tmp_path: 
     x, y = images()
     model = pretrained(Depthwise(), x, y, Task.classification())
     seen: list[Any] = []
-    compute = sensitivity.compute_signal
+    compute = compute_signal
 
     def spied(name: str, inputs: Any) -> Any:
         seen.append(inputs.calibration)

@@ -20,6 +20,7 @@ from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.run import sensitivity
 from mpsearch.run.sensitivity import SignalResults, compute_signals, prior_tables
 from mpsearch.run.setup import assemble
+from mpsearch.signals import compute_signal
 from mpsearch.study.settings import search_settings
 from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
@@ -140,7 +141,7 @@ def test_an_interrupted_computation_continues_with_what_it_kept(asked: Asked, mo
     whole = asked.signals(keep=kept.append)
     assert [(len(each.tables), len(each.measured)) for each in kept] == [(1, 0), (2, 0), *((2, count) for count in range(1, 9))]
     computed: list[str] = []
-    measure, compute = Evaluator.divergence, sensitivity.compute_signal
+    measure, compute = Evaluator.divergence, compute_signal
 
     def counted(self: Evaluator, *arguments: Any) -> float:
         computed.append("allocation")

@@ -12,8 +12,8 @@ from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.core.errors import ConfigError
-from mpsearch.training import supernet
 from mpsearch.training.recipe import Recipe
+from mpsearch.training.sandwich import Sandwich
 
 RECIPE = Recipe(optimizer="adamw", lr=2e-3, scale_lr=0.1, batch_size=32, distill=0.5, reestimate=96, precision="float32")
 
@@ -35,7 +35,7 @@ def test_a_killed_supernet_study_ends_as_if_undisturbed(tmp_path: Path, monkeypa
     assert whole.summary.seconds["supernet"] > 0
     assert "rung supernet" in (tmp_path / "whole" / "card.md").read_text()
 
-    draw, draws = supernet.Sandwich.draw, iter(range(12))
+    draw, draws = Sandwich.draw, iter(range(12))
 
     def killed(self: Any) -> Any:
         if next(draws, None) is None:
@@ -43,7 +43,7 @@ def test_a_killed_supernet_study_ends_as_if_undisturbed(tmp_path: Path, monkeypa
         return draw(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(supernet.Sandwich, "draw", killed)
+        patched.setattr(Sandwich, "draw", killed)
         with pytest.raises(KeyboardInterrupt):
             searched(tmp_path / "killed", evaluate="supernet")
     assert (tmp_path / "killed" / "supernet.checkpoint").exists()

@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.record import Record, Score
@@ -18,6 +19,10 @@ from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_s
 @pytest.fixture(params=["sqlite", "journal"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}:///{tmp_path}/trials"
+
+
+BUDGETS = (Budget("size", 200.0, "200B"), Budget("bits", 3.2, "3.2bit"))
+"""The record below takes half of the first and five quarters of the second."""
 
 
 def record(number: int, **changes: object) -> Record:
@@ -35,19 +40,19 @@ def record(number: int, **changes: object) -> Record:
 
 def test_records_are_read_by_whoever_opens_the_study(url: str) -> None:
     study = open_study(url, "mine")
-    write_record(study, study.ask(), whole := record(0), "size")
-    write_record(study, study.ask(), broken := record(1, status="failed", scores={}, rung="", note="the loss is nan"), "size")
+    write_record(study, study.ask(), whole := record(0), BUDGETS)
+    write_record(study, study.ask(), broken := record(1, status="failed", scores={}, rung="", note="the loss is nan"), BUDGETS)
     again = open_study(url, "mine")
     assert StoredRecords().of(again) == [whole, broken]
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert again.trials[0].values == [0.25, 100.0]
+    assert again.trials[0].values == [0.25, 1.25]
     assert open_study(url, "another").trials == []
 
 
 def test_losses_are_those_of_the_record_by_rung(url: str) -> None:
     study = open_study(url, "mine")
-    write_record(study, study.ask(), record(0), "size")
-    write_record(study, study.ask(), record(1, status="failed"), "size")
+    write_record(study, study.ask(), record(0), BUDGETS)
+    write_record(study, study.ask(), record(1, status="failed"), BUDGETS)
     study.tell(study.ask(), state=TrialState.FAIL)
     stored = StoredRecords()
     losses = [stored.losses(trial) for trial in study.trials]
@@ -62,9 +67,9 @@ def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: 
         if number != 1:
             trial.set_user_attr("record", record(number, status="complete" if number == 0 else "failed").to_dict())
     again = open_study(url, "mine")
-    close_abandoned(again, "bits")
+    close_abandoned(again, BUDGETS)
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert again.trials[0].values == [0.25, 4.0]
+    assert again.trials[0].values == [0.25, 1.25]
     assert [each.number for each in StoredRecords().of(again)] == [0, 2]
 
 
@@ -94,6 +99,6 @@ def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(wrong:
 
 def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
     study = open_study(f"sqlite:///{tmp_path}/trials.db", "mine")
-    write_record(study, study.ask(), record(0), "size")
+    write_record(study, study.ask(), record(0), BUDGETS)
     loaded = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/trials.db")
     assert Record.from_dict(loaded.trials[0].user_attrs["record"]) == record(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_folding_multiplies_every_scale_by_its_channels_gain() -> None:
     network, _, _, _ = prepared("depthwise", "multibit")
     network.begin(network.space.uniform(Choice(3)))
     layer = network.space.layers[0]
-    _, alphas = RandomWeight.export(network.weight_quantizer(layer), network.latent_weight(layer))
+    _, alphas = network.weight_quantizer(layer).export(network.latent_weight(layer))
     network.begin(network.space.uniform(Choice(3)))
     weight = bake(network).layers[layer.name].weight
     assert isinstance(weight, CodedWeight)
@@ -191,9 +192,13 @@ def test_wiring_to_what_is_no_weight(multibit: tuple[Path, Parts], wire: list[st
         read_artifact(forged(multibit[0], change)).install(NETWORKS["depthwise"][0]())
 
 
+def _relabelled(metadata: dict[str, str], _: dict[str, Any], letter: str) -> None:
+    metadata["formats"] = letter * 4
+
+
 def test_another_formats_bytes_do_not_fit(multibit: tuple[Path, Parts]) -> None:
     for letter in "uhtp":
-        path = forged(multibit[0], lambda metadata, _, letter=letter: metadata.update(formats=letter * 4))
+        path = forged(multibit[0], partial(_relabelled, letter=letter))
         with pytest.raises(ArtifactError, match=r"more values than this model|cannot be unpacked"):
             read_artifact(path).install(NETWORKS["depthwise"][0]())
 
