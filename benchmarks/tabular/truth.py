@@ -114,9 +114,9 @@ class Truth:
             ],
         }
         arrays: dict[str, Any] = {f"table_{name}": table.values for name, table in {"size": self.size, **self.tables}.items()}
-        losses = {"loss": self.loss.astype(np.float32), "error": self.error.astype(np.float32)}
+        arrays |= {"loss": self.loss.astype(np.float32), "error": self.error.astype(np.float32)}
         with replacing(file) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, meta=json.dumps(meta), **losses, **arrays)
+            np.savez_compressed(stream, meta=json.dumps(meta), **arrays)
 
     @classmethod
     def load(cls, file: Path) -> Truth:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import optuna
@@ -48,6 +49,8 @@ def open_storage(url: str) -> BaseStorage:
     Raises:
         ConfigError: it cannot be opened.
     """
+    # An interrupt that meets SQLAlchemy returning a connection is raised; that its pool also logs the traceback helps nobody.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL))) if url.startswith(_JOURNAL) else RDBStorage(url)
     except Exception as error:  # each database driver has its own
@@ -71,8 +74,8 @@ def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None 
         ConfigError: the storage cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage, directions = open_storage(url), ["minimize", "minimize"]
-    return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=sampler)
+    storage = open_storage(url)
+    return optuna.create_study(study_name=name, storage=storage, directions=["minimize", "minimize"], load_if_exists=True, sampler=sampler)
 
 
 class StoredRecords:
