@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mpsearch.core.budget import Budget, tightness
@@ -50,6 +50,8 @@ def open_storage(url: str) -> BaseStorage:
     Raises:
         ConfigError: it cannot be opened.
     """
+    # An interrupt that meets SQLAlchemy returning a connection is raised; that its pool also logs the traceback helps nobody.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL))) if url.startswith(_JOURNAL) else RDBStorage(url)
     except Exception as error:  # each database driver has its own
@@ -73,8 +75,8 @@ def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None 
         ConfigError: the storage cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage, directions = open_storage(url), [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
-    return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=sampler)
+    storage = open_storage(url)
+    return optuna.create_study(study_name=name, storage=storage, directions=["minimize", "minimize"], load_if_exists=True, sampler=sampler)
 
 
 class StoredRecords:

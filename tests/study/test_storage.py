@@ -13,7 +13,7 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.record import Record, Score
-from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, open_study, study_ended, write_record
+from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, open_storage, open_study, study_ended, write_record
 
 
 @pytest.fixture(params=["sqlite", "journal"])
@@ -102,3 +102,19 @@ def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
     write_record(study, study.ask(), record(0), BUDGETS)
     loaded = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/trials.db")
     assert Record.from_dict(loaded.trials[0].user_attrs["record"]) == record(0)
+
+
+def test_an_interrupt_while_a_connection_is_returned_is_raised_and_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/trials.db")
+    assert isinstance(storage, optuna.storages.RDBStorage)
+    connection = storage.engine.raw_connection()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage.engine.dialect, "do_rollback", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.close()
+    assert not caplog.records
