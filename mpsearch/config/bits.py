@@ -1,4 +1,4 @@
-"""`bits.yaml`: an allocation as a YAML file to read and edit, one line a layer (`layer1.0.conv1: w2a8`)."""
+"""`bits.yaml`: an allocation as a YAML file to read and edit, one line per layer (`layer1.0.conv1: w2a8`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_bits(path: Path) -> Allocation:
     """
     content = read_yaml(path)
     if not content:
-        raise ConfigError(f"{path}: names no layer; write one 'layer: w4a8' a line")
+        raise ConfigError(f"{path}: names no layer; write one 'layer: w4a8' per line")
     try:
         return Allocation.from_dict(content)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Hardware profiles: `hardware/*.yaml` or anybody's file → the validated `Hardware` that costs are computed from."""
+"""Hardware profiles: a shipped or a user's YAML file → the validated `Hardware` of the latency cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Text = Annotated[str, Field(strict=True, pattern=r"\S")]
 
 
 class KernelConfig(Strict):
-    """One matrix multiplication the device has."""
+    """One matrix multiplication of the device."""
 
     weight_bits: _Bits
     act_bits: _Bits
@@ -30,7 +30,7 @@ class KernelConfig(Strict):
 
 
 class HardwareConfig(Strict):
-    """A hardware profile as its file states it; every key must be there."""
+    """A hardware profile file; every key is required."""
 
     name: _Text
     description: _Text
@@ -42,13 +42,13 @@ class HardwareConfig(Strict):
 
     @field_validator("kernels")
     @classmethod
-    def _takes_float(cls, kernels: tuple[KernelConfig, ...]) -> tuple[KernelConfig, ...]:
+    def _has_float_kernel(cls, kernels: tuple[KernelConfig, ...]) -> tuple[KernelConfig, ...]:
         if not any(kernel.weight_bits == kernel.act_bits == FLOAT_BITS for kernel in kernels):
-            raise ValueError(f"none takes float weights and activations; add one with weight_bits {FLOAT_BITS} and act_bits {FLOAT_BITS}")
+            raise ValueError(f"no kernel has float weights and inputs; add one with weight_bits {FLOAT_BITS} and act_bits {FLOAT_BITS}")
         return kernels
 
     def build(self) -> Hardware:
-        """The device as costs see it."""
+        """The `Hardware` object for the costs."""
         kernels = tuple(MatmulKernel(**kernel.model_dump()) for kernel in self.kernels)
         return Hardware(**{**dict(self), "kernels": kernels})
 
@@ -60,8 +60,8 @@ def load_hardware(reference: str | Path) -> Hardware:
         reference: a name such as `t4`, or the path of a YAML file.
 
     Raises:
-        ConfigError: no such file, no YAML, or a wrong key or value, with the key's path.
-        UnknownNameError: no profile of that name.
+        ConfigError: the file does not exist, is not YAML, or has a wrong key or value; the message has the key's path.
+        UnknownNameError: there is no profile of that name.
     """
     path = find_yaml("hardware profile", "hardware", str(reference))
     return parse_hardware(read_yaml(path), label=str(path))
@@ -72,10 +72,10 @@ def parse_hardware(content: Mapping[str, Any], *, label: str = "") -> Hardware:
 
     Args:
         content: keys and values.
-        label: what messages open with, such as the file's path.
+        label: start of messages, such as the file's path.
 
     Raises:
-        ConfigError: a missing or unknown key, or a wrong value, with the key's path.
+        ConfigError: a key is missing or unknown, or a value is wrong; the message has the key's path.
     """
     try:
         return HardwareConfig.model_validate(content).build()

@@ -45,7 +45,7 @@ class Range(Strict):
 
     @property
     def middle(self) -> int | float:
-        """`√(low·high)` of a log range, else `(low + high)/2`; the value where nothing is searched."""
+        """`√(low·high)` of a log range, else `(low + high)/2`; the value if the setting is not searched."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         return round(middle) if self.integer else middle
 
@@ -79,7 +79,7 @@ Setting = Annotated[
     Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices,
     Discriminator(lambda value: f"[{_kind_of(value)}]"),
 ]
-"""Any setting, before its name and type are known."""
+"""Any setting, before it is checked against a name and type."""
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

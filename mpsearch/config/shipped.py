@@ -1,4 +1,4 @@
-"""Named YAML files: in `spaces` or `studies` of the working directory, inside the wheel, or next to the package in a checkout."""
+"""Named YAML files (studies, spaces, hardware): in the working directory, inside the wheel, or next to the package in a checkout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def shipped_folder(folder: str) -> Path:
-    """The folder `spaces` or `studies` that is part of mpsearch.
+    """The folder `spaces`, `studies` or `hardware` that is part of mpsearch.
 
     An installed wheel is always unpacked, so a path suffices.
     """
@@ -31,8 +31,8 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
     """Find the file that a name or path refers to.
 
     Args:
-        kind: word for messages: `study` or `space`.
-        folder: folder of named files: `studies` or `spaces`.
+        kind: word for messages, such as `study`.
+        folder: folder of named files, such as `studies`.
         reference: a name such as `weights-only`, or a path that ends with `.yaml` or `.yml`.
 
     Raises:
@@ -45,7 +45,7 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
             return path
         known = shipped_names(folder)
         advice = (
-            f"the shipped {kind} is asked for as '{path.stem}'" if path.stem in known else f"give a YAML file or one of {', '.join(known)}"
+            f"the name of the shipped {kind} is '{path.stem}'" if path.stem in known else f"give a YAML file or one of {', '.join(known)}"
         )
         raise ConfigError(f"there is no {kind} file '{reference}'; {advice}")
     for place in (Path(folder), shipped_folder(folder)):

@@ -1,4 +1,4 @@
-"""`spaces/*.yaml` → `core.space.Space`."""
+"""Space files and mappings → `mpsearch.core.space.Space`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _activation(value: object) -> NumberFormat:
 
 
 def _spelled(format: NumberFormat) -> int | str:
-    """As a person writes it on a menu: uniform bits as a number."""
+    """The spelling on a menu: uniform bits as a number."""
     if format.is_float:
         return "float"
     return format.bits if str(format) == str(format.bits) else str(format)
@@ -69,14 +69,14 @@ ActMenu = Annotated[tuple[ActFormat, ...], Field(min_length=1)]
 
 
 class LayerMenuConfig(Strict):
-    """Menus of the layers one glob matches; a menu left out stays the space's own."""
+    """Menus of the layers that a glob matches; a missing menu stays that of the space."""
 
     weights: WeightMenu | None = None
     activations: ActMenu | None = None
 
 
 class SpaceConfig(Strict):
-    """What may be chosen: menus of formats, exceptions, pins and ties, by glob on layer names."""
+    """The search space: menus of formats, and narrower menus, pins and ties by glob on layer names."""
 
     name: str = Field(default="inline", description="for reports", min_length=1)
     description: str = Field(default="", description="one sentence for people")
@@ -84,7 +84,9 @@ class SpaceConfig(Strict):
         description="menu of weight formats: bits from 1 to 8, 'float', or a format by name such as t (ternary), h2, 4g64"
     )
     activations: ActMenu = Field(
-        default=(FLOAT,), description="menu of activation formats: bits from 2 to 8, 'float', or p2 to p8 (powers of two)"
+        default=(FLOAT,),
+        description="menu of activation formats: bits from 2 to 8, 'float', or p2 to p8 (powers of two)",
+        json_schema_extra={"default": ["float"]},
     )
     layers: dict[str, LayerMenuConfig] = Field(default_factory=dict, description="glob → other menus; of several that match the last holds")
     pins: dict[str, PinnedChoice] = Field(default_factory=dict, description="glob → the one choice its layers take, such as w8a8")
@@ -93,7 +95,7 @@ class SpaceConfig(Strict):
     )
 
     def build(self) -> Space:
-        """The space itself."""
+        """Build the space."""
         return Space(
             name=self.name,
             weights=self.weights,
@@ -111,8 +113,8 @@ def read_space(reference: str | Path | Mapping[str, Any]) -> SpaceConfig:
         reference: name in `spaces/`, path of a YAML file, or the mapping itself.
 
     Raises:
-        ConfigError: unreadable, a wrong key, type or value, with the path of the key.
-        UnknownNameError: no space of that name.
+        ConfigError: the file cannot be read, or a key, type or value is wrong; the message has the key's path.
+        UnknownNameError: there is no space of that name.
     """
     label, content = "space", reference
     if isinstance(reference, str | Path):
@@ -125,13 +127,13 @@ def read_space(reference: str | Path | Mapping[str, Any]) -> SpaceConfig:
 
 
 def load_space(reference: str | Path | Mapping[str, Any]) -> Space:
-    """The space a name in `spaces/`, a YAML file or a mapping describes.
+    """Load the space that a name in `spaces/`, a YAML file or a mapping describes.
 
     Args:
         reference: name, path or mapping.
 
     Raises:
-        ConfigError: unreadable, a wrong key, type or value, with the path of the key.
-        UnknownNameError: no space of that name.
+        ConfigError: the file cannot be read, or a key, type or value is wrong; the message has the key's path.
+        UnknownNameError: there is no space of that name.
     """
     return read_space(reference).build()

@@ -1,4 +1,4 @@
-"""`Strict`, base of the config models, and pydantic's errors as one line with the path of the key."""
+"""`Strict`: base of the config models; `config_error`: pydantic's errors as one line with the key's path."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The words of the house: standard library and numpy only, imported by every other floor."""
+"""Layers, choices, formats, tables, budgets and records, on the standard library and numpy alone."""

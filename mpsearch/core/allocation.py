@@ -1,4 +1,4 @@
-"""`Allocation`: one choice for every layer; what the search looks for and `bits.yaml` holds."""
+"""`Allocation`: one choice for every layer. The search looks for one, and `bits.yaml` stores one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Allocation(Mapping[str, Choice]):
         return " ".join(f"{name}={choice}" for name, choice in self._choices.items())
 
     def key(self) -> str:
-        """Ten hexadecimal digits that name the content."""
+        """Ten hexadecimal digits that identify the content."""
         return hashlib.sha256(self.spelled().encode()).hexdigest()[:10]
 
     def to_dict(self) -> dict[str, str]:
@@ -55,7 +55,7 @@ class Allocation(Mapping[str, Choice]):
         """Inverse of `to_dict`.
 
         Raises:
-            ConfigError: a value that is not a choice, naming its layer.
+            ConfigError: a value is not a choice; the message names its layer.
         """
         return cls({name: Choice.parse(text, path=name) for name, text in spelled.items()})
 

@@ -15,7 +15,7 @@ class Budget:
     Args:
         cost: name of the cost, see `mpsearch list costs`.
         limit: in the cost's own unit.
-        text: as it was asked for, such as `2MB`.
+        text: the budget as the user wrote it, such as `2MB`.
     """
 
     cost: str
@@ -27,10 +27,10 @@ class Budget:
 
 
 def tightness(amounts: Mapping[str, float], budgets: Sequence[Budget]) -> float:
-    """Largest share of a budget that is used: `max_m amounts[m] / limit_m`; above 1 where one is exceeded, 0 without budgets.
+    """Largest used share of a budget: `max_m amounts[m] / limit_m`; above 1 if a budget is exceeded, 0 without budgets.
 
     Args:
         amounts: by cost name, each in the cost's own unit.
-        budgets: all of equal rank.
+        budgets: the limits.
     """
     return max((amounts[budget.cost] / budget.limit for budget in budgets), default=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import total_ordering
+from typing import Any
 
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import FLOAT, NumberFormat, as_format
@@ -18,14 +19,14 @@ _ACT_WIDTHS = range(2, 9)
 @total_ordering
 @dataclass(frozen=True, init=False)
 class Choice:
-    """What one layer takes; ordered by the weight's format, then by the activation's.
+    """The formats of one layer; ordered by the weight's format, then by the activation's.
 
     Args:
         weight: format of the weight; a whole number stands for uniform bits, 32 for float.
-        activation: format of the layer's input, likewise; from 2 bits up, float unless given.
+        activation: format of the layer's input, likewise; 2 bits or more, float by default.
 
     Raises:
-        ConfigError: a format that an activation cannot have.
+        ConfigError: an activation cannot have the format.
     """
 
     weight: NumberFormat
@@ -40,6 +41,9 @@ class Choice:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Choice, (self.weight, self.activation)  # hashes of strings differ from process to process
+
     def __lt__(self, other: Choice) -> bool:
         return (self.weight, self.activation) < (other.weight, other.activation)
 
@@ -51,7 +55,7 @@ class Choice:
 
     @classmethod
     def parse(cls, text: object, *, path: str = "choice") -> Choice:
-        """`w4a8`, `w2af`, `wta8`, `w4g64a8`; a format alone is that of the weight, with a float input (`4` is `w4af`).
+        """`w4a8`, `w2af`, `wta8`, `w4g64a8`; an integer alone is the weight's bits, with a float input (`4` is `w4af`).
 
         Raises:
             ConfigError: not a choice.
@@ -67,7 +71,7 @@ class Choice:
             raise error if error.path else ConfigError(f"{path}: {error}", path=path) from error
 
     def at_least(self, other: Choice) -> bool:
-        """Whether neither the weight nor the input is written worse than by `other`."""
+        """Whether the weight and the input are both at least as precise as in `other`."""
         return self.weight.at_least(other.weight) and self.activation.at_least(other.activation)
 
 
@@ -77,5 +81,5 @@ def _checked(format: NumberFormat) -> NumberFormat:
     if format.bits not in _ACT_WIDTHS:
         raise ConfigError(f"activations have 2 to 8 bits or float, not {format.bits}")
     if format.kind not in ("uniform", "power_of_two") or format.granularity != "channel" or format.zero_point:
-        raise ConfigError(f"activations are uniform or powers of two with one scale a tensor, not '{format}'")
+        raise ConfigError(f"activations are uniform or powers of two with one scale per tensor, not '{format}'")
     return format

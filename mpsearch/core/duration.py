@@ -17,10 +17,10 @@ def parse_duration(text: object, *, path: str = "duration") -> float:
 
     Args:
         text: a number of seconds, or text with a number and a unit.
-        path: key that an error message names.
+        path: key to name in an error message.
 
     Raises:
-        ConfigError: it has no number or an unknown unit, or is not above zero.
+        ConfigError: the text has no number or an unknown unit, or the duration is not above zero.
     """
     match = _AMOUNT.fullmatch(str(text)) if isinstance(text, str | int | float) and not isinstance(text, bool) else None
     if match is None or match["unit"].lower() not in _UNITS or not float(match["number"]) > 0:

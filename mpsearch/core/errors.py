@@ -1,8 +1,8 @@
-"""Everything mpsearch raises on purpose, in one tree.
+"""The exceptions of mpsearch, in one tree.
 
 ```
 MpsearchError
-├── UsageError            what the user asked for cannot be done; the command line answers with exit code 2
+├── UsageError            the request cannot be met; the command line exits with code 2
 │   ├── BudgetError          (ValueError)   unreadable, out of reach or pointless budget
 │   ├── SpaceError           (ValueError)   unknown layer, pin outside its menu, tie of different menus
 │   ├── ConfigError          (ValueError)   wrong key or type in a YAML file, with the path of the key
@@ -10,11 +10,11 @@ MpsearchError
 │   ├── DataError            (ValueError)   empty folder, one class, broken image, labels out of range
 │   ├── RunDirectoryError    (ValueError)   a run directory that belongs to another study
 │   ├── ArtifactError        (ValueError)   truncated, tampered or foreign artifact
-│   └── UnknownNameError     (KeyError)     a method, signal, cost, model or data set nobody registered
+│   └── UnknownNameError     (KeyError)     a method, signal, cost, model or data set that is not registered
 └── TrainingDiverged         (ArithmeticError)   the loss became NaN or infinite
 ```
 
-A message says the rule, the value and the next step, on one line.
+A message states the rule, the value and the next step on one line.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = [
 
 
 class MpsearchError(Exception):
-    """Root of all errors raised on purpose."""
+    """Base class of all errors that mpsearch raises."""
 
 
 class UsageError(MpsearchError):
-    """The request cannot be met; the message is one line a user can act on."""
+    """The request cannot be met; the one-line message tells the user what to do."""
 
 
 class BudgetError(UsageError, ValueError):
@@ -79,11 +79,11 @@ class RunDirectoryError(UsageError, ValueError):
 
 
 class ArtifactError(UsageError, ValueError):
-    """An artifact that is truncated, tampered with, or not one of ours."""
+    """An artifact that is truncated, was tampered with, or was not written by mpsearch."""
 
 
 class UnknownNameError(UsageError, KeyError):
-    """A name that is in no registry. `name` is what was asked, `known` what exists, `broken` why plug-ins of other packages are missing."""
+    """A name that is in no registry. `name` is the request, `known` the registered names, `broken` the plug-ins that failed to load."""
 
     def __init__(self, kind: str, name: str, known: tuple[str, ...], broken: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join([f"unknown {kind} '{name}'", f"known: {', '.join(known) or 'none'}", *broken]))
@@ -96,4 +96,4 @@ class UnknownNameError(UsageError, KeyError):
 
 
 class TrainingDiverged(MpsearchError, ArithmeticError):
-    """The training loss is NaN or infinite; the trial failed, the study goes on."""
+    """The training loss is NaN or infinite. The trial fails; the study continues."""

@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["LEFTOVERS", "replacing", "write_bytes", "write_text"]
 
 LEFTOVERS = ".*.part"
-"""Pattern of the temporary files: what a process killed with SIGKILL may leave in a folder."""
+"""Pattern of the temporary files that a process killed with SIGKILL may leave in a folder."""
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The content reaches the disk before the file is replaced. After an exception nothing is replaced and the temporary file is removed.
 
     Args:
-        path: the file; its folder is made if missing.
+        path: the file; its folder is created if missing.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""An interrupt (Ctrl-C) that cannot get lost: Python drops exceptions raised in finalizers, and libraries have bare `except` clauses."""
+"""Interrupts (Ctrl-C) that are not lost, although Python drops exceptions in finalizers and libraries have bare `except` clauses."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def interruptible() -> Iterator[None]:
 
 
 def check_interrupt() -> None:
-    """Raise an interrupt again that a library swallowed; called wherever long work reports its progress.
+    """Raise again an interrupt that a library swallowed; called wherever long work reports its progress.
 
     Raises:
-        KeyboardInterrupt: there was one.
+        KeyboardInterrupt: an interrupt arrived.
     """
     if _received.is_set() and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`Layer`: what the search knows of one quantizable weight, without the tensor itself."""
+"""`Layer`: the properties of one quantizable weight, without the tensor itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ class Layer:
     """One quantizable weight and the activation that enters it.
 
     Args:
-        name: unique, what globs match: the module's dotted path, plus the parameter's name where a module has several weights
+        name: unique name, which globs match: the module's dotted path, plus the parameter's name if the module has several weights
             (`encoder.0.self_attn.in_proj_weight`).
         module: dotted path of the module that owns the weight.
         parameter: name of the weight in that module (`weight`, `in_proj_weight`).
         kind: class name of the module (`Conv2d`).
         weight_shape: shape of the weight tensor.
-        channels: output channels, one quantization step each.
+        channels: number of output channels.
         macs: multiply-accumulates of one sample, summed over all calls in one forward pass.
         input_elements: elements of the activation entering the layer, one sample.
         output_elements: elements of its output, one sample.
         act_quantizable: whether the input activation can be quantized (a float tensor that the module receives as an argument).
-        signed_input: whether the input was seen to be negative anywhere.
-        bias_elements: bias values the artifact holds for the layer once BatchNorm is folded (0 or `channels`).
+        signed_input: whether a negative input was observed.
+        bias_elements: bias values that the artifact stores for the layer after BatchNorm folding (0 or `channels`).
         norm: dotted path of the BatchNorm folded into this layer at export, or "".
-        aliases: other `module.parameter` paths that hold the very same tensor.
+        aliases: other `module.parameter` paths of the same tensor.
     """
 
     name: str

@@ -1,18 +1,18 @@
-"""`NumberFormat`: how numbers are written, in one word: kind, bits, granularity, symmetry.
+"""`NumberFormat`: how numbers are stored: kind, bits, granularity and zero point.
 
 | spelling | format |
 |---|---|
-| `4` | uniform, 4 bits; on a menu: 4 bits with the levels of the method that trains them |
-| `h4` | half-step: 4 bits, evenly spaced, half a step off zero |
+| `4` | uniform, 4 bits; on a menu: 4 bits on the grid of the quantization method |
+| `h4` | half-step: 4 bits, evenly spaced, offset from zero by half a step |
 | `t` | ternary, five values in a byte: 1.6 bits |
 | `p4` | power of two: sign and exponent in 4 bits |
-| `m2` | multibit: two scaled sign vectors a channel on average |
+| `m2` | multibit: two scaled sign vectors per channel on average |
 | `f` | float32 |
 
-Behind it may stand the granularity (`s`: one scale a tensor; `g32`, `g64`, `g128`: one for so many values along the input; else one an
-output channel) and `z` for a zero point: `4g64z` has 4 bits, a scale and a zero point for each 64 values.
+A suffix gives the granularity (`s`: one scale per tensor; `g32`, `g64`, `g128`: one per group of so many values along the input; none:
+one per output channel), and `z` adds a zero point: `4g64z` has 4 bits, and a scale and a zero point for each group of 64 values.
 
-What a kind does with the numbers lies in one file each, `mpsearch.numbers.kinds`, and is found by name.
+Each kind is one module of `mpsearch.numbers.kinds`, looked up by name.
 """
 
 from __future__ import annotations
@@ -52,39 +52,39 @@ FLOAT_BITS = 32
 """Bits of a number that is not quantized: float32."""
 
 GROUPS = (32, 64, 128)
-"""Values along the input that may share a scale."""
+"""Group sizes: numbers of values along the input that can share a scale."""
 
 Granularity = Literal["tensor", "channel", 32, 64, 128]
-"""What shares a scale: the whole tensor, an output channel, or so many values of one along the input. Activations, which have no output
-channels, share one in any case."""
+"""What shares a scale: the whole tensor, an output channel, or a group of so many values along the input. Activations always have one scale
+per tensor."""
 
 Codes = NDArray[np.int16]
 Packed = NDArray[np.uint8]
 Halves = NDArray[np.float16]
 
-_SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>\d*)(?:g(?P<group>\d+)|(?P<tensor>s))?(?P<zero>z?)")
+_SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]*)?)(?:g(?P<group>[1-9][0-9]*)|(?P<tensor>s))?(?P<zero>z?)")
 
 
 class NumberKind(ABC):
-    """How codes and scales become values. Arrays have a row for everything that shares a scale.
+    """Conversion between codes, scales and values. Each row of an array has one scale.
 
-    One file of `mpsearch.numbers.kinds` is one kind. Sizes need numpy alone; `encode` and `decode` import torch when they are called.
+    Each module of `mpsearch.numbers.kinds` defines one kind. Sizes and packing need only numpy; `encode` and `decode` import torch.
     """
 
     name: ClassVar[str]
     letter: ClassVar[str]
-    """In spellings; "" for uniform numbers."""
+    """Prefix of the spelling; "" for uniform numbers."""
     widths: ClassVar[tuple[int, ...]]
-    """Bits a code may have. A kind with one width is spelled without it."""
+    """Possible bits of a code. A kind with a single width is spelled without it."""
     zero_points: ClassVar[bool] = False
     """Whether codes may be shifted by a zero point."""
     evenly_spaced: ClassVar[bool] = False
     """Whether values are `(code + offset) · scale`."""
     grouped: ClassVar[bool] = True
-    """Whether something else than an output channel may share a scale."""
+    """Whether per-tensor and per-group scales are possible."""
 
     def bits_per_value(self, bits: int) -> float:
-        """Bits that a value takes on average, scales apart."""
+        """Mean bits per value, without scales."""
         return bits
 
     @abstractmethod
@@ -108,7 +108,7 @@ class NumberKind(ABC):
         """Inverse of `pack`.
 
         Raises:
-            ValueError: bytes that no weight packs to.
+            ValueError: the bytes are not those of a packed weight.
         """
 
     @abstractmethod
@@ -126,20 +126,20 @@ NUMBER_KINDS: Registry[NumberKind] = Registry("kind of number", "mpsearch.number
 @total_ordering
 @dataclass(frozen=True)
 class NumberFormat:
-    """One way to write numbers; formats are ordered by the bits of a value.
+    """One way to store numbers; formats are ordered by bits per value.
 
     Args:
         kind: name in `NUMBER_KINDS`, such as `uniform`.
         bits: of a code; 32 for float.
         granularity: what shares a scale.
-        zero_point: whether codes are shifted so that they cover another range than one around zero.
+        zero_point: whether codes are shifted to cover an asymmetric range.
 
     Raises:
-        ConfigError: bits that the kind does not have, or a granularity or zero point that it cannot take.
+        ConfigError: the kind does not have these bits, this granularity or a zero point.
     """
 
-    kind: str = "uniform"
-    bits: int = FLOAT_BITS
+    kind: str
+    bits: int
     granularity: Granularity = "channel"
     zero_point: bool = False
     _order: tuple[Any, ...] = field(init=False, repr=False, compare=False, default=())
@@ -147,6 +147,8 @@ class NumberFormat:
 
     def __post_init__(self) -> None:
         if self.kind == "float":
+            if (self.bits, self.granularity, self.zero_point) != (FLOAT_BITS, "channel", False):
+                raise ConfigError(f"float numbers have {FLOAT_BITS} bits and no scale; write float")
             per_value: float = FLOAT_BITS
         else:
             kind = NUMBER_KINDS[self.kind]
@@ -163,14 +165,17 @@ class NumberFormat:
         if self.granularity not in ("channel", "tensor", *GROUPS):
             raise ConfigError(f"a group has {', '.join(map(str, GROUPS))} values, not {self.granularity}")
         if self.granularity != "channel" and not kind.grouped:
-            raise ConfigError(f"{kind.name} numbers have scales by output channel only")
+            raise ConfigError(f"{kind.name} numbers have one scale per output channel only")
         if self.zero_point and not kind.zero_points:
-            raise ConfigError(f"{kind.name} numbers have no zero point; uniform ones may")
+            raise ConfigError(f"{kind.name} numbers have no zero point; uniform numbers may have one")
         if self.zero_point and self.bits < 2:
-            raise ConfigError("a zero point needs 2 bits or more: with one bit no two levels are of use beside an exact zero")
+            raise ConfigError("a zero point needs 2 bits or more: one bit leaves a single level beside an exact zero")
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NumberFormat, (self.kind, self.bits, self.granularity, self.zero_point)  # hashes of strings differ from process to process
 
     def __lt__(self, other: NumberFormat) -> bool:
         return self._order < other._order
@@ -191,7 +196,7 @@ class NumberFormat:
         """A format from its spelling; a whole number is uniform, `float`, `f` and 32 are float32.
 
         Raises:
-            ConfigError: no such format, naming `path`.
+            ConfigError: there is no such format; the message names `path`.
         """
         if isinstance(text, int) and not isinstance(text, bool):
             text = str(text)
@@ -217,21 +222,21 @@ class NumberFormat:
 
     @property
     def evenly_spaced(self) -> bool:
-        """Whether values are `(code + offset) · scale`; float ones are not."""
+        """Whether values are `(code + offset) · scale`; False for float."""
         return not self.is_float and NUMBER_KINDS[self.kind].evenly_spaced
 
     @property
     def bits_per_value(self) -> float:
-        """Bits that a value takes, scales apart: 1.6 for ternary numbers, else `bits`."""
+        """Bits per value, without scales: 1.6 for ternary numbers, else `bits`."""
         return float(self._order[0])
 
     @property
     def family(self) -> tuple[str, str, bool]:
-        """Everything but the bits: formats of one family differ in precision alone."""
+        """Kind, granularity and zero point; formats of one family differ only in bits."""
         return self.kind, str(self.granularity), self.zero_point
 
     def at_least(self, other: NumberFormat) -> bool:
-        """Whether no number is written worse than by `other`: float, or the same family with as many bits."""
+        """Whether it is at least as precise as `other`: float, or the same family with at least as many bits."""
         return self.is_float or (self.family == other.family and self.bits >= other.bits)
 
     def code_bytes(self, rows: int, columns: int) -> int:
@@ -239,11 +244,11 @@ class NumberFormat:
         return NUMBER_KINDS[self.kind].code_bytes(rows, columns, self.bits)
 
     def scale_count(self, rows: int) -> int:
-        """Half-precision scales of `rows` rows that have one each, or one a sign vector."""
+        """Number of half-precision scales for `rows` rows: one per row, or one per sign vector."""
         return NUMBER_KINDS[self.kind].scale_count(rows, self.bits)
 
     def pack(self, codes: Codes, scales: Halves) -> tuple[Packed, Halves]:
-        """Codes `[rows, columns]` and scales as a file holds them.
+        """Codes `[rows, columns]` and scales as a file stores them.
 
         Raises:
             ValueError: codes that do not fit into the bits.
@@ -254,7 +259,7 @@ class NumberFormat:
         """Inverse of `pack`.
 
         Raises:
-            ValueError: bytes that no codes pack to.
+            ValueError: the bytes are not those of packed codes.
         """
         return NUMBER_KINDS[self.kind].unpack(packed, scales, columns, self.bits)
 
@@ -271,11 +276,17 @@ FLOAT = NumberFormat("float", FLOAT_BITS)
 """float32."""
 
 StoredAs = Callable[[NumberFormat], "NumberFormat | None"]
-"""Format on a menu → the one a method writes for it; None where the method cannot train it."""
+"""Format on a menu → the format in which a method stores it; None if the method cannot train it."""
 
 
 def as_format(given: NumberFormat | int) -> NumberFormat:
-    """A format as it is; a whole number as uniform bits, 32 as float."""
+    """A format is returned as it is; an integer means uniform bits, 32 means float.
+
+    Raises:
+        ConfigError: neither, or no such bits.
+    """
     if isinstance(given, NumberFormat):
         return given
+    if not isinstance(given, int):
+        raise ConfigError(f"a format is a NumberFormat or a whole number of bits, not {given!r}; read text by NumberFormat.parse")
     return FLOAT if given == FLOAT_BITS else NumberFormat("uniform", given)

@@ -7,8 +7,8 @@
 | `labels` | whose label entered a loss that is minimised or differentiated |
 | `scored` | whose label was compared with an output on a held-out split |
 
-Functions call `count` where a pass happens. They need no parameter for it: the active counts are a context variable, and without any
-nothing is counted.
+Functions call `count` where a pass happens. The active counts are a context variable, so functions need no parameter for them; without
+active counts nothing is counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 __all__ = ["Count", "LabelReader", "PassCounts", "active_counts", "count", "phase"]
 
 _SAVE_EVERY = 5.0
-"""Seconds between two saves: as much as a killed run can lose."""
+"""Seconds between two saves."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class PassCounts:
     """Counts by phase.
 
     Args:
-        counts: of an earlier part of the run, as `to_dict` returns them.
+        counts: counts of an earlier part of the run, as `to_dict` returns them.
     """
 
     def __init__(self, counts: Mapping[str, Mapping[str, int]] | None = None) -> None:
@@ -52,7 +52,7 @@ class PassCounts:
         self._saved = time.monotonic()
 
     def __getitem__(self, name: str) -> Count:
-        """Counts of a phase; zeros for one that never was."""
+        """Counts of a phase; zeros for an unknown phase."""
         return self.counts.get(name, Count())
 
     def to_dict(self) -> dict[str, dict[str, int]]:
@@ -60,7 +60,7 @@ class PassCounts:
         return {name: asdict(numbers) for name, numbers in self.counts.items()}
 
     def add(self, name: str, numbers: Count) -> None:
-        """Add to a phase; saved every few seconds."""
+        """Add to a phase; saves every few seconds."""
         self.counts[name] = self[name] + numbers
         if self.save is not None and time.monotonic() - self._saved > _SAVE_EVERY:
             self.keep()
@@ -109,7 +109,7 @@ def count(*, forward: int = 0, backward: int = 0, labels: int = 0, scored: int =
 
 
 class LabelReader:
-    """A loss `(outputs, targets)` that counts every label it reads; `read` is their number."""
+    """A loss `(outputs, targets)` that counts the labels it reads; `read` is their number."""
 
     def __init__(self, loss: Callable[[Any, Any], Any]) -> None:
         self.read = 0

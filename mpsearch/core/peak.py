@@ -1,4 +1,4 @@
-"""`Peak`: the largest of several additive quantities; `CostTable` is what a cost gives, one `Table` or a `Peak` of them."""
+"""`Peak`: the maximum of several additive quantities; `CostTable`: the result of a cost, a `Table` or a `Peak`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpsearch.core.table import Table
 __all__ = ["CostTable", "Peak", "without_dominated"]
 
 _MARGIN = 1e-9
-"""Sums are compared with this relative margin, so that rounding never drops a row that counts."""
+"""Relative margin of comparisons between sums, so that rounding errors never drop a row that can be the largest."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Peak:
         return self.rows[0].choices
 
     def total(self, allocation: Mapping[str, Choice]) -> float:
-        """The largest total of a row; each is an exact sum rounded once.
+        """The largest total of a row; each total is an exact sum, rounded once.
 
         Raises:
-            KeyError: a layer without a choice, or a choice that is no column.
+            KeyError: a layer without a choice, or a choice without a column.
         """
         return max(row.total(allocation) for row in self.rows)
 
@@ -69,9 +69,9 @@ CostTable = Table | Peak
 
 
 def without_dominated(rows: Iterable[Table]) -> tuple[Table, ...]:
-    """Rows without those that are never the only largest, for any choice of each layer.
+    """Drop the rows that are strictly the largest for no allocation.
 
-    Row a is dominated by row b where `base_a − base_b + Σ_l max_k (a − b)[l, k] ≤ 0`. Of equal rows one is kept.
+    Row a is dominated by row b where `base_a − base_b + Σ_l max_k (a − b)[l, k] ≤ 0`. One of several equal rows is kept.
 
     Args:
         rows: tables of the same layers and choices, NaN at the same places.
@@ -88,9 +88,9 @@ def without_dominated(rows: Iterable[Table]) -> tuple[Table, ...]:
 
 
 def _dominated(values: NDArray[np.float64], base: float, others: NDArray[np.float64], bases: NDArray[np.float64]) -> bool:
-    """Whether any of the others is at least as large everywhere."""
-    apart = values - others
-    everywhere = (apart <= 0).all(axis=(1, 2)) & (base <= bases)
-    most = base - bases + apart.max(axis=2).sum(axis=1)
+    """Whether another row is at least as large for every allocation."""
+    difference = values - others
+    everywhere = (difference <= 0).all(axis=(1, 2)) & (base <= bases)
+    most = base - bases + difference.max(axis=2).sum(axis=1)
     scale = abs(base) + np.abs(bases) + np.abs(others).max(axis=2).sum(axis=1)
     return bool((everywhere | (most < -_MARGIN * scale)).any())

@@ -1,4 +1,4 @@
-"""`Progress`: how long work reports while it runs. The default is silent; `mpsearch.report.progress` draws bars."""
+"""`Progress`: the interface by which long work reports its progress. `Silent` shows nothing; `mpsearch.report.progress` draws bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Bar(Protocol):
     """One running phase."""
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
-        """Report what is done of the total, and a few words."""
+        """Report the amount done, the total and a short text."""
 
 
 class Progress(Protocol):
@@ -25,7 +25,7 @@ class Progress(Protocol):
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
 
 
 class Silent:

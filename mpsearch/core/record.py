@@ -1,4 +1,4 @@
-"""`Record`: one evaluated allocation with its scores and costs; `pareto_front`: the records that no other one beats."""
+"""`Record`: one evaluated allocation with its scores and costs; `pareto_front`: the non-dominated records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Record", "Score", "pareto_front"]
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The quality of a network on one split. Lower `loss` and `error` are better; `metric` is for people (accuracy in [0, 1], R², …).
+    """The quality of a network on one split. Lower `loss` and `error` are better; `metric` is for display (accuracy in [0, 1], R², …).
 
     For classification `error = 1 − accuracy`.
     """
@@ -30,7 +30,7 @@ class Record:
     Args:
         number: trial number in the study; −1 for references.
         origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
-        allocation: its bits.
+        allocation: one choice for every layer.
         rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
         scores: validation score at each rung reached, in order.
         costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
@@ -38,7 +38,7 @@ class Record:
         feasible: whether every budget holds.
         status: `complete` or `failed`.
         seconds: wall time.
-        note: why it failed or stopped, for people.
+        note: why it failed or stopped, as a sentence.
         curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
     """
 

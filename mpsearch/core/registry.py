@@ -1,10 +1,10 @@
-"""Plug-in registries: one package is one family, one file is one member.
+"""Plug-in registries: a package is a family of plug-ins, a module in it one member.
 
-A family's `__init__` makes a `Registry`; members register themselves with the decorator. Nothing is imported until somebody
-looks a name up, so `import mpsearch` stays light and `mpsearch list` sees every file that was dropped into the folder.
+A family's `__init__` creates a `Registry`; members register themselves with the decorator. Modules are imported at the first lookup, so
+`import mpsearch` stays fast and `mpsearch list` shows every module in the package.
 
-A member may also live in another installed package, which announces it as an entry point. Its group is the dotted name of the
-family, its name that of the member, its value the module that registers it:
+Another installed package can provide a member by an entry point. The group is the dotted name of the family, the name that of the
+member, and the value the module that registers it:
 
 ```toml
 [project.entry-points."mpsearch.methods"]
@@ -32,9 +32,9 @@ class Registry(Generic[T]):
     """Names → plug-ins of one family.
 
     Args:
-        kind: what a member is called in messages, such as `"method"`.
-        packages: dotted packages whose modules are the members; imported on first use. Modules whose name starts with `_` are skipped.
-            The first is also the group of the entry points of other packages.
+        kind: word for a member in messages, such as `"method"`.
+        packages: dotted names of the packages whose modules are the members; imported on first use. Modules whose name starts with `_`
+            are skipped. The first name is also the group of entry points.
     """
 
     def __init__(self, kind: str, *packages: str) -> None:
@@ -45,10 +45,10 @@ class Registry(Generic[T]):
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files a plug-in under `name`.
+        """Decorator that registers a plug-in under `name`.
 
         Raises:
-            ValueError: the name is taken by another object.
+            ValueError: another object has the name.
         """
 
         def file_under(member: T) -> T:
@@ -61,16 +61,16 @@ class Registry(Generic[T]):
 
     @contextmanager
     def temporarily(self, name: str, member: T) -> Iterator[T]:
-        """A member under `name`, or another one than usual, for the time of a `with` block."""
+        """Register `member` under `name` for a `with` block, in place of any other member of that name."""
         self._discover()
-        usual = self._members.get(name)
+        previous = self._members.get(name)
         self._members[name] = member
         try:
             yield member
         finally:
             del self._members[name]
-            if usual is not None:
-                self._members[name] = usual
+            if previous is not None:
+                self._members[name] = previous
 
     def __getitem__(self, name: str) -> T:
         self._discover()
@@ -95,7 +95,7 @@ class Registry(Generic[T]):
         return tuple((name, self._members[name]) for name in self.names())
 
     def broken(self) -> tuple[str, ...]:
-        """One line for each plug-in of another package that could not be loaded: its package, what went wrong, and what to do."""
+        """One line for each plug-in of another package that could not be loaded: the package, the error and the remedy."""
         self._discover()
         return tuple(self._broken)
 
@@ -107,12 +107,12 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(package.__path__):
                 if not module.name.startswith("_"):
                     importlib.import_module(f"{name}.{module.name}")
-        self._discovered = True  # from here on a plug-in that is being imported may itself look up members
+        self._discovered = True  # from here on, a plug-in can look up members while it is imported
         for entry in sorted(importlib.metadata.entry_points(group=self._packages[0]), key=lambda entry: (entry.name, entry.value)):
             self._load(entry)
 
     def _load(self, entry: importlib.metadata.EntryPoint) -> None:
-        """Import the module of an entry point; whatever it raises becomes a line, since the code is not ours."""
+        """Import the module of an entry point; any exception in that foreign code becomes a line of `broken`."""
         try:
             entry.load()
             problem = "" if entry.name in self._members else f"'{entry.value}' registers no {self.kind} of that name"

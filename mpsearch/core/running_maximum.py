@@ -20,7 +20,7 @@ def running_maximum(values: NDArray[np.float64], choices: Sequence[Choice]) -> N
         choices: the C columns.
 
     Returns:
-        `[L, C]`; NaN stays NaN and raises nothing else.
+        `[L, C]`; NaN stays NaN and does not count in the maximum.
     """
     at_least = np.array([[j.at_least(k) for j in choices] for k in choices])
     absent = np.isnan(values)

@@ -1,4 +1,4 @@
-"""`Space`: what may be chosen (menus, pins, ties by glob on layer names), and `ResolvedSpace`: the same for one model's layers."""
+"""`Space`: the search space (menus, pins and ties by glob on layer names); `ResolvedSpace`: the same for one model's layers."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class LayerMenu:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What may be chosen.
+    """The search space: menus, pins and ties, by glob on layer names.
 
     Args:
-        name: for reports.
+        name: name in reports.
         weights: menu of weight formats; a whole number stands for uniform bits, 1 to 8, or 32 for float.
         activations: menu of activation formats, likewise, from 2 bits up.
-        layers: glob → narrower menus; of several globs that match a layer the last one wins.
+        layers: glob → narrower menus; the last glob that matches a layer applies.
         pins: glob → the one choice its layers take; it must be on their menu.
-        ties: each a list of globs; all layers they match take the same choice.
+        ties: lists of globs; all layers that match a list take the same choice.
     """
 
     name: str
@@ -52,15 +52,15 @@ class Space:
     def resolve(self, layers: Sequence[Layer], *, file_overhead: int = 0) -> ResolvedSpace:
         """Apply the globs to a model's layers.
 
-        A layer whose input cannot be quantized has float activations only, whatever the menu says.
+        A layer whose input cannot be quantized has float activations only, regardless of the menu.
 
         Args:
             layers: in forward order.
-            file_overhead: bytes of the artifact that no choice changes: its header and whatever stays float.
+            file_overhead: bytes of the artifact that do not depend on the choices: the header and everything that stays float.
 
         Raises:
             ModelError: no layers.
-            SpaceError: a glob that matches nothing, a pin outside its menu, a tie of layers with different menus, an empty menu.
+            SpaceError: a glob matches no layer, a pin is not on its menu, tied layers have different menus, or a menu is empty.
         """
         if not layers:
             raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
@@ -114,7 +114,7 @@ class ResolvedSpace:
         layers: L layers in forward order.
         menus: L menus, each sorted.
         groups: indices of layers that share their choice; every layer is in exactly one group.
-        file_overhead: bytes of the artifact that no choice changes.
+        file_overhead: bytes of the artifact that do not depend on the choices.
     """
 
     layers: tuple[Layer, ...]
@@ -123,7 +123,7 @@ class ResolvedSpace:
     file_overhead: int = 0
 
     def granularity(self, row: int) -> Granularity:
-        """What shares a scale in a layer's quantized weights: the same for its whole menu."""
+        """What shares a scale in a layer's quantized weights; the same for all choices of its menu."""
         return next((choice.weight.granularity for choice in self.menus[row] if not choice.weight.is_float), "channel")
 
     @property
@@ -138,7 +138,7 @@ class ResolvedSpace:
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
-        """Bool `[L, C]`: which column is on which layer's menu; read-only."""
+        """Bool `[L, C]`: whether a choice is on a layer's menu; read-only."""
         allowed = np.array([[choice in menu for choice in self.choices] for menu in map(frozenset, self.menus)], dtype=np.bool_)
         allowed.setflags(write=False)
         return allowed
@@ -154,17 +154,17 @@ class ResolvedSpace:
         Args:
             name: such as `size` or `fisher`.
             unit: such as `B` or `nats`.
-            values: `[L, C]`, or what broadcasts to it; NaN is put wherever a choice is not on a layer's menu.
+            values: `[L, C]`, or broadcastable to it; choices that are not on a layer's menu become NaN.
             more: other fields of `Table`, such as `base` or `cost`.
         """
-        held = np.where(self.allowed, values, np.nan)
-        return Table(name=name, unit=unit, layers=self.names, choices=self.choices, values=held, **more)
+        masked = np.where(self.allowed, values, np.nan)
+        return Table(name=name, unit=unit, layers=self.names, choices=self.choices, values=masked, **more)
 
     def check(self, allocation: Allocation) -> Allocation:
         """The allocation in layer order.
 
         Raises:
-            SpaceError: a layer missing or unknown, a choice outside its menu, tied layers that differ.
+            SpaceError: a layer is missing or unknown, a choice is not on its menu, or tied layers differ.
         """
         known = set(self.names)
         for name in allocation:
@@ -187,7 +187,7 @@ class ResolvedSpace:
         return Allocation({name: allocation[name] for name in self.names})
 
     def uniform(self, choice: Choice) -> Allocation:
-        """The same choice everywhere it is on the menu; elsewhere the nearest: bits at or above it if there are any, else the largest."""
+        """The same choice for every layer that has it; for others the smallest format with at least as many bits, else the largest."""
         picked: dict[str, Choice] = {}
         for name, menu in zip(self.names, self.menus, strict=True):
             weight = _nearest({c.weight for c in menu}, choice.weight)
@@ -201,19 +201,19 @@ def _check_granularity(space: str, layer: Layer, menu: Sequence[Choice]) -> None
     if len(different) > 1:
         raise SpaceError(
             f"space '{space}': the menu of layer '{layer.name}' mixes scales by {' and '.join(different)} "
-            f"({', '.join(map(str, quantized))}); give a layer formats of one granularity, by 'layers' where layers differ"
+            f"({', '.join(map(str, quantized))}); give each layer formats of one granularity, under 'layers' where layers differ"
         )
     columns = layer.weights // layer.channels
     for weight in quantized:
         if isinstance(weight.granularity, int) and columns % weight.granularity:
             raise SpaceError(
-                f"space '{space}': layer '{layer.name}' has {columns} weights an output channel, which groups of {weight.granularity} "
-                f"do not divide ('{weight}'); give it another format by 'layers'"
+                f"space '{space}': layer '{layer.name}' has {columns} weights per output channel, which groups of {weight.granularity} "
+                f"do not divide ('{weight}'); give it another format under 'layers'"
             )
         if weight.granularity == "tensor" and layer.norm:
             raise SpaceError(
-                f"space '{space}': the BatchNorm of layer '{layer.name}' is folded into its weight, channel by channel, which one scale "
-                f"a tensor cannot hold ('{weight}'); give it another format by 'layers'"
+                f"space '{space}': the BatchNorm of layer '{layer.name}' is folded into its weight per channel, which one scale "
+                f"per tensor cannot represent ('{weight}'); give it another format under 'layers'"
             )
 
 

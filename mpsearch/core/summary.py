@@ -19,7 +19,7 @@ from mpsearch.core.table import Table
 
 __all__ = ["Reference", "Summary", "table_from_dict", "table_to_dict"]
 
-_PLAIN = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "card")
+_COPIED = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "card")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Summary:
         name: study name.
         model: name of the model.
         data: name of the data.
-        metric: name of what `Score.metric` is, such as `accuracy`.
+        metric: name of `Score.metric`, such as `accuracy`.
         seed: of the run.
         effort: `quick`, `normal` or `thorough`.
         command: the command line.
@@ -49,17 +49,17 @@ class Summary:
         reference: the float network.
         trials: all records of the study.
         winner: the retrained winner; `rung` is `full` and `origin` that of its trial.
-        uniform: the best uniform allocation that fits, retrained alike; None if none fits.
-        control: the float network trained as many epochs more with the same recipe; None if the study asks for none.
+        uniform: the best uniform allocation that fits, retrained with the same recipe; None if none fits.
+        control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
-        formats: in which the artifact holds each layer's weight, in order; empty without an artifact.
-        card: path of the quantization card, relative to the run directory; empty in a run that has none.
+        formats: format of each layer's weight in the artifact, in layer order; empty without an artifact.
+        card: path of the quantization card, relative to the run directory; empty if there is none.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
-        skipped: what a smaller run left out, one sentence each.
+        skipped: steps that the run left out, one sentence each.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON (NaN in tables becomes null)."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _COPIED}
         plain["budgets"] = [asdict(budget) for budget in self.budgets]
         plain["layers"] = [asdict(layer) for layer in self.layers]
         plain["tables"] = [table_to_dict(table) for table in self.tables]

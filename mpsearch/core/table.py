@@ -1,4 +1,4 @@
-"""`Table`: the one shape of signals and costs, float64 `[L layers, C choices]` with a unit."""
+"""`Table`: the data structure of signals and costs, float64 `[L layers, C choices]` with a unit."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Table:
         choices: C column choices.
         values: float64 `[L, C]`; NaN where a layer cannot take a choice.
         base: constant part (file header, unquantized tensors), in the same unit.
-        cost: seconds and passes it took to compute, and whatever else is worth reporting.
-        bits: weight bits by layer that a training has learned, where the table comes from such; fractions where it could tell.
+        cost: seconds and passes of its computation, and other figures for reports.
+        bits: weight bits by layer, if the signal learned them in training; they may be fractional.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Table:
 
     @property
     def rows(self) -> tuple[Table, ...]:
-        """The table itself: it limits an allocation by one sum; a `Peak` has several."""
+        """The table itself as the only row; a `Peak` has several."""
         return (self,)
 
     def total(self, allocation: Mapping[str, Choice]) -> float:
         """`base + Σ_l values[l, allocation[l]]`, the exact sum rounded once.
 
         Raises:
-            KeyError: a layer without a choice, or a choice that is no column.
+            KeyError: a layer without a choice, or a choice without a column.
         """
         column = {choice: c for c, choice in enumerate(self.choices)}
         picked = (self.values[row, column[allocation[name]]] for row, name in enumerate(self.layers))

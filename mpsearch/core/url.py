@@ -1,4 +1,4 @@
-"""URLs as they may be shown: in messages, reports and files."""
+"""Masking of passwords in URLs, for messages, reports and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantization methods: how weights and activations are quantized while training. One file each; see `mpsearch list`."""
+"""Quantization methods: how weights and activations are quantized in training. One module each; see `mpsearch list`."""
 
 from __future__ import annotations
 

@@ -1,24 +1,25 @@
-"""`alq`: every channel is a sum of scaled sign vectors, and how many it has is decided by the loss.
+"""`alq`: every channel is a sum of scaled sign vectors (bases); the loss decides how many bases a channel keeps.
 
 Qu, Zhou, Cheng, Thiele: Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883; mathematics in
-`mpsearch.numbers.multibit`. A layer at b bits has b bases a channel on average. One training runs through three stages:
+`mpsearch.numbers.multibit`. A layer at b bits has b bases per channel on average. A training has three stages:
 
-1. *Pruning*: channels start with `extra_bases` above b. After each step the bases whose removal raises the modelled loss least go, on a
-   straight line from the first number to exactly b·C by the share `prune` of the training. With `target_bits` the line ends there, over the
-   weights of all layers together, and `learned_bits` says what each layer has kept.
-2. *Basis steps*: signs are the levels nearest to t, scales the fit of `Σ h (w − t)²` for these signs. `ste` keeps float weights, which take
-   the gradient of the quantized ones unchanged, and t is they; `pure` keeps none: t is the quantized weights moved by one step.
+1. *Pruning*: channels start with `extra_bases` above b. After each step the bases whose removal raises the modelled loss least are
+   removed; their number falls linearly to exactly b·C over the share `prune` of the training. With `target_bits` the line ends there
+   instead, over the weights of all layers together, and `learned_bits` returns what each layer has kept.
+2. *Basis steps*: signs are the levels nearest to t, scales the fit of `Σ h (w − t)²` for these signs. `ste` keeps float weights, which
+   take the gradient of the quantized weights unchanged; t are the float weights. `pure` keeps none; t are the quantized weights after one
+   optimizer step.
 3. *Scale steps*: over the last share `scale_steps` signs are fixed and scales are trained by gradient.
 
 The loss model has gradient g, the running mean, and curvature h = √v̂, v̂ the largest running mean of squares so far (AMSGrad, arXiv
-1904.09237, moments 0.9 and 0.999, bias corrected). Pruning weighs g by `score_lr`. The authors' code takes what its optimizer's schedule
-has come down to, from 1e-3 to about 1e-6: scores are √v̂-weighted magnitudes then. The default is ours: on the digits, a network of three
+1904.09237, moments 0.9 and 0.999, bias corrected). Pruning weights g by `score_lr`. The authors' code uses the present learning rate of its
+schedule, from 1e-3 to about 1e-6, so that scores are √v̂-weighted magnitudes. Our default differs: on the digits, a network of three
 convolutions kept a lower validation loss with 0.1 than with 1e-3 at 1 and at 2 bits (six seeds).
 
-Differences: groups are output channels only; the recipe's optimizer takes the steps that AMSGrad takes there; stages overlap (bases are
-pruned during basis steps) and run once. A base counts as a bit as in the paper, so that a channel of I bases has at most 2^I values; its
-scale, half precision here, is in the file's size and not in the bits. Activations are quantized as in LSQ; the paper's multibit activations
-are UNVERIFIED. `grid` says nothing of these weights.
+Differences: groups are output channels only; the recipe's optimizer takes the steps that AMSGrad takes in the paper; stages overlap (bases
+are pruned during basis steps) and run once. A base counts as a bit as in the paper, so a channel of I bases has at most 2^I values; its
+half-precision scale counts in the file size but not in the bits. Activations are quantized as in LSQ; the paper's multibit activations
+are UNVERIFIED. `grid` has no effect on these weights.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ __all__ = ["Alq"]
 
 _MEAN, _SQUARE, _TINY = 0.9, 0.999, 1e-8
 _ROUNDS = 4
-"""Of signs and scales in turn, after a sketch."""
+"""Alternating fits of signs and scales after `sketch`."""
 
 
 class _AlqWeight(WeightQuantizer):
-    """Signs (as codes `[C, n]`), scales `[C, 8]`, which of them there are, and the moments of the gradient."""
+    """Signs (as codes `[C, n]`), scales `[C, 8]`, the mask of present bases, and the moments of the gradient."""
 
     present: Tensor
     codes: Tensor
@@ -75,17 +76,17 @@ class _AlqWeight(WeightQuantizer):
 
     @property
     def count(self) -> int:
-        """Bases of all channels."""
+        """Number of bases in all channels."""
         return int(self.present.sum())
 
     @property
     def room(self) -> int:
-        """Bases that the file has room for."""
+        """Number of bases that the file can store."""
         return self.bits * self.rows.count
 
     @property
     def curvature(self) -> Tensor:
-        """`[C, n]`: h of the loss model; 1 where no gradient was seen yet."""
+        """`[C, n]`: h of the loss model; 1 before the first gradient."""
         if self.seen == 0:
             return torch.ones_like(self.largest)
         return (self.largest.sqrt() + _TINY) / (1 - _SQUARE**self.seen).sqrt()
@@ -103,40 +104,40 @@ class _AlqWeight(WeightQuantizer):
         """`Σ_i ±α_i`; gradients reach the weight unchanged, or, once signs are fixed, the scales."""
         if self.fixed:
             return values(self.codes, self.alpha * self.present)
-        codes, alphas = (self.codes, self.alpha.detach()) if self.training else self._shipped(rows.detach())
+        codes, alphas = (self.codes, self.alpha.detach()) if self.training else self._exported(rows.detach())
         return values(codes, alphas) + (rows - rows.detach())
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        codes, alphas = self._shipped(self.rows.split(weight))
+        codes, alphas = self._exported(self.rows.split(weight))
         return codes.clone(), alphas.clone()
 
     def observe(self, gradient: Tensor) -> None:
-        """One step's gradient `[C, n]` of the quantized weight enters the moments."""
+        """Update the moments with one step's gradient `[C, n]` of the quantized weight."""
         self.seen += 1
         self.mean.lerp_(gradient, 1 - _MEAN)
         self.square.lerp_(gradient.square(), 1 - _SQUARE)
         torch.maximum(self.largest, self.square, out=self.largest)
 
     def grow(self, rows: Tensor, extra: int) -> None:
-        """Start the training, once, with more bases than the file has room for."""
+        """At the start of the training, add bases beyond what the file can store; later calls have no effect."""
         if not self.grown and extra and self.bits < MOST_BASES:
             self._sketch(rows, min(self.bits + extra, MOST_BASES))
         self.grown.fill_(True)
 
     def scores(self) -> tuple[Tensor, Tensor]:
-        """What the loss model says of each base's removal, and which bases there are, `[C, 8]`."""
+        """Modelled change of the loss by the removal of each base, and the mask of present bases, both `[C, 8]`."""
         gradient = self.score_lr / (1 - _MEAN ** self.seen.clamp_min(1)) * self.mean
         return scores(self.codes, self.alpha.detach(), gradient, self.curvature), self.present
 
-    def remove(self, gone: Tensor) -> None:
-        """Bases `[C, 8]` go for good."""
-        self.present &= ~gone
+    def remove(self, removed: Tensor) -> None:
+        """Remove bases, mask `[C, 8]`, permanently."""
+        self.present &= ~removed
         self.alpha.mul_(self.present)
         self.codes.copy_(self.codes & code_of(self.present))
 
     def step(self, rows: Tensor, fix: bool) -> None:
-        """After the optimizer's step: new signs and scales, or, once signs are fixed, scales that stay positive."""
+        """After an optimizer step: refit signs and scales, or, once signs are fixed, keep scales positive."""
         scales = self.alpha * self.present
         codes, alphas = normalized(self.codes, scales) if fix and self.fixed else self._fitted(rows, scales, self.present, 1)
         self.fixed.fill_(fix)
@@ -150,17 +151,17 @@ class _AlqWeight(WeightQuantizer):
         self.codes.copy_(codes)
         self.alpha.data.copy_(alphas)
 
-    def _shipped(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes and scales for the file: amid pruning, what would be left if it went on to its end now."""
+    def _exported(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and scales for the file; during pruning, those left after immediate pruning to the end."""
         alphas = self.alpha.detach()
         if self.count <= self.room:
             return self.codes, alphas
         found, present = self.scores()
-        (gone,) = weakest([found], [present], [1], self.count - self.room)
-        return self._fitted(rows, alphas * ~gone, present & ~gone, _ROUNDS)
+        (removed,) = weakest([found], [present], [1], self.count - self.room)
+        return self._fitted(rows, alphas * ~removed, present & ~removed, _ROUNDS)
 
     def _fitted(self, rows: Tensor, alphas: Tensor, present: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-        """Codes and scales `[C, 8]` after some rounds of signs and scales in turn."""
+        """Codes and scales `[C, 8]` after `rounds` alternating fits of signs and scales."""
         used = 1 + max(present.any(0).nonzero().flatten().tolist(), default=0)  # further columns would only cost time
         alphas, present = alphas[:, :used], present[:, :used]
         for _ in range(rounds):
@@ -175,20 +176,20 @@ class Alq(Method):
     """Adaptive loss-aware quantization: sums of sign vectors, pruned by the loss (arXiv 1912.08883).
 
     Args:
-        extra_bases: bases above its bits that each channel of a layer starts with, up to 8 in all; none with `target_bits`.
-        prune: share of the training at whose end all surplus bases are gone.
-        scale_steps: share at the end in which signs are fixed and scales are trained by gradient.
+        extra_bases: initial bases of each channel beyond its bits, up to 8 in total; none with `target_bits`.
+        prune: share of the training after which all surplus bases are removed.
+        scale_steps: last share of the training, in which signs are fixed and scales are trained by gradient.
         variant: `ste` keeps float weights behind the quantized ones, `pure` does not.
-        score_lr: weight of the gradient against the curvature in what a base is worth.
-        target_bits: mean bases a weight, over all quantized layers, to prune to; may be below 1; 0 leaves each layer its bits.
-        grid: of no effect.
+        score_lr: weight of the gradient against the curvature in the score of a base.
+        target_bits: mean bases per weight, over all quantized layers, to prune to; may be below 1; 0 keeps each layer's bits.
+        grid: no effect.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883"
-    description: ClassVar[str] = "each channel a sum of scaled sign vectors; which ones stay is decided by the loss"
+    description: ClassVar[str] = "each channel a sum of scaled sign vectors, pruned by their effect on the loss"
     compilable: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"uniform", "multibit"})
     grouped: ClassVar[bool] = False
@@ -214,12 +215,12 @@ class Alq(Method):
         )
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
-        """Sign planes, whatever the bits."""
+        """`multibit` at the same bits; float stays float."""
         found = super().stores(asked)
         return found if found is None or found.is_float else NumberFormat("multibit", asked.bits)
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Sign vectors by output channel."""
+        """Sign vectors per output channel."""
         return _AlqWeight(rows, self.score_lr)
 
     def act_quantizer(self) -> ActQuantizer:
@@ -227,9 +228,9 @@ class Alq(Method):
         return LearnedStepActivation()
 
     def before_step(self, network: Network, progress: float) -> None:
-        """Gradients of the quantized weights enter the loss model; they have arrived at the float ones unchanged.
+        """Update the loss model with the gradients of the quantized weights, which reach the float weights unchanged.
 
-        Those of the scales are divided by n: a step of gradient descent on the scales is then that on the weights, projected on the signs.
+        Gradients of scales are divided by n, so that a gradient step on the scales is a step on the weights, projected on the signs.
         """
         for quantizer, weight in _quantized(network).values():
             if weight.grad is not None:
@@ -238,23 +239,23 @@ class Alq(Method):
                 quantizer.alpha.grad.div_(quantizer.elements)
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Bases over the schedule go; then signs and scales follow the weights."""
+        """Prune the bases above the schedule, then refit signs and scales to the weights."""
         for quantizer, weight in _quantized(network).values():
             quantizer.grow(quantizer.rows.split(weight), 0 if self.target_bits else self.extra_bases)
-        self._follow(network, progress)
+        self._prune_and_refit(network, progress)
         keep_steps_near(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
-        """The same without a step, so that even the shortest training reaches the end of the schedule."""
-        self._follow(network, progress)
+        """The same without an optimizer step, so that even the shortest training reaches the end of the schedule."""
+        self._prune_and_refit(network, progress)
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
-        """Mean bases a channel of each quantized layer, with `target_bits`."""
+        """Mean bases per channel of each quantized layer; None without `target_bits`."""
         if not self.target_bits:
             return None
         return {name: quantizer.count / quantizer.rows.count for name, (quantizer, _) in _quantized(network).items()}
 
-    def _follow(self, network: Network, progress: float) -> None:
+    def _prune_and_refit(self, network: Network, progress: float) -> None:
         layers = list(_quantized(network).values())
         self._prune(layers, progress)
         for quantizer, weight in layers:
@@ -278,10 +279,10 @@ class Alq(Method):
 def _remove(layers: Sequence[tuple[_AlqWeight, Tensor]], sizes: Sequence[float], surplus: float) -> None:
     if surplus > 0:
         found, present = zip(*(q.scores() for q, _ in layers), strict=True)
-        for (q, _), gone in zip(layers, weakest(found, present, sizes, surplus), strict=True):
-            q.remove(gone)
+        for (q, _), removed in zip(layers, weakest(found, present, sizes, surplus), strict=True):
+            q.remove(removed)
 
 
 def _quantized(network: Network) -> dict[str, tuple[_AlqWeight, Tensor]]:
-    """Quantizer and float weight of every layer that is not at float."""
+    """Quantizer and float weight of every quantized layer."""
     return {layer.name: (quantizer, network.latent_weight(layer)) for layer, quantizer in network.quantized(_AlqWeight)}

@@ -1,9 +1,9 @@
-"""Quantizers that keep a learned step for every bit width, so that one set of weights serves all allocations.
+"""Quantizers with a learned step for every bit width, so that one set of weights serves all allocations.
 
 Yu, Li, Shi, Huang, Hua: Any-Precision Deep Neural Networks, AAAI 2021, arXiv 1911.07346. A learned range for each bit width as in Jin,
 Yang, Liao: AdaBits, CVPR 2020, arXiv 1912.09666, section 3 (clipping levels there, steps here), with LSQ's gradients (see
-`mpsearch.numbers.gradients.affine`). No method to retrain a winner with, so it is not registered;
-`mpsearch.training.supernet` trains it.
+`mpsearch.numbers.gradients.affine`). The method is not registered, since it cannot retrain a winner; `mpsearch.training.supernet` trains
+with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["AnyPrecision", "AnyStepActivation", "AnyStepWeight"]
 
 
 class AnyStepWeight(WeightQuantizer):
-    """One learned step an output channel and bit width.
+    """One learned step per output channel and bit width.
 
     Args:
         rows: layout of the weight.
@@ -41,17 +41,17 @@ class AnyStepWeight(WeightQuantizer):
         self._kept_as = torch.float32
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        """Take calibrated steps for the bit width that was just set."""
+        """Initialise the steps of the present bit width with calibrated ones."""
         _begin(self, steps)
 
     def steps(self, weight: Tensor) -> Tensor:
-        """Those of the bit width in force, `[C]`."""
+        """Steps of the present bit width, `[C]`."""
         step = _step_of(self)
         top = max(self.grid.hi + self.grid.offset, 1)
         return scale_gradient(step, step.new_tensor(1 / math.sqrt(weight.shape[1] * top)))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Weight → the same, quantized; out of memory once `keep` was called."""
+        """Quantize a weight; after `keep`, return the cached result."""
         if self._kept is None:
             return super().forward(weight)
         if self.bits not in self._kept:
@@ -60,12 +60,12 @@ class AnyStepWeight(WeightQuantizer):
         return self._kept[self.bits]
 
     def keep(self, dtype: torch.dtype = torch.float32) -> None:
-        """From now on remember the quantized weight of each bit width, in `dtype`: for a network that is no longer trained."""
+        """Cache the quantized weight of each bit width from now on, in `dtype`; for a network that is no longer trained."""
         self._kept, self._kept_as = {}, dtype
 
 
 class AnyStepActivation(ActQuantizer):
-    """One learned step a bit width.
+    """One learned step per bit width.
 
     Args:
         widths: bit widths that get a step.
@@ -77,16 +77,16 @@ class AnyStepActivation(ActQuantizer):
         self._elements = 1
 
     def begin(self, step: Tensor) -> None:
-        """Take the calibrated step for the bit width that was just set."""
+        """Initialise the step of the present bit width with the calibrated one."""
         _begin(self, step)
 
     def step_value(self) -> Tensor:
-        """That of the bit width in force, `[]`."""
+        """Step of the present bit width, `[]`."""
         step = _step_of(self)
         return scale_gradient(step, step.new_tensor(1 / math.sqrt(self._elements * max(self.grid.hi, 1))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Activation → the same, quantized; the elements of one sample are LSQ's n."""
+        """Quantize an activation; n of LSQ is the number of elements of one sample."""
         self._elements = max(x[0].numel(), 1) if x.dim() else 1
         return super().forward(x)
 
@@ -96,8 +96,8 @@ class AnyPrecision(Method):
     """Shared weights with steps for every bit width (arXiv 1911.07346, 1912.09666).
 
     Args:
-        weight_widths: weight bit widths below float that any menu has.
-        act_widths: activation bit widths below float that any menu has.
+        weight_widths: weight bit widths below float on the menus.
+        act_widths: activation bit widths below float on the menus.
     """
 
     paper: ClassVar[str] = "Yu et al., Any-Precision Deep Neural Networks, AAAI 2021, arXiv 1911.07346"
@@ -108,15 +108,15 @@ class AnyPrecision(Method):
     act_widths: tuple[int, ...] = ()
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Steps by output channel and bit width."""
+        """Steps per output channel and bit width."""
         return AnyStepWeight(rows, self.weight_widths)
 
     def act_quantizer(self) -> ActQuantizer:
-        """A step by bit width."""
+        """One step per bit width."""
         return AnyStepActivation(self.act_widths)
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay near where they began, as those of `lsq` do."""
+        """Keep steps near their initial values, as `lsq` does."""
         for module in network.model.modules():
             if isinstance(module, AnyStepWeight | AnyStepActivation):
                 for name, start in module.named_buffers(recurse=False):
@@ -125,7 +125,7 @@ class AnyPrecision(Method):
 
 
 def _add_steps(quantizer: nn.Module, widths: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    # A parameter each, not one of shape [widths, C]: those that took no part in a step have no gradient and stay where they are.
+    # Separate parameters, not one of shape [widths, C]: an unused width has no gradient, so the optimizer does not move it.
     for bits in widths:
         quantizer.register_parameter(f"step{bits}", nn.Parameter(torch.ones(shape)))
         quantizer.register_buffer(f"start{bits}", torch.ones(shape))

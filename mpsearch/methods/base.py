@@ -1,4 +1,4 @@
-"""`Method`: a frozen config that makes one small module a weight and one an activation, and may answer hooks of the training loop."""
+"""`Method`: a frozen config that makes one quantizer per weight and one per activation, with optional hooks of the training loop."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["Batch", "CalibrationLoss", "Method"]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One training step as the loop sees it between forward and backward.
+    """The data of one training step between forward and backward.
 
     Args:
         inputs: to the network, on its device.
         targets: on the same device.
         outputs: of the quantized network.
-        loss: `[]`, what the recipe makes of them: task loss, distillation or both.
+        loss: `[]`, loss of the recipe: task loss, distillation or both.
         task_loss: `(outputs, targets) → []`.
         divergence: `(reference outputs, outputs) → [N]` in nats.
-        progress: share of the training done, from 0 to 1.
+        progress: completed share of the training, from 0 to 1.
     """
 
     inputs: Any
@@ -43,24 +43,24 @@ class Batch:
 
 
 class CalibrationLoss(Protocol):
-    """Mean divergence of the network from its float self on fixed, plain training images, in nats; no label is read."""
+    """Mean divergence of the network from the float network on fixed, unaugmented training images, in nats; no label is read."""
 
     @property
     def inputs(self) -> Sequence[Any]:
         """The images, in batches on the network's device."""
 
     def drawn(self, images: int, views: int) -> Sequence[Any]:
-        """At most `images` plain training images, then all of them `views` times augmented as in training, in the same order; batches."""
+        """Batches of at most `images` unaugmented training images, followed by `views` augmented copies of them in the same order."""
 
     def __call__(self) -> float:
-        """The divergence of the network as it is now."""
+        """The divergence of the network in its present state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """Base of all methods; the object is its hyperparameters.
+    """Base class of all methods; the fields are the hyperparameters.
 
-    Order of the hooks: `begin` (the network takes an allocation) → `calibrate` (before it is scored untrained) → for each step
+    Order of the hooks: `begin` (after an allocation is set) → `calibrate` (before it is scored untrained) → for each step
     `objective`, backward, `before_step`, the optimizer, `after_step` → `after_epoch` → `learned_bits`.
 
     Args:
@@ -74,28 +74,28 @@ class Method(ABC):
     """One line for `mpsearch list`."""
 
     compilable: ClassVar[bool] = True
-    """Whether the training forward runs in one compiled graph for all allocations; others train eagerly."""
+    """Whether the training forward can be compiled into one graph for all allocations; other methods train eagerly."""
 
     compensates: ClassVar[bool] = False
-    """Whether `calibrate` makes errors up for each other over images: BatchNorm is then left as it comes out, and signals see weights that
-    are compensated alike."""
+    """Whether `calibrate` compensates rounding errors on images. If so, BatchNorm is not re-estimated after it, and signals use compensated
+    weights too."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"uniform", "half_step", "ternary"})
-    """Kinds of numbers that its weights can be trained in, where a menu names them."""
+    """Kinds of numbers on a menu in which the method can train weights."""
 
     grouped: ClassVar[bool] = True
-    """Whether something else than an output channel may share a scale."""
+    """Whether per-tensor and per-group scales are possible."""
 
     zero_points: ClassVar[bool] = False
-    """Whether codes may be shifted by a zero point, which stays as it was calibrated."""
+    """Whether codes may have a zero point, which stays as calibrated."""
 
     grid: GridStyle = "twos"
 
     def require(self, name: str, rules: Mapping[str, tuple[bool, str]]) -> None:
-        """Refuse the first setting whose rule does not hold; `rules`: field → (whether it holds, the rule in words).
+        """Check settings against rules; `rules`: field → (whether the rule holds, its text).
 
         Raises:
-            ConfigError: its path is `name.field`.
+            ConfigError: a rule does not hold; the path is `name.field`.
         """
         for field, (holds, rule) in rules.items():
             if not holds:
@@ -104,17 +104,17 @@ class Method(ABC):
 
     @abstractmethod
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """A fresh module for one weight."""
+        """A new quantizer for one weight."""
 
     @abstractmethod
     def act_quantizer(self) -> ActQuantizer:
-        """A fresh module for one layer's input."""
+        """A new quantizer for one layer's input."""
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
-        """How a file holds a weight for which a menu says `asked`; None: the method cannot train it.
+        """Format in which a file stores a weight with the menu format `asked`; None: the method cannot train it.
 
-        A menu's `uniform` stands for the method's own levels, here the codes of `grid`. A study's budgets hold for every format that its
-        methods may write, so this may depend on settings chosen from a list, not on one drawn from a range.
+        `uniform` on a menu means the method's own levels, here the codes of `grid`. Budgets of a study must hold for every format that its
+        methods can store, so the result may depend on settings from a list of choices, but not on one from a range.
         """
         if asked.is_float:
             return asked
@@ -131,27 +131,27 @@ class Method(ABC):
         return asked if asked.is_float or asked.kind == "uniform" else None
 
     def begin(self, network: Network) -> None:  # noqa: B027
-        """The network has just taken an allocation: reset what the method keeps beside the quantizers."""
+        """Reset the state that the method keeps outside the quantizers; called after the network was set to an allocation."""
 
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:  # noqa: B027
-        """Improve the calibrated network without training, by `loss` or by the images it is taken on.
+        """Improve the calibrated network without training, by `loss` or its images.
 
         Called without gradients and in evaluation mode, before BatchNorm is re-estimated (unless the method `compensates`).
         """
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
-        """What is minimised: `batch.loss`, with whatever the method adds or puts in its place."""
+        """The loss to minimise: `batch.loss`, possibly with terms of the method, or a replacement."""
         return batch.loss
 
     def before_step(self, network: Network, progress: float) -> None:  # noqa: B027
-        """After backward, before the optimizer, without gradients: clip or rewrite gradients, blend weights."""
+        """Called after backward and before the optimizer step, without autograd: clip or rewrite gradients, blend weights."""
 
     def after_step(self, network: Network, progress: float) -> None:  # noqa: B027
-        """After each optimizer step, without gradients: projections, annealing."""
+        """Called after each optimizer step, without autograd: projections, annealing."""
 
     def after_epoch(self, network: Network, progress: float) -> None:  # noqa: B027
-        """At each epoch's end, without gradients, before BatchNorm is re-estimated and the epoch is scored."""
+        """Called at the end of each epoch, without autograd, before BatchNorm is re-estimated and the epoch is scored."""
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
-        """Weight bits by layer name that the training has found, or None from a method that takes bits as given."""
+        """Weight bits by layer name that the training has learned; None if the method takes bits as given."""
         return None

@@ -1,22 +1,22 @@
-"""`bcgd`: weights are pulled to their quantization at every step, activations learn their step by a coarse gradient.
+"""`bcgd`: weights are blended with their quantized values at every step; activation steps are learned by a coarse gradient.
 
 Yin, Zhang, Lyu, Osher, Qi, Xin: Blended Coarse Gradient Descent for Full Quantization of Deep Neural Networks, Res. Math. Sci. 6:14, 2019,
 arXiv 1808.05240. With Q the projection onto the grid, its step refitted to the weights in every forward pass:
 
     w ← (1 − ρ) w + ρ Q(w) − η · direction(∂L/∂Q(w))
 
-The blend comes before the optimizer: momentum does not contain it, weight decay sees the blended weights. With an exact Q, plain
-gradient descent and η < ρ/Lipschitz the loss of the quantized weights never rises. ρ = 0 is the straight-through estimator.
+The blend precedes the optimizer: momentum does not contain it, and weight decay acts on the blended weights. With an exact Q, plain
+gradient descent and η < ρ/Lipschitz, the loss of the quantized weights never rises. ρ = 0 is the straight-through estimator.
 
-Weights: `Q` by `mpsearch.numbers.least_squares`, one scale by output channel instead of one a layer. `narrow` at 2 bits is the published
-ternary case, and its step is the least-squares one (the original code averages over the zeros too, which shrinks it). A sweep starts from
-the calibrated ratio to mean|w|, which is already near the optimum; published starts are 2 max|w|/(2^b − 1) and 0.7 mean|w|.
+Weights: `Q` by `mpsearch.numbers.least_squares`, one scale per output channel instead of one per layer. `narrow` at 2 bits is the
+published ternary case, and its step is the least-squares one (the original code averages over the zeros too, which shrinks it). A sweep
+starts from the calibrated ratio to mean|w|, which is near the optimum; the published initial steps are 2 max|w|/(2^b − 1) and 0.7 mean|w|.
 
-Activations: the published staircase rounds up, here it rounds to nearest, in training as in the exported network, whose quantizer does so.
+Activations: the published staircase rounds up; here it rounds to nearest, in training as in the exported network.
 The derivatives are the published ones (`mpsearch.numbers.coarse`). The step is trained relative to its calibrated value,
-`step = ratio · start`, and rate, clamp to ±1 and bounds apply to the ratio: they then hold for any number of bits and any scale of
+`step = ratio · start`, and rate, clamp to ±1 and bounds apply to the ratio, so they are valid for any number of bits and any scale of
 the input. For a unit normal input at 4 bits (start 0.1946) the published rate 0.01 is 0.26 here, and the published bounds
-[1e-3, 5] on the step are those below. The clamp is on a sum over the batch, as published. No weight decay acts on steps.
+[1e-3, 5] on the step are those below. The clamp applies to the sum over the batch, as published. Steps have no weight decay.
 
 UNVERIFIED: the paper's wording of the ternary and Lloyd schemes, its learning rate for fine-tuning.
 """
@@ -105,18 +105,18 @@ class Bcgd(Method):
     """Blended coarse gradient descent (arXiv 1808.05240).
 
     Args:
-        rho: share of the quantized weight blended into the latent one at every step; shows after 1/ρ steps, so raise it in short trainings.
-        start: where the first sweep's step comes from: `calibrated` or `published`.
-        sweeps: assignments and refits of the step in each forward pass; the original code has one.
-        step_gradient: derivative by the activation's step: `three`-valued, `two`-valued or `full`.
-        rate: multiplies that gradient before it is clamped to ±1.
+        rho: share of the quantized weight in the blend at every step; takes effect after about 1/ρ steps, so raise it in short trainings.
+        start: initial step of the first sweep: `calibrated` or `published`.
+        sweeps: code assignments and step refits in each forward pass; 1 in the original code.
+        step_gradient: derivative with respect to the activation's step: `three`-valued, `two`-valued or `full`.
+        rate: factor on that gradient before it is clamped to ±1.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Yin et al., Blended Coarse Gradient Descent for Full Quantization of DNNs, 2019, arXiv 1808.05240"
-    description: ClassVar[str] = "weights pulled to their projection at each step, activation steps by a three-valued coarse gradient"
+    description: ClassVar[str] = "weights blended with their projection at each step, activation steps by a three-valued coarse gradient"
 
     rho: float = 1e-5
     start: Literal["calibrated", "published"] = "calibrated"
@@ -135,7 +135,7 @@ class Bcgd(Method):
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Projection with a step refitted to the weights."""
+        """Projection onto the grid with a step refitted to the weights."""
         return _BcgdWeight(rows, self)
 
     def act_quantizer(self) -> ActQuantizer:
@@ -143,7 +143,7 @@ class Bcgd(Method):
         return _BcgdActivation(self)
 
     def before_step(self, network: Network, progress: float) -> None:
-        """Blend the latent weights with their quantization; limit the gradients of activation steps."""
+        """Blend the latent weights with their quantized values; scale and clamp the gradients of activation steps."""
         for parameter in network.quantizer_parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(self.rate).clamp_(-1, 1)
@@ -154,6 +154,6 @@ class Bcgd(Method):
                 weight.lerp_(quantizer(weight), self.rho)
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps of activations stay within the published bounds."""
+        """Keep activation steps within the published bounds."""
         for parameter in network.quantizer_parameters():
             parameter.clamp_(*_RATIO_BOUNDS)

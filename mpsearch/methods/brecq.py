@@ -1,20 +1,19 @@
-"""`brecq`: rounding and steps of one block at a time, learned from unlabelled images so that the block gives what the float block gives.
+"""`brecq`: block reconstruction; rounding and steps of one block at a time are learned on unlabelled images to match the float block.
 
 Li, Gong, Tan, Yang, Hu, Zhang, Yu, Wang, Gu: BRECQ, ICLR 2021, arXiv 2102.05426, with the soft rounding of Nagel et al., arXiv 2004.10568
 (`SoftWeight`). In the order of the forward pass, each block minimises
 
     E ‖block(x_q) − z‖² / variance of z + hardness · openness(β),     z: the float block's output on the float input
 
-where x_q is the block's input in the network that is quantized up to there, and β falls from 20 to 2 after a fifth of the iterations.
-Blocks are the innermost modules that hold several layers (residual blocks), and single layers elsewhere. A block whose error, its codes
-hard again, did not fall on a quarter of the images that it did not learn from is left as it was; so is the whole network if its divergence
-did not fall.
+where x_q is the block's input in the network quantized up to there, and β falls from 20 to 2 after a fifth of the iterations.
+Blocks are the innermost modules with several layers (residual blocks), and single layers elsewhere. A quarter of the images is held out: a
+block whose error after hard rounding does not fall on them is restored, and so is the whole network if its divergence does not fall.
 
-Differences: the start is `gptq`, whose codes already compensate each other within a layer; steps of weights and activations learn along;
-images come augmented as well, since what is learned from a few hundred plain ones fits those alone. BatchNorm follows as in `gptq` when the
-pass goes on. The squared error is not weighted by the Fisher information, since at the float network's own outputs the divergence, which
-needs no labels, has no gradient to weigh with. The paper trains twenty thousand iterations a block; the two thousand here take a fifth off
-what `gptq` leaves in the later blocks of a ResNet-20 at 2.1 bits, and 15 % off its divergence; 250 on 384 images gained nothing.
+Differences: the initial state is that of `gptq`, whose codes already compensate each other within a layer; steps of weights and
+activations are learned too; augmented images are added, since learning on a few hundred plain images overfits. BatchNorm is corrected as
+in `gptq`. The squared error is not weighted by the Fisher information, since the divergence, which needs no labels, has no gradient at the
+float network's own outputs. The paper trains 20,000 iterations per block; the 2,000 here lower the error that `gptq` leaves in the later
+blocks of a ResNet-20 at 2.1 bits by a fifth, and its divergence by 15 %; 250 on 384 images gained nothing.
 """
 
 from __future__ import annotations
@@ -56,16 +55,16 @@ class Brecq(Gptq):
     """Block reconstruction after `gptq`, then LSQ (arXiv 2102.05426).
 
     Args:
-        iterations: of Adam, a block.
-        block_batch: images an iteration.
-        rounding_lr: of v.
-        step_lr: of steps, as a share of them.
+        iterations: iterations of Adam per block.
+        block_batch: images per iteration.
+        rounding_lr: learning rate of the rounding variable v.
+        step_lr: learning rate of steps, relative to their mean.
         hardness: weight of the openness.
-        block_images: at most so many training images, no label.
-        views: augmented copies of each beside the plain one.
+        block_images: maximum number of training images, without labels.
+        views: augmented copies of each image, in addition to the plain one.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Li et al., BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv 2102.05426"
@@ -95,7 +94,7 @@ class Brecq(Gptq):
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Learned step by output channel; soft codes while a block is learned."""
+        """Learned step per output channel; soft codes while a block is learned."""
         return SoftWeight(rows)
 
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
@@ -104,16 +103,16 @@ class Brecq(Gptq):
         before, start = loss(), copy.deepcopy(network.model.state_dict())
         batches = loss.drawn(self.block_images, self.views)
         images = concatenated(batches, sum(map(batch_size, batches)))
-        pending = _pieces(network)
+        pending = _blocks(network)
         shifts = Shifts(network)
         targets: dict[str, Tensor] = {}
 
         def observe(path: str, block: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                targets.setdefault(path, output.clone())  # what follows may work in place
+                targets.setdefault(path, output.clone())  # later operations may be in place
 
         def learn(path: str, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            layers = pending.pop(path, None)  # first, since learning calls the block again
+            layers = pending.pop(path, None)  # before learning, which calls the block again
             if layers is not None and path in targets:
                 with shifts.paused():
                     self._reconstruct(network, block, layers, (args, kwargs), targets.pop(path))
@@ -123,7 +122,7 @@ class Brecq(Gptq):
         with shifts.correcting(), hooked(before=[(network.model.get_submodule(path), partial(learn, path)) for path in pending]):
             call(network.model, images)
         trained = self.iterations * min(self.block_batch, batch_size(images))
-        count(forward=trained, backward=trained)  # an iteration of every block is one of the network
+        count(forward=trained, backward=trained)  # one iteration of all blocks counts as one pass of the network
         if not loss() < before:
             network.model.load_state_dict(start)
 
@@ -135,9 +134,9 @@ class Brecq(Gptq):
         start = [tensor.detach().clone() for tensor in learned]
         samples, generator = len(target), torch.Generator().manual_seed(0)
         images = samples // (1 + self.views)
-        kept = max(images // 4, 1)  # judge the block and teach it nothing, unless they are all there are
-        judges = torch.arange(images - kept, images, device=target.device)
-        teachers = torch.tensor([row for row in range(samples) if row % images < max(images - kept, 1)], device=target.device)
+        kept = max(images // 4, 1)  # held out, unless there are no other images
+        held_out = torch.arange(images - kept, images, device=target.device)
+        learning = torch.tensor([row for row in range(samples) if row % images < max(images - kept, 1)], device=target.device)
         power = target.float().var(0, correction=0).mean().clamp_min(_SMALLEST)
 
         def error(rows: Tensor) -> Tensor:
@@ -145,7 +144,7 @@ class Brecq(Gptq):
             change: Tensor = block(*args, **kwargs).float() - target[rows].float()
             return change.square().mean() / power
 
-        before = error(judges)
+        before = error(held_out)
         rounding = [quantizer.soften(quantizer.rows.split(network.latent_weight(layer).detach())) for layer, quantizer in soft]
         optimizer = torch.optim.Adam(
             [
@@ -154,7 +153,7 @@ class Brecq(Gptq):
             ]
         )
         for iteration in range(self.iterations):
-            chosen = teachers[torch.randint(len(teachers), (min(self.block_batch, len(teachers)),), generator=generator).to(target.device)]
+            chosen = learning[torch.randint(len(learning), (min(self.block_batch, len(learning)),), generator=generator).to(target.device)]
             with torch.enable_grad():
                 loss = error(chosen)
                 if (progress := iteration / self.iterations) >= _WARMUP:
@@ -167,12 +166,12 @@ class Brecq(Gptq):
         network.model.zero_grad(set_to_none=True)
         for layer, quantizer in soft:
             place_codes(network, layer, quantizer.harden(), quantizer.step.detach().clone())
-        if not error(judges) < before:
+        if not error(held_out) < before:
             for tensor, value in zip(learned, start, strict=True):
                 tensor.copy_(value)
 
 
-def _pieces(network: Network) -> dict[str, list[Layer]]:
+def _blocks(network: Network) -> dict[str, list[Layer]]:
     """Paths of the blocks, each with its layers of quantized weights."""
     layers: dict[nn.Module, Layer] = {}
     for layer, _ in network.quantized(SoftWeight):
@@ -183,7 +182,7 @@ def _pieces(network: Network) -> dict[str, list[Layer]]:
 
 
 def _chosen(values: Any, rows: Tensor, samples: int) -> Any:
-    """Of every tensor with an entry for each sample, those of `rows`."""
+    """Index `rows` of every tensor with one entry per sample."""
     if isinstance(values, dict):
         return {key: _chosen(value, rows, samples) for key, value in values.items()}
     if isinstance(values, tuple | list):

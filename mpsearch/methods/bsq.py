@@ -1,29 +1,31 @@
-"""`bsq`: bit-level sparsity; every bit of every weight is trained, and a group lasso empties whole bit planes, which are then dropped.
+"""`bsq`: bit-level sparsity; every bit of every weight is trained, and a group lasso empties bit planes, which are then dropped.
 
 Yang, Duan, Chen, Li: BSQ: Exploring Bit-Level Sparsity for Mixed-Precision Neural Network Quantization, ICLR 2021, arXiv 2102.10462;
-sections are those of the paper as its authors' code reads. A layer of N planes has 2^(N+1) − 1 values: N + 1 bits here, sign included.
+details follow the authors' code. A layer of N planes has 2^(N+1) − 1 values: N + 1 bits here, sign included.
 
     minimise  loss + alpha · Σ_l (#W_l · N_l / Σ #W) · Σ_j ‖(p_j, n_j)‖        (eq. 5 and 6), then p, n ← clip(p, n, 0, 2)
 
-At every `interval` of the training and at the end of the search, planes are re-quantized to exact digits, and empty ones at either end are
-dropped (section 3.3). After the share `search` of the training, bits stand and the planes are finetuned; with `alpha = 0` from the start.
+At every `interval` of the training and at the end of the search, planes are re-quantized to exact digits, and empty planes at either end
+are dropped (section 3.3). After the share `search` of the training, bits are fixed and the planes are fine-tuned; with `alpha = 0` from the
+start.
 
 Differences:
-- One scale s an output channel instead of one a layer; it starts at the least squared error instead of max|w|, and its gradient is divided
-  by √n, n weights a row, LSQ's balance. step = s / Σ places of the allocation's planes, so that s keeps its meaning as planes go.
-- Planes start at w/step itself, the digits of its rounding and the remainder in the lowest plane: at few bits it tells weights apart.
+
+- One scale s per output channel instead of one per layer; its initial value has the least squared error instead of max|w|, and its gradient
+  is divided by √n, n weights per row, as in LSQ. step = s / Σ places of the allocation's planes, so s keeps its meaning as planes go.
+- Initial planes represent w/step itself: the digits of its rounding, and the remainder in the lowest plane.
 - No plane is added above the allocation's highest: integers that would need one saturate, as they do at 8 planes in the original.
 - Gradients of the planes are divided by `2 · step² · Σ 4^j`. The optimum stays the same, and a step of SGD moves the represented weight as
   far as it would a float weight, wherever no plane is at its bound. Planes are quantizer parameters: no weight decay, `lr · scale_lr`.
-- Dropping a plane moves no other and rebuilds no optimizer. Momentum goes on, plane by plane; that of a dropped plane is cut off by setting
-  the plane to zero after each step.
-- Finetuning keeps the planes and scales those of a weight down together where it leaves the grid, the clipping of section 3.4 in this form.
-- The weights' grid is `narrow` at 2 bits and more, whatever `grid` says. One bit has no planes to search: sign(p − n) on the mid-rise grid.
-- Two bits (one plane) are the least a layer can reach, even one whose weights are all zero, where the paper counts zero bits.
-- Activations are LSQ's.
+- Dropping a plane moves no other plane and keeps the optimizer. Momentum continues per plane; dropped planes are set to zero after each
+  step.
+- Fine-tuning keeps the planes, and scales down those of a weight that leaves the grid, in place of the clipping of section 3.4.
+- The weights' grid is `narrow` at 2 bits and more, regardless of `grid`. One bit has no planes to search: sign(p − n) on the mid-rise grid.
+- A layer keeps at least two bits (one plane), even if all its weights are zero, where the paper counts zero bits.
+- Activations are those of LSQ.
 
-Planes take 14 numbers a weight, and as many again for gradients and momentum. What alpha to use here is UNVERIFIED; the authors sweep 3e-3
-to 2e-2 on ResNet-20. Section and equation numbers are recalled, not checked: UNVERIFIED.
+Planes take 14 numbers per weight, and as many again for gradients and momentum. A good alpha is UNVERIFIED; the authors sweep 3e-3
+to 2e-2 on ResNet-20. Section and equation numbers are from memory: UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ _SMALLEST = 1e-8
 
 
 class _PlaneWeight(WeightQuantizer):
-    """The weight lives in the planes; the float weight is read once, in `begin`."""
+    """The planes represent the weight; the float weight is read only in `begin`."""
 
     places: Tensor
     top: Tensor
@@ -80,11 +82,11 @@ class _PlaneWeight(WeightQuantizer):
         self.rounds = 0
 
     def set_grid(self, bits: int, grid: Grid | None) -> None:
-        """Planes are symmetric around a zero."""
+        """Set the `narrow` grid: planes are symmetric around zero."""
         super().set_grid(bits, None if grid is None else weight_grid(bits, "narrow"))
 
     def get_extra_state(self) -> dict[str, int]:
-        """Bits, and how many re-quantizations are done."""
+        """Bits, and the number of re-quantizations so far."""
         return {**super().get_extra_state(), "rounds": self.rounds}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
@@ -111,7 +113,7 @@ class _PlaneWeight(WeightQuantizer):
         return scale_gradient(self.scale, torch.full_like(self.top, weight.shape[1] ** -0.5)) / self.top
 
     def planes(self) -> tuple[Tensor, Tensor]:
-        """Both kinds, p and n, with gradients in the units of a float weight."""
+        """Planes p and n, with gradients in the units of a float weight."""
         step = self.scale.detach() / self.top
         rate = (0.5 / (step.square() * self.places.square().sum())).view(1, -1, 1)
         return scale_gradient(self.p, rate), scale_gradient(self.n, rate)
@@ -134,14 +136,14 @@ class _PlaneWeight(WeightQuantizer):
         return (self.places > 0).sum() * plane_norms(*self.planes(), self.places).sum()
 
     def clip(self) -> None:
-        """`[0, 2]` for planes in use, 0 for others."""
+        """Clip planes in use to `[0, 2]`; set others to 0."""
         used = (self.places > 0).view(-1, 1, 1)
         for plane in (self.p, self.n):
             plane.clamp_(0, 2).mul_(used)
         self.scale.clamp_(min=_SMALLEST)
 
     def shrink(self) -> None:
-        """Bring weights beyond the last code back to it; one bit keeps to the bounds of its plane, as far out as LSQ's gradient reaches."""
+        """Scale weights beyond the last code back to it; at one bit the bounds of the plane suffice, as far as LSQ's gradient reaches."""
         if self.bits > 1:
             beyond = plane_sum(self.p, self.n, self.places).abs_()
             ratio = (self.places.sum() / beyond.clamp_min_(_SMALLEST)).clamp_max_(1)
@@ -149,7 +151,7 @@ class _PlaneWeight(WeightQuantizer):
             self.n.mul_(ratio)
 
     def requantize(self, *, adjust: bool) -> None:
-        """Planes become the exact digits of the codes; with `adjust`, planes are added (at most one) and dropped as the codes need."""
+        """Set planes to the exact digits of the codes; with `adjust`, add at most one plane and drop empty ones, as the codes require."""
         if self.bits == 1:
             return
         largest, lowest = largest_and_lowest(self.places)
@@ -174,13 +176,13 @@ class Bsq(Method):
     """Bit-level sparsity quantization (arXiv 2102.10462).
 
     Args:
-        grid: without effect on what is trained and exported: planes are `narrow` from 2 bits up, and calibrated so.
+        grid: no effect on training and export: planes are `narrow` from 2 bits up, and calibrated accordingly.
         alpha: strength of the lasso that empties bit planes; 0 takes the bits as given.
         interval: share of the training between re-quantizations.
-        search: share of the training in which bits may change; the rest finetunes them.
+        search: share of the training in which bits can change; the rest fine-tunes the planes.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Yang et al., BSQ: Exploring Bit-Level Sparsity for Mixed-Precision Quantization, ICLR 2021, arXiv 2102.10462"
@@ -204,15 +206,15 @@ class Bsq(Method):
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Bit planes, and a learned step by output channel."""
+        """Bit planes, and a learned scale per output channel."""
         return _PlaneWeight(rows, refit=self.grid != "narrow")
 
     def act_quantizer(self) -> ActQuantizer:
-        """LSQ's: one learned step."""
+        """One learned step, as in LSQ."""
         return LearnedStepActivation()
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
-        """Codes of the `narrow` grid, whatever `grid` says."""
+        """Codes of the `narrow` grid, regardless of `grid`."""
         found = super().stores(asked)
         return None if found is None else stored_as_grid(asked, "narrow")
 
@@ -227,7 +229,7 @@ class Bsq(Method):
         return batch.loss + self.alpha * torch.stack(terms).sum()
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Planes in [0, 2], steps positive; re-quantization when it is due; finetuned weights stay on the grid."""
+        """Clip planes and scales, re-quantize when due, and keep fine-tuned weights on the grid."""
         keep_steps_near(network)
         due = self._rounds_due(progress)
         for _, quantizer in network.quantized(_PlaneWeight):
@@ -239,7 +241,7 @@ class Bsq(Method):
                 quantizer.shrink()
 
     def after_epoch(self, network: Network, progress: float) -> None:
-        """The last re-quantization: planes end as exact digits."""
+        """Re-quantize at the end of the training, so that planes are exact digits."""
         if progress >= 1:
             for _, quantizer in network.quantized(_PlaneWeight):
                 quantizer.requantize(adjust=self.alpha > 0)
@@ -263,7 +265,7 @@ class Bsq(Method):
 
 
 def plane_sizes(network: Network) -> dict[str, Tensor]:
-    """`‖(p_j, n_j)‖`, `[7]`, of each plane in use (else 0) by name of each layer that has planes, that is two bits or more."""
+    """`‖(p_j, n_j)‖`, `[7]`, of each plane in use (else 0), by name of each layer with two bits or more."""
     return {
         layer.name: plane_norms(quantizer.p.detach(), quantizer.n.detach(), quantizer.places)
         for layer, quantizer in network.quantized(_PlaneWeight)

@@ -1,12 +1,12 @@
-"""`cpq`: CPQ-style quantization; gradients gather weights on the grid, and dropped outer levels (DropBits) learn a layer's bits.
+"""`cpq`: CPQ-style quantization; gradients cluster weights on the grid, and DropBits learns a layer's bits by dropping outer levels.
 
 After Lee, Yun, Hwang, Yang: Cluster-Promoting Quantization with Bit-Drop for Minimizing Network Quantization Loss, ICCV 2021,
-arXiv 2109.02100. "-style": estimator and masks are written from public descriptions and recollection, not checked against the paper
+arXiv 2109.02100. "-style": estimator and masks are written from public descriptions and memory, not checked against the paper
 (UNVERIFIED: form of π, constants and sharing of the masks, form and strength of the regularizer, hyperparameters).
 
 The value is the most probable level of a categorical distribution, that is plain rounding; its gradient runs through that level's
-probability (`mpsearch.numbers.gradients.categorical`). It vanishes on a level and grows towards the bin's edges. It is biased: it
-points as plain straight-through does for |x| < |level| and against it beyond.
+probability (`mpsearch.numbers.gradients.categorical`). It vanishes on a level and grows towards the bin's edges. It is biased: it has the
+sign of the straight-through gradient for |x| < |level| and the opposite sign beyond.
 
 DropBits: in training, each width b' = 3 … b has a hard concrete mask, drawn anew each step, for the levels that b' bits have and b' − 1
 bits do not; a level survives if its own or any wider mask does. With `bit_penalty > 0` the masks' logits learn bits in the first part of
@@ -14,25 +14,27 @@ the training,
 
     minimise  loss + bit_penalty · Σ_l (#W_l / Σ #W) · (E[bits of l under its masks] − 2)
 
-after which bits are frozen, masks go, and training goes on. Evaluation knows no masks: it has all levels of the bits given, or, while bits
-are learned, those up to the widest width whose noiseless gate is open.
+after which bits are frozen, masks are removed, and training continues. Evaluation uses no random masks: it has all levels of the given
+bits, or, while bits are learned, those up to the widest width whose noiseless gate is open.
 
-Choices of ours where the paper's are unknown, and deviations:
-- Step and noise scale by output channel, plain parameters; spread/step is kept in [0.05, 2]. The spread has LSQ's gradient scale. Codes do
-  not answer to the step here, so its gradient holds `Σ h ∂L/∂ŵ` where LSQ's holds `Σ (h − w/step) ∂L/∂ŵ`, as much larger as the levels
-  h: it is divided by √n and by the square of the largest level, which moves the range as fast as one bit moves its step.
+Own choices where the paper's are unknown, and deviations:
+
+- Step and noise scale per output channel, plain parameters; spread/step is kept in [0.05, 2]. The spread has LSQ's gradient scale. Codes
+  have no gradient to the step here, so its gradient is `Σ h ∂L/∂ŵ` where LSQ's is `Σ (h − w/step) ∂L/∂ŵ`, larger in proportion to the
+  levels h: it is divided by √n and by the square of the largest level, which moves the range as fast as one bit moves its step.
 - `normalize` divides the gradient through π by the largest level. As published it grows with the level, 127-fold at 8 bits.
-- `straight` mixes in plain straight-through. On its own the published gradient points the wrong way for half the weights: a small network
+- `straight` mixes in the straight-through gradient. Alone, the published gradient has the wrong sign for half the weights: a small network
   at 8 bits trained by it ended far above the loss of calibration alone. From 0.4 on, with `normalize` and spread ≥ step/3, no weight's
-  gradient inside the grid is reversed, and weights still gather.
-- `zero_bin`: literally, weights that round to zero get no gradient through π; `ste` gives them the plain one.
-- The regularizer counts nested masks: the sum of independent ones would close inner masks, unfelt by the loss, while an outer one is open.
-- Weights are clipped one step beyond the outermost levels: farther out no gradient would bring them back.
-- All grids: on `narrow` levels are dropped in pairs ±k; on `twos` the lowest code leaves with the highest; `half` has no zero to keep and
+  gradient inside the grid is reversed, and weights still cluster.
+- `zero_bin`: with `literal`, weights that round to zero get no gradient through π; `ste` gives them the straight-through gradient.
+- The regularizer counts nested masks: the sum of independent ones would close inner masks, without effect on the loss, while an outer mask
+  is open.
+- Weights are clipped one step beyond the outermost levels, since farther out no gradient would bring them back.
+- All grids: on `narrow` levels are dropped in pairs ±k; on `twos` the lowest code is dropped with the highest; `half` has no zero and
   keeps its two inner pairs. The grid of 2 bits is never dropped, so 1 and 2 bits have no masks.
-- One draw a step, not a forward pass: a weight used twice in a pass is the same weight. The first step keeps all levels.
-- Only the sharing by bits exists, not the one by single pairs.
-- Activations are LSQ's: that the paper quantizes them alike is known, how their gradient is kept alive is not.
+- Masks are drawn once per step, not per forward pass, so a weight used twice in a pass has the same value. The first step keeps all levels.
+- Masks are shared by bits only, not by single pairs of levels.
+- Activations are those of LSQ: the paper quantizes them likewise, but how it keeps their gradient alive is unknown.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ _NO_NOISE = 30.0
 
 
 class _CategoricalWeight(WeightQuantizer):
-    """`low` and `high` limit the codes in force, `lo` and `hi` those of the bits given."""
+    """`low` and `high` limit the present codes, `lo` and `hi` those of the given bits."""
 
     low: Tensor
     high: Tensor
@@ -114,9 +116,9 @@ class _CategoricalWeight(WeightQuantizer):
     def quantize(self, rows: Tensor) -> Tensor:
         drawn = self.training and self.dropping
         if not torch.compiler.is_compiling():
-            return self._masked(rows, self.bits - 1) if drawn and self.bits > 2 else self._plain(rows)
-        plain = self._plain(rows)
-        return torch.where(self.available[0] > 0, self._masked(rows, len(_WIDTHS)), plain) if drawn else plain
+            return self._masked(rows, self.bits - 1) if drawn and self.bits > 2 else self._unmasked(rows)
+        unmasked = self._unmasked(rows)
+        return torch.where(self.available[0] > 0, self._masked(rows, len(_WIDTHS)), unmasked) if drawn else unmasked
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +127,7 @@ class _CategoricalWeight(WeightQuantizer):
         return codes(self.rows.split(weight), steps.unsqueeze(1), grid), steps
 
     def width(self) -> int:
-        """Bits whose grid is in force."""
+        """Bits of the present grid."""
         return 1 + int(self.high).bit_length()
 
     def extra_bits(self) -> Tensor:
@@ -133,18 +135,18 @@ class _CategoricalWeight(WeightQuantizer):
         return nested_probability(keep_probability(self.phi) * self.available).sum()
 
     def redraw(self) -> None:
-        """Masks of the next step."""
+        """Draw the masks of the next step."""
         self.noise.copy_(logistic_noise(self.noise))
 
     def follow_gates(self) -> None:
-        """The codes in force become those of the widest open gate."""
+        """Limit the codes to those of the widest open gate."""
         kept = (gate(self.phi) * self.available > 0).to(self.highs.dtype)
         kept = torch.cat([torch.ones_like(kept[:1]), kept])
         self.high.copy_(torch.minimum((self.highs * kept).max(), self.hi))
         self.low.copy_(torch.maximum((self.lows * kept).min(), self.lo))
 
     def project(self, weight: Tensor) -> None:
-        """Step and spread in their ranges, the float weight at most one step beyond the levels."""
+        """Clamp step and spread to their ranges, and the float weight to one step beyond the levels."""
         self.step.clamp_(min=_SMALLEST)
         self.spread.clamp_(0.05 * self.step, 2 * self.step)
         low, high = (self.lo, self.hi) if self.dropping else (self.low, self.high)
@@ -152,11 +154,11 @@ class _CategoricalWeight(WeightQuantizer):
         bounds = [(limit * self.step).unsqueeze(1) for limit in (low + self.offset - 1, high + self.offset + 1)]
         weight.copy_(self.rows.join(torch.clamp(rows, *bounds).contiguous()))
 
-    def _plain(self, rows: Tensor) -> Tensor:
+    def _unmasked(self, rows: Tensor) -> Tensor:
         return mode(rows, *self._scales(rows), Limits(self.low, self.high, self.offset), self._shape())
 
     def _masked(self, rows: Tensor, widths: int) -> Tensor:
-        """Only the first `widths` of all widths are looked at; those that the bits do not have are dropped anyway."""
+        """Value under the masks of the first `widths` widths; wider ones are dropped in any case."""
         masks = nested(sample(self.phi, self.noise) * self.available)
         keep = torch.cat([torch.ones_like(masks[:1]), masks])[:widths]
         grids = Limits(self.lows[:widths], self.highs[:widths], self.offset)
@@ -184,19 +186,19 @@ class Cpq(Method):
     Args:
         grid: of the weights.
         dropbits: whether masks are drawn in training.
-        bit_penalty: price of one bit in all weights, in units of the loss; above 0 masks are drawn and learn bits, 0 takes bits as given.
-        keep: probability that a mask is above zero, at the start.
+        bit_penalty: penalty of one bit in all weights, in units of the loss; above 0 masks learn bits, 0 takes bits as given.
+        keep: initial probability that a mask is above zero.
         search: share of the training in which bits are learned; the rest trains with bits frozen and no masks.
         zero_bin: gradient of weights that round to zero, none (`literal`) or the straight-through one (`ste`).
         normalize: whether the gradient through the probabilities is divided by the largest level.
-        straight: share of the plain straight-through gradient; 0 leaves the multi-class one alone.
+        straight: share of the straight-through gradient; 0 leaves only the multi-class one.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "after Lee et al., Cluster-Promoting Quantization with Bit-Drop, ICCV 2021, arXiv 2109.02100"
-    description: ClassVar[str] = "CPQ-style: gradients gather weights on the grid; DropBits drops outer levels and can learn bits"
+    description: ClassVar[str] = "CPQ-style: gradients cluster weights on the grid; DropBits drops outer levels and can learn bits"
 
     kinds: ClassVar[frozenset[str]] = frozenset({"uniform"})
 
@@ -222,15 +224,15 @@ class Cpq(Method):
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Step and noise scale by output channel, one mask logit a width."""
+        """Step and noise scale per output channel, one mask logit per width."""
         return _CategoricalWeight(rows, self)
 
     def act_quantizer(self) -> ActQuantizer:
-        """LSQ's: one learned step."""
+        """One learned step, as in LSQ."""
         return LearnedStepActivation()
 
     def begin(self, network: Network) -> None:
-        """Masks are drawn from the second step on, if at all."""
+        """Enable masks, which are drawn from the second step on, if the settings ask for them."""
         self._draw_masks(network, self.dropbits or self.bit_penalty > 0)
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
@@ -244,7 +246,7 @@ class Cpq(Method):
         return batch.loss + self.bit_penalty * torch.stack(terms).sum() if terms else batch.loss
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Projections; the next step's masks; bits follow the gates and are frozen once the search is over."""
+        """Project parameters, draw the next step's masks, and let bits follow the gates until the search is over."""
         keep_steps_near(network)
         for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
@@ -256,27 +258,27 @@ class Cpq(Method):
             self._draw_masks(network, False)
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
-        """Bits in force by layer, 32 where weights are float; None if `bit_penalty` is 0."""
+        """Present bits by layer, 32 for float weights; None if `bit_penalty` is 0."""
         if self.bit_penalty == 0:
             return None
         found = {layer.name: quantizer.width() for layer, quantizer in network.quantized(_CategoricalWeight)}
         return {layer.name: float(found.get(layer.name, FLOAT_BITS)) for layer in network.space.layers}
 
-    def _draw_masks(self, network: Network, whether: bool) -> None:
-        """For float weights too: code that is compiled for one state of all quantizers need not be compiled for another."""
+    def _draw_masks(self, network: Network, enabled: bool) -> None:
+        """Enable or disable masks, also for float weights, so that compiled code sees one state of all quantizers."""
         for layer in network.space.layers:
             quantizer = network.weight_quantizer(layer)
             if isinstance(quantizer, _CategoricalWeight):
-                quantizer.dropping = whether
+                quantizer.dropping = enabled
 
 
 def expected_bits(network: Network) -> dict[str, float]:
-    """`E[bits]` under the masks by layer name, whether they are drawn or not; 32 where weights are float."""
+    """`E[bits]` under the masks by layer name, also if masks are disabled; 32 for float weights."""
     masked = network.quantized(_CategoricalWeight)
     found = {layer.name: min(quantizer.bits, 2) + float(quantizer.extra_bits().detach()) for layer, quantizer in masked}
     return {layer.name: found.get(layer.name, float(FLOAT_BITS)) for layer in network.space.layers}
 
 
 def mask_logits(network: Network) -> dict[str, nn.Parameter]:
-    """Logits `[6]` of the masks of 3 to 8 bits by name of each layer with quantized weights."""
+    """Logits `[6]` of the masks of 3 to 8 bits, by name of each layer with quantized weights."""
     return {layer.name: quantizer.phi for layer, quantizer in network.quantized(_CategoricalWeight)}

@@ -1,28 +1,27 @@
-"""`gptq`: rounding in which every weight makes up for the errors before it, layer by layer, without training or backpropagation.
+"""`gptq`: rounding in which every weight compensates for earlier rounding errors, layer by layer, without training or backpropagation.
 
 Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, arXiv 2210.17323; Frantar, Singh, Alistarh: Optimal Brain Compression, NeurIPS 2022,
 arXiv 2208.11580. A layer's codes minimise the squared change of its outputs over training images, `(v − w)ᵀ H (v − w)` with the second
 moments H of its inputs, instead of the distance of each weight to its code (see `mpsearch.numbers.compensated`).
 
-All of it is one pass of all images through the float network and one through the network that is being quantized: when the second reaches a
-layer, everything before it is quantized already, so its inputs are those it will see. There its target is taken to where quantized inputs
-come nearest to the float outputs (asymmetric calibration, Li et al.: GPTAQ, 2025, arXiv 2504.02692),
+The method makes one pass of all images through the float network and one through the network that is being quantized. When the second pass
+reaches a layer, all earlier layers are quantized, so its inputs are those of the quantized network. There the target is moved to where the
+quantized inputs approximate the float outputs best (asymmetric calibration, Li et al.: GPTAQ, 2025, arXiv 2504.02692),
 
     w' = w + (E[y xᵀ] − w H) (H + ridge)⁻¹,     y: float output, x: quantized input,
 
-its step is tried at `clips` sizes and refitted in closed form, and then the pass goes on through the quantized layer. Behind it BatchNorm's
-statistics move by what quantization changed on the same images,
+`clips` sizes of the step are tried and refitted in closed form, and the pass continues through the quantized layer. The statistics of the
+following BatchNorm are corrected by the shift that quantization causes on the same images,
 
     mean ← mean_q − (mean_f − mean) · σ_q/σ_f,     variance ← variance · (σ_q/σ_f)²,
 
-a paired difference: a few hundred images suffice where estimating afresh takes thousands, and statistics of augmented images stay what they
-were. A layer without BatchNorm shifts its bias alike. Both hold only where the artifact has a bias, so moments are then central.
+a paired difference: a few hundred images suffice where re-estimation takes thousands, and statistics of augmented images are kept.
+A layer without BatchNorm has its bias shifted likewise. Both need a bias in the artifact; for layers with one, moments are central.
 
-Differences: steps by output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
-again until they settle; convolutions (grouped ones by group) see patches at sampled places. Attention, embeddings, transposed
-convolutions and layers whose weight has several owners keep their calibrated steps.
-
-Training afterwards is `lsq`, from the codes found: each latent weight is the point of its code's cell that is nearest to the float weight.
+Differences: steps per output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
+again in `sweeps` sweeps; convolutions (grouped ones by group) use patches at sampled positions. Attention, embeddings, transposed
+convolutions and layers whose weight is shared by several modules keep their calibrated steps.
+Subsequent training is `lsq`, from the codes found: each latent weight is the point of its code's cell nearest to the float weight.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from mpsearch.numbers.compensated import damped, fit_compensated
 __all__ = ["Gptq", "place_codes"]
 
 _CELL = 0.25
-"""How far a latent weight may be from its code, in steps; nearer to a half, the first steps of a training would flip codes at random."""
+"""Largest distance of a latent weight from its code, in steps; near ½, the first training steps would flip codes at random."""
 
 
 @METHODS.register("gptq")
@@ -58,18 +57,18 @@ class Gptq(Lsq):
     """Error-compensating rounding, then LSQ (arXiv 2210.17323, 2208.11580, 2504.02692).
 
     Args:
-        images: at most so many training images, as one batch.
-        places: patches taken of each image in a convolution.
-        clips: sizes of the step that are tried.
-        clip_low: smallest, as a share of the calibrated step.
-        clip_high: largest.
-        sweeps: further visits of every weight.
-        damping: on H, as a share of its mean diagonal.
-        ridge: on the target's correction, likewise.
-        asymmetric: whether targets make up for the errors of quantized inputs.
+        images: maximum number of training images, as one batch.
+        places: patches per image in a convolution.
+        clips: number of step sizes tried.
+        clip_low: smallest step tried, relative to the calibrated step.
+        clip_high: largest step tried, likewise.
+        sweeps: further sweeps over the weights.
+        damping: damping of H, relative to its mean diagonal.
+        ridge: ridge term of the target's correction, likewise.
+        asymmetric: whether targets compensate for the errors of quantized inputs.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Frantar et al., GPTQ, ICLR 2023, arXiv 2210.17323, and Optimal Brain Compression, arXiv 2208.11580"
@@ -105,12 +104,12 @@ class Gptq(Lsq):
         )
 
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
-        """Codes, steps, and BatchNorm's statistics or biases, of every layer in the order of the forward pass."""
+        """Set codes, steps, and BatchNorm statistics or biases of every layer, in the order of the forward pass."""
         compensate(network, concatenated(loss.inputs, self.images), self)
 
 
 def compensate(network: Network, images: Any, method: Gptq) -> None:
-    """What `Gptq.calibrate` does, for one batch of images."""
+    """As `Gptq.calibrate`, for one batch of images."""
     observed: dict[str, tuple[Patches, Tensor]] = {}
 
     def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
@@ -163,7 +162,7 @@ def _round_layer(network: Network, layer: Layer, inputs: Tensor, outputs: Tensor
 
 
 def place_codes(network: Network, layer: Layer, codes: Tensor, steps: Tensor) -> None:
-    """Make a layer's weight round to `codes` `[C, n]` with `steps` `[C]`, staying as near to what it was as their cells allow."""
+    """Make a layer's weight round to `codes` `[C, n]` with `steps` `[C]`, as near to its old values as the cells of the codes allow."""
     quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer)
     column = steps.unsqueeze(1)
     values = (codes + quantizer.grid.offset) * column

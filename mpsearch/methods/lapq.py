@@ -1,30 +1,27 @@
-"""`lapq`: steps found together by the loss of the network, without training.
+"""`lapq`: steps of all tensors are searched jointly by the loss of the network, without training.
 
 Nahshan, Chmiel, Baskin, Zheltonozhskii, Banner, Bronstein, Mendelson: Loss Aware Post-training Quantization, Machine Learning 110, 2021,
 arXiv 1911.07190. At few bits the loss is far from a sum over layers, so choosing each step alone fails. Three phases, all for the
-allocation at hand:
+present allocation:
 
-1. By tensor: the step with the least `mean |Q(x) − x|^p`, for `points` exponents from `p_low` to `p_high`. Activations are taken from the
-   first batch while the tensors before them are already quantized.
-2. Exponent: parabola through the network's loss at those p; its vertex, or the best p tried if there is none nearby.
-3. Jointly: Powell's method on the log of one factor a tensor, each between 0.3 and 1.5 of where it started.
+1. Per tensor: the step with the least `mean |Q(x) − x|^p`, for `points` exponents from `p_low` to `p_high`. Activations are taken from the
+   first batch, with all earlier tensors already quantized.
+2. Exponent: a parabola through the network's loss at those p; its vertex, or the best p tried if there is no vertex nearby.
+3. Jointly: Powell's method on the log of one factor per tensor, each between 0.3 and 1.5 of its initial value.
 
-The steps with the least loss of all that were visited are kept, the calibrated ones among them. The loss is the divergence from the float
-network on training images; no label is read (the original code takes labels, and images of the validation set; what the paper takes is
-UNVERIFIED).
+The visited steps with the least loss are kept; the calibrated steps are among them. The loss is the divergence from the float network on
+training images; no label is read (the original code uses labels, and images of the validation set; what the paper uses is UNVERIFIED).
 
-Differences: one factor a tensor on per-channel steps instead of one clip a tensor (10⁴ channels are out of Powell's reach); the library's
-grids; every tensor that the allocation quantizes takes part, not convolutions and ReLUs alone; Powell's search is bounded, starts at the
-best point so far and ends after `evaluations` of the loss, which may be within its first sweep: tensors of few bits come first, since
-there the loss is steepest.
-
-The paper's correction of each output channel's mean is not made: an artifact holds codes and one scale a channel, no offset of its own. In
-its place BatchNorm is re-estimated after calibration, which moves every channel's mean to where the quantized network has it. So while
-searching, BatchNorm normalises by the images at hand, the nearest there is to what it will do then: the loss that falls is that one, not
-the loss under the float network's statistics. (On unseen images three small networks of 2-bit weights diverged by 0.060 nats this way,
+Differences: one factor per tensor on per-channel steps instead of one clip per tensor (10⁴ channels are too many for Powell's method); the
+library's grids; every tensor that the allocation quantizes takes part, not only convolutions and ReLUs; Powell's search is bounded, starts
+at the best point so far and ends after `evaluations` of the loss, which may be within its first sweep: tensors of few bits come first,
+since the loss is steepest there.
+The paper's correction of each output channel's mean is left out, since an artifact stores codes and one scale per channel, but no offset.
+Instead, BatchNorm is re-estimated after calibration, which sets every channel's mean to that of the quantized network. During the search,
+BatchNorm therefore normalises by the images at hand, as an approximation of re-estimation: the search minimises that loss, not the loss
+under the float network's statistics. (On unseen images three small networks of 2-bit weights diverged by 0.060 nats this way,
 0.086 the other way, 0.130 as calibrated; at w3a3 by 0.046, 0.046 and 0.040: 512 images can be overfitted.)
-
-Training afterwards is `lsq`: from the steps found if it goes on from the calibrated network, from calibration after `begin`.
+Subsequent training is `lsq`: from the steps found if it continues from the calibrated network, from calibration after `begin`.
 """
 
 from __future__ import annotations
@@ -57,20 +54,20 @@ Point = NDArray[np.float64]
 
 _BOUNDS = (math.log(0.3), math.log(1.5))
 _TOLERANCE = 0.02
-"""In the log of a step; finer is lost on a loss that rounding makes rough."""
+"""In the log of a step; the loss is too rough for a finer tolerance."""
 _SAMPLES = 2**14
 
 
 class _Spent(Exception):
-    """All evaluations are used up."""
+    """The limit of evaluations is reached."""
 
 
 class JointSearch:
-    """The best of all points visited, under a limit of evaluations.
+    """Search for the best point with a limited number of evaluations.
 
     Args:
-        loss: `[D]` → value; not finite counts as infinite.
-        evaluations: how often it may be called.
+        loss: `[D]` → value; values that are not finite count as infinite.
+        evaluations: maximum number of calls.
     """
 
     def __init__(self, loss: Callable[[Point], float], evaluations: int) -> None:
@@ -80,13 +77,13 @@ class JointSearch:
         self.lowest = math.inf
 
     def at(self, point: Point) -> float:
-        """The loss at a point, remembered."""
+        """Evaluate the loss at a point and record it."""
         if self._left <= 0:
             raise _Spent
         return self.visit(point, self._loss(point))
 
     def visit(self, point: Point, value: float) -> float:
-        """Remember a loss that was found otherwise; it counts as an evaluation."""
+        """Record a loss that was computed elsewhere; it counts as an evaluation."""
         self._left -= 1
         value = value if math.isfinite(value) else math.inf
         if self.best is None or value < self.lowest:
@@ -104,7 +101,7 @@ class JointSearch:
 
 @dataclass(kw_only=True)
 class _Factor:
-    """The factor on one tensor's calibrated steps; as its log, 0 is calibration."""
+    """The factor on one tensor's calibrated steps, as its log; 0 is calibration."""
 
     quantizer: WeightQuantizer | ActQuantizer
     rows: Tensor
@@ -129,14 +126,14 @@ class Lapq(Lsq):
     """Loss aware post-training quantization, then LSQ (arXiv 1911.07190).
 
     Args:
-        iterations: of Powell's method; 0 stops after the exponent.
+        iterations: iterations of Powell's method; 0 stops after the exponent.
         p_low: smallest exponent tried.
-        p_high: largest.
-        points: exponents tried, evenly spaced.
-        evaluations: of the loss in all, each a pass over the calibration images.
+        p_high: largest exponent tried.
+        points: number of exponents tried, evenly spaced.
+        evaluations: maximum number of loss evaluations, each a pass over the calibration images.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Nahshan et al., Loss Aware Post-training Quantization, Machine Learning 110, 2021, arXiv 1911.07190"
@@ -156,13 +153,13 @@ class Lapq(Lsq):
                 "iterations": (self.iterations >= 0, "0 or more"),
                 "p_low": (self.p_low > 0, "above 0"),
                 "p_high": (self.p_high > self.p_low, f"above p_low, {self.p_low}"),
-                "points": (self.points >= 3, "3 or more, as a parabola takes"),
-                "evaluations": (self.evaluations >= self.points + 2, f"{self.points + 2} or more, which is what the exponents take"),
+                "points": (self.points >= 3, "3 or more, for a parabola"),
+                "evaluations": (self.evaluations >= self.points + 2, f"{self.points + 2} or more, for the exponents alone"),
             },
         )
 
     def calibrate(self, network: Network, loss: Callable[[], float]) -> None:
-        """The three phases; costs at most `evaluations` of `loss`."""
+        """Run the three phases, with at most `evaluations` calls of `loss`."""
         factors = _factors(network)
         if not factors:
             return
@@ -184,7 +181,7 @@ class Lapq(Lsq):
 
 
 def _factors(network: Network) -> list[_Factor]:
-    """Of all quantized tensors, those of few bits first."""
+    """Factors of all quantized tensors, those of few bits first."""
     factors: dict[int, _Factor] = {}
     for layer in network.space.layers:
         weight, act = network.weight_quantizer(layer), network.act_quantizer(layer)
@@ -202,27 +199,27 @@ def _place(factors: Sequence[_Factor], point: Point) -> None:
 
 
 def _at_exponent(search: JointSearch, factors: Sequence[_Factor], p: float, loss: Callable[[], float]) -> float:
-    """Weights fitted as they are, each activation when the first batch reaches it; one evaluation."""
+    """Fit weights directly and each activation when the first batch reaches it; counts as one evaluation."""
     for factor in factors:
         factor.set(0.0)
         if isinstance(factor.quantizer, WeightQuantizer):
             factor.fit(p)
     acts = [factor for factor in factors if not isinstance(factor.quantizer, WeightQuantizer)]
-    with hooked(before=[(factor.quantizer, _Meeting(factor, p)) for factor in acts]):
+    with hooked(before=[(factor.quantizer, _FitOnFirstInput(factor, p)) for factor in acts]):
         value = loss()
     return search.visit(np.array([factor.log for factor in factors]), value)
 
 
-class _Meeting:
-    """Fits an activation's factor to what arrives first."""
+class _FitOnFirstInput:
+    """Hook that fits an activation's factor to its first input."""
 
     def __init__(self, factor: _Factor, p: float) -> None:
-        self._factor, self._p, self._met = factor, p, False
+        self._factor, self._p, self._done = factor, p, False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._met:
+        if self._done:
             return
-        self._met = True
+        self._done = True
         x = args[0].detach().float().reshape(-1)
         if x.numel() > _SAMPLES:
             x = draw(x, _SAMPLES, torch.Generator().manual_seed(0))
@@ -232,7 +229,7 @@ class _Meeting:
 
 @contextmanager
 def _batch_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises by the batch where it holds more than one value a channel; running statistics stay as they are."""
+    """BatchNorm normalises by the batch if it has more than one value per channel; running statistics are kept."""
     norms = list(running_norms(model).values())
     before = [(norm.training, norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
     for norm in norms:

@@ -1,35 +1,36 @@
-"""`learned_range`: step and range of every quantizer are trained, and with a budget the bits that the two imply.
+"""`learned_range`: step and range of every quantizer are trained, and, with a budget, the bits that both imply.
 
 Uhlich, Mauch, Cardinaux, Yoshiyama, Garcia, Tiedemann, Kemp, Nakamura: Mixed Precision DNNs: All you need is a good parametrization,
 ICLR 2020, arXiv 1905.11452. Quantizer and implied bits: `mpsearch.methods.uniform_range`. Three parametrizations (section 2.1): `u3` learns
-(step d, range m) and reads the bits b off them; `u1` learns (b, d) and `u2` (b, m), with `m = top(b) · d`, `top(b) = 2^(b−1) − 1` of
-weights and `2^b − 1` of an unsigned activation; b is rounded, straight through. Those two are kept for comparison.
+(step d, range m) and derives the bits b; `u1` learns (b, d) and `u2` (b, m), with `m = top(b) · d`, `top(b) = 2^(b−1) − 1` for
+weights and `2^b − 1` for an unsigned activation; b is rounded, straight through. `u1` and `u2` are kept for comparison.
 
-Without a budget bits are the allocation's and one number a tensor is learned: m with `d = m / top` (`u3`, `u2`; the paper's comparison at
-fixed bits), or d (`u1`). With `weight_budget` or `act_budget` (mean bits S₀) that side learns its bits, from the allocation's downwards:
+Without a budget the bits are the allocation's and one number per tensor is learned: m with `d = m / top` (`u3`, `u2`; the paper's
+comparison at fixed bits), or d (`u1`). With `weight_budget` or `act_budget` (mean bits S₀) the weights or the activations learn their bits,
+from the allocation's downwards:
 
     loss + λ · relu(S_w − S₀_w)² + λ · relu(S_a − S₀_a)²                                                              (eq. 10)
 
 `S_w = Σ N_l b_l / Σ N_l` over the weights that the allocation quantizes; `S_a` likewise over input elements (`sum`, eq. 8b), or
 `max_l A_l b_l / max_l A_l` (`max`, eq. 8c). The paper counts kilobytes and scales λ with the square of the model's size; in mean bits one λ
-serves all sizes, and the paper's 0.1 per kB² is about 100 on its ResNet-20. Beside so steep a term two stabilisers are essential: gradients
-of d and m are clipped to [−d, d], so a step of plain gradient descent moves them by at most lr · d (Adam, which ignores magnitudes, is not
-so bounded: lower `scale_lr`), and after each step d is brought back to where `1 ≤ m/d ≤ top` of the allocation. The penalty is 0 inside the
-budget and the bits flicker around it; what is left above it after training is for the caller to take away.
+serves all sizes, and the paper's 0.1 per kB² is about 100 on its ResNet-20. With so steep a term two stabilisers are essential: gradients
+of d and m are clipped to [−d, d], so a step of plain gradient descent moves them by at most lr · d (Adam ignores magnitudes and has no such
+bound: lower `scale_lr`), and after each step d is clamped so that `1 ≤ m/d ≤ top` of the allocation. The penalty is 0 inside the
+budget and the bits fluctuate around it; the caller must remove any excess that is left after training.
 
-With `levels: power_of_two` the levels of weights are ±m · 2^−k, with `act_levels: power_of_two` those of activations 0 and m · 2^−k; what
-is learned beside m is the smallest magnitude q (eq. 4 to 6, the paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`). See
+With `levels: power_of_two` the levels of weights are ±m · 2^−k, with `act_levels: power_of_two` those of activations 0 and m · 2^−k; the
+second learned number is the smallest magnitude q (eq. 4 to 6, the paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`). See
 `mpsearch.methods.power_range`; only `u3` has such a form here.
 
-Differences: d and m are one pair a layer, for weights times fixed ratios of the calibrated steps of its output channels; both start as
-calibrated, not at max|w|; the grid is the library's, two's complement with its lowest code; bits stay between 2 and the allocation's;
-gradients are clipped without a budget too (without, training diverged now and then); d and m stay within a factor 32 of their start
-instead of the original's 2^−8 … 127, made for weights near 1; the bias is not quantized; `snap`, steps that are powers of two before
-BatchNorm is folded in, is an option. An artifact holds one step an activation and no range: while activation bits are learned, evaluation
-and export quantize to `m / top` at the allocation's bits, no coarser than training did. Of powers of two m is any number and q is m over a
-power of two; an activation that may be negative, which the paper has not, gives its zero for a sign, as weights do; and the paper's extra
-scale of the logits is left out: scales are stored by channel anyway, and BatchNorm is folded into them. Which learning rate gave each
-published number is UNVERIFIED.
+Differences: d and m are one pair per layer, for weights times fixed ratios of the calibrated per-channel steps; both start as calibrated,
+not at max|w|; the grid is the library's two's complement with its lowest code; bits stay between 2 and the allocation's; gradients are
+clipped without a budget too (otherwise training sometimes diverged); d and m stay within a factor 32 of their initial values instead of
+the original's 2^−8 … 127, made for weights near 1; the bias is not quantized; `snap`, steps that are powers of two before BatchNorm is
+folded in, is an option. An artifact stores one step per activation and no range: while activation bits are learned, evaluation
+and export quantize to `m / top` at the allocation's bits, no coarser than in training. For powers of two m is any number and q is m over a
+power of two; a signed activation, which the paper does not have, has a sign instead of the zero, as weights do; and the paper's extra scale
+of the logits is left out: scales are stored per channel, and BatchNorm is folded into them. Which learning rate gave each published number
+is UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -63,21 +64,21 @@ class LearnedRange(Method):
     """Learned step and range, and with a budget learned bits (arXiv 1905.11452).
 
     Args:
-        parametrization: what is learned: `u3` step and range, `u2` bits and range, `u1` bits and step.
+        parametrization: learned quantities: `u3` step and range, `u2` bits and range, `u1` bits and step.
         weight_budget: target mean weight bits; 0 takes weight bits as given.
         act_budget: target activation bits; 0 takes them as given.
         act_budget_kind: `sum`: mean over all activations' elements; `max`: bits of the activation that takes the most memory.
         penalty: λ, nats per squared bit.
-        levels: of weights: `uniform`, or `power_of_two`, ±m · 2^−k, for `u3` alone.
-        act_levels: of activations, likewise, with a zero where nothing is negative.
-        snap: whether steps (of powers of two the largest levels) are powers of two.
+        levels: levels of weights: `uniform`, or `power_of_two`, ±m · 2^−k, for `u3` only.
+        act_levels: levels of activations, likewise, with a zero if the input is unsigned.
+        snap: whether steps (for powers of two, the largest levels) are powers of two.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452"
-    description: ClassVar[str] = "step and range trained by gradient; under a budget the bits that they imply as well"
+    description: ClassVar[str] = "step and range trained by gradient; under a budget, also the bits that they imply"
 
     kinds: ClassVar[frozenset[str]] = frozenset({"uniform"})
 
@@ -108,20 +109,20 @@ class LearnedRange(Method):
         return fits, "uniform, or power_of_two with the parametrization u3"
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
-        """Uniform numbers, or powers of two where `levels` says so."""
+        """Uniform numbers, or powers of two, as `levels` selects."""
         if self.levels == "uniform" or asked.is_float:
             return super().stores(asked)
         fits = asked.kind in ("uniform", "power_of_two") and not asked.zero_point
         return replace(asked, kind="power_of_two") if fits else None
 
     def stores_input(self, asked: NumberFormat) -> NumberFormat | None:
-        """Likewise, by `act_levels`."""
+        """Uniform numbers, or powers of two, as `act_levels` selects."""
         if self.act_levels == "uniform" or asked.is_float:
             return super().stores_input(asked)
         return replace(asked, kind="power_of_two")
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Step and range of the layer, channels in fixed proportion."""
+        """Step and range of the layer, with fixed ratios of its channels."""
         if self.levels == "power_of_two":
             return PowerRangeWeight(rows, self.weight_budget > 0, self.snap)
         return RangeWeight(rows, self.parametrization, self.weight_budget > 0, self.snap)
@@ -133,7 +134,7 @@ class LearnedRange(Method):
         return RangeActivation(self.parametrization, self.act_budget > 0, self.snap)
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
-        """The loss and the penalty of what lies above the budgets."""
+        """The loss plus the penalty of bits above the budgets."""
         loss = batch.loss
         if self.weight_budget:
             loss = loss + self.penalty * _excess(_weights(network), self.weight_budget)
@@ -142,24 +143,24 @@ class LearnedRange(Method):
         return loss
 
     def before_step(self, network: Network, progress: float) -> None:
-        """Gradients of step and range within one step."""
+        """Clip the gradients of step and range."""
         for quantizer in _quantizers(network):
             quantizer.clip_gradients()
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps and ranges stay positive and in order."""
+        """Keep steps and ranges positive and consistent."""
         for quantizer in _quantizers(network):
             quantizer.project()
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
-        """Whole weight bits by layer name, those of float layers as they are; None without a weight budget."""
+        """Integer weight bits by layer name, 32 for float layers; None without a weight budget."""
         if not self.weight_budget:
             return None
         quantizers = {layer.name: _width_of(network.weight_quantizer(layer)) for layer in network.space.layers}
         return {name: quantizer.whole_bits() for name, quantizer in quantizers.items()}
 
     def learned_act_bits(self, network: Network) -> Mapping[str, float] | None:
-        """Whole activation bits by name of the layers that can quantize their input; None without an activation budget."""
+        """Integer activation bits by name of the layers whose menu quantizes their input; None without an activation budget."""
         if not self.act_budget:
             return None
         quantizers = {layer.name: network.act_quantizer(layer) for layer in network.space.layers}
@@ -167,13 +168,13 @@ class LearnedRange(Method):
 
 
 def soft_bits(network: Network) -> dict[str, float]:
-    """Weight bits by layer name before they are rounded up, `log2(k + 1) + 1` for k levels a side; 32 where weights are float.
+    """Weight bits by layer name before rounding up, `log2(k + 1) + 1` for k levels on each side; 32 for float weights.
 
     Raises:
-        ValueError: the network is under another method.
+        ValueError: the network has another method.
     """
     if not isinstance(network.method, LearnedRange):
-        raise ValueError(f"soft bits are read off the method learned_range, not off {type(network.method).__name__}")
+        raise ValueError(f"soft bits are those of the method learned_range, not of {type(network.method).__name__}")
     return {layer.name: _width_of(network.weight_quantizer(layer)).soft_bits() for layer in network.space.layers}
 
 

@@ -1,10 +1,10 @@
 """Quantizers whose steps are trained by gradient, as in LSQ; several methods build on them.
 
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3 (see
-`mpsearch.numbers.gradients.affine`), scaled by `1/√(n · hi)` with n elements a step (section 2.2).
+`mpsearch.numbers.gradients.affine`), scaled by `1/√(n · hi)` with n elements per step (section 2.2).
 
-Own addition: a step stays within a factor of 4 of the calibrated one. BatchNorm makes a channel's scale free, and the gradient grows as the
-step shrinks: at learning rates that low bits need, one channel of many bits on its way to zero throws the whole network off.
+Own addition: a step stays within a factor of 4 of the calibrated one. BatchNorm leaves a channel's scale undetermined, and the gradient
+grows as the step shrinks: at the learning rates that few bits need, one high-bit channel whose step goes to zero destabilises the network.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 
 __all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 
-_FARTHEST = 4.0
+_MAX_RATIO = 4.0
 
 
 class LearnedStepWeight(WeightQuantizer):
-    """One learned step an output channel."""
+    """One learned step per row."""
 
     factor: Tensor
     start: Tensor
@@ -38,7 +38,7 @@ class LearnedStepWeight(WeightQuantizer):
         self.register_buffer("start", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        """Take the calibrated steps."""
+        """Initialise with the calibrated steps."""
         self.step.data.copy_(steps)
         self.start.copy_(steps)
         self.factor.fill_(1 / math.sqrt(weight.shape[1] * max(self.grid.hi + self.grid.offset, 1)))
@@ -61,24 +61,24 @@ class LearnedStepActivation(ActQuantizer):
         self.register_buffer("start", torch.ones(()))
 
     def begin(self, step: Tensor) -> None:
-        """Take the calibrated step."""
+        """Initialise with the calibrated step."""
         self.step.data.copy_(step)
         self.start.copy_(step)
         self.factor.fill_(1 / math.sqrt(self.grid.hi))
 
     def step_value(self) -> Tensor:
         """The step, `[]`."""
-        return scale_gradient(self.step, self.factor.clone())  # a shared module fills the factor again before backward
+        return scale_gradient(self.step, self.factor.clone())  # a shared module overwrites the factor before backward
 
     def forward(self, x: Tensor) -> Tensor:
-        """The elements of one sample count as n, as in the paper: the gradient is summed over the batch, the loss averages it."""
+        """Quantize an activation; n is the number of elements of one sample, as in the paper, since the loss averages over the batch."""
         if self.training and not torch.compiler.is_compiling() and self.bits < FLOAT_BITS:
             self.factor.fill_((x[0].numel() * max(self.grid.hi, 1)) ** -0.5)
         return super().forward(x)
 
 
 def keep_steps_near(network: Network) -> None:
-    """Clamp the parameters of all quantizers that learn nothing but steps to within a factor of 4 of where they began."""
+    """Clamp the steps of all LSQ quantizers to within a factor of 4 of their initial values."""
     for module in network.model.modules():
         if isinstance(module, LearnedStepWeight | LearnedStepActivation):
             keep_near(module.step, module.start)
@@ -86,4 +86,4 @@ def keep_steps_near(network: Network) -> None:
 
 def keep_near(step: Tensor, start: Tensor) -> None:
     """Clamp `step` to within a factor of 4 of `start`, in place."""
-    step.clamp_(start / _FARTHEST, start * _FARTHEST)
+    step.clamp_(start / _MAX_RATIO, start * _MAX_RATIO)

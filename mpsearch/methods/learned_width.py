@@ -1,4 +1,4 @@
-"""What `learned_range` asks of a quantizer whose bits follow from numbers that are trained, whatever its levels are."""
+"""Interface of `learned_range` to quantizers whose bits follow from trained parameters."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from mpsearch.core.number_format import FLOAT_BITS
 __all__ = ["LOWEST_BITS", "LearnedWidth", "clip_to"]
 
 LOWEST_BITS = 2
-"""Bits that are never undercut, unless the allocation gives fewer."""
+"""Minimum of learned bits, unless the allocation has fewer."""
 
 
 class LearnedWidth(nn.Module, ABC):
-    """A quantizer, of a weight or of an activation, that may learn its bits."""
+    """A quantizer of a weight or an activation that can learn its bits."""
 
     bits: int
 
     @abstractmethod
     def bits_now(self) -> Tensor:
-        """`[]`, the learned bits, whole, with gradients."""
+        """`[]`, the learned bits, integer-valued, with gradients."""
 
     @abstractmethod
     def soft_bits(self) -> float:
-        """The same before rounding up, for reading only; 32 where nothing is quantized."""
+        """The learned bits before rounding up, without gradients; 32 for float."""
 
     @abstractmethod
     def clip_gradients(self) -> None:
-        """No step larger than `lr` times the smallest magnitude that is learned, or lr bits."""
+        """Clip gradients so that no step exceeds `lr` times the smallest learned magnitude, or lr bits."""
 
     @abstractmethod
     def project(self) -> None:
-        """What is learned stays positive, in order, and within the bits of the allocation."""
+        """Clamp the learned parameters so that they stay positive, consistent, and within the allocation's bits."""
 
     def whole_bits(self) -> float:
-        """The learned bits as a number; 32 where nothing is quantized."""
+        """The learned bits as a number; 32 for float."""
         return float(self.bits if self.bits == FLOAT_BITS else self.bits_now().detach())
 
 
 def clip_to(parameter: Tensor, limit: Tensor) -> None:
-    """Gradient within ±limit, in place."""
+    """Clamp the gradient to ±limit, in place."""
     if parameter.grad is not None:
         parameter.grad.clamp_(-limit, limit)

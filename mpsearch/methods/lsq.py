@@ -1,8 +1,8 @@
 """`lsq`: learned step size quantization; steps are trained with the weights.
 
-Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Differences: one step an
-output channel instead of one a layer; steps start at the least squared error instead of `2⟨|v|⟩/√hi`; gradients pass within half a step of
-the last level (see `mpsearch.numbers.gradients.affine`).
+Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Differences: one step per
+output channel instead of one per layer; initial steps have the least squared error instead of `2⟨|v|⟩/√hi`; gradients pass within half a
+step of the last level (see `mpsearch.numbers.gradients.affine`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Lsq(Method):
     zero_points: ClassVar[bool] = True
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Learned step by output channel."""
+        """Learned step per output channel."""
         return LearnedStepWeight(rows)
 
     def act_quantizer(self) -> ActQuantizer:
@@ -39,5 +39,5 @@ class Lsq(Method):
         return LearnedStepActivation()
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay near where they began."""
+        """Keep steps near their initial values."""
         keep_steps_near(network)

@@ -1,4 +1,4 @@
-"""`mirror_descent`: the latent weight is a dual variable, a soft rounding maps it to the primal one and hardens while training.
+"""`mirror_descent`: the latent weight is a dual variable; a soft rounding that hardens in training maps it to the primal weight.
 
 Ajanthan, Gupta, Torr, Hartley, Dokania: Mirror Descent View for Neural Network Quantization, AISTATS 2021, arXiv 1910.08237. A strictly
 increasing map P from the line onto an interval has a mirror map Φ with Φ′ = P⁻¹, so that mirror descent on w is
@@ -8,21 +8,21 @@ increasing map P from the line onto an interval has a mirror map Φ with Φ′ =
 with P the sum of tanhs or the softmax of `mpsearch.numbers.gradients.soft_rounding`. The gradient of w reaches the dual variable a
 unchanged, without P's derivative. Evaluation and export round a to the nearest level, P's limit. Zero goes to +step/2 at one bit.
 
-Forms: `stable` (the paper's "-S") keeps a and re-reads its whole history at each β. In `direct` β weighs new steps only: w is that of
+Forms: `stable` (the paper's "-S") keeps a and applies each new β to its whole history. In `direct` β weights new steps only: w is that of
 a fixed map `P_β₀` and a moves by `β/β₀ · η · direction`. At one bit this is `w ← tanh(atanh w − β η direction)`, for softmax the
 exponentiated gradient `u ← u · exp(−β η q direction)`, in a form without overflow and without absorbing ends. The parameter holds
-`a · β₀/β`, rescaled after each step, so that every optimizer serves.
+`a · β₀/β`, rescaled after each step, so every optimizer can be used.
 
-The softmax needs no state by level: with ∂L/∂u_q = q · ∂L/∂w all of a weight's level duals stay on the line `v_q = 2qa − q²` through their
-start, so one number is their whole state, for SGD with or without momentum exactly. The line's quadratic term starts each weight at its
-nearest level. Under Adam, which would step levels 1 and 2 alike, the direction is taken for w and then spread over the levels by q; for two
-levels that is the published rule.
+The softmax needs no state per level: with ∂L/∂u_q = q · ∂L/∂w all level duals of a weight stay on the line `v_q = 2qa − q²` through their
+initial values, so one number is their exact state under SGD with or without momentum. The line's quadratic term starts each weight at its
+nearest level. Under Adam, which would step levels 1 and 2 alike, the direction is computed for w and then multiplied by q per level; for
+two levels that is the published rule.
 
-β rises geometrically over the training, from `beta_start` to `beta_end`, in units of a step: at one bit, whose levels are one step
-apart and not two, it is twice the paper's. Differences: β follows progress, not an iteration count; the start is the trained float
-network. UNPUBLISHED: more than three levels under tanh, and `direct` with more than two; scales. The paper has none, since BatchNorm
-follows everywhere; here a step by output channel keeps its ratio to mean|a| (stable, no gradient), or stays as calibrated (direct,
-where |a| grows with β). UNVERIFIED: the paper's main table and its ImageNet settings.
+β rises geometrically over the training, from `beta_start` to `beta_end`, in units of 1/step: at one bit, whose levels are one step
+apart and not two, it is twice the paper's. Differences: β follows progress, not an iteration count; the initial weights are those of the
+trained float network. UNPUBLISHED: more than three levels under tanh, and `direct` with more than two; scales. The paper has none, since
+BatchNorm follows everywhere; here a step per output channel keeps its ratio to mean|a| (stable, no gradient), or stays as calibrated
+(direct, where |a| grows with β). UNVERIFIED: the paper's main table and its ImageNet settings.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _MirrorWeight(WeightQuantizer):
         lowest = self.method.beta_start
         if torch.compiler.is_compiling():
             return code(x, beta, self.lo, self.hi, reach(lowest))
-        if not x.is_cuda:  # where reading a number is free, fewer terms as β grows
+        if not x.is_cuda:  # reading β is free on the CPU; a larger β needs fewer terms
             lowest = beta.item()
         return code(x, beta, self.lo, self.hi, min(reach(lowest), self.grid.levels - 1))
 
@@ -100,7 +100,7 @@ class _MirrorWeight(WeightQuantizer):
         return codes(self.dual(rows), steps.unsqueeze(1), self.grid), steps
 
     def anneal(self, weight: Tensor, beta: float) -> None:
-        """Move on to a higher β; in the direct form `weight`, the parameter, shrinks so that its dual stays where it is."""
+        """Set a higher β; in the direct form the parameter `weight` is rescaled so that its dual does not change."""
         if self.method.direct:
             weight.mul_(self.beta / beta)
         self.beta.fill_(beta)
@@ -115,10 +115,10 @@ class MirrorDescent(Method):
         projection: soft rounding, `tanh` or `softmax`.
         form: `stable` or `direct`, see above.
         beta_start: hardness at the start, in 1/step.
-        beta_end: hardness at the end; the step between them is the same factor at every point of the training.
+        beta_end: hardness at the end; β rises geometrically in between.
 
     Raises:
-        ConfigError: a β out of its range.
+        ConfigError: a β is out of its range.
     """
 
     paper: ClassVar[str] = "Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, arXiv 1910.08237"
@@ -139,7 +139,7 @@ class MirrorDescent(Method):
 
     @property
     def direct(self) -> bool:
-        """Whether β weighs new steps only."""
+        """Whether β weights new steps only."""
         return self.form == "direct"
 
     def beta(self, progress: float) -> float:
@@ -147,7 +147,7 @@ class MirrorDescent(Method):
         return float(self.beta_start * (self.beta_end / self.beta_start) ** progress)
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Soft rounding by output channel."""
+        """Soft rounding, with one step per output channel."""
         return _MirrorWeight(rows, self)
 
     def act_quantizer(self) -> ActQuantizer:
@@ -155,7 +155,7 @@ class MirrorDescent(Method):
         return LearnedStepActivation()
 
     def after_step(self, network: Network, progress: float) -> None:
-        """β rises; steps of activations stay positive."""
+        """Raise β, and keep activation steps near their initial values."""
         beta = self.beta(progress)
         for layer, quantizer in network.quantized(_MirrorWeight):
             quantizer.anneal(network.latent_weight(layer), beta)

@@ -1,4 +1,4 @@
-"""`pdq`: the float network is trained, and the quantized one is held near it by constraints whose multipliers are learned.
+"""`pdq`: the float network is trained, and constraints with learned multipliers keep the quantized network near it.
 
 Hounie, Elenter, Ribeiro: Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623. One set of weights θ, used by both:
 
@@ -6,23 +6,24 @@ Hounie, Elenter, Ribeiro: Neural Networks with Quantization Constraints, ICASSP 
     d_l = ‖F_l(z) − Q_l(z)‖² / ‖Q_l(z)‖²        z: the quantized input of layer l; F_l, Q_l: the layer at float and at quantized weights
 
 The optimizer descends the Lagrangian `loss + λ_out (D − eps_output) + Σ λ_l (d_l − eps_layer)`; at each epoch's end the multipliers ascend,
-`λ ← clamp(λ + dual_rate · mean excess, 0, dual_cap)`, from λ_out = 1 and λ_l = 0. A multiplier left high says that its constraint is dear:
-loosening it by ε would lower the loss by about λε (where strong duality holds; the paper's conditions for it are UNVERIFIED here, as is
-the name PDQ). That makes them sensitivities, see `multipliers`; after a short training they are little more than the sum of the excesses.
+`λ ← clamp(λ + dual_rate · mean excess, 0, dual_cap)`, from λ_out = 1 and λ_l = 0. A large final multiplier means a costly constraint:
+loosening it by ε would lower the loss by about λε (under strong duality; the paper's conditions for it are UNVERIFIED here, as is
+the name PDQ). Multipliers are therefore sensitivities, see `multipliers`; after a short training they are little more than the sum of the
+excesses.
 
-With `ste=False` the float weights learn from the float branch alone, as published: from `loss(f)`, from f as the target of D, and from F_l.
-With `ste=True` D also reaches them through the rounding. Steps, biases and norms learn from both branches either way, and so does a weight
-that is not quantized. Straight through is the default because it trains in the few epochs of a trial: on digits at w2a4, eight epochs end
-at 6 to 7 % error with it and at 19 to 24 % without. The published multipliers' step, 0.01 over 100 epochs, is 0.1 over our ten.
+With `ste=False` the float weights learn from the float branch only, as published: from `loss(f)`, from f as the target of D, and from F_l.
+With `ste=True` D also reaches them straight through the rounding. Steps, biases and norms learn from both branches in either case, and so
+does a weight that is not quantized. `ste=True` is the default because it trains in the few epochs of a trial: on digits at w2a4, eight
+epochs end at 6 to 7 % error with it and at 19 to 24 % without. The published multiplier step, 0.01 over 100 epochs, is 0.1 over our ten.
 
-Differences from the paper and its code, beside LSQ quantizers in place of DoReFa's:
+Differences from the paper and its code, besides LSQ quantizers in place of DoReFa's:
 
 - D is the task's divergence, in nats, where theirs is the cross-entropy of the two predictions: that one contains the entropy of f, so an
-  eps below it cannot be met and λ grows without end. Theirs = ours + entropy.
-- d_l is relative, so that one eps serves layers of any scale, and is taken before the norm, the same on both sides.
+  eps below it cannot be met and λ grows without bound. Theirs = ours + entropy.
+- d_l is relative, so that one eps serves layers of any scale, and is computed before the norm.
 - BatchNorm is shared by the branches, each normalising by its own batch; the running statistics are those of the quantized branch.
-- The excess is averaged over the epoch's training batches as they come, where theirs takes an extra pass at the epoch's end.
-- The recipe's loss of the quantized outputs is not used, distillation included: the float branch is the teacher.
+- The excess is averaged over the epoch's training batches, where theirs takes an extra pass at the epoch's end.
+- The recipe's loss of the quantized outputs is not used, including distillation: the float branch is the teacher.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _SMALLEST = 1e-8
 
 
 class Dual(nn.Module):
-    """One multiplier and what it has seen of its constraint since it last moved; buffers, so checkpoints hold them."""
+    """One multiplier and the excess of its constraint since the last update; buffers, so checkpoints include them."""
 
     value: Tensor
     excess: Tensor
@@ -64,20 +65,20 @@ class Dual(nn.Module):
 
     @torch.no_grad()
     def reset(self, value: float) -> None:
-        """Start at `value`, having seen nothing."""
+        """Set the multiplier to `value` and clear the excess."""
         self.value.fill_(value)
         self.excess.zero_()
         self.samples.zero_()
 
     @torch.no_grad()
     def observe(self, excess: Tensor, samples: int) -> None:
-        """Take in a batch's mean excess `[]` over the constraint."""
+        """Add a batch's mean excess `[]` over the constraint."""
         self.excess += excess * samples
         self.samples += samples
 
     @torch.no_grad()
     def ascend(self, rate: float, cap: float) -> None:
-        """`value ← clamp(value + rate · mean excess, 0, cap)`, and forget what was seen; nothing seen: no change."""
+        """`value ← clamp(value + rate · mean excess, 0, cap)`, then clear the excess; no change without observations."""
         self.value.add_(rate * self.excess / self.samples.clamp_min(1)).clamp_(0, cap)
         self.excess.zero_()
         self.samples.zero_()
@@ -99,19 +100,19 @@ class Pdq(Method):
     """Training under proximity constraints (arXiv 2210.15623).
 
     Args:
-        layerwise: whether every layer is held near its float self, besides the outputs.
+        layerwise: whether every layer has a constraint, in addition to the outputs.
         eps_output: largest mean divergence of the quantized from the float outputs, nats.
         eps_layer: largest mean `d_l`, a share of the layer's output power.
-        dual_rate: step of the multipliers, an epoch.
+        dual_rate: step of the multipliers per epoch.
         dual_cap: largest multiplier.
         ste: whether the float weights also learn from the quantized branch, straight through the rounding.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value is out of its range.
     """
 
     paper: ClassVar[str] = "Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623"
-    description: ClassVar[str] = "the float network is trained, the quantized one held near it by constraints with learned multipliers"
+    description: ClassVar[str] = "the float network is trained; constraints with learned multipliers keep the quantized one near it"
 
     layerwise: bool = False
     eps_output: float = 0.01
@@ -126,7 +127,7 @@ class Pdq(Method):
                 raise ConfigError(f"pdq.{name} must be a number from 0 up, not {getattr(self, name)!r}", path=name)
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Learned step by output channel, and the layer's multiplier."""
+        """Learned step per output channel, and the layer's multiplier."""
         return _PdqWeight(rows, self.ste)
 
     def act_quantizer(self) -> ActQuantizer:
@@ -140,9 +141,9 @@ class Pdq(Method):
         _output(network).reset(1.0)
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
-        """The Lagrangian of the batch at the present multipliers."""
+        """The Lagrangian of the batch with the present multipliers."""
         outputs, samples = batch.outputs, len(batch.outputs)
-        # In the precision of the quantized branch, or the two would differ by more than their weights.
+        # In the precision of the quantized branch, so that the branches differ only in their weights.
         with torch.autocast(outputs.device.type, torch.bfloat16, enabled=outputs.dtype == torch.bfloat16, cache_enabled=False):
             with bypassed(network.model), statistics_kept(network.model):
                 floats = call(network.model, batch.inputs)
@@ -158,11 +159,11 @@ class Pdq(Method):
         return loss
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Steps stay near where they began."""
+        """Keep steps near their initial values."""
         keep_steps_near(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
-        """The multipliers move."""
+        """Update the multipliers."""
         for dual in (_output(network), *(_proximity(network, layer) for layer in network.space.layers)):
             dual.ascend(self.dual_rate, self.dual_cap)
 
@@ -184,12 +185,12 @@ def proximities(network: Network, inputs: Any) -> dict[str, Tensor]:
 
 
 def multipliers(network: Network) -> dict[str, float]:
-    """λ_l by layer name: how dear each layer's nearness to its float self is, in nats a unit of `d_l`.
+    """λ_l by layer name: the cost of each layer's constraint, in nats per unit of `d_l`.
 
-    All zero before training, without `layerwise`, and where `eps_layer` never bound; a layer with float weights has 0.
+    0 before training, without `layerwise`, for constraints that were never active, and for layers with float weights.
 
     Raises:
-        ValueError: the network is under another method.
+        ValueError: the network has another method.
     """
     if not isinstance(network.method, Pdq):
         raise ValueError(f"multipliers are kept by the method pdq, not by {type(network.method).__name__}")
@@ -202,7 +203,7 @@ def _proximity(network: Network, layer: Layer) -> Dual:
 
 
 def _output(network: Network) -> Dual:
-    """The first layer's quantizer keeps it: the model itself may be a container that calls whatever it holds."""
+    """Multiplier of the output constraint, stored in the first layer's quantizer, since the model may be a container."""
     first = network.weight_quantizer(network.space.layers[0])
     if "output" not in dict(first.named_children()):
         first.add_module("output", Dual().to(first.lo.device))

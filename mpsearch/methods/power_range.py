@@ -1,11 +1,11 @@
 """The two quantizers of `learned_range` on powers of two: smallest and largest magnitude, and the bits that they imply.
 
-    Q(x) = ±m · 2^−k,   k = 0 … log2(m/q)                    m: largest magnitude, q: smallest; see `quant.power_of_two_levels`
+    Q(x) = ±m · 2^−k,   k = 0 … log2(m/q)            m: largest magnitude, q: smallest
 
-Rounding is in the logarithm. Weights have no zero, and their m and q are one pair a layer times fixed ratios of its channels; an activation
-that is never negative has a zero in place of the sign. `m/q` is a power of two. At bits as given m is trained and
-`m/q = 2^(2^(b−1) − 1)`; where bits are learned, so is q, from at most `2^15` below m: what lies deeper adds nothing that a file or a sum
-would notice, and q, which moves by at most `lr · q` a step, would never be seen to move.
+Gradients: `mpsearch.numbers.gradients.power_of_two_levels`. Rounding is in the logarithm. Weights have no zero, and their m and q are one
+pair per layer times fixed ratios of its channels; an unsigned activation has a zero in place of the sign. `m/q` is a power of two. At given
+bits m is trained and `m/q = 2^(2^(b−1) − 1)`; if bits are learned, so is q, from at most `2^15` below m: smaller levels are negligible in a
+sum, and q, which moves by at most `lr · q` per step, would hardly move.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mpsearch.numbers.power_of_two import DEEPEST, codes, fit_scales
 
 __all__ = ["PowerRange", "PowerRangeActivation", "PowerRangeWeight"]
 
-_FACTOR = 32.0
-"""How far m may leave its start; from 0 the clipped gradients would not lead back."""
+_MAX_RATIO = 32.0
+"""Largest ratio of m to its initial value, either way; clipped gradients could not lead m back from near 0."""
 
 
 class PowerRange(LearnedWidth):
-    """Largest magnitude of one tensor and, where bits are learned, the smallest; shared by weights and activations."""
+    """Largest magnitude of one tensor and, if bits are learned, the smallest; shared by weights and activations."""
 
     start: Tensor
 
@@ -49,7 +49,7 @@ class PowerRange(LearnedWidth):
 
     @abstractmethod
     def span(self) -> Tensor:
-        """`[]`, powers below the largest at the allocation's bits."""
+        """`[]`, largest exponent k at the allocation's bits."""
 
     def largest(self) -> Tensor:
         """`[]`, m."""
@@ -79,16 +79,16 @@ class PowerRange(LearnedWidth):
         return float((torch.log2(span + 1) + 1).clamp_max(self.bits))
 
     def clip_gradients(self) -> None:
-        """No step larger than `lr · q`; at bits as given, `lr · m`."""
+        """Clip gradients so that no step exceeds `lr · q`, or `lr · m` at given bits."""
         limit = self.bottom.detach() if self.learns_bits else self.top.detach()
         for parameter in self.parameters(recurse=False):
             clip_to(parameter, limit)
 
     def project(self) -> None:
-        """Within a factor of the start, and q no deeper than the allocation's bits reach."""
-        self.top.clamp_(self.start / _FACTOR, self.start * _FACTOR)
+        """Clamp m to a factor of its initial value, and q to the range of the allocation's bits."""
+        self.top.clamp_(self.start / _MAX_RATIO, self.start * _MAX_RATIO)
         if self.learns_bits:
-            shallowest = self.span().clamp_max(1)  # that of two bits, or of one where the allocation gives no more
+            shallowest = self.span().clamp_max(1)  # that of two bits, or of one if the allocation has only one
             self.bottom.copy_(torch.clamp(self.bottom, self.top * torch.exp2(-self._deepest()), self.top * torch.exp2(-shallowest)))
 
     def _deepest(self) -> Tensor:
@@ -96,7 +96,7 @@ class PowerRange(LearnedWidth):
 
 
 class PowerRangeWeight(PowerRange, WeightQuantizer):
-    """The pair of the layer; channels in fixed proportion."""
+    """One pair per layer, with fixed ratios of its channels."""
 
     ratios: Tensor
 
@@ -106,31 +106,31 @@ class PowerRangeWeight(PowerRange, WeightQuantizer):
         self.register_buffer("ratios", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        """Scales of least squared error, found from the end of the calibrated grid."""
+        """Fit scales of small squared error, starting at the end of the calibrated grid."""
         scales = fit_scales(weight, steps * (self.hi + self.offset).clamp_min(0.5), self.bits)
-        typical = scales.median()
+        median = scales.median()
         if self.snap:
-            typical = power_of_two(typical)
-        ratios = scales / typical
+            median = power_of_two(median)
+        ratios = scales / median
         self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
-        self._begin(typical)
+        self._begin(median)
 
     def span(self) -> Tensor:
-        """One of all bits is the sign."""
+        """Largest exponent k; one bit is the sign."""
         return self.hi.clamp_min(0)
 
     def steps(self, weight: Tensor) -> Tensor:
-        """Largest magnitude m of each channel, `[C]`: what the file holds."""
+        """Largest magnitude m of each channel, `[C]`: the scales in the file."""
         return self.largest() * self.ratios
 
     def quantize(self, rows: Tensor) -> Tensor:
-        """`±m · 2^−k`; in units of m, so that the gradients of m and q are the paper's."""
+        """`±m · 2^−k`; computed in units of m, so that the gradients of m and q are those of the paper."""
         scales = self.steps(rows).unsqueeze(1)
         return quantize_to_powers(rows / scales, self.ratio(), torch.ones_like(self.start)) * scales
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes no deeper than q, and m of each channel."""
+        """Codes of levels down to q, and m of each channel."""
         rows = self.rows.split(weight)
         scales = self.steps(rows)
         span = int(-self.ratio().log2().round())
@@ -138,14 +138,14 @@ class PowerRangeWeight(PowerRange, WeightQuantizer):
 
 
 class PowerRangeActivation(PowerActQuantizer, PowerRange):
-    """The pair of a layer's input; evaluation and the file know no q and reach as deep as the allocation's bits do."""
+    """The pair of a layer's input; evaluation and the file ignore q and use all levels of the allocation's bits."""
 
     def __init__(self, learns_bits: bool, snap: bool) -> None:
         super().__init__()
         self._setup(learns_bits, snap)
 
     def begin(self, step: Tensor) -> None:
-        """Start at the end of the calibrated grid."""
+        """Initialise m with the end of the calibrated grid."""
         top = step * self.hi.clamp_min(1)
         self._begin(power_of_two(top) if self.snap else top)
 
@@ -154,7 +154,7 @@ class PowerRangeActivation(PowerActQuantizer, PowerRange):
         return self.largest()
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Down to q while bits are learned."""
+        """Quantize to levels down to q while bits are learned."""
         if not (self.learns_bits and self.training):
             return super().quantize(x)
         return self.to_powers(x, self.largest(), self.ratio())

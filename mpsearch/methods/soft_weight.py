@@ -1,11 +1,11 @@
-"""`SoftWeight`: a weight quantizer whose rounding can be learned, up or down by element, and is then hard again.
+"""`SoftWeight`: a weight quantizer with learnable rounding (AdaRound), up or down per weight.
 
 Nagel, Amjad, van Baalen, Louizos, Blankevoort: Up or Down? Adaptive Rounding for Post-Training Quantization, ICML 2020, arXiv 2004.10568,
 eq. 21 to 24: while soft, codes are `floor(w/step − offset) + h(v)`,
 
     h(v) = clamp(1.2 σ(v) − 0.1, 0, 1),     openness: mean(1 − |2h − 1|^β)
 
-and driving the openness to zero with falling β makes every h either 0 or 1.
+and minimising the openness while β falls drives every h to 0 or 1.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["SoftWeight"]
 
 _STRETCH = 1.2
 _MARGIN = 0.02
-"""Least share of either code at the start: where h is clamped, v would not learn."""
+"""Minimum distance of the initial h from 0 and 1, since v has no gradient where h is clamped."""
 
 
 class SoftWeight(LearnedStepWeight):
-    """As `lsq`, except between `soften` and `harden`."""
+    """LSQ quantizer, except between `soften` and `harden`."""
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
@@ -32,7 +32,7 @@ class SoftWeight(LearnedStepWeight):
         self._v: Tensor | None = None
 
     def soften(self, weight: Tensor) -> Tensor:
-        """Begin at `weight` `[C, n]`, between its two codes; returns v `[C, n]`, a leaf to be learned."""
+        """Make rounding soft, with h at the position of `weight` `[C, n]` between its two codes; returns v `[C, n]`, a leaf to train."""
         position = (weight / self.step.detach().unsqueeze(1) - self.grid.offset).clamp(self.grid.lo, self.grid.hi)
         self._floor = position.floor()
         share = (position - self._floor).clamp(_MARGIN, 1 - _MARGIN)
@@ -44,14 +44,14 @@ class SoftWeight(LearnedStepWeight):
         return (1 - (2 * self._share() - 1).abs() ** beta).mean()
 
     def harden(self) -> Tensor:
-        """Back to rounding; returns the codes learned, `[C, n]`."""
+        """Make rounding hard again; returns the learned codes, `[C, n]`."""
         assert self._floor is not None
         codes = (self._floor + (self._share() > 0.5)).clamp(self.grid.lo, self.grid.hi).detach()
         self._floor = self._v = None
         return codes
 
     def quantize(self, rows: Tensor) -> Tensor:
-        """Soft codes while there are any."""
+        """Quantize with soft codes between `soften` and `harden`, else as LSQ."""
         if self._floor is None:
             return super().quantize(rows)
         codes = torch.clamp(self._floor + self._share(), self.grid.lo, self.grid.hi)

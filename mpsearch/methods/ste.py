@@ -1,7 +1,7 @@
-"""`ste`: fixed quantizers and the straight-through estimator; the baseline every other method must beat.
+"""`ste`: fixed quantizers and the straight-through estimator; the baseline of all methods.
 
 Bengio, Léonard, Courville: Estimating or Propagating Gradients Through Stochastic Neurons, arXiv 1308.3432; scales as in XNOR-Net
-(Rastegari et al., arXiv 1603.05279): the weight's step follows the weights, `step = r · mean|w|` by output channel, with r fixed at
+(Rastegari et al., arXiv 1603.05279): the weight's step follows the weights, `step = r · mean|w|` per output channel, with r fixed at
 calibration. Activation steps stay as calibrated.
 """
 
@@ -52,5 +52,5 @@ class Ste(Method):
         return _SteWeight(rows)
 
     def act_quantizer(self) -> ActQuantizer:
-        """Step as calibrated."""
+        """The calibrated step."""
         return FixedActQuantizer()

@@ -1,4 +1,4 @@
-"""Whether a study's methods can train what its space offers; asked before anything starts."""
+"""Check that a study's methods can train all formats of its space."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["check_trainable"]
 
 
 def check_trainable(space: ResolvedSpace, methods: Mapping[str, Sequence[Method]]) -> None:
-    """Refuse a format on a menu that one of the methods cannot train.
+    """Check that every method can train every format on the menus.
 
     Args:
         space: layers and menus.
-        methods: by name, with every combination of their listed settings.
+        methods: name → the method with every combination of its listed settings.
 
     Raises:
-        ConfigError: names method, format and a layer that has it on its menu.
+        ConfigError: a method cannot train a format; the message names method, format and layer.
     """
     for name, variants in methods.items():
         for layer, menu in zip(space.layers, space.menus, strict=True):

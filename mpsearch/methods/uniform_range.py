@@ -18,12 +18,12 @@ __all__ = ["Parametrization", "RangeActivation", "RangeWeight", "UniformRange"]
 
 Parametrization = Literal["u3", "u2", "u1"]
 
-_FACTOR = 32.0
-"""How far step and range may leave their start; from 0 the clipped gradients would not lead back."""
+_MAX_RATIO = 32.0
+"""Largest ratio of step and range to their initial values, either way; clipped gradients could not lead them back from near 0."""
 
 
 class UniformRange(LearnedWidth):
-    """Step and range of one tensor; shared by weights and activations, which supply grid and direction."""
+    """Step and range of one tensor; shared by weights and activations."""
 
     lo: Tensor
     hi: Tensor
@@ -52,7 +52,7 @@ class UniformRange(LearnedWidth):
             getattr(self, name).data.copy_(start)
 
     def highest(self) -> Tensor:
-        """`[]`, largest value over step on the allocation's grid; never 0, not even where nothing is quantized."""
+        """`[]`, largest value divided by the step on the allocation's grid; never 0, not even for float."""
         return (self.hi + self.offset).clamp_min(0.5)
 
     def _two_levels(self) -> Tensor:
@@ -79,9 +79,9 @@ class UniformRange(LearnedWidth):
         return self.step * (self._reach() if self.learns_bits else self.highest())
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        """(d, m) in force."""
+        """The present (d, m)."""
         step, top = self.raw_step(), self.range_top()
-        if self.learns_bits:  # two levels have no step apart from their range
+        if self.learns_bits:  # with two levels the range determines the step
             step = torch.where(self._two_levels(), top / self.highest(), step)
         return (power_of_two(step) if self.snap else step), top
 
@@ -92,10 +92,10 @@ class UniformRange(LearnedWidth):
             return round_straight(self.width).clamp_min(lowest)
         step, top = self.pair()
         bits = implied_bits(top, step, self.offset, signed=self.grid.lo < 0, lowest=lowest)
-        return bits - (bits - self.bits).clamp_min(0).detach()  # a step that was snapped down counts codes which the grid cuts off
+        return bits - (bits - self.bits).clamp_min(0).detach()  # a step that was snapped down counts codes that the grid clips
 
     def soft_bits(self) -> float:
-        """`log2(m/d + 1) + 1`, as far as there is a sign, without rounding; 32 where nothing is quantized."""
+        """`log2(m/d + 1) + 1` (without the last 1 if unsigned), not rounded; 32 for float."""
         if self.bits == FLOAT_BITS:
             return float(FLOAT_BITS)
         if "width" in self.learned:
@@ -104,18 +104,18 @@ class UniformRange(LearnedWidth):
         return float((torch.log2((top / step - self.offset).clamp_min(0) + 1) + self._signed()).clamp_max(self.bits))
 
     def clip_gradients(self) -> None:
-        """No step larger than `lr · d`, or lr bits."""
+        """Clip gradients so that no step exceeds `lr · d`, or lr bits."""
         limit = torch.minimum(self.raw_step(), self.range_top())
         for name in self.learned:
             clip_to(getattr(self, name), torch.ones_like(limit) if name == "width" else limit)
 
     def project(self) -> None:
-        """Positive, and `k ≥ 1` no finer than the allocation's grid."""
+        """Clamp step and range: positive, `k ≥ 1`, and no finer than the allocation's grid."""
         highest = self.highest()
         if "top" in self.learned:
-            self.top.clamp_(self.start * highest / _FACTOR, self.start * highest * _FACTOR)
+            self.top.clamp_(self.start * highest / _MAX_RATIO, self.start * highest * _MAX_RATIO)
         if "step" in self.learned:
-            self.step.clamp_(self.start / _FACTOR, self.start * highest * _FACTOR)
+            self.step.clamp_(self.start / _MAX_RATIO, self.start * highest * _MAX_RATIO)
         if "width" in self.learned:
             self.width.clamp_(min(self.bits, LOWEST_BITS), self.bits)
         elif len(self.learned) == 2:
@@ -124,7 +124,7 @@ class UniformRange(LearnedWidth):
 
 
 class RangeWeight(UniformRange, WeightQuantizer):
-    """Step and range of the layer, for each channel times a fixed ratio."""
+    """Step and range of the layer, times a fixed ratio for each channel."""
 
     ratios: Tensor
 
@@ -134,25 +134,25 @@ class RangeWeight(UniformRange, WeightQuantizer):
         self.register_buffer("ratios", torch.ones(rows.count))
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        """Start at the calibrated steps: one for the layer, and each channel's ratio to it."""
-        typical = steps.median()  # a dead channel's step of 1 would carry a mean away
+        """Initialise with the calibrated steps: one for the layer, and each channel's ratio to it."""
+        median = steps.median()  # the step 1 of a zero channel would distort a mean
         if self.snap:
-            typical = power_of_two(typical)
-        ratios = steps / typical
+            median = power_of_two(median)
+        ratios = steps / median
         self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
-        self._begin(typical)
+        self._begin(median)
 
     def steps(self, weight: Tensor) -> Tensor:
         """Step d of each channel, `[C]`."""
         return self.pair()[0] * self.ratios
 
     def quantize(self, rows: Tensor) -> Tensor:
-        """On the learned range, or on the whole grid at bits as given."""
+        """Quantize on the learned range, or on the whole grid at given bits."""
         return quantize_in_range(rows, *self._limits()) if self.learns_bits else super().quantize(rows)
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as codes and steps."""
+        """Codes and steps of the quantized weight."""
         if not self.learns_bits:
             return super().export(weight)
         limits = self._limits()
@@ -161,7 +161,7 @@ class RangeWeight(UniformRange, WeightQuantizer):
     def _limits(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         step, top = (value * self.ratios.unsqueeze(1) for value in self.pair())
         further = -self.lo - self.hi - 2 * self.offset  # 1 in two's complement, else 0
-        top = top + torch.where(self._two_levels(), 0.5, 0.0) * step  # or every weight beyond one of two levels would be frozen
+        top = top + torch.where(self._two_levels(), 0.5, 0.0) * step  # otherwise weights beyond one of two levels would have no gradient
         return -(top + further * step), top, step, self.lo, self.hi, self.offset
 
 
@@ -173,7 +173,7 @@ class RangeActivation(UniformRange, ActQuantizer):
         self._setup(parametrization, learns_bits, snap)
 
     def begin(self, step: Tensor) -> None:
-        """Start at the calibrated step."""
+        """Initialise with the calibrated step."""
         self._begin(power_of_two(step) if self.snap else step)
 
     def step_value(self) -> Tensor:
@@ -184,7 +184,7 @@ class RangeActivation(UniformRange, ActQuantizer):
         return power_of_two(step) if self.snap else step
 
     def forward(self, x: Tensor) -> Tensor:
-        """In training on the learned range; else as the file has it."""
+        """Quantize on the learned range in training, else as the file does."""
         compiling = torch.compiler.is_compiling()
         if not (self.learns_bits and self.training) or (not compiling and self.bits == FLOAT_BITS):
             return super().forward(x)

@@ -1,8 +1,8 @@
-"""From a trained `Network` to plain numbers (`Parts`) and from those to a plain module (`install`).
+"""`bake`: a trained `Network` → its numbers (`Parts`); `install`: numbers → a plain module.
 
-The network that is scored (`evaluated`) and the network that is loaded from disk are both `install(float architecture, parts)`: they
-agree bit for bit because one function runs on the same numbers. The network in training differs from them by what is done once, at the
-end: BatchNorm is folded and scales are rounded to half precision.
+The network that is scored (`evaluated`) and the network that is loaded from disk are both `install(float architecture, parts)`, so they
+agree bit for bit. The network in training differs from them in two points: BatchNorm is not folded and scales are not rounded to half
+precision.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ScaledHalves:
-    """Numbers in half precision with one exponent, `values · 2^exponent`.
+    """Half-precision numbers with a common exponent, `values · 2^exponent`.
 
     Args:
         values: float16.
@@ -56,7 +56,7 @@ class ScaledHalves:
 
     @classmethod
     def of(cls, numbers: Tensor) -> ScaledHalves:
-        """Rounded from float32: relative error 2^−11 down to 2^−14 of the largest."""
+        """Round from float32; the relative error is at most 2^−11 for numbers down to 2^−14 of the largest."""
         largest = float(numbers.abs().max()) if numbers.numel() else 0.0
         exponent = 0
         if largest > 0 and largest < float("inf"):
@@ -84,10 +84,10 @@ class CodedWeight:
     """A quantized weight.
 
     Args:
-        format: what codes and scales mean, and how a file holds them.
-        codes: int16 `[R, n]`, a row for everything that shares a scale.
-        scales: of `[R]`, or `[R, bases]` for a sum of sign vectors.
-        zeros: int8 `[R]`, the code of 0, where the format has a zero point.
+        format: meaning of codes and scales, and how a file stores them.
+        codes: int16 `[R, n]`; each row has one scale.
+        scales: `[R]`, or `[R, bases]` for sums of sign vectors.
+        zeros: int8 `[R]`, the code of 0, if the format has a zero point.
     """
 
     format: NumberFormat
@@ -107,7 +107,7 @@ class QuantizedInput:
     Args:
         format: uniform or powers of two.
         signed: whether there are negative levels.
-        step: float32 `[]`; of powers of two the largest level.
+        step: float32 `[]`; for powers of two the largest level.
     """
 
     format: NumberFormat
@@ -120,10 +120,10 @@ class BakedLayer:
     """The numbers of one layer, as a file stores them.
 
     Args:
-        choice: what the search chose.
+        choice: the choice of the allocation.
         weight: codes, or float32.
-        bias: in half precision where a BatchNorm is folded in, float32 `[C]` elsewhere; None without a bias.
-        input: None where it is float.
+        bias: half precision if a BatchNorm is folded in, else float32 `[C]`; None without a bias.
+        input: None for a float input.
     """
 
     choice: Choice
@@ -139,23 +139,23 @@ class BakedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """All numbers of a baked network: one entry a layer, and the rest of the `state_dict`."""
+    """All numbers of a baked network: one entry per layer, and the rest of the `state_dict`."""
 
     layers: Mapping[str, BakedLayer]
     rest: Mapping[str, Tensor]
 
     @property
     def allocation(self) -> Allocation:
-        """The bits."""
+        """The choices of all layers."""
         return Allocation({name: layer.choice for name, layer in self.layers.items()})
 
     def chosen(self, allocation: Allocation) -> Parts:
-        """The same numbers under the choices that led to them: a file knows only how they are stored."""
+        """The same numbers with the choices of the search, since a file holds only the stored formats."""
         return replace(self, layers={name: replace(layer, choice=allocation[name]) for name, layer in self.layers.items()})
 
 
 class FixedActQuantizer(ActQuantizer):
-    """An activation quantizer that no longer learns."""
+    """An activation quantizer with a fixed step."""
 
     step: Tensor
 
@@ -164,7 +164,7 @@ class FixedActQuantizer(ActQuantizer):
         self.register_buffer("step", torch.ones(()))
 
     def begin(self, step: Tensor) -> None:
-        """Take the step."""
+        """Set the step."""
         self.step.copy_(step)
 
     def step_value(self) -> Tensor:
@@ -185,19 +185,19 @@ def fixed_act_quantizer(input: QuantizedInput) -> FixedActQuantizer:
 
 
 def rest_of_state(model: nn.Module, layers: Sequence[Layer]) -> list[str]:
-    """Names in the float model's `state_dict` that belong to no layer: what stays float in the artifact, in order."""
-    gone = {f"{layer.module}.{layer.parameter}".lstrip(".") for layer in layers}
-    gone |= {alias for layer in layers for alias in layer.aliases}
-    gone |= {f"{layer.module}.bias".lstrip(".") for layer in layers if layer.bias_elements}
+    """Names in the float model's `state_dict` that belong to no layer and stay unquantized in the artifact, in order."""
+    used = {f"{layer.module}.{layer.parameter}".lstrip(".") for layer in layers}
+    used |= {alias for layer in layers for alias in layer.aliases}
+    used |= {f"{layer.module}.bias".lstrip(".") for layer in layers if layer.bias_elements}
     norms = tuple(f"{layer.norm}." for layer in layers if layer.norm)
     return [
-        name for name in model.state_dict() if name not in gone and not name.startswith(norms) and not name.endswith("num_batches_tracked")
+        name for name in model.state_dict() if name not in used and not name.startswith(norms) and not name.endswith("num_batches_tracked")
     ]
 
 
 @torch.no_grad()
 def bake(network: Network) -> Parts:
-    """Round everything to what the artifact stores: integer codes, half-precision scales and folded biases.
+    """Convert to what the artifact stores: integer codes, half-precision scales and folded biases.
 
     Raises:
         ModelError: a weight, scale or bias is not finite.
@@ -227,7 +227,7 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
 def _baked_bias(layer: Layer, bias: Tensor | None) -> ScaledHalves | Tensor | None:
     if bias is None:
         return None
-    bias = _finite(layer, bias.cpu().clone())  # the network goes on to other allocations
+    bias = _finite(layer, bias.cpu().clone())  # the network is reused for other allocations
     if not layer.norm:
         return bias
     halves = ScaledHalves.of(bias)
@@ -285,7 +285,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
 
 
 def evaluated(network: Network) -> nn.Module:
-    """The network as it is scored, at its allocation and with the state it is in: the only evaluation forward of the house.
+    """The baked network at its allocation and present state, as trials score it.
 
     Raises:
         ModelError: a weight, scale or bias is not finite.

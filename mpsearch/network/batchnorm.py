@@ -1,6 +1,6 @@
-"""BatchNorm: what folding it into the layer before means, and re-estimating its statistics under quantization.
+"""BatchNorm: folding into the preceding layer, and re-estimation of the statistics under quantization.
 
-Folding: `γ (Wx + b − μ)/√(σ² + ε) + β = (g W) x + (β + g (b − μ))` with `g = γ/√(σ² + ε)` by output channel.
+Folding: `γ (Wx + b − μ)/√(σ² + ε) + β = (g W) x + (β + g (b − μ))` with `g = γ/√(σ² + ε)` per output channel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def running_norms(model: nn.Module) -> dict[str, Any]:
 
 
 def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor | None]:
-    """`g` and the folded bias, each `[channels]` float32; without a BatchNorm `g` is 1 and the bias the layer's own (or None)."""
+    """`g` and the folded bias, each `[channels]` float32; without a BatchNorm `g` is 1 and the bias is that of the layer (or None)."""
     module = model.get_submodule(layer.module)
     device = next(module.parameters()).device
     bias = getattr(module, "bias", None) if layer.parameter == "weight" else None
@@ -56,7 +56,7 @@ def fold(model: nn.Module, layer: Layer) -> None:
 
 
 def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
-    """Put a frozen tensor in the place of a parameter."""
+    """Replace a parameter by a frozen one."""
     setattr(module, parameter, nn.Parameter(weight, requires_grad=False))
 
 
@@ -68,9 +68,9 @@ def remove_norm(model: nn.Module, path: str) -> None:
 
 @torch.no_grad()
 def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
-    """Replace BatchNorm's running statistics by the average over `batches` of inputs, everything else in evaluation mode.
+    """Replace BatchNorm's running statistics by their average over `batches` of inputs; all other modules are in evaluation mode.
 
-    Quantization shifts the statistics that a float network collected; a few hundred images repair most of it. Modes are restored.
+    Quantization shifts the statistics of the float network; a few hundred images correct most of the shift. Modes are restored.
     """
     norms = list(running_norms(model).values())
     if not norms:
@@ -85,7 +85,7 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
     largest = 1
     for inputs in batches:
         largest = max(largest, batch_size(inputs))
-        if batch_size(inputs) > 1 or largest == 1:  # a sample left alone has no variance
+        if batch_size(inputs) > 1 or largest == 1:  # a batch of one sample has no variance
             call(model, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

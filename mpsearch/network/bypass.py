@@ -1,4 +1,4 @@
-"""The float network inside a quantized one: the same weights with the quantizers switched off, everywhere or in one layer."""
+"""The float network inside a quantized one: the same weights with quantizers bypassed, in all layers or in one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["bypassed", "on_same_inputs", "statistics_kept"]
 
 @contextmanager
 def bypassed(model: nn.Module) -> Iterator[None]:
-    """All quantizers in `model` let their tensors through; for passes that are not compiled."""
-    # The attribute alone: a graph recorded before may still need the buffers as they are.
+    """Bypass all quantizers in `model`; for passes that are not compiled."""
+    # Only the attribute changes: an earlier graph may still need the buffers.
     quantizers = {module: module.bits for module in model.modules() if isinstance(module, WeightQuantizer | ActQuantizer)}
     for quantizer in quantizers:
         quantizer.bits = FLOAT_BITS
@@ -35,7 +35,7 @@ def bypassed(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Norms in training mode normalise by the batch as ever and leave their running statistics alone."""
+    """Norms in training mode normalise by the batch without an update of their running statistics."""
     norms: list[Any] = [module for module in model.modules() if module.training and getattr(module, "track_running_stats", False)]
     for norm in norms:
         norm.track_running_stats = False
@@ -47,45 +47,45 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
 
 
 def on_same_inputs(network: Network, inputs: Any, visit: Callable[[Layer, Tensor, Tensor], None]) -> None:
-    """Run the quantized network once and show each call of a layer at float weights beside the quantized one, on the same quantized input.
+    """Run the quantized network once and compare each layer call with the same call at float weights, on the same quantized input.
 
-    A layer stands for a weight: where a module has several (attention), the others stay quantized on both sides. Norms keep the mode they
-    are in, everything else runs as in evaluation, so that dropout is not taken for rounding. Layers with float weights, and those whose
-    module is not called, are not visited.
+    A layer is one weight: if a module has several (attention), the others stay quantized in both calls. Norms keep their mode; everything
+    else runs in evaluation mode, so that dropout does not count as rounding error. Layers with float weights and layers whose module is
+    not called are not visited.
 
     Args:
         network: at an allocation; its running statistics stay as they are.
         inputs: one batch.
-        visit: gets (layer, its output at float weights, its quantized output). Only the layer's float weight has a gradient, and only
-            through the former. To be used at once: what follows may change the latter in place.
+        visit: called with (layer, output at float weights, quantized output). Only the layer's float weight has a gradient, and only
+            through the first output. Later operations may change the second output in place.
     """
-    users: dict[nn.Module, list[Layer]] = {}
+    layers_of: dict[nn.Module, list[Layer]] = {}
     for layer in network.space.layers:
         if network.weight_quantizer(layer).bits != FLOAT_BITS:
             for module in _callers(network.model, layer):
-                users.setdefault(module, []).append(layer)
-    inside = False
+                layers_of.setdefault(module, []).append(layer)
+    comparing = False
 
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        nonlocal inside
-        if inside:
+        nonlocal comparing
+        if comparing:
             return
-        inside = True
+        comparing = True
         try:
-            for layer in users[module]:
+            for layer in layers_of[module]:
                 with torch.enable_grad(), _float_alone(network, layer, module):
                     visit(layer, _first(module.forward(*args, **kwargs)), _first(output))
         finally:
-            inside = False
+            comparing = False
 
-    hooks = hooked(after=[(module, compare) for module in users])
+    hooks = hooked(after=[(module, compare) for module in layers_of])
     with hooks, torch.no_grad(), statistics_kept(network.model), _only_norms_train(network.model):
         call(network.model, inputs)
 
 
 @contextmanager
 def _float_alone(network: Network, layer: Layer, module: nn.Module) -> Iterator[None]:
-    """One weight is float and the only one in its module that gradients reach."""
+    """One weight is float, and the only parameter of its module that gradients reach."""
     quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer)
     others = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter is not weight]
     bits, quantizer.bits = quantizer.bits, FLOAT_BITS
@@ -103,7 +103,7 @@ def _float_alone(network: Network, layer: Layer, module: nn.Module) -> Iterator[
 def _only_norms_train(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     for module in modes:
-        # Not `eval`: what a module keeps beside its mode is none of our business.
+        # Not `eval()`, which modules may override.
         module.training = module.training and hasattr(module, "track_running_stats")
     try:
         yield
@@ -113,7 +113,7 @@ def _only_norms_train(model: nn.Module) -> Iterator[None]:
 
 
 def _callers(model: nn.Module, layer: Layer) -> dict[nn.Module, None]:
-    """The modules that compute with the layer's weight, without repetition; attention does so with that of its `out_proj`."""
+    """The distinct modules that compute with the layer's weight; attention computes with the weight of its `out_proj`."""
     found: dict[nn.Module, None] = {}
     for path in (layer.module, *(alias.rpartition(".")[0] for alias in layer.aliases)):
         parent = model.get_submodule(path.rpartition(".")[0])

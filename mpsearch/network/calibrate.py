@@ -25,12 +25,12 @@ _SAMPLES = 2**16
 
 
 class Calibration:
-    """Steps that minimise the squared error of each weight row and each activation, computed when first asked for.
+    """Steps that minimise the squared error of each weight row and each activation; computed on demand.
 
     Args:
         model: float network.
-        space: its layers.
-        activations: samples of each layer's input, 1-D float32, by layer name; only for layers that may quantize it.
+        space: its layers and menus.
+        activations: samples of each layer's input, 1-D float32, by layer name; only for layers whose menu quantizes it.
         style: grid of the weights.
     """
 
@@ -65,23 +65,23 @@ class Calibration:
         return cls(model, space, _sampled(model, wanted, batches) if wanted else {}, style)
 
     def signed(self, name: str) -> bool:
-        """Whether the layer's input was seen to be negative."""
+        """Whether a negative input of the layer was observed."""
         return self._signed.get(name, self._layers[name].signed_input)
 
     def weight_steps(self, name: str, format: NumberFormat, style: GridStyle | None = None) -> Tensor:
-        """`[rows]` steps of an evenly spaced format; of another, those of a uniform grid of as many bits."""
+        """`[rows]` steps of an evenly spaced format; for other formats, those of a uniform grid of as many bits."""
         if format.zero_point:
-            return self._between(name, format.bits)[0]
+            return self._asymmetric(name, format.bits)[0]
         grid = grid_of(format, style or self.style)
         if (name, grid) not in self._steps:
             self._steps[name, grid] = fit_steps(self._rows[name], grid)
         return self._steps[name, grid]
 
     def zeros(self, name: str, format: NumberFormat) -> Tensor | None:
-        """The codes of 0, int8 `[rows]`, of a format with a zero point; None of any other."""
-        return self._between(name, format.bits)[1] if format.zero_point else None
+        """The codes of 0, int8 `[rows]`, of a format with a zero point; None for any other format."""
+        return self._asymmetric(name, format.bits)[1] if format.zero_point else None
 
-    def _between(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
+    def _asymmetric(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
         """Steps and zero points `[rows]` that cover each row's own range."""
         if (name, bits) not in self._ranges:
             steps, lowest = fit_asymmetric(self._rows[name], bits)
@@ -89,13 +89,13 @@ class Calibration:
         return self._ranges[name, bits]
 
     def act_step(self, name: str, format: NumberFormat) -> Tensor:
-        """`[]` step, likewise."""
+        """Step of the layer's input, `[]`."""
         if (name, format.bits) not in self._act_steps:
             self._act_steps[name, format.bits] = fit_step(self._activations[name], act_grid(format.bits, self.signed(name)))
         return self._act_steps[name, format.bits]
 
     def set_input(self, quantizer: ActQuantizer, name: str, format: NumberFormat) -> None:
-        """Bring the quantizer of the layer's input to a format, at the calibrated step."""
+        """Set the quantizer of the layer's input to a format, with the calibrated step."""
         if format.is_float:
             quantizer.set_grid(format.bits, None)
         else:
@@ -104,7 +104,7 @@ class Calibration:
 
     @torch.no_grad()
     def weight(self, name: str, format: NumberFormat) -> Tensor:
-        """The layer's weight in a format, dequantized, in its own shape; in float as it is."""
+        """The layer's weight in a format, quantized and dequantized, in its own shape; unchanged for float."""
         rows = self._rows[name]
         if format.evenly_spaced:
             lo, hi, offset = _limits(grid_of(format, self.style), rows.device)
@@ -118,7 +118,7 @@ class Calibration:
 
     @torch.no_grad()
     def activation(self, name: str, format: NumberFormat, x: Tensor) -> Tensor:
-        """The layer's input in a format, dequantized; in float as it is."""
+        """The layer's input in a format, quantized and dequantized; unchanged for float."""
         if format.is_float:
             return x
         lo, hi, _ = _limits(act_grid(format.bits, self.signed(name)), x.device)

@@ -1,4 +1,4 @@
-"""`canonical`: a copy of the user's model that quantizers can be attached to: unwrapped, every weight a parameter of its own."""
+"""`canonical`: a copy of the user's model for quantization: unwrapped, with every weight a plain parameter."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _RECOMPUTED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
 def canonical(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose reparametrized weights (weight and spectral norm, pruning masks) are the tensors they stand for.
+    """A copy in evaluation mode with plain tensors in place of reparametrized weights (weight and spectral norm, pruning masks).
 
     Args:
-        model: float network, bare or under `torch.compile`, `DataParallel` or `DistributedDataParallel`; left as it is.
+        model: float network, possibly under `torch.compile`, `DataParallel` or `DistributedDataParallel`; not changed.
 
     Raises:
-        ModelError: scripted, not initialised, not in float32, or not to be copied.
+        ModelError: the model is scripted, not initialised or not in float32, or cannot be copied.
     """
     while True:
         if isinstance(model, _WRAPPERS):
@@ -38,7 +38,7 @@ def canonical(model: nn.Module) -> nn.Module:
     _check(model)
     copied = _copy(model).eval()
     for module in copied.modules():
-        _settle(module)
+        _remove_reparametrizations(module)
     return copied
 
 
@@ -55,7 +55,7 @@ def _check(model: nn.Module) -> None:
 def _copy(model: nn.Module) -> nn.Module:
     for module in model.modules():
         for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, _RECOMPUTED):  # what the last forward left has a graph behind it and cannot be copied
+            if isinstance(hook, _RECOMPUTED):  # the tensor of the last forward has a graph and cannot be copied
                 name = hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
                 value = getattr(module, name)
                 if isinstance(value, Tensor):
@@ -66,7 +66,7 @@ def _copy(model: nn.Module) -> nn.Module:
         raise ModelError(f"the model cannot be copied ({type(error).__name__}: {error}); let copy.deepcopy(model) work") from error
 
 
-def _settle(module: nn.Module) -> None:
+def _remove_reparametrizations(module: nn.Module) -> None:
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):
             remove_weight_norm(module, hook.name)
@@ -75,7 +75,7 @@ def _settle(module: nn.Module) -> None:
         elif isinstance(hook, prune.BasePruningMethod):
             prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
     if isinstance(module, QUANTIZABLE) and parametrize.is_parametrized(module):
-        # torch's own removal would change the class, which the copy shares with the user's module
+        # torch's own removal would change the class that the copy shares with the user's module
         weights = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
         module.__class__ = type(module).__bases__[0]
         del module.parametrizations

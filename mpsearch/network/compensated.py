@@ -1,4 +1,4 @@
-"""`CompensatedCalibration`: what signals should see when the method that follows compensates rounding errors (`gptq`)."""
+"""`CompensatedCalibration`: a calibration for studies whose method compensates rounding errors (`gptq`)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FACTORS = (0.7, 0.85, 1.0, 1.2)
 
 
 class CompensatedCalibration(Calibration):
-    """A calibration whose quantized weights are fitted under the second moments of their float inputs; steps and activations as ever.
+    """A calibration whose quantized weights are fitted under the second moments of their float inputs; steps and activations are unchanged.
 
-    Nearest rounding is many times worse than compensated rounding at 2 bits and hardly so at 1 or at 8: a search by what nearest rounding
-    does spends its bits in the wrong layers.
+    Nearest rounding is much worse than compensated rounding at 2 bits, but hardly at 1 or 8 bits. Signals of nearest rounding would
+    therefore assign bits to the wrong layers.
     """
 
     def __init__(self, model: nn.Module, space: ResolvedSpace, activations: dict[str, Tensor], style: GridStyle = "twos") -> None:
@@ -38,10 +38,10 @@ class CompensatedCalibration(Calibration):
 
     @classmethod
     def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> CompensatedCalibration:
-        """As `Calibration.fit`, and one more pass over the batches for the moments."""
+        """As `Calibration.fit`, with one more pass over the batches for the moments."""
         batches = list(batches)
-        plain = Calibration.fit(model, space, batches, style)
-        found = cls(model, space, plain._activations, style)
+        base = Calibration.fit(model, space, batches, style)
+        found = cls(model, space, base._activations, style)
         counts: dict[str, int] = {}
 
         def gather(name: str, central: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
@@ -62,7 +62,7 @@ class CompensatedCalibration(Calibration):
 
     @torch.no_grad()
     def weight(self, name: str, format: NumberFormat) -> Tensor:
-        """The layer's weight in a format, dequantized, in its own shape; in float as it is."""
+        """The layer's weight in a format, quantized and dequantized, in its own shape; unchanged for float."""
         moments = self._moments.get(name)
         if (
             not format.evenly_spaced

@@ -1,4 +1,4 @@
-"""Inputs as data loaders give them: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
+"""Model inputs as data loaders return them: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
-    """`model(x)`, `model(*x)` or `model(**x)`; the one door into a network, so that every pass is counted."""
+    """`model(x)`, `model(*x)` or `model(**x)`; counts the samples as forward passes."""
     count(forward=batch_size(inputs))
     if isinstance(inputs, dict):
         outputs = model(**inputs)
@@ -33,7 +33,7 @@ def batch_size(inputs: Any) -> int:
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
-    """The same structure on `device`; images in channels-last memory if asked for (the same values, faster convolutions)."""
+    """The same structure on `device`; images in channels-last memory if `channels_last` (the same values, faster convolutions)."""
     if isinstance(inputs, dict):
         return {key: to_device(value, device, channels_last=channels_last) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
@@ -44,7 +44,7 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """Put weights of four axes in another memory layout, in place; `Module.to` would refuse a model that has some of five axes, too."""
+    """Convert 4-D weights to another memory layout, in place; `Module.to` would refuse a model that also has 5-D weights."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=memory_format)
@@ -52,7 +52,7 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
 
 
 def concatenated(batches: Sequence[Any], samples: int) -> Any:
-    """The first `samples` samples of the batches as one, in their structure and memory layout."""
+    """The first `samples` samples of the batches as one batch, in their structure and memory layout."""
     first = batches[0]
     if isinstance(first, dict):
         return {key: concatenated([batch[key] for batch in batches], samples) for key in first}

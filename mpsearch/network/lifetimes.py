@@ -1,8 +1,8 @@
-"""When each activation of one forward pass is alive, and who reads it: what the activation-memory cost and the card's walk both need.
+"""Lifetimes and readers of the activations of one forward pass, for the activation-memory cost and `mpsearch.network.walk`.
 
-No graph is captured: a dispatch mode sees every operation that really runs. Input quantizers are looked through, so that a tensor a layer
-reads through one has that layer for a reader. Operations that write into an existing tensor, and views, make no tensor of their own.
-Nothing is fused: an activation function has an output of its own, and attention is seen as the products it consists of.
+No graph is captured: a dispatch mode sees every operation that runs. A layer that reads a tensor through its input quantizer counts as a
+reader of that tensor. In-place operations and views make no new tensor. Nothing is fused: an activation function has its own output, and
+attention is recorded as its single matrix products.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
 __all__ = ["FLOAT_READER", "Activation", "Lifetimes", "Step", "lifetimes", "observe"]
 
 FLOAT_READER = ""
-"""Reads a tensor as it is: an addition, a pooling, a layer without an input quantizer, or whoever called the network."""
+"""Reader of a tensor in float: an addition, a pooling, a layer without an input quantizer, or the caller of the network."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Activation:
 
     @property
     def in_float(self) -> bool:
-        """Whether it is held in float whatever the bits of the layers: something reads it as it is, or nothing reads it."""
+        """Whether it is stored in float for every allocation: something reads it in float, or nothing reads it."""
         return not self.readers or FLOAT_READER in self.readers
 
 
@@ -73,22 +73,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """What one pass did: its operations in order, and the activations they read and write."""
+    """The operations of one pass in order, and the activations they read and write."""
 
     steps: tuple[Step, ...]
     activations: tuple[Activation, ...]
 
     def alive(self) -> list[list[int]]:
-        """Activations alive at each moment: before the first operation, and during each; those with `born ≤ moment ≤ last`."""
+        """Activations alive before the first operation and during each one: those with `born ≤ operation ≤ last`."""
         moments = range(-1, len(self.steps))
         return [[i for i, seen in enumerate(self.activations) if seen.born <= now <= seen.last] for now in moments]
 
 
 class _Marker(ActQuantizer):
-    """Stands where an input quantizer will stand, and changes nothing."""
+    """Placeholder for an input quantizer; changes no value."""
 
     def begin(self, step: Tensor) -> None:
-        """Take nothing."""
+        """Ignore the step."""
 
     def step_value(self) -> Tensor:
         """No step: 1."""
@@ -100,15 +100,15 @@ class _Marker(ActQuantizer):
 
 
 def lifetimes(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Lifetimes:
-    """Run the network as it will be deployed, BatchNorm folded, and say who reads what.
+    """Run the network as it will be deployed, with BatchNorm folded, and record its activations.
 
     Args:
-        model: float network; left as it is.
+        model: float network; not changed.
         layers: as traced.
         inputs: one batch, on the model's device.
 
     Returns:
-        Each layer whose input can be quantized reads it through its quantizer, whatever its bits will be.
+        Lifetimes in which each layer with a quantizable input reads it through its quantizer, for every allocation.
     """
     deployed = copy.deepcopy(model).eval().requires_grad_(False)
     for layer in layers:
@@ -125,7 +125,7 @@ def observe(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Lifetimes
     """Run a network once on a batch and record its operations.
 
     Args:
-        model: in evaluation mode, with or without input quantizers; one that lets its input through unchanged counts as none.
+        model: in evaluation mode, with or without input quantizers; a quantizer that returns its input unchanged counts as none.
         layers: as traced.
         inputs: one batch, on the model's device.
     """
@@ -153,13 +153,13 @@ class _Recorder(TorchDispatchMode):
         self._samples = samples
         self._inside = 0
         self._quantized: dict[int, tuple[int, str]] = {}  # storage of a quantized copy → (storage of the original, reader)
-        self._alive: list[Tensor] = []  # a freed storage's address would be used again
+        self._alive: list[Tensor] = []  # keeps storages alive, since a freed address could be reused
         self._constants = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
-        self._owners = {_storage(getattr(model.get_submodule(layer.module), layer.parameter)): layer.name for layer in layers}
+        self._layer_of = {_storage(getattr(model.get_submodule(layer.module), layer.parameter)): layer.name for layer in layers}
 
     @contextmanager
     def through(self, model: nn.Module, layers: Sequence[Layer]) -> Iterator[None]:
-        """Look through input quantizers while in the `with`."""
+        """Attribute reads through input quantizers to their layers inside the `with`."""
         handles: list[Any] = []
         for layer in layers:
             quantizer = getattr(model.get_submodule(layer.module), "input_quantizer", None)
@@ -172,7 +172,7 @@ class _Recorder(TorchDispatchMode):
                 handle.remove()
 
     def meet(self, tensor: Tensor, now: int) -> None:
-        """Record a float tensor that was not there before."""
+        """Record a new float tensor."""
         key = _storage(tensor)
         if tensor.is_floating_point() and tensor.numel() and key not in self._constants and key not in self._place:
             self._alive.append(tensor)
@@ -207,7 +207,7 @@ class _Recorder(TorchDispatchMode):
             self.meet(tensor, now)
         written = tuple(self._place[_storage(t)] for t in outputs if t.is_floating_point() and _storage(t) in self._place)
         if read or written:
-            layer = next((self._owners[key] for key in known if key in self._owners), "")
+            layer = next((self._layer_of[key] for key in known if key in self._layer_of), "")
             macs = self._macs(func, args, kwargs, output)
             self.steps.append(Step(func._overloadpacket.__name__, layer, macs, tuple(read), written))
 
@@ -233,7 +233,7 @@ class _Recorder(TorchDispatchMode):
             original = _storage(args[0])
             if _storage(output) != original:
                 self._alive.append(output)
-                # Of a copy of a copy, the tensor that is really held.
+                # For a copy of a copy, the original tensor.
                 self._quantized[_storage(output)] = (self._quantized.get(original, (original, reader))[0], reader)
 
         return leave

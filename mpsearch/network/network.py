@@ -1,4 +1,4 @@
-"""`Network`: one model with quantizers attached, set to any allocation of its space in milliseconds."""
+"""`Network`: a model with quantizers attached, which can be set to any allocation of its space."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ W = TypeVar("W", bound=WeightQuantizer)
 
 
 class QuantizerFactory(Protocol):
-    """What a method must offer to be attached."""
+    """What `Network` needs of a method."""
 
     @property
     def grid(self) -> GridStyle:
         """Weight grid."""
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """A fresh quantizer for one weight."""
+        """A new quantizer for one weight."""
 
     def act_quantizer(self) -> ActQuantizer:
-        """A fresh quantizer for one input."""
+        """A new quantizer for one input."""
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
-        """How a file holds a weight for which a menu says `asked`; None: the method cannot train it."""
+        """Format in which a file stores a weight with the menu format `asked`; None: the method cannot train it."""
 
     def begin(self, network: Network) -> None:
         """Called when the network has taken an allocation."""
 
 
 class Network:
-    """A copy of a float model under one method; `begin` starts it at an allocation.
+    """A copy of a float model with the quantizers of one method; `begin` initialises it at an allocation.
 
-    Weights go through `torch.nn.utils.parametrize`, inputs through forward-pre-hooks: every module keeps its forward and its place.
+    Weights are quantized by `torch.nn.utils.parametrize`, inputs by forward pre-hooks; modules keep their forward and their path.
 
     Args:
         model: float network; copied, never changed.
@@ -83,17 +83,17 @@ class Network:
         keep_slow_attention(self.model)
 
     def choice(self, layer: Layer) -> Choice:
-        """What the layer takes at the allocation in force.
+        """The layer's choice at the present allocation.
 
         Raises:
-            RuntimeError: no allocation was taken yet.
+            RuntimeError: no allocation was set yet.
         """
         if self.allocation is None:
-            raise RuntimeError("the network has taken no allocation yet; call begin first")
+            raise RuntimeError("the network has no allocation yet; call begin first")
         return self.allocation[layer.name]
 
     def stored(self, weight: NumberFormat) -> NumberFormat:
-        """How a file holds weights of a format on a menu.
+        """Format in which a file stores weights of a menu format.
 
         Raises:
             SpaceError: the method cannot train it.
@@ -110,14 +110,14 @@ class Network:
         return cast(WeightQuantizer, self._parametrization(layer)[0])
 
     def quantized(self, kind: type[W]) -> Iterator[tuple[Layer, W]]:
-        """Layers whose weight is not at float, with their quantizers, where these are of `kind`."""
+        """Layers with a quantized weight, with their quantizers; only quantizers of class `kind`."""
         for layer in self.space.layers:
             quantizer = self.weight_quantizer(layer)
             if isinstance(quantizer, kind) and quantizer.bits != FLOAT_BITS:
                 yield layer, quantizer
 
     def act_quantizer(self, layer: Layer) -> ActQuantizer | None:
-        """The layer's input quantizer, if its menu has one."""
+        """The layer's input quantizer; None if its menu has only float inputs."""
         return getattr(self.model.get_submodule(layer.module), "input_quantizer", None)
 
     def latent_weight(self, layer: Layer) -> Tensor:
@@ -135,7 +135,7 @@ class Network:
 
     @torch.no_grad()
     def set_bits(self, allocation: Allocation) -> None:
-        """Set the grids alone; weights, statistics and steps stay. In place: compiled code stays valid."""
+        """Set only the grids; weights, statistics and steps are kept. In place, so compiled code stays valid."""
         self.allocation = self.space.check(allocation)
         for layer in self.space.layers:
             choice = self.allocation[layer.name]
@@ -146,7 +146,7 @@ class Network:
 
     @torch.no_grad()
     def begin(self, allocation: Allocation) -> None:
-        """Restore the float weights and statistics, set the bits, take calibrated steps. In place: compiled code stays valid."""
+        """Restore the float weights and statistics, set the grids and the calibrated steps. In place, so compiled code stays valid."""
         for name, tensor in self._float.items():
             self.tensor(name).copy_(tensor)
         self.set_bits(allocation)
@@ -174,7 +174,7 @@ class Network:
 
 
 def keep_slow_attention(model: nn.Module) -> None:
-    """Transformer layers take a fused path in evaluation that bypasses hooks and rounds otherwise; any hook keeps them off it."""
+    """Disable the fused path of transformer layers in evaluation, which bypasses hooks and rounds differently; any hook disables it."""
     for module in model.modules():
         if isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.TransformerEncoder):
             module.register_forward_pre_hook(_nothing)

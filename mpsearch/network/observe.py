@@ -1,4 +1,4 @@
-"""Forward hooks that last for one `with`, and samples of the values that enter a module."""
+"""Forward hooks for one `with` block, and samples of the inputs of modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["collect_inputs", "draw", "first_input", "hooked"]
 def hooked(
     *, before: Iterable[tuple[nn.Module, Callable[..., Any]]] = (), after: Iterable[tuple[nn.Module, Callable[..., Any]]] = ()
 ) -> Iterator[None]:
-    """Inside the `with`, modules call the hooks; afterwards the hooks are removed, whatever happened.
+    """Register hooks for the `with` block; they are removed afterwards, also after an exception.
 
     Args:
         before: (module, hook); the hook gets (module, args, kwargs) before each forward and may return new (args, kwargs).
@@ -44,7 +44,7 @@ def draw(values: Tensor, n: int, generator: torch.Generator) -> Tensor:
     Args:
         values: 1-D, on any device.
         n: how many.
-        generator: of the CPU, so that every device draws the same positions.
+        generator: a CPU generator, so that every device draws the same positions.
     """
     return values[torch.randint(values.numel(), (n,), generator=generator).to(values.device)]
 
@@ -53,7 +53,7 @@ def draw(values: Tensor, n: int, generator: torch.Generator) -> Tensor:
 def collect_inputs(
     model: nn.Module, modules: Mapping[str, str], batches: Iterable[Any], sample: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """Run the model on the batches in evaluation mode and keep samples of the first input of some modules; the mode is restored.
+    """Run the model on the batches in evaluation mode and collect samples of the first input of some modules; the mode is restored.
 
     Args:
         model: any module.
@@ -62,7 +62,7 @@ def collect_inputs(
         sample: all values of one call, float32 `[N]` → those to keep.
 
     Returns:
-        Key → what was kept of all calls, 1-D float32, in the order of `modules`; modules that were not called are missing.
+        Key → samples of all calls, 1-D float32, in the order of `modules`; modules that were not called are missing.
     """
     kept: dict[str, list[Tensor]] = {key: [] for key in modules}
 

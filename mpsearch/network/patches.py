@@ -1,4 +1,4 @@
-"""What a layer multiplies its weight with, as rows: sampled patches of its input beside the outputs they give."""
+"""Sampled input patches of a layer, as rows, and the corresponding outputs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PADDING = {"zeros": "constant"}
 
 
 class Patches:
-    """Places in one layer's output, the same in every pass.
+    """Sampled positions in one layer's output, the same in every pass.
 
     Args:
         module: convolution (grouped too) or linear layer.
         shape: of its output.
-        places: at most so many of each sample.
-        seed: of the choice.
+        places: maximum number of positions per sample.
+        seed: seed of the sampling.
     """
 
     def __init__(self, module: nn.Module, shape: Sequence[int], places: int, seed: int = 0) -> None:
@@ -44,15 +44,15 @@ class Patches:
 
     @classmethod
     def fit(cls, module: nn.Module) -> bool:
-        """Whether the module's product is one of rows and patches."""
+        """Whether the module's output is a product of weight rows and patches."""
         return isinstance(module, _CONVOLUTIONS) or type(module).forward is nn.Linear.forward
 
     def outputs(self, y: Tensor) -> Tensor:
-        """Outputs at the places, `[G, M, C/G]`."""
+        """Outputs at the positions, `[G, M, C/G]`."""
         return self._grouped(y.movedim(1, -1)[self._index] if isinstance(self._module, _CONVOLUTIONS) else y[self._index])
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the weight's rows are multiplied with there, `[G, M, d]`."""
+        """Input patches at the positions, `[G, M, d]`."""
         module = self._module
         if not isinstance(module, _CONVOLUTIONS):
             return self._grouped(x[self._index])

@@ -1,6 +1,6 @@
-"""The two small modules a method makes: one for a weight (a parametrization), one for a layer's input (in a forward-pre-hook).
+"""The two modules that a method provides: a quantizer of a weight (a parametrization) and one of a layer's input (a forward pre-hook).
 
-Bits are buffers (`lo`, `hi`, `offset`, `is_float`), so `torch.compile` traces the network once and every allocation runs in the same code.
+Bits are buffers (`lo`, `hi`, `offset`, `is_float`), so `torch.compile` traces the network once, and every allocation runs the same code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Quantizer(nn.Module):
         self.register_buffer("is_float", torch.tensor(True))
 
     def set_grid(self, bits: int, grid: Grid | None) -> None:
-        """Fill the buffers in place; `grid=None` with 32 bits lets the tensor through."""
+        """Fill the buffers in place; `grid=None` with 32 bits bypasses the quantizer."""
         self.bits = bits
         self.grid = grid or Grid(-1, 0)
         self.lo.fill_(self.grid.lo)
@@ -45,7 +45,7 @@ class _Quantizer(nn.Module):
         self.is_float.fill_(bits == FLOAT_BITS)
 
     def get_extra_state(self) -> dict[str, int]:
-        """Bits travel with the `state_dict`: a checkpoint knows its allocation."""
+        """Bits and grid, which the `state_dict` includes, so that a checkpoint restores its allocation."""
         return {"bits": self.bits, "lo": self.grid.lo, "hi": self.grid.hi}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
@@ -55,10 +55,10 @@ class _Quantizer(nn.Module):
 
 
 class WeightQuantizer(_Quantizer, ABC):
-    """Fake-quantizes one weight by output channel.
+    """Fake-quantizes one weight, with one step per row.
 
-    A method subclasses it, owns the state behind `steps`, and fills it in `begin`. One with a gradient of its own overrides `quantize`, one
-    that keeps its weights elsewhere `export` too; in evaluation mode `quantize` gives the values that `export` writes.
+    A method's subclass holds the state behind `steps` and initialises it in `begin`. A subclass with its own gradient overrides `quantize`;
+    one that stores its weights elsewhere also overrides `export`. In evaluation mode `quantize` returns the values that `export` writes.
     """
 
     shift: Tensor
@@ -69,12 +69,12 @@ class WeightQuantizer(_Quantizer, ABC):
         self._shifted = False
 
     def allow_zero_points(self) -> None:
-        """Keep a shift for each row, `value = (code + shift) · step`: only where a menu has zero points, since it costs time."""
+        """Keep a shift per row, `value = (code + shift) · step`; only for menus with zero points, since it costs time."""
         self._shifted = True
         self.register_buffer("shift", torch.zeros(self.rows.count, 1, device=self.lo.device))
 
     def set_zeros(self, zeros: Tensor | None) -> None:
-        """Take the codes of 0, int8 `[rows]`; None: without a zero point."""
+        """Set the codes of 0, int8 `[rows]`; None: no zero point."""
         if zeros is not None:
             self.shift.copy_(-zeros.float().unsqueeze(1))
         elif self._shifted:
@@ -86,14 +86,14 @@ class WeightQuantizer(_Quantizer, ABC):
 
     @abstractmethod
     def begin(self, weight: Tensor, steps: Tensor) -> None:
-        """Take calibrated `[C]` steps for the grid that was just set; `weight` is `[C, n]`."""
+        """Initialise with calibrated `[C]` steps for the present grid; `weight` is `[C, n]`."""
 
     @abstractmethod
     def steps(self, weight: Tensor) -> Tensor:
-        """The `[C]` steps in force for `weight` `[C, n]`."""
+        """The present `[C]` steps for `weight` `[C, n]`."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Weight in its own shape → the same, quantized."""
+        """Quantize a weight in its own shape."""
         compiling = torch.compiler.is_compiling()
         if not compiling and self.bits == FLOAT_BITS:
             return weight
@@ -101,7 +101,7 @@ class WeightQuantizer(_Quantizer, ABC):
         return torch.where(self.is_float, weight, quantized) if compiling else quantized
 
     def quantize(self, rows: Tensor) -> Tensor:
-        """Float `[C, n]` → the same, quantized, with gradients."""
+        """Quantize rows `[C, n]`, with gradients."""
         return fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.shift if self._shifted else self.offset)
 
     @torch.no_grad()
@@ -121,14 +121,14 @@ class ActQuantizer(_Quantizer, ABC):
 
     @abstractmethod
     def begin(self, step: Tensor) -> None:
-        """Take the calibrated step, shape `[]`."""
+        """Initialise with the calibrated step, shape `[]`."""
 
     @abstractmethod
     def step_value(self) -> Tensor:
-        """The step in force, shape `[]`."""
+        """The present step, shape `[]`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Activation of any shape → the same, quantized."""
+        """Quantize an activation of any shape."""
         compiling = torch.compiler.is_compiling()
         if not compiling and self.bits == FLOAT_BITS:
             return x
@@ -136,33 +136,33 @@ class ActQuantizer(_Quantizer, ABC):
         return torch.where(self.is_float, x, quantized) if compiling else quantized
 
     def quantize(self, x: Tensor) -> Tensor:
-        """The same at bits that are not float, with gradients."""
+        """Quantize at bits below float, with gradients."""
         return fake_quantize(x, self.step_value(), self.lo, self.hi)
 
 
 class PowerActQuantizer(ActQuantizer):
-    """The same with levels that are powers of two: `2^−k` times the step, and a zero where nothing is negative."""
+    """An activation quantizer with power-of-two levels: `2^−k` times the step, and a zero if the input is unsigned."""
 
     powers = True
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Rounded in the logarithm, `mpsearch.numbers.gradients.power_of_two_levels`."""
+        """Round in the logarithm, see `mpsearch.numbers.gradients.power_of_two_levels`."""
         return self.to_powers(x, self.step_value(), torch.exp2(-self.span()))
 
     def to_powers(self, x: Tensor, largest: Tensor, ratio: Tensor) -> Tensor:
-        """In units of the largest level, which may be any number; `ratio`, a power of two, is the smallest in these units."""
+        """Quantize in units of the largest level, which may be any number; `ratio`, a power of two, is the smallest level in them."""
         units = quantize_to_powers(x.float() / largest, ratio, torch.ones_like(largest), zero=self.lo >= 0)
         return (units * largest).to(x.dtype)
 
     def span(self) -> Tensor:
-        """`[]`, powers below the largest: half of all codes, less one."""
+        """`[]`, largest exponent k: the smallest level is `2^−k` times the largest."""
         return torch.where(self.lo < 0, self.hi, (self.hi - 1) / 2).clamp(0, DEEPEST)
 
 
 def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
-    """Quantize every float tensor among the module's positional and keyword inputs with the one quantizer.
+    """Quantize the module's first input, positional or keyword, with the quantizer.
 
-    Attention receives query, key and value: the same tensor is quantized once.
+    Of attention, query, key and value are quantized; a tensor that occurs several times is quantized once.
     """
     module.input_quantizer = quantizer
     module.register_forward_pre_hook(_quantize_inputs, with_kwargs=True)

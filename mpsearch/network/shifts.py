@@ -1,10 +1,10 @@
-"""`Shifts`: what quantization does to the mean and variance of every channel, seen on the same images, and taken back.
+"""`Shifts`: correction of the shifts that quantization causes in the mean and variance of every channel, measured on the same images.
 
     BatchNorm:          mean ← mean_q − (mean_f − mean) · σ_q/σ_f,  variance ← variance · (σ_q/σ_f)²
     bias, without one:  bias ← bias − (mean_q − mean_f)
 
-so that behind a BatchNorm every channel has the mean and variance over the images that the float network gives it, whatever images its
-statistics were collected on.
+so that after a BatchNorm every channel has the mean and variance over the images that it has in the float network, regardless of the
+images on which the statistics were collected.
 
 Source: bias correction of Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight Equalization and Bias Correction,
 ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the variance.
@@ -28,13 +28,13 @@ __all__ = ["Shifts"]
 
 _SMALLEST = 1e-12
 _LARGEST = 100.0
-"""Factor on a variance: a channel that was all but constant is no measure."""
+"""Bound on the factor of a variance, for channels that are nearly constant."""
 
 
 class Shifts:
-    """Two passes over the same images: of the float architecture, `observing`, then of the quantized network, `correcting`.
+    """Two passes over the same images: one of the float architecture, `observing`, then one of the quantized network, `correcting`.
 
-    Only a module's first call in each counts.
+    Only the first call of a module in each pass counts.
 
     Args:
         network: both it and its architecture in evaluation mode.
@@ -59,13 +59,13 @@ class Shifts:
 
     @contextmanager
     def correcting(self) -> Iterator[None]:
-        """The pass of the quantized network: each module is corrected when the pass reaches it, and the pass goes on corrected."""
+        """The pass of the quantized network: each module is corrected when the pass reaches it, before the pass continues."""
         with self._hooked(self._network.model, self._correct):
             yield
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Other passes in the middle of one: they leave no trace."""
+        """Ignore other passes that run in the middle of one."""
         self._paused = True
         try:
             yield

@@ -1,7 +1,7 @@
-"""`trace`: one forward pass under observation gives the layers the search sees.
+"""`trace`: the quantizable layers of a model, from one forward pass with hooks.
 
-No graph is captured, so control flow in `forward` does no harm. A BatchNorm belongs to a convolution or linear layer when it was seen to
-receive that layer's output tensor itself, both were called once, and folding it leaves the network's outputs as they were.
+No graph is captured, so `forward` may have control flow. A BatchNorm belongs to a convolution or linear layer if its input is that
+layer's output tensor, both are called once, and folding it does not change the network's outputs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.Multihe
 
 @dataclass
 class _Seen:
-    """What hooks saw of one module."""
+    """What hooks record of one module."""
 
     calls: int = 0
     inputs: int = 0
@@ -52,17 +52,17 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
     """Layers in forward order; modules that were not called come last.
 
     Args:
-        model: any module; its parameters, buffers, mode and random state are left as they are.
-        inputs: one batch as a data loader gives it; the larger, the surer the sign of each activation.
+        model: any module; its parameters, buffers and mode are not changed.
+        inputs: one batch; a larger batch makes the observed sign of each activation more reliable.
 
     Returns:
-        One `Layer` a weight. A tensor used by several modules is one layer (`aliases`).
+        One `Layer` per weight. A tensor used by several modules is one layer (`aliases`).
 
     Raises:
         ModelError: the forward pass fails, or nothing can be quantized.
     """
-    watched = QUANTIZABLE + BATCH_NORMS
-    modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, watched)}
+    classes = QUANTIZABLE + BATCH_NORMS
+    modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, classes)}
     if not any(isinstance(module, QUANTIZABLE) for module in modules.values()):
         raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
     seen = {name: _Seen() for name in modules}
@@ -99,12 +99,12 @@ def _forward(model: nn.Module, inputs: Any) -> Tensor:
         for module, mode in was_training.items():
             module.training = mode
     if not isinstance(outputs, Tensor):
-        raise ModelError(f"the model returns a {type(outputs).__name__}; wrap it in a module that returns the one tensor to be scored")
+        raise ModelError(f"the model returns a {type(outputs).__name__}; wrap it in a module that returns a single tensor")
     return outputs
 
 
 def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-    """A forward hook that adds one call of a module to what was seen of it."""
+    """Forward hook that adds one call of a module to its record."""
     first = first_input(args, kwargs)
     produced = output[0] if isinstance(output, tuple) else output
     seen.order = min(seen.order, next(order))
@@ -136,10 +136,10 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _layer(
     name: str, module: nn.Module, parameter: str, weight: Tensor, seen: dict[str, _Seen], modules: dict[str, nn.Module], samples: int
 ) -> Layer:
-    mine = seen[name]
+    own = seen[name]
     rows = Rows.of(module, weight)
     norm = ""
-    if mine.calls == 1 and isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)):
+    if own.calls == 1 and isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)):
         norm = next(
             (
                 other
@@ -148,7 +148,7 @@ def _layer(
                 and candidate.track_running_stats
                 and candidate.num_features == rows.channels
                 and seen[other].calls == 1
-                and seen[other].inputs_kept[0] is mine.output
+                and seen[other].inputs_kept[0] is own.output
             ),
             "",
         )
@@ -160,18 +160,18 @@ def _layer(
         kind=type(module).__name__,
         weight_shape=tuple(weight.shape),
         channels=rows.channels,
-        macs=_macs(module, parameter, weight, _owner(name, seen, modules), samples),
-        input_elements=mine.inputs // samples,
-        output_elements=mine.outputs // samples,
-        act_quantizable=mine.calls > 0 and mine.floating and parameter in ("weight", "in_proj_weight"),
-        signed_input=mine.negative,
+        macs=_macs(module, parameter, weight, _record_of(name, seen, modules), samples),
+        input_elements=own.inputs // samples,
+        output_elements=own.outputs // samples,
+        act_quantizable=own.calls > 0 and own.floating and parameter in ("weight", "in_proj_weight"),
+        signed_input=own.negative,
         bias_elements=rows.channels if has_bias or norm else 0,
         norm=norm,
     )
 
 
-def _owner(name: str, seen: dict[str, _Seen], modules: dict[str, nn.Module]) -> _Seen:
-    """What was seen of the module that runs the layer: attention applies its `out_proj` without calling it."""
+def _record_of(name: str, seen: dict[str, _Seen], modules: dict[str, nn.Module]) -> _Seen:
+    """Record of the module that runs the layer: attention applies its `out_proj` without calling it."""
     parent = name.rpartition(".")[0]
     return seen[parent] if parent in modules and isinstance(modules[parent], nn.MultiheadAttention) else seen[name]
 
@@ -192,7 +192,7 @@ def _macs(module: nn.Module, parameter: str, weight: Tensor, seen: _Seen, sample
 
 
 def _confirmed(model: nn.Module, inputs: Any, layers: tuple[Layer, ...], seen: dict[str, _Seen]) -> tuple[Layer, ...]:
-    """Keep only the BatchNorm pairs whose folding leaves the outputs unchanged."""
+    """Keep only the BatchNorms whose folding does not change the outputs."""
     paired = [layer for layer in layers if layer.norm]
     if not paired or _folding_is_exact(model, inputs, paired):
         return layers

@@ -1,6 +1,6 @@
-"""`walk`: one forward pass of a quantized network, as the card needs it: what is computed in what bits, and which tensors are alive when.
+"""`walk`: operations, bits moved and tensor lifetimes of one forward pass of a quantized network, for the quantization card.
 
-A tensor that a layer reads at 4 bits counts 4 bits, and 32 if something else reads it as well; see `mpsearch.network.lifetimes`.
+A tensor that a layer reads at 4 bits counts as 4 bits, or as 32 if something else reads it in float; see `mpsearch.network.lifetimes`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FeatureMap:
 
     Args:
         elements: E, one sample.
-        bits: the most any reader needs; 32 where nobody quantizes it.
+        bits: largest number of bits of any reader; 32 if no reader quantizes it.
         born: number of the operation that made it; −1 is the network's input.
         last: number of the last operation that reads it.
     """
@@ -55,14 +55,14 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Walk:
-    """What one pass did."""
+    """The operations and tensors of one pass."""
 
     operations: tuple[Operation, ...]
     maps: tuple[FeatureMap, ...]
 
 
 def walk(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Walk:
-    """Run the network once on a batch and record what happens.
+    """Run the network once on a batch and record its operations and tensors.
 
     Args:
         model: as installed from baked numbers, in evaluation mode.

@@ -1,1 +1,1 @@
-"""Number formats as pure tensor functions: grids, the one fake-quantizer, range fitting, packing."""
+"""Number formats on tensors and arrays: grids, fake quantizers, range fitting and packing."""

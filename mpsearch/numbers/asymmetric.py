@@ -1,7 +1,7 @@
-"""Asymmetric formats: `value = clamp(round(x/step), lo, lo + 2^b − 1) · step` with a whole zero point `−lo` by row, so that zero is exact.
+"""Asymmetric formats: `value = clamp(round(x/step), lo, lo + 2^b − 1) · step` with an integer zero point `−lo` per row.
 
-The range `[r · min, r · max]` that gives the smallest `Σ (Q(x) − x)²` wins, r by the same search as for symmetric grids (`ranges`): what
-differs between the two is the format alone. The quantization card measures what it would change.
+The range `[r · min, r · max]` that gives the smallest `Σ (Q(x) − x)²` is taken, with r searched as for symmetric grids
+(`mpsearch.numbers.ranges`). Zero is exact.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fake_quantize_between(rows: Tensor, steps: Tensor, lo: Tensor, levels: int) 
     Args:
         rows: float `[C, n]`.
         steps: `[C]`, positive.
-        lo: `[C]` lowest codes, whole and not above zero.
+        lo: `[C]` lowest codes, integers not above zero.
         levels: number of codes, 2^b.
     """
     lowest = lo.unsqueeze(1)
@@ -34,7 +34,7 @@ def fit_asymmetric(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Steps `[C]` and lowest codes `[C]` for the rows of `[C, n]`; a row of zeros gets step 1.
 
     Raises:
-        ValueError: fewer than 2 bits, at which no grid with an exact zero has two useful levels.
+        ValueError: fewer than 2 bits, which leave a single level beside an exact zero.
     """
     if bits < 2:
         raise ValueError(f"an asymmetric grid with an exact zero needs 2 bits or more, not {bits}")

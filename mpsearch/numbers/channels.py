@@ -1,4 +1,4 @@
-"""Weights as rows: every quantizer, signal and packer sees `[rows, weights that share a scale]`, whatever the layer is.
+"""Weights as rows `[rows, weights that share a scale]`, the layout of quantizers, signals and packed codes for every kind of layer.
 
 | kind | weight | output channels |
 |---|---|---|
@@ -6,7 +6,7 @@
 | transposed Conv, g groups | `[in, C/g, …]` | group × axis 1 |
 | Embedding | `[vocabulary, C]` | axis 1: the features |
 
-With one scale an output channel a row is a channel; with groups a channel is several rows, with one scale a tensor all channels are one.
+With per-channel scales a row is an output channel; with groups a channel is several rows; with one scale per tensor there is one row.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """Rows, one scale each."""
+        """Number of rows; each has one scale."""
         if self.granularity == "channel":
             return self.channels
         return 1 if self.granularity == "tensor" else math.prod(self.shape) // self.granularity
@@ -71,7 +71,7 @@ class Rows:
         return self._join(rows if self.granularity == "channel" else rows.reshape(self.channels, -1))
 
     def spread(self, by_channel: Tensor) -> Tensor:
-        """A number for each output channel `[channels]` → one for each row `[count]`; where all channels are one row, the first."""
+        """Values per output channel `[channels]` → values per row `[count]`; the first value if all channels are one row."""
         return by_channel[:1] if self.granularity == "tensor" else by_channel.repeat_interleave(self.count // self.channels)
 
     def _split(self, weight: Tensor) -> Tensor:

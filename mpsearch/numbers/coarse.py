@@ -1,4 +1,4 @@
-"""The activation staircase with coarse derivatives: surrogates that need not be the derivative of anything.
+"""Activation quantizer with coarse gradients: surrogate derivatives of the staircase function.
 
 Yin, Zhang, Lyu, Osher, Qi, Xin: Blended Coarse Gradient Descent, arXiv 1808.05240. For `value = step · clamp(round(x/step), lo, hi)`:
 
@@ -8,9 +8,10 @@ Yin, Zhang, Lyu, Osher, Qi, Xin: Blended Coarse Gradient Descent, arXiv 1808.052
 |---|---|---|---|
 | three-valued | 0 | (hi + 1)/2 | hi |
 | two-valued (PACT, arXiv 1805.06085) | 0 | 0 | hi |
-| full, almost everywhere the true one | 0 | the code | hi |
+| full, the true derivative almost everywhere | 0 | the code | hi |
 
-A signed grid mirrors the two columns to negative x, with lo for hi and (lo − 1)/2 for (hi + 1)/2 (UNPUBLISHED: the paper has ReLU alone).
+On a signed grid the last two columns are mirrored to negative x, with lo for hi and (lo − 1)/2 for (hi + 1)/2 (UNPUBLISHED: the paper has
+only ReLU).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class _Coarse(torch.autograd.Function):
         dx = _within(dy, x, bottom, top)
         if not ctx.needs_input_grad[2]:
             return dx, None, None, None, None, None
-        signed = torch.compiler.is_compiling() or x.is_cuda or bool(lo < 0)  # skip what an unsigned grid has not, where asking is free
+        signed = torch.compiler.is_compiling() or x.is_cuda or bool(lo < 0)  # a free check on the CPU; unsigned grids are cheaper
         dstep = hi * _sum(_within(dy, x, top, end))
         if signed:
             dstep = dstep + lo * _sum(_within(dy, x, -end, bottom))

@@ -1,18 +1,18 @@
-"""Rounding that weighs errors by a second moment: each weight makes up for what rounding did to the weights before it.
+"""Rounding under a second moment of the inputs: each weight compensates for the rounding errors of the weights before it.
 
-A layer that sees inputs x with second moments `H = E[x xᵀ]` suffers from codes q instead of weights w
+With inputs x of second moment `H = E[x xᵀ]`, the squared output error of codes q in place of weights w is
 
     E[((v − w)·x)²] = (v − w)ᵀ H (v − w),   v = (q + offset)·step
 
-which couples the weights of a row, so rounding each to its nearest code is far from the best. With the Cholesky factor `H = RᵀR`, R upper
-triangular, the error is `Σ_i (R_ii (v_i − w_i) + Σ_{k>i} R_ik (v_k − w_k))²`: from the last weight to the first, round
+which couples the weights of a row, so rounding each weight to its nearest code is far from optimal. With the Cholesky factor `H = RᵀR`,
+R upper triangular, the error is `Σ_i (R_ii (v_i − w_i) + Σ_{k>i} R_ik (v_k − w_k))²`: from the last weight to the first, round
 
     c_i = w_i − Σ_{k>i} R_ik/R_ii (v_k − w_k)
 
-(the nearest plane of Babai, Combinatorica 6, 1986). Weights of large moment go first, when all others are still free. Then single weights
-move to their best code given all others until a sweep changes little, and the step is refitted in closed form:
-`step = (uᵀ H w)/(uᵀ H u)` for `u = q + offset`. Rows do not touch each other, so all of them, each under several steps at once, are columns
-of the same few matrix products.
+(Babai's nearest plane, Combinatorica 6, 1986). Weights with large moments are rounded first, while all others are still free. Then, in a
+few sweeps of coordinate descent, each weight moves to its best code given all others, and the step is refitted in closed form:
+`step = (uᵀ H w)/(uᵀ H u)` for `u = q + offset`. Rows are independent, so all rows, each with several candidate steps, are columns
+of the same matrix products.
 
 Sources: Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, arXiv 2210.17323 (the same rounding in another form); Frantar, Singh,
 Alistarh: Optimal Brain Compression, NeurIPS 2022, arXiv 2208.11580.
@@ -35,15 +35,15 @@ _SMALLEST = 1e-12
 def fit_compensated(
     target: Tensor, moments: Tensor, steps: Tensor, grid: Grid, *, factors: Sequence[float] = (1.0,), sweeps: int = 2, damping: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """Codes and steps of little error under `moments`, the best of all starting steps row by row.
+    """Codes and steps of small error under `moments`; each row keeps the best of the candidate steps.
 
     Args:
-        target: `[G, C, d]`, the weights to stand for.
+        target: `[G, C, d]`, the weights to approximate.
         moments: `[G, d, d]`, symmetric and positive semidefinite, shared by the C rows of a group.
-        steps: `[G, C]`, positive, where the search starts.
+        steps: `[G, C]`, positive, initial values.
         grid: codes.
-        factors: on `steps`, tried all.
-        sweeps: of single moves, each followed by a refit of the step.
+        factors: multipliers of `steps` that give the candidates.
+        sweeps: sweeps of coordinate descent; the step is refitted before each sweep and after the last.
         damping: added to the diagonal, as a share of its mean.
 
     Returns:
@@ -51,10 +51,10 @@ def fit_compensated(
     """
     groups, channels, d = target.shape
     moments = damped(moments, damping)
-    tries = torch.tensor(list(factors), dtype=steps.dtype, device=steps.device)
-    wanted, scale = target.repeat_interleave(len(tries), 1), (steps.unsqueeze(2) * tries).reshape(groups, -1)
-    codes = compensated_codes(wanted, moments, scale, grid)
-    error = quadratic_error((codes + grid.offset) * scale.unsqueeze(2) - wanted, moments).reshape(groups, channels, -1)
+    multipliers = torch.tensor(list(factors), dtype=steps.dtype, device=steps.device)
+    desired, scale = target.repeat_interleave(len(multipliers), 1), (steps.unsqueeze(2) * multipliers).reshape(groups, -1)
+    codes = compensated_codes(desired, moments, scale, grid)
+    error = quadratic_error((codes + grid.offset) * scale.unsqueeze(2) - desired, moments).reshape(groups, channels, -1)
     best = error.argmin(2, keepdim=True)
     codes = codes.reshape(groups, channels, -1, d).gather(2, best.unsqueeze(3).expand(-1, -1, -1, d)).squeeze(2)
     steps = scale.reshape(groups, channels, -1).gather(2, best).squeeze(2)
@@ -65,7 +65,7 @@ def fit_compensated(
 
 
 def compensated_codes(target: Tensor, moments: Tensor, steps: Tensor, grid: Grid) -> Tensor:
-    """Codes by nearest planes, float `[G, C, d]`.
+    """Codes by Babai's nearest planes, float `[G, C, d]`.
 
     Args:
         target: `[G, C, d]`.
@@ -78,13 +78,13 @@ def compensated_codes(target: Tensor, moments: Tensor, steps: Tensor, grid: Grid
     moments = moments.gather(1, order.unsqueeze(2).expand_as(moments)).gather(2, order.unsqueeze(1).expand_as(moments))
     factor = torch.linalg.cholesky(moments).mT  # H = RᵀR
     share = factor / factor.diagonal(dim1=1, dim2=2).unsqueeze(2)
-    wanted = target.gather(2, columns)
-    codes, errors = torch.zeros_like(wanted), torch.zeros_like(wanted)
-    for i in reversed(range(wanted.shape[2])):
-        pushed = torch.einsum("gck,gk->gc", errors[:, :, i + 1 :], share[:, i, i + 1 :])
-        code = _nearest((wanted[:, :, i] - pushed) / steps, grid)
+    desired = target.gather(2, columns)
+    codes, errors = torch.zeros_like(desired), torch.zeros_like(desired)
+    for i in reversed(range(desired.shape[2])):
+        compensation = torch.einsum("gck,gk->gc", errors[:, :, i + 1 :], share[:, i, i + 1 :])
+        code = _nearest((desired[:, :, i] - compensation) / steps, grid)
         codes[:, :, i] = code
-        errors[:, :, i] = (code + grid.offset) * steps - wanted[:, :, i]
+        errors[:, :, i] = (code + grid.offset) * steps - desired[:, :, i]
     return torch.empty_like(codes).scatter_(2, columns, codes)
 
 
@@ -94,7 +94,7 @@ def quadratic_error(difference: Tensor, moments: Tensor) -> Tensor:
 
 
 def damped(moments: Tensor, share: float) -> Tensor:
-    """`H + share · mean(diag H) · 1`, so that directions never seen cost something; a moment of zeros becomes the identity."""
+    """`H + share · mean(diag H) · 1`, so that directions absent from the inputs have a cost; a zero moment becomes the identity."""
     mean = moments.diagonal(dim1=1, dim2=2).mean(1)
     extra = torch.where(mean > _SMALLEST, share * mean, torch.ones_like(mean))
     return moments + extra[:, None, None] * torch.eye(moments.shape[1], dtype=moments.dtype, device=moments.device)
@@ -105,7 +105,7 @@ def _nearest(x: Tensor, grid: Grid) -> Tensor:
 
 
 def _swept(codes: Tensor, target: Tensor, moments: Tensor, steps: Tensor, grid: Grid) -> Tensor:
-    """One pass over the weights, each to its best code given the others."""
+    """One sweep of coordinate descent: each weight takes its best code given the others."""
     codes = codes.clone()
     values = (codes + grid.offset) * steps.unsqueeze(2)
     slope = torch.bmm(values - target, moments)
@@ -120,7 +120,7 @@ def _swept(codes: Tensor, target: Tensor, moments: Tensor, steps: Tensor, grid: 
 
 
 def _refit(codes: Tensor, target: Tensor, moments: Tensor, steps: Tensor, grid: Grid) -> Tensor:
-    """The steps of least error for the codes; where that is not positive, those there are."""
+    """Least-squares steps for the codes; a row without a positive solution keeps its step."""
     units = codes + grid.offset
     weighted = torch.bmm(units, moments)
     best = (weighted * target).sum(2) / (weighted * units).sum(2).clamp_min(_SMALLEST)

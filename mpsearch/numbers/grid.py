@@ -1,4 +1,4 @@
-"""`Grid`: the integer codes of a format and where its values sit; `value = (code + offset) · step`, `lo ≤ code ≤ hi`.
+"""`Grid`: the integer codes of a format and their values; `value = (code + offset) · step`, `lo ≤ code ≤ hi`.
 
 | format | weights, b bits | values / step |
 |---|---|---|
@@ -54,7 +54,7 @@ def weight_grid(bits: int, style: GridStyle = "twos") -> Grid:
 
 
 def act_grid(bits: int, signed: bool) -> Grid:
-    """Grid of an activation at 2 to 8 bits: `0 … 2^b−1` after ReLU and the like, two's complement where negatives were seen.
+    """Grid of an activation at 2 to 8 bits: `0 … 2^b−1` for inputs that are never negative, two's complement for signed ones.
 
     Raises:
         ValueError: bits outside 2 … 8.
@@ -65,7 +65,7 @@ def act_grid(bits: int, signed: bool) -> Grid:
 
 
 def grid_of(format: NumberFormat, style: GridStyle = "twos") -> Grid:
-    """Grid of a weight in an evenly spaced format; `style` says which levels `uniform` stands for."""
+    """Grid of a weight in an evenly spaced format; `style` selects the levels of `uniform`."""
     if format.kind == "ternary":
         return weight_grid(format.bits, "narrow")
     if format.zero_point:
@@ -74,7 +74,7 @@ def grid_of(format: NumberFormat, style: GridStyle = "twos") -> Grid:
 
 
 def stored_as_grid(format: NumberFormat, style: GridStyle = "twos") -> NumberFormat:
-    """The format in which a file holds the codes of `grid_of(format, style)`."""
+    """The format in which a file stores the codes of `grid_of(format, style)`."""
     if format.kind != "uniform" or format.zero_point:
         return format
     if format.bits == 1 or style == "half":

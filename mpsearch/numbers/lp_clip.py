@@ -1,7 +1,7 @@
-"""Clipping by the Lp norm of the quantization error, and what LAPQ builds on it; pure functions.
+"""Clipping by the Lp norm of the quantization error, as in LAPQ.
 
 Nahshan, Chmiel, Baskin, Zheltonozhskii, Banner, Bronstein, Mendelson: Loss Aware Post-training Quantization, Machine Learning 110, 2021,
-arXiv 1911.07190. A larger p punishes clipping more than rounding, so `p ↦ steps(p)` is a line through the space of all steps along which
+arXiv 1911.07190. A larger p penalises clipping more than rounding, so `p ↦ steps(p)` is a line through the space of all steps along which
 the loss of the network is close to a parabola.
 """
 
@@ -19,17 +19,17 @@ from mpsearch.numbers.grid import Grid
 __all__ = ["best_exponent", "lp_multiplier"]
 
 _SAMPLES = 2**14
-_SCAN = 64
+_GRID_POINTS = 64
 _NARROWEST = 0.02
-_BEYOND = (0.5, 1.0)
-"""How far below and above the tried exponents a vertex is believed: 1.5 to 5 for 2 to 4."""
+_MARGINS = (0.5, 1.0)
+"""Margins below and above the tried exponents within which a vertex is accepted: 1.5 to 5 for 2 to 4."""
 
 
 def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
     """`argmin_u mean |Q_{u·steps}(x) − x|^p`: one factor for the steps of all rows.
 
-    The error has many minima at few bits, so it is scanned on a geometric grid (up to no clipping at all) and then refined by Brent's
-    bounded search around the best. Of large tensors a regular sample of columns is taken.
+    The error has many minima at few bits, so a geometric grid (up to no clipping) is searched first, and the best point is then refined by
+    Brent's bounded method. Large tensors are sampled at regular columns.
 
     Args:
         rows: `[C, n]`; an activation is one row.
@@ -38,14 +38,14 @@ def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
         p: exponent.
 
     Returns:
-        The factor; 1 where all rows are zero or one is not finite.
+        The factor; 1 if all rows are zero or a value is not finite.
     """
     rows = rows.detach().float()
     rows = rows[:, :: max(rows.numel() // _SAMPLES, 1)] if rows.shape[1] > 1 else rows
     steps = steps.detach().float()
     largest = rows.abs().amax(1)
     widest = float((largest / (steps * (grid.hi + grid.offset))).max())
-    unit = largest.max()  # powers of small weights would leave float32
+    unit = largest.max()  # powers of small weights would underflow in float32
     if not 0 < widest < np.inf:
         return 1.0
 
@@ -53,20 +53,20 @@ def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
         step = (steps * factor).unsqueeze(1)
         return float((dequantize(codes(rows, step, grid), step, grid.offset) - rows).abs_().div_(unit).pow_(p).mean())
 
-    factors = np.geomspace(_NARROWEST * widest, widest, _SCAN)
+    factors = np.geomspace(_NARROWEST * widest, widest, _GRID_POINTS)
     errors = [error(factor) for factor in factors]
     best = int(np.argmin(errors))
-    around = (float(factors[max(best - 1, 0)]), float(factors[min(best + 1, _SCAN - 1)]))
+    around = (float(factors[max(best - 1, 0)]), float(factors[min(best + 1, _GRID_POINTS - 1)]))
     found = minimize_scalar(error, method="bounded", bounds=around, options={"xatol": 1e-3 * around[1]})
     return float(found.x) if found.fun < errors[best] else float(factors[best])
 
 
 def best_exponent(exponents: Sequence[float], losses: Sequence[float]) -> float:
-    """Vertex of the parabola through (p, loss), by least squares; the best p tried where it opens downwards or its vertex is far off.
+    """Vertex of the parabola through (p, loss), by least squares; the best tried p if it opens downwards or its vertex is too far away.
 
     Args:
         exponents: three or more.
-        losses: of the network at each; those that are not finite are left out.
+        losses: loss of the network at each exponent; values that are not finite are left out.
     """
     finite = [(p, loss) for p, loss in zip(exponents, losses, strict=True) if np.isfinite(loss)]
     if not finite:
@@ -79,5 +79,5 @@ def best_exponent(exponents: Sequence[float], losses: Sequence[float]) -> float:
     if curvature <= 0:
         return float(tried)
     vertex = -slope / (2 * curvature)
-    believed = min(exponents) - _BEYOND[0] <= vertex <= max(exponents) + _BEYOND[1]
-    return float(vertex if believed else tried)
+    accepted = min(exponents) - _MARGINS[0] <= vertex <= max(exponents) + _MARGINS[1]
+    return float(vertex if accepted else tried)

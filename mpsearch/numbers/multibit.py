@@ -1,11 +1,11 @@
 """Multibit weights: a channel is a sum of scaled sign vectors, `value_j = Σ_i α_i · s_ij`; bit i of a code is set where s_ij is +1.
 
-Fitting follows Qu, Zhou, Cheng, Thiele: Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883, as their code
-has it, with channels as groups (section numbers UNVERIFIED). Everything is by channel. `present [C, I]` says which bases a channel has;
-the scale of an absent one is 0.
+Fitting follows Qu, Zhou, Cheng, Thiele: Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883, as in
+their code, with channels as groups (section numbers UNVERIFIED). `present [C, I]` says which bases a channel has; an absent base has
+scale 0.
 
-The loss around the weights w is modelled as `f(Δ) = gᵀΔ + ½ Δᵀ diag(h) Δ`. All sums over a channel are taken by level first, of which
-there are at most 2^I, so that no sign vectors are laid out.
+The loss around the weights w is modelled as `f(Δ) = gᵀΔ + ½ Δᵀ diag(h) Δ`. Sums over a channel are first taken per level, of which
+there are at most 2^I, so sign vectors are never materialised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["assign", "code_of", "fit", "normalized", "scores", "sketch", "values", "weakest"]
 
 _EXACT = 1e-6
-"""Share of a channel's energy below which it needs no further base."""
+"""Share of a channel's energy below which the residual needs no further base."""
 
 _RIDGE = 1e-6
 
@@ -29,9 +29,9 @@ def values(codes: Tensor, alphas: Tensor) -> Tensor:
 
 
 def assign(rows: Tensor, alphas: Tensor, present: Tensor) -> Tensor:
-    """Codes int16 `[C, n]` of the levels nearest to `rows`; the upper one at a tie, bits of absent bases 0.
+    """Codes int16 `[C, n]` of the levels nearest to `rows`; the upper level at a tie; bits of absent bases are 0.
 
-    The minimum over all sign vectors of `|Σ_i s_i α_i − w|`, found among the sorted levels by bisection: I comparisons a weight.
+    The minimum over all sign vectors of `|Σ_i s_i α_i − w|`, found by bisection among the sorted levels: I comparisons per weight.
     """
     levels, order = _levels(alphas).sort(dim=1, stable=True)
     borders = (levels[:, 1:] + levels[:, :-1]) / 2
@@ -48,10 +48,10 @@ def code_of(chosen: Tensor) -> Tensor:
 
 
 def fit(rows: Tensor, codes: Tensor, present: Tensor, curvature: Tensor | None = None) -> Tensor:
-    """Scales `[C, I]` that minimise `Σ_j h_j (w_j − Σ_i s_ij α_i)²` for given signs; `curvature` h `[C, n]` is 1 unless given.
+    """Scales `[C, I]` that minimise `Σ_j h_j (w_j − Σ_i s_ij α_i)²` for given signs; `curvature` h `[C, n]` is 1 by default.
 
-    `α = (BᵀHB + λ)^{-1} BᵀHw`, in double precision. λ is a millionth of the mean diagonal, so that a millionfold weight is fitted alike;
-    the equation of an absent base reads α = 0.
+    `α = (BᵀHB + λ)^{-1} BᵀHw`, in double precision. λ is a millionth of the mean diagonal, so the fit does not depend on the scale of the
+    weights. The equation of an absent base is α = 0.
     """
     signs = _signs(present.shape[1], rows.device)
     weighted = rows if curvature is None else curvature * rows
@@ -66,9 +66,9 @@ def fit(rows: Tensor, codes: Tensor, present: Tensor, curvature: Tensor | None =
 
 
 def sketch(rows: Tensor, bases: int) -> tuple[Tensor, Tensor]:
-    """Up to `bases` bases for each channel, greedily: `s_i = sign(r)`, then all scales are fitted anew, `r = w − Σ_i s_i α_i`.
+    """Up to `bases` bases for each channel, greedily: `s_i = sign(r)`, then all scales are refitted, `r = w − Σ_i s_i α_i`.
 
-    A channel stops when `|r|² < 10^−6 |w|²`, or when it has as many bases as weights.
+    A channel is finished when `|r|² < 10^−6 |w|²`, or when it has as many bases as weights.
 
     Args:
         rows: float32 `[C, n]`.
@@ -95,28 +95,28 @@ def sketch(rows: Tensor, bases: int) -> tuple[Tensor, Tensor]:
 
 
 def normalized(codes: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
-    """The same values with scales that are not negative: a negative one is turned together with its signs."""
+    """The same values with non-negative scales: a negative scale is negated together with its signs."""
     return codes ^ code_of(alphas < 0), alphas.abs()
 
 
 def scores(codes: Tensor, alphas: Tensor, gradient: Tensor, curvature: Tensor) -> Tensor:
-    """`[C, I]`: what the model loses when one base goes and the others stay, `f(−α_i s_i) = −α_i gᵀs_i + ½ α_i² Σ_j h_j`."""
+    """`[C, I]`: change of the modelled loss when one base is removed, `f(−α_i s_i) = −α_i gᵀs_i + ½ α_i² Σ_j h_j`."""
     signs = _signs(alphas.shape[1], alphas.device)
     slope = _by_level(codes, gradient, len(signs)) @ signs
     return (-slope * alphas + curvature.double().sum(1, keepdim=True) * alphas.double().square() / 2).float()
 
 
 def weakest(found: Sequence[Tensor], present: Sequence[Tensor], sizes: Sequence[float], surplus: float) -> list[Tensor]:
-    """The bases of least score, over all layers, that must go for `Σ sizes` of what is removed to reach `surplus`.
+    """The bases of least score, over all layers, whose removal makes the removed `Σ sizes` reach `surplus`.
 
     Args:
-        found: of each layer, scores `[C, I]`.
-        present: of each layer, bool `[C, I]`; the others do not take part.
-        sizes: of each layer, what one of its bases counts.
-        surplus: what to remove.
+        found: scores `[C, I]` of each layer.
+        present: bool `[C, I]` of each layer; absent bases are ignored.
+        sizes: size of one base of each layer.
+        surplus: total size to remove.
 
     Returns:
-        Of each layer, bool `[C, I]`: the bases to remove; of equal scores the first.
+        Bool `[C, I]` for each layer: the bases to remove; the first of equal scores.
     """
     merged = torch.cat([score[held] for score, held in zip(found, present, strict=True)])
     counts = [int(held.sum()) for held in present]

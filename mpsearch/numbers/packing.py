@@ -1,7 +1,7 @@
-"""Codes of b bits in a row of bytes, two's complement, little-endian: the first code sits in the lowest bits of the first byte.
+"""Codes of b bits packed into bytes, two's complement, little-endian: the first code is in the lowest bits of the first byte.
 
-For 1, 2, 4 and 8 bits this is the layout of ONNX INT2/INT4/INT8 tensors; 3, 5, 6 and 7 bits run across byte borders. Ternary codes
-are digits of base 3, five in a byte, the first the lowest: 3^5 = 243 of 256 bytes are in use, 1.6 bits a code for log2 3 = 1.585.
+For 1, 2, 4 and 8 bits this is the layout of ONNX INT2/INT4/INT8 tensors; codes of 3, 5, 6 and 7 bits cross byte boundaries. Ternary
+codes are base-3 digits, five per byte, the first the lowest: 1.6 bits per code, against the minimum log2 3 = 1.585.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ def unpack_trits(packed: NDArray[np.uint8], count: int) -> NDArray[np.int16]:
     if packed.size != trit_bytes(count):
         raise ValueError(f"{count} ternary codes take {trit_bytes(count)} bytes, got {packed.size}")
     if packed.max(initial=0) >= 3**_TRITS:
-        raise ValueError(f"byte {packed.max()} holds no five ternary codes")
+        raise ValueError(f"byte {packed.max()} does not hold five ternary codes")
     digits = packed[:, None] // (3 ** np.arange(_TRITS)).astype(np.uint8) % 3
     return digits.reshape(-1)[:count].astype(np.int16) - np.int16(1)
 
 
 def pack_planes(planes: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Bits 0 and 1 `[P, n]` → uint8 `[⌈P · n / 8⌉]`, plane after plane without a gap; unused bits of the last byte are 0."""
+    """Bits 0 and 1 `[P, n]` → uint8 `[⌈P · n / 8⌉]`, plane after plane without gaps; unused bits of the last byte are 0."""
     packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1).astype(np.uint8), bitorder="little")
     return packed
 

@@ -1,6 +1,6 @@
 """Powers of two: a code of b bits is a sign and an exponent, `value = ±2^−k · scale` with k from 0 to 2^(b−1) − 1; there is no zero.
 
-In two's complement of b bits the code is k for a positive and −1 − k for a negative value, so that all 2^b codes are in use and
+In two's complement of b bits the code is k for a positive and −1 − k for a negative value, so all 2^b codes are in use and
 multiplying by a weight is a shift. Rounding is in the logarithm, `k = −⌊½ + log2(|x|/scale)⌋` within its range: Uhlich et al., Mixed
 Precision DNNs, arXiv 1905.11452, eq. 4, with qmax = scale and qmin = 2^−(2^(b−1) − 1) · scale.
 """
@@ -15,13 +15,13 @@ from torch import Tensor
 __all__ = ["DEEPEST", "codes", "fit_scales", "values"]
 
 DEEPEST = 15
-"""Powers of two below the largest that are of use to an activation: what lies deeper adds nothing that a sum would notice."""
+"""Largest exponent k in use: smaller levels are negligible in a sum."""
 
 
 def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """Codes int16 of `x` `[C, n]` for positive scales `[C]`; zero is as the smallest positive value.
+    """Codes int16 of `x` `[C, n]` for positive scales `[C]`; zero gets the code of the smallest positive value.
 
-    The binary exponent is read off the number itself: no logarithm decides a border.
+    The exponent comes from `frexp`, so borders are exact.
     """
     mantissa, exponent = torch.frexp(x.abs() / scale.unsqueeze(1))
     rounded = torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent)  # mantissa in [½, 1): |x|/scale = mantissa · 2^exponent
@@ -31,10 +31,10 @@ def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def fit_scales(x: Tensor, start: Tensor, bits: int, rounds: int = 3) -> Tensor:
-    """Scales `[C]` of small squared error: from `start`, codes and the least-squares scale for these codes in turn; the best met.
+    """Scales `[C]` of small squared error: codes and their least-squares scales alternate from `start`; the best scales are returned.
 
-    `s = Σ x_j u_j / Σ u_j²` by channel, u = ±2^−k. Rounding in the logarithm is not to the nearest level, so a round may lose. A channel
-    that is all zero keeps its start.
+    `s = Σ x_j u_j / Σ u_j²` per channel, u = ±2^−k. Rounding in the logarithm is not to the nearest level, so a round can raise the error.
+    A zero channel keeps its initial scale.
     """
     best = scales = start
     least = torch.full_like(start, torch.inf)

@@ -1,4 +1,4 @@
-"""Steps in a calibrated ratio to the mean magnitude of their row: they follow the weights (XNOR-Net, arXiv 1603.05279)."""
+"""Steps proportional to the mean magnitude of their row, with a calibrated ratio (XNOR-Net, arXiv 1603.05279)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Range fitting: the step that minimises the squared quantization error, by grid search over clipping ratios.
 
-For every row the step is `ratio · max|x| / largest level`; the ratio that gives the smallest `Σ (Q(x) − x)²` wins. Of long rows a regular
-sample is searched. The error is not convex in the step, so a coarse grid of ratios is searched first and refined around the best. One bit
-is closed form: `s = mean|x|` (XNOR-Net, arXiv 1603.05279, eq. 6).
+For every row the step is `ratio · max|x| / largest level`; the ratio with the smallest `Σ (Q(x) − x)²` is taken. Several long rows
+are sampled regularly. The error is not convex in the step, so a coarse grid of ratios is searched first and refined around the best. One
+bit has a closed form: `s = mean|x|` (XNOR-Net, arXiv 1603.05279, eq. 6).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def fit_steps(rows: Tensor, grid: Grid) -> Tensor:
     """`[C]` steps for the rows of `[C, n]`, float32, all positive (a row of zeros gets step 1)."""
     rows = rows.detach().float()
     largest = rows.abs().amax(1)
-    if rows.shape[1] > 2 * _SAMPLES:  # the best ratio of a long row is that of a thousand of its values
+    if rows.shape[1] > 2 * _SAMPLES:  # some thousand values of a row suffice to find its ratio
         rows = rows[:, :: rows.shape[1] // _SAMPLES] if len(rows) > 1 else rows
     safe = torch.where(largest > 0, largest, torch.ones_like(largest))
     if grid.levels == 2:

@@ -1,28 +1,28 @@
-"""A run, from a study to a verified file: `setup → prepare → work → finish`.
+"""A run of a study in four stages, `setup → prepare → work → finish`, up to the verified artifact.
 
-| stage | what it does | what it leaves |
+| stage | task | result files |
 |---|---|---|
-| `setup` | network, data, layers, space, costs, ranges | nothing; built anew in every process |
-| `prepare` | signals, allocations they learned → `Prepared` | `prepared.json` |
-| `work` | trials → `Worked` | Optuna's storage, `study.db` unless told |
-| `finish` | retraining, references, artifact, test, card, report → `Finished` | the files below, `summary.json` at the end |
+| `setup` | network, data, layers, space, costs, ranges | none; rebuilt in every process |
+| `prepare` | signals, learned allocations → `Prepared` | `prepared.json` |
+| `work` | trials → `Worked` | Optuna's storage, by default `study.db` |
+| `finish` | retraining, references, artifact, test, card, report → `Finished` | the files below; `summary.json` is the last |
 
-Each stage gets the results of the earlier ones as arguments, leaves its own in the run directory, and reads it back when it is called
-again: the same command goes on where it stopped.
+Each stage gets the results of the earlier ones as arguments, stores its own in the run directory, and reads it back when it is called
+again: the same command resumes an interrupted run.
 
 | file | content |
 |---|---|
 | `study.yaml`, `run.json` | the resolved study; its fingerprint and the command |
-| `prepared.json` | signals, the random allocations that were measured for them, and the allocations they learned |
+| `prepared.json` | signals, the random allocations measured for them, and the allocations they learned |
 | `study.db` | trials and their records, in Optuna's SQLite storage |
 | `model.safetensors`, `winner.json`, `bits.yaml` | the artifact, its record and its allocation |
-| `uniform.safetensors`, `uniform.json`, `uniform_candidates.json` | the best uniform allocation, retrained alike; its rivals |
+| `uniform.safetensors`, `uniform.json`, `uniform_candidates.json` | the best uniform allocation, retrained; the uniform candidates |
 | `control.pt`, `control.json` | the float control, if the study asks for one |
-| `test.json` | scores on the test split, read once |
-| `card.json`, `card.md` | the quantization card: what must be known before accuracies are compared |
-| `seconds.json`, `passes.json` | wall time, passes and labels by phase |
-| `summary.json`, `front.html` | everything the report says, and the report |
-| `*.checkpoint` | a training under way; removed at the end |
+| `test.json` | scores on the test split, which is read once |
+| `card.json`, `card.md` | the quantization card |
+| `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
+| `summary.json`, `front.html` | the content of the report; the report |
+| `*.checkpoint` | checkpoints of running trainings; removed at the end |
 """
 
 from mpsearch.run.directory import claimed

@@ -1,4 +1,4 @@
-"""Retrained networks in the run directory: a record and the numbers it belongs to, written once and read back."""
+"""Retrained networks in the run directory: a record and the numbers of the network, written once and read back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Retrained:
 
     Args:
         record: its scores and costs.
-        parts: its numbers, as the artifact holds them.
+        parts: its numbers, as read from the artifact.
         path: the artifact.
     """
 
@@ -36,24 +36,24 @@ class Retrained:
 def retrained_once(
     ledger: Ledger, record_name: str, artifact_name: str, setup: Setup, train: Callable[[], tuple[Record, Parts]]
 ) -> Retrained:
-    """A retrained network, trained if the run directory does not hold it yet.
+    """The retrained network in the run directory; trained if there is none yet.
 
-    The numbers are always those of the file, also right after training: whatever is scored or reported later is what was delivered.
+    The numbers are always read from the file, also right after training, so later scores are those of the delivered file.
 
     Args:
-        ledger: of the run.
+        ledger: ledger of the run.
         record_name: JSON file of the record, written last.
         artifact_name: file of the numbers, in the format of the study's target.
         setup: network and layers.
-        train: gives the record and the numbers.
+        train: returns the record and the numbers.
 
     Raises:
-        ArtifactError: the file has another size than the record's cost, or its outputs differ from those of the network that was scored.
+        ArtifactError: the file's size differs from the record's cost, or its outputs from those of the scored network.
     """
     target, model, path = setup.target, setup.problem.model, ledger.path(artifact_name)
     record = ledger.read(record_name, Record.from_dict) if path.exists() else None
     if record is None:
-        ledger.path(record_name).unlink(missing_ok=True)  # of a file that is gone
+        ledger.path(record_name).unlink(missing_ok=True)  # the record of a missing file
         record, parts = train()
         _write_verified(path, setup, parts, record.costs["size"])
         ledger.write(record_name, record.to_dict())

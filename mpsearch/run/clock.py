@@ -1,4 +1,4 @@
-"""`Clock`: wall time by phase of a run, summed over interruptions; the passes counted beside it are saved alike."""
+"""`Clock`: wall time and counted passes by phase of a run, summed over interruptions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Clock:
     """Measures the phases of a run: seconds in `seconds.json`, and in `passes.json` what the active `PassCounts` counts.
 
     Args:
-        directory: of the run.
+        directory: run directory.
     """
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / _SECONDS
         self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
         self._passes = active_counts()
-        if self._passes is not None:  # not earlier: a run that is refused leaves no file behind
+        if self._passes is not None:  # not earlier, since a refused run must leave no file
             self._passes.save = self._save
 
     def _save(self, passes: PassCounts) -> None:

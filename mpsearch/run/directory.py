@@ -1,4 +1,4 @@
-"""The run directory: the names of its files, and the claim on it that one process holds at a time."""
+"""The run directory: the names of its files, and its lock by one process at a time."""
 
 from __future__ import annotations
 
@@ -30,59 +30,59 @@ SUMMARY = "summary.json"
 _CLAIM = "run.json"
 _STUDY = "study.yaml"
 _LOCK = ".lock"
-"""Locked while a process works in the directory; the system unlocks it when the process dies."""
+"""Lock file of the working process; the operating system releases the lock when the process dies."""
 
 
 @contextmanager
 def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = "", storage: str | None = None) -> Iterator[None]:
-    """Claim a run directory for this process: a new one is made, one that holds the same study is continued.
+    """Create or lock a run directory for this process; a directory of the same study is resumed.
 
-    A request that is refused removes what it has made.
+    A refused request removes the files that it has created.
 
     Args:
-        directory: of the run.
+        directory: run directory.
         config: the study.
         command: the command line, for messages.
-        extra: digest of whatever else the results depend on.
-        storage: URL of Optuna's storage, unless it is a file in the directory.
+        extra: digest of other data that affect the results.
+        storage: URL of Optuna's storage; None: a file in the directory.
 
     Raises:
-        RunDirectoryError: it holds another study or something else, or another process is at work there.
+        RunDirectoryError: the directory holds another study or other files, or another process works in it.
         ConfigError: the storage cannot be opened.
     """
     if storage is not None:
-        open_storage(storage)  # now, not after hours
+        open_storage(storage)  # fail early
     identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
     file = directory / _CLAIM
     if file.exists():
-        held = json.loads(file.read_text())
-        if held["fingerprint"] != identity:
+        claim = json.loads(file.read_text())
+        if claim["fingerprint"] != identity:
             raise RunDirectoryError(
-                f"{directory} holds another study ('{held['command']}'); give another --run-dir, or delete that folder to start afresh"
+                f"{directory} holds another study ('{claim['command']}'); give another --run-dir, or delete that folder to start again"
             )
     elif directory.exists() and any(not entry.name.startswith((f".{_CLAIM}.", _LOCK)) for entry in directory.iterdir()):
         raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
-    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory):
         fresh = not file.exists()
         if fresh:
             write_text(file, json.dumps({"fingerprint": identity, "command": command}))
         study = directory / _STUDY
-        if not study.exists():  # a run killed right after its claim has none
+        if not study.exists():  # missing if the run was killed right after its claim
             write_text(study, config.to_yaml())
         try:
             with read_passes(directory).listening("preparation"):
                 yield
         except UsageError as error:
-            # A wrong request has done nothing worth continuing; an error that shows up later has.
+            # A wrong request has no results to keep; a later error has.
             if fresh and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= {_CLAIM, _STUDY}):
-                _remove(directory, made)
+                _remove(directory, created)
             raise
 
 
 def claim_of(directory: Path) -> str:
-    """Fingerprint of the study that a run directory was claimed for."""
+    """Fingerprint of the study of a run directory."""
     return str(json.loads((directory / _CLAIM).read_text())["fingerprint"])
 
 
@@ -105,10 +105,10 @@ def _names(directory: Path) -> set[str]:
     return {entry.name for entry in directory.iterdir()} - {_LOCK}
 
 
-def _remove(directory: Path, made: Sequence[Path]) -> None:
-    """Remove the run directory with all it holds, and the folders above it that were made for it."""
+def _remove(directory: Path, created: Sequence[Path]) -> None:
+    """Remove the run directory with its files, and the parent folders created for it."""
     for entry in directory.iterdir():
         entry.unlink()
-    for folder in made or [directory]:
-        with suppress(OSError):  # another run has moved in meanwhile
+    for folder in created or [directory]:
+        with suppress(OSError):  # another run uses the folder
             folder.rmdir()

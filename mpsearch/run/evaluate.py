@@ -1,4 +1,4 @@
-"""The score of an artifact on disk."""
+"""`evaluate_artifact`: the score of an artifact on disk."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
 
     Args:
         path: the artifact.
-        config: names the data, and the model if it is not one of mpsearch's own.
+        config: names the data, and the model if the artifact's model is not registered.
         split: `train`, `validation` or `test`.
 
     Raises:
-        ArtifactError: the file cannot be read or does not fit, or the data have no such split.
+        ArtifactError: the file cannot be read or does not fit the model, or the data have no such split.
     """
     artifact = read_artifact(path)
     device = pick_device(config.device)
-    # Only a registered name is built as the file says; a factory of somebody's own must come from the study, never from the file.
+    # Only a registered name is taken from the file; any other factory must come from the study, for security.
     reference, options = (
         (artifact.model, artifact.options) if is_registered(artifact.model) else (config.model.factory, config.model.options)
     )

@@ -1,4 +1,4 @@
-"""The artifact of a finished run, copied elsewhere with its card."""
+"""`export_run`: copies the artifact of a finished run and its card."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["export_run"]
 
 
 def export_run(run_dir: Path, out: Path) -> list[Path]:
-    """Copy the artifact of a finished run, checked, and its card: `net.card.json` and `net.card.md` beside `net.safetensors`.
+    """Check and copy the artifact of a finished run, and its card: `net.card.json` and `net.card.md` beside `net.safetensors`.
 
     Returns:
-        What was written, the artifact first; without the card where the run has none.
+        Paths of the written files, the artifact first; the card is missing if the run has none.
 
     Raises:
         RunDirectoryError: the folder holds no finished run.
@@ -37,7 +37,7 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
         if (run_dir / name).is_file():
             written.append(write_bytes(beside, (run_dir / name).read_bytes()))
         else:
-            beside.unlink(missing_ok=True)  # one that an earlier export left here belongs to another network
+            beside.unlink(missing_ok=True)  # a card of an earlier export belongs to another network
     return written
 
 

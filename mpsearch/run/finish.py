@@ -1,4 +1,4 @@
-"""The last stage of a run: the selected allocation is trained, verified, tested, described and reported."""
+"""The last stage of a run: retraining, verification, test, quantization card and report of the selected allocation."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _TEST = "test.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What a run delivers.
+    """The results of a run.
 
     Args:
-        summary: everything that the report says.
+        summary: content of the report.
         parts: the numbers of the delivered network.
     """
 
@@ -57,14 +57,14 @@ class Finished:
 def finish(
     config: StudyConfig, prepared: Prepared, worked: Worked, evaluator: Evaluator, ledger: Ledger, command: str, progress: Progress
 ) -> Finished:
-    """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, draw the report.
+    """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, write the report.
 
     Args:
         config: the study.
         prepared: network, data and signals.
-        worked: trials and what they selected.
+        worked: trials and the selected allocation.
         evaluator: trains and scores.
-        ledger: keeps every step, so that an interrupted run repeats none.
+        ledger: stores every step, so that an interrupted run repeats none.
         command: the command line, for the report.
         progress: gets bars and lines.
 
@@ -104,7 +104,7 @@ def finish(
 
 
 def finished(directory: Path) -> Summary | None:
-    """The summary of a finished run, whose report is drawn again; None if the run has not finished."""
+    """The summary of a finished run, after writing its report again; None if the run has not finished."""
     file = directory / SUMMARY
     if not file.exists():
         return None
@@ -122,7 +122,7 @@ def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
 def _test_scores(
     test: Split, evaluator: Evaluator, winner: Retrained, uniform: Retrained | None, control: Control | None, ledger: Ledger
 ) -> dict[str, Score]:
-    """Scores on the test split, which nothing else reads, and this only once."""
+    """Scores on the test split; computed once and then read from the ledger."""
     problem = evaluator.problem
 
     def scores() -> dict[str, Score]:
@@ -152,7 +152,7 @@ def _with_card(
         card = build_card(_card_inputs(config, setup, ledger), summary, parts, hyper)
         write_text(ledger.path(CARD_FIELDS), card.to_json())
         write_text(ledger.path(CARD), card_markdown(card))
-    except Exception as error:  # the network is trained, verified and delivered; a card that cannot be filled must not take it away
+    except Exception as error:  # a failed card must not discard the delivered network
         progress.say(f"there is no quantization card: {type(error).__name__}: {error}")
         return replace(summary, card="")
     for check in card.provenance.failed_checks:
@@ -172,7 +172,7 @@ def _card_inputs(config: StudyConfig, setup: Setup, ledger: Ledger) -> CardInput
 
 
 def _report(summary: Summary, directory: Path) -> None:
-    """Draw the report, and remove the files that only an unfinished run needs."""
+    """Write the report, and remove the files that only an unfinished run needs."""
     from mpsearch.report.page import write_page
 
     write_page(summary, directory / REPORT)

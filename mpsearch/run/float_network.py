@@ -1,4 +1,4 @@
-"""The float network that a study trains itself; the cache keeps it for every later run of the same data, model, recipe and seed."""
+"""`float_network`: trains a study's float network; the cache stores it for later runs with the same data, model, recipe and seed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = ["float_network"]
 def float_network(
     factory: str, options: Mapping[str, Any], splits: Splits, recipe: Recipe, *, seed: int, device: torch.device, progress: Progress
 ) -> nn.Module:
-    """The trained float network, from the cache if it is there.
+    """The trained float network; from the cache if possible.
 
     Args:
         factory: registered name or `package.module:factory`.
         options: keyword arguments of the factory.
-        splits: trained on the training split.
-        recipe: of the training.
-        seed: of initialisation and training.
-        device: where it is trained, and returned.
+        splits: data; the training split is used.
+        recipe: training recipe.
+        seed: seed of initialisation and training.
+        device: device of training and of the result.
         progress: gets a bar and a line.
 
     Raises:
@@ -53,7 +53,7 @@ def float_network(
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         _train(model, splits, recipe, seed, file, device, progress)
-        # From the file again: what a later run will read, memory layout included.
+        # Read the file again, as later runs do, so that the memory layout is the same.
         model = build_model(factory, **options).to(device)
     model.load_state_dict(load_file(file, device=str(device)))
     progress.say(f"float network: {file}")

@@ -1,4 +1,4 @@
-"""What can be learned of a study without trials: its signals, and the allocation that is optimal by them."""
+"""Results of a study without trials: its signals, and the optimal allocation for the first signal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["allocate", "sensitivities"]
 
 
 def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
-    """(Space, signals) of a study: `mpsearch signals`. Budgets out of reach are no error here."""
+    """(Space, signals) of a study: `mpsearch signals`. Unreachable budgets are not an error here."""
     progress = progress or Silent()
     problem = build_setup(config, progress, check_limits=False).problem
     return problem.space, compute_signals(config, problem, progress).tables
@@ -35,7 +35,7 @@ def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[Res
 
 
 def _first_signal(config: StudyConfig) -> StudyConfig:
-    """The study with only the signals that the first table takes: all where one combines others, which then comes first."""
+    """The study with only the signals of the first table: all if one combines others, since that one comes first."""
     independent, combining = by_dependence(config.signals.names)
     if combining:
         return config

@@ -1,4 +1,4 @@
-"""`Ledger`: the results of a run, one file each. What a file holds is read back instead of computed again."""
+"""`Ledger`: the results of a run, one file each, which are read back instead of computed again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T")
 class Ledger:
     """The files of a run directory, and the clock of the run.
 
-    A stage writes its result when it is whole, and each file belongs to one stage. A stage that is called again in the same directory finds
-    its result there; the next stage gets the result as an argument and never looks for the file.
+    Each file belongs to one stage. A stage that is called again in the same directory reads its result; later stages get the result as an
+    argument and do not read the file.
 
     Args:
-        directory: of the run; it exists.
+        directory: run directory, which exists.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,14 +30,14 @@ class Ledger:
         self.clock = Clock(directory)
 
     def path(self, name: str) -> Path:
-        """Where a file of the run lies."""
+        """Path of a file of the run."""
         return self.directory / name
 
     def read(self, name: str, load: Callable[[Any], T]) -> T | None:
-        """The result in a JSON file; None if it is not there yet.
+        """The result in a JSON file; None if there is no file.
 
         Args:
-            name: of the file.
+            name: file name.
             load: plain data → result.
         """
         file = self.path(name)
@@ -48,13 +48,13 @@ class Ledger:
         write_text(self.path(name), json.dumps(plain))
 
     def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T]) -> T:
-        """The result in a JSON file, computed if it is not there yet.
+        """The result in a JSON file; computed and written if there is no file.
 
-        A fresh result is read back, too, so that the run goes on with the very data it would go on with after an interruption.
+        A new result is also read back, so that the run continues with the same data as after an interruption.
 
         Args:
-            name: of the file.
-            compute: gives the result.
+            name: file name.
+            compute: returns the result.
             dump: result → plain data.
             load: its inverse.
         """

@@ -1,4 +1,4 @@
-"""Signals that combine others: losses of a few random allocations near the budgets are measured, and the other tables fitted to them."""
+"""Signals that combine others: the other tables are fitted to measured losses of a few random allocations near the budgets."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["MeasuredAllocation", "combined"]
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredAllocation:
-    """A random allocation and what it loses.
+    """A random allocation and its measured loss.
 
     Args:
-        allocation: its bits.
-        loss: nats; NaN where its training diverged.
+        allocation: one choice for every layer.
+        loss: nats; NaN if its training diverged.
         seconds: wall time of the measurement.
     """
 
@@ -56,11 +56,11 @@ def combined(
     config: StudyConfig,
     problem: Problem,
     tables: Sequence[Table],
-    held: Sequence[MeasuredAllocation],
+    earlier: Sequence[MeasuredAllocation],
     keep: Callable[[Sequence[MeasuredAllocation]], None],
     progress: Progress,
 ) -> list[Table]:
-    """The table of a combining signal alone; an empty list and a line with the reason where signals or measurements do not allow one.
+    """The table of a combining signal, in a list; an empty list, and a line with the reason, if signals or measurements do not allow one.
 
     After calibration, with BatchNorm re-estimated, an allocation's loss is its divergence from the float network on the training images
     that the signals are computed on: neither labels nor validation data are read. After `signals.mixed_epochs` of training, which has seen
@@ -69,16 +69,16 @@ def combined(
     Args:
         name: of the signal.
         config: the study.
-        problem: the allocations lie near its budgets.
+        problem: search problem; the allocations are near its budgets.
         tables: the signals to combine.
-        held: measurements of an interrupted run.
-        keep: receives all measurements after each.
-        progress: gets a bar and the line.
+        earlier: measurements of an interrupted run.
+        keep: called with all measurements after each one.
+        progress: gets a bar and that line.
     """
     signals = config.signals
     if len(tables) < 2:
         only = ", ".join(table.name for table in tables) or "none"
-        progress.say(f"no {name}: it weighs signals against each other, and signals.names has only {only}; name one more")
+        progress.say(f"no {name}: it combines at least two signals, and signals.names has only {only}; name one more")
         return []
     train = problem.train.take(min(signals.images, len(problem.train)), problem.seed)
     inputs = SignalInputs(
@@ -93,7 +93,7 @@ def combined(
     default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        measured = _measured(name, config, problem, default, allocations, held, keep, progress)
+        measured = _measured(name, config, problem, default, allocations, earlier, keep, progress)
         pairs = [(each.allocation, each.loss) for each in measured if math.isfinite(each.loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
     except (BudgetError, DataError) as error:
@@ -110,7 +110,7 @@ def combined(
 
 
 def _images(config: StudyConfig, problem: Problem, default: Hyperparameters) -> tuple[int, int]:
-    """(forward, backward): images that pass in one measurement, through the teacher included."""
+    """(forward, backward): images that pass in one measurement, including those through the teacher."""
     signals, recipe = config.signals, default.recipe
     reestimated = min(recipe.reestimate, len(problem.train))
     if not signals.mixed_epochs:
@@ -125,24 +125,24 @@ def _measured(
     problem: Problem,
     default: Hyperparameters,
     allocations: Sequence[Allocation],
-    held: Sequence[MeasuredAllocation],
+    earlier: Sequence[MeasuredAllocation],
     keep: Callable[[Sequence[MeasuredAllocation]], None],
     progress: Progress,
 ) -> list[MeasuredAllocation]:
-    """Each allocation with its loss, measured unless it is held."""
-    known = {each.allocation: each for each in held}
+    """Each allocation with its loss, measured unless it is in `earlier`."""
+    results = {each.allocation: each for each in earlier}
     evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
     with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
         for done, allocation in enumerate(allocations):
             bar.update(done)
-            if allocation in known:
+            if allocation in results:
                 continue
             started = time.monotonic()
             loss = _loss(evaluator, allocation, config, default)
-            known[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
-            keep(list(known.values()))
+            results[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
+            keep(list(results.values()))
         bar.update(len(allocations))
-    return [known[allocation] for allocation in allocations]
+    return [results[allocation] for allocation in allocations]
 
 
 def _loss(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> float:

@@ -1,4 +1,4 @@
-"""A run from beginning to end: prepare, work, finish. The same call goes on where an earlier one stopped."""
+"""The pipeline of a run: prepare, work, finish. The same call resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def run_study(config: StudyConfig, directory: Path, command: str, console: Conso
 
     Args:
         config: the study.
-        directory: of the run.
+        directory: run directory.
         command: the command line, for the report.
-        console: for progress.
-        storage: URL of Optuna's storage; a file in the run directory unless told.
+        console: console for progress.
+        storage: URL of Optuna's storage; by default a file in the run directory.
     """
     progress = _bars(console)
     with claimed(directory, config, command, storage=storage):
@@ -47,7 +47,7 @@ def run_study(config: StudyConfig, directory: Path, command: str, console: Conso
 
 
 def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, console: Console) -> Summary:
-    """Train, export and report an allocation that somebody chose, without a search: `mpsearch retrain`."""
+    """Train, export and report a given allocation, without a search: `mpsearch retrain`."""
     progress = _bars(console)
     with claimed(directory, config, command, extra=allocation.key()):
         if (summary := finished(directory)) is not None:
@@ -69,16 +69,16 @@ def run(
     storage: str | None = None,
     sampler: BaseSampler | None = None,
 ) -> Summary:
-    """Start or continue a run in a directory that this process has claimed.
+    """Start or resume a run in a directory that this process has claimed.
 
     Args:
         config: the study.
         setup: its network, data and search problem.
-        directory: of the run.
+        directory: run directory.
         command: the command line, for the report.
         progress: gets bars and lines.
-        storage: URL of Optuna's storage; a file in the run directory unless told.
-        sampler: proposes instead of mpsearch's own.
+        storage: URL of Optuna's storage; by default a file in the run directory.
+        sampler: Optuna sampler in place of `BitsSampler`.
     """
     ledger = Ledger(directory)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
@@ -97,7 +97,7 @@ def run(
 
 
 def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
-    """What trains and scores in all stages of a run, as `search.evaluate` says; shared weights are kept in the directory."""
+    """The evaluator of all stages of a run, as `search.evaluate` selects; shared weights are stored in the directory."""
     search, default = config.search, search_settings(config).default
     if search.evaluate != "supernet":
         return Evaluator(problem, compiler)
@@ -109,14 +109,14 @@ def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, d
 
 
 def _compiler(config: StudyConfig, problem: Problem) -> Compiler:
-    """A compiler for as many training steps as the run will take, by estimate: half of the trials reach a rung that trains."""
+    """A compiler for the estimated number of training steps of the run; half of the trials are assumed to reach a rung with training."""
     trained = sum(rung.epochs for rung in config.search.climbed)
     epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs
     return Compiler(config.compile, problem.device, int(epochs * problem.train.steps(config.recipe.build().batch_size)))
 
 
 def _without_supernet(config: StudyConfig) -> StudyConfig:
-    """The study without shared weights, which only a search needs."""
+    """The study without shared weights, which only the search needs."""
     search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
     return config.model_copy(update={"search": search})
 

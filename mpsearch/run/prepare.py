@@ -1,4 +1,4 @@
-"""The first stage of a run: everything that the trials start from."""
+"""The first stage of a run: signals and initial allocations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PREPARED = "prepared.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What the trials start from.
+    """The inputs of the trials.
 
     Args:
         setup: network, data and search problem.
         tables: the signals; those that combine others come first.
-        initial: (origin, allocation) that signals have learned in a training of their own; proposed among the first trials.
+        initial: (origin, allocation) learned by signals with their own training; proposed among the first trials.
     """
 
     setup: Setup
@@ -62,9 +62,9 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
 
     Args:
         config: the study.
-        setup: of the study.
-        ledger: keeps the result in `prepared.json`, signal by signal.
-        progress: gets a bar a signal.
+        setup: setup of the study.
+        ledger: stores the results in `prepared.json` after every signal.
+        progress: gets a bar per signal.
     """
     file = ledger.read(_PREPARED, _File.from_dict) or _File(signals=SignalResults())
     signals, initial = file.signals, file.initial

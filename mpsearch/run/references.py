@@ -1,4 +1,4 @@
-"""What the winner is compared with: the best uniform allocation, and the float network trained as long."""
+"""The references of the winner: the best uniform allocation, and the float network trained for the same epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_floa
 from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
 from mpsearch.training.checkpoint import Checkpoint
-from mpsearch.trials.climb import best_record, climb, trial_seed
+from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 
@@ -44,7 +44,7 @@ class Control:
 def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Retrained | None:
     """The best uniform allocation that fits, retrained like the winner; None if none fits or the study asks for none.
 
-    Several candidates are compared by their validation score after the first rung that trains.
+    Several candidates are compared by their validation score after the first rung with training.
     """
     problem = setup.problem
     candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
@@ -73,10 +73,12 @@ def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial]
     records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain]) or []
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
-            climbed = rungs[: first_training + 1]
+            first = rungs[: first_training + 1]
             seed = trial_seed(problem, trial.number)
             records.append(
-                climb(problem, settings.evaluator, climbed, settings.hyper, (), trial, lambda: settings.hyper, seed=seed, to_the_top=True)
+                evaluate_trial(
+                    problem, settings.evaluator, first, settings.hyper, (), trial, lambda: settings.hyper, seed=seed, to_the_top=True
+                )
             )
             bar.update(len(records))
             ledger.write(_CANDIDATES, [record.to_dict() for record in records])
@@ -84,7 +86,7 @@ def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial]
 
 
 def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Control | None:
-    """The float network trained as many epochs more with the winner's recipe; None if the study asks for none."""
+    """The float network, trained further for as many epochs with the winner's recipe; None if the study asks for none."""
     if not config.retrain.control or not config.retrain.epochs:
         return None
     problem, state = setup.problem, ledger.path(_CONTROL_STATE)

@@ -1,4 +1,4 @@
-"""Full training: of the selected allocation, and alike of what it is compared with."""
+"""Full training of the selected allocation and of its references."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float"]
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """How the winner and its references are trained in full: all alike, each from the float weights.
+    """Settings of the full training, the same for the winner and its references; each starts from the float weights.
 
     Args:
         evaluator: trains and scores.
-        hyper: method and recipe, at the epochs of this training.
-        split: data of the training.
-        seed: of the training.
-        progress: gets a bar a training.
+        hyper: method and recipe, with the epochs of this training.
+        split: training data.
+        seed: seed of the training.
+        progress: gets a bar per training.
     """
 
     evaluator: Evaluator
@@ -53,9 +53,9 @@ def retrain_allocation(
     Args:
         settings: evaluator, hyperparameters, data, seed.
         name: for messages, such as `winner`.
-        trial: its bits.
-        checkpoint: where an interrupted training continues.
-        scores: earlier scores of these bits, for the record.
+        trial: its allocation.
+        checkpoint: file to resume from.
+        scores: earlier scores of the allocation, for the record.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
@@ -89,7 +89,7 @@ def retrain_allocation(
                 raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
         parts = bake(network)
         found = evaluator.score_parts(parts)
-        if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # one sample's answer alone may be chance
+        if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # a difference of one sample can be chance
             note = "Training ended above calibration alone on validation, so the calibrated network is delivered; try a lower lr."
             parts, found = calibrated
     costs, feasible = costs_of(evaluator.problem, trial, method)
@@ -110,7 +110,7 @@ def retrain_allocation(
 
 
 def retrain_float(settings: Retraining, checkpoint: Checkpoint) -> tuple[Record, torch.nn.Module]:
-    """Train the float network for as many epochs more with the same recipe; returns its record and the network."""
+    """Train the float network further for as many epochs with the same recipe; returns its record and the network."""
     evaluator, problem = settings.evaluator, settings.evaluator.problem
     with settings.progress.phase("float control", 1) as bar:
         model, curve = evaluator.control(

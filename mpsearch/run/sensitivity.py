@@ -1,4 +1,4 @@
-"""The sensitivity signals of a study, each kept as soon as it is computed."""
+"""The sensitivity signals of a study, each stored as soon as it is computed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["SignalResults", "by_dependence", "compute_signals", "prior_tables"]
 
 @dataclass(frozen=True, kw_only=True)
 class SignalResults:
-    """The signals of a study, whole or as far as they have come.
+    """The complete or partial signals of a study.
 
     Args:
-        tables: one a signal; in the end those that combine others come first.
-        measured: random allocations with their losses, which combining signals are fitted to.
+        tables: one per signal; in a complete result those that combine others come first.
+        measured: random allocations with losses, to which combining signals are fitted.
     """
 
     tables: tuple[Table, ...] = ()
@@ -52,12 +52,12 @@ _NONE = SignalResults()
 
 
 def by_dependence(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(Signals that need no other, signals that combine others)."""
+    """(independent signals, signals that combine others)."""
     return [name for name in names if not SIGNALS[name].combines], [name for name in names if SIGNALS[name].combines]
 
 
 def prior_tables(tables: Sequence[Table]) -> list[Table]:
-    """The tables that a search starts from: those that combine others, which were weighed by measurements; all where there are none."""
+    """The tables for the prior of the search: those that combine others; all if there are none."""
     _, combining = by_dependence([table.name for table in tables])
     return [table for table in tables if table.name in combining] or list(tables)
 
@@ -75,9 +75,9 @@ def compute_signals(
     Args:
         config: the study.
         problem: network, data, space and budgets.
-        progress: gets a bar a signal, and a line where one cannot be had.
+        progress: gets a bar per signal, and a line for a signal that cannot be computed.
         held: results of an interrupted computation.
-        keep: receives the results after every signal and every measurement.
+        keep: called with the results after every signal and every measurement.
     """
     results = held
     independent, combining = by_dependence(config.signals.names)

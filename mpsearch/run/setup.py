@@ -1,4 +1,4 @@
-"""`Setup`: the network, the data and the search problem of a study; built anew in every process that works on a run."""
+"""`Setup`: the network, the data and the search problem of a study; rebuilt in every process that works on a run."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ _LIFETIME_BATCH = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a study works on.
+    """Data, target and search problem of a study.
 
     Args:
         splits: data.
-        target: whose file is delivered.
-        blueprint: how the artifact names the network.
-        problem: what is searched: float network, ranges, space, costs, budgets.
+        target: file format of the artifact.
+        blueprint: description of the network in the artifact.
+        problem: search problem: float network, ranges, space, costs, budgets.
         other_model: the same architecture with other float weights, for comparison; None if the study names none.
     """
 
@@ -66,10 +66,10 @@ class Setup:
 
 
 def pick_device(asked: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one.
+    """The device of a name; `auto` is CUDA if available.
 
     Raises:
-        ConfigError: CUDA was asked for and there is none.
+        ConfigError: CUDA is requested but not available.
     """
     if asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -84,7 +84,7 @@ def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool =
     """Load the data and the model that a study names, and assemble them.
 
     Raises:
-        BudgetError: a budget out of reach, unless `check_limits` is off.
+        BudgetError: a budget is unreachable, unless `check_limits` is off.
     """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
     model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
@@ -109,22 +109,22 @@ def assemble(
         splits: its data.
         model: float network; copied to the device, never changed.
         progress: gets bars and lines.
-        check_limits: whether budgets out of reach are refused.
+        check_limits: whether unreachable budgets raise an error.
         other_model: the same architecture with other float weights.
 
     Raises:
-        BudgetError: a budget out of reach, unless `check_limits` is off.
+        BudgetError: a budget is unreachable, unless `check_limits` is off.
     """
     device = pick_device(config.device)
     torch.manual_seed(config.seed)
-    model = canonical(model).to(device)  # the user's own stays where and as it is
+    model = canonical(model).to(device)  # the user's model is not changed
     recipe = config.float_recipe if config.model.weights_path is None else None
     surveyed = _survey(config, splits, model, progress, check_limits, trained=recipe is None)
     if recipe is not None:
         factory, options = config.model.factory, config.model.options
         trained = float_network(factory, options, splits, recipe.build(), seed=config.seed, device=device, progress=progress)
         model = canonical(trained)
-        surveyed = _survey(config, splits, model, progress, check_limits)  # which inputs are negative depends on the weights
+        surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
     blueprint, space, costs, cost_inputs = surveyed
     with phase("calibration"):
         calibration = fit_ranges(config, model, space, splits.train)
@@ -158,7 +158,7 @@ def fit_ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, trai
 def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
 ) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs]:
-    """What one forward pass tells: layers, menus, costs; and a check that data, methods, target, space and budgets fit the network."""
+    """Layers, menus and costs from one forward pass; checks that data, methods, target, space and budgets match the network."""
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
     layers = trace(model, batch)
@@ -167,7 +167,7 @@ def _survey(
     target = TARGETS[config.target]()
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
-    space, refusals = restricted(space, target, formats)
+    space, reasons = restricted(space, target, formats)
     blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
     space = replace(space, file_overhead=target.overhead_bytes(blueprint, model))
     preflight(model, splits, pick_device(config.device), trained=trained)
@@ -181,14 +181,14 @@ def _survey(
     costs = compute_costs(sorted({*reported_costs(cost_inputs), *(budget.cost for budget in config.limits)}), cost_inputs)
     if check_limits:
         check_budgets(space, costs, config.limits)
-    if trained:  # the last survey of a study, so that each line is said once
-        for refusal in refusals:
-            progress.say(f"target {target.name}: {refusal}")
+    if trained:  # the last survey of a study, so that each line is printed once
+        for reason in reasons:
+            progress.say(f"target {target.name}: {reason}")
     return blueprint, space, costs, cost_inputs
 
 
 def _variants(config: StudyConfig, name: str) -> list[Method]:
-    """A method with every combination of its listed settings."""
+    """A method with every combination of its settings that are lists of choices."""
     settings = config.hyperparameters(name)
     listed = {key: choices for key, choices in settings.ranges.items() if not isinstance(choices, Range)}
     return [settings.build(METHODS[name], dict(zip(listed, picks, strict=True))) for picks in itertools.product(*listed.values())]

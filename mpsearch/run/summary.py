@@ -1,4 +1,4 @@
-"""The summary of a finished run: everything that its report says."""
+"""The summary of a finished run: the content of its report."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def summarise(
     Args:
         config: the study.
         prepared: network, data and signals.
-        worked: trials.
-        winner: what is delivered.
-        uniform: the best uniform allocation, if there is one.
-        control: the float control, if there is one.
+        worked: trials and the selected allocation.
+        winner: the delivered network.
+        uniform: the best uniform allocation, if any.
+        control: the float control, if any.
         test: scores on the test split.
         command: the command line.
-        seconds: wall time by phase; may still grow.
+        seconds: wall time by phase; a mapping that can still grow.
     """
     problem, splits = prepared.setup.problem, prepared.setup.splits
     validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
@@ -78,7 +78,7 @@ def summarise(
 
 
 def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:
-    """What a smaller run left out, and training that was discarded, one sentence each."""
+    """Steps that the run left out, and discarded training, one sentence each."""
     sentences = [winner.note] if winner.note else []
     if uniform is not None and uniform.note:
         sentences.append(f"Best uniform allocation: {uniform.note}")
@@ -87,12 +87,12 @@ def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tupl
         sentences.append(f"No trial was trained: allocations were compared {how}.")
         if len(config.methods) > 1:
             sentences.append(
-                f"Methods were not compared, which takes rungs that train: all is {next(iter(config.methods))}, the first of them."
+                f"Methods were not compared, which needs rungs with training: all trials use {next(iter(config.methods))}, the first."
             )
     if uniform is None and config.retrain.uniform:
         sentences.append("No uniform allocation fits the budget, so there is none to compare with.")
     if not config.retrain.uniform:
-        sentences.append("The best uniform allocation was not trained, so nothing is said of mixed against uniform bits.")
+        sentences.append("The best uniform allocation was not trained, so mixed and uniform bits are not compared.")
     if config.retrain.epochs == 0:
         sentences.append("The winner was not retrained: its figures are after calibration only.")
     if not config.retrain.control:

@@ -1,4 +1,4 @@
-"""The second stage of a run: the trials, and which allocation they select. All of it lies in Optuna's storage."""
+"""The second stage of a run: the trials, stored in Optuna's storage, and the selection of the best allocation."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["Selected", "Worked", "given", "work"]
 
 @dataclass(frozen=True, kw_only=True)
 class Selected:
-    """What is to be retrained and delivered.
+    """The allocation to retrain and deliver.
 
     Args:
-        trial: its bits and where they come from.
+        trial: its origin and allocation.
         hyper: method and recipe of the trial.
-        scores: of the trial, by rung; empty where its bits were not evaluated as they are.
+        scores: scores of the trial by rung; empty if this allocation was not evaluated itself.
     """
 
     trial: Trial
@@ -49,12 +49,12 @@ class Selected:
 
 @dataclass(frozen=True, kw_only=True)
 class Worked:
-    """What the trials found.
+    """The results of the trials.
 
     Args:
-        selected: the best allocation, with the rest of the budget spent.
-        records: of all trials, by number.
-        surrogate: how well the surrogate predicts them, see `Summary`.
+        selected: the best allocation, with the remaining budget spent.
+        records: records of all trials, by number.
+        surrogate: prediction quality of the surrogate, see `Summary`.
     """
 
     selected: Selected
@@ -73,20 +73,20 @@ def work(
     name: str,
     sampler: BaseSampler | None = None,
 ) -> Worked:
-    """Run the trials that are still to be run, and select the best allocation of all.
+    """Run the remaining trials, and select the best allocation of all trials.
 
     Args:
         config: the study.
         prepared: signals and initial allocations.
         evaluator: trains and scores trials.
-        ledger: measures the time; keeps nothing of this stage.
+        ledger: measures the time; stores no result of this stage.
         progress: gets bars and lines.
-        storage: URL of Optuna's storage, which keeps everything.
-        name: of the study in that storage.
-        sampler: proposes instead of mpsearch's own, which then only spends what the best trial leaves of the budgets.
+        storage: URL of Optuna's storage, which stores all results.
+        name: name of the study in that storage.
+        sampler: Optuna sampler in place of `BitsSampler`, which then only spends the budget that the best trial leaves.
 
     Raises:
-        MpsearchError: no trial succeeded within the budgets.
+        MpsearchError: no trial within the budgets succeeded.
     """
     problem, settings = prepared.setup.problem, search_settings(config)
     own = bits_sampler(
@@ -109,16 +109,16 @@ def work(
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:
-    """An allocation that somebody chose, in place of trials.
+    """A given allocation, in place of trials.
 
     Raises:
-        SpaceError: it has a layer or a choice that the space does not have.
-        BudgetError: it exceeds a budget.
+        SpaceError: the allocation has a layer or a choice that the space does not have.
+        BudgetError: the allocation exceeds a budget.
     """
     hyper = hyperparameters_of(config, {})
     trial = Trial(number=-1, origin="given", allocation=problem.space.check(allocation))
     if excess := problem.excess(trial.allocation, hyper.method):
-        raise BudgetError(f"the allocation takes {excess}; take bits away")
+        raise BudgetError(f"the allocation takes {excess}; lower its bits")
     return Worked(selected=Selected(trial=trial, hyper=hyper))
 
 
@@ -134,8 +134,5 @@ def _best(config: StudyConfig, problem: Problem, sampler: BitsSampler, records: 
 def _why_none(records: Sequence[Record]) -> str:
     failed = next((record.note for record in records if record.feasible and record.note), "")
     if failed:
-        return f"every trial failed ({failed}); lower the learning rate (recipe.lr) or look at the data"
-    return (
-        "no trial was within the budget; raise it, widen the space, or leave the proposals to mpsearch's own sampler, "
-        "each of them in another run directory"
-    )
+        return f"every trial failed ({failed}); lower the learning rate (recipe.lr) or check the data"
+    return "no trial was within the budget; raise it, widen the space, or use mpsearch's own sampler, in another run directory"

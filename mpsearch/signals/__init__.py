@@ -1,4 +1,4 @@
-"""Sensitivity signals: how much the loss is expected to rise when one layer takes one choice. One file each; see `mpsearch list`."""
+"""Sensitivity signals: the expected rise of the loss when one layer takes one choice. One module each; see `mpsearch list`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNALS: Registry[Signal] = Registry("signal", "mpsearch.signals", "mpsearch.sig
 
 
 def compute_signal(name: str, inputs: SignalInputs) -> Table:
-    """Table of a signal, `[L, C]` nats; NaN exactly where the space does not allow a choice.
+    """Compute the table of a signal, `[L, C]` nats; NaN exactly where the space does not allow a choice.
 
     Args:
         name: as registered, such as `fisher`.

@@ -1,4 +1,4 @@
-"""`SignalInputs` and `Signal`: what every signal gets, and how it is listed."""
+"""`SignalInputs`: the inputs of every signal; `Signal`: an entry of the registry."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["Signal", "SignalInputs", "private_copy"]
 
 @dataclass(frozen=True, kw_only=True)
 class SignalInputs:
-    """All a signal may look at.
+    """The inputs of a signal.
 
     Args:
-        model: float network; signals work on a copy and leave it as it is.
-        space: its layers and what may be chosen.
+        model: float network; signals work on a copy.
+        space: its layers and menus.
         calibration: fixed ranges of every layer and bit width.
         batches: (inputs, targets) of training data, already on the model's device.
         task: loss, divergence and the model's own predictive distribution.
-        seed: of whatever a signal draws.
-        progress: called with (steps done, steps in all), or None.
-        target_bits: mean weight bits that the budgets leave room for; signals that train aim there, or at the middle of the menus if None.
-        tables: signals that are there already; only those that combine others look at them.
-        measured: (allocation, loss or divergence in nats) of a few; likewise.
+        seed: seed of random draws.
+        progress: called with (steps done, steps in total), or None.
+        target_bits: mean weight bits that the budgets allow, the target of signals that train; None: the middle of the menus.
+        tables: tables of other signals, for signals that combine them.
+        measured: (allocation, loss or divergence in nats) pairs, likewise.
     """
 
     model: nn.Module
@@ -56,7 +56,7 @@ class SignalInputs:
         return sum(batch_size(batch) for batch, _ in self.batches)
 
     def report(self, done: int, total: int) -> None:
-        """Tell `progress`, if there is one."""
+        """Call `progress`, if given."""
         if self.progress is not None:
             self.progress(done, total)
 
@@ -70,7 +70,7 @@ class Signal:
         paper: authors, title, venue or arXiv number.
         description: one line for `mpsearch list`.
         function: computes the table, unit nats; its `cost` counts seconds, images, and forwards and backwards in passes over those images.
-        combines: whether it is made of the other signals' tables and of measured allocations.
+        combines: whether it is computed from other signals' tables and measured allocations.
     """
 
     name: str
@@ -82,9 +82,9 @@ class Signal:
 
 @contextmanager
 def private_copy(model: nn.Module) -> Iterator[nn.Module]:
-    """A frozen copy of the model in evaluation mode to hook and change at will; the global random state is put back at the end.
+    """A frozen copy of the model in evaluation mode, for hooks and changes; the global random state is restored at the end.
 
-    Attention takes its slow path, as in every network that is trained or scored.
+    The fused path of attention is disabled, as in every network that is trained or scored.
     """
     parameter = next(model.parameters(), None)
     devices = [parameter.device] if parameter is not None and parameter.is_cuda else []

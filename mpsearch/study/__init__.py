@@ -1,1 +1,1 @@
-"""The study: Optuna's only room."""
+"""The Optuna study: sampler, storage, stopping rules and trials."""

@@ -1,4 +1,4 @@
-"""`BitsSampler`: the searcher as an Optuna sampler, for anybody's own objective.
+"""`BitsSampler`: the searcher as an Optuna sampler, also for custom objectives.
 
 ```python
 sampler = BitsSampler(space, tables, costs, budgets)
@@ -7,8 +7,8 @@ study.optimize(lambda trial: loss_of(sampler.suggest(trial)), n_trials=50)
 best = sampler.allocation(study.best_trial.params)
 ```
 
-The bits of each group of tied layers are one categorical parameter, `bits/<first layer>`; together they are inside every budget by
-construction. Whatever else the objective asks for (a method, a learning rate) another sampler draws in the same trial, TPE unless told.
+The bits of each group of tied layers are one categorical parameter, `bits/<first layer>`; together they meet every budget by
+construction. Another sampler, by default TPE, draws all other parameters of the objective (a method, a learning rate) in the same trial.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 __all__ = ["BitsSampler", "allocation_of_params", "bits_space", "suggest_bits"]
 
-_Place = tuple[str, int]
-"""Study and number of a trial: one sampler may serve several studies."""
+_TrialKey = tuple[str, int]
+"""Study and number of a trial, since one sampler can serve several studies."""
 
-_MOST_AHEAD = 8
-"""Trials that began earlier and whose bits are not known yet; more of them are workers that died."""
+_MAX_AHEAD = 8
+"""Maximum number of earlier trials without known bits to anticipate; more of them are trials of dead workers."""
 _CLAIM = "mpsearch:bits"
-"""System attribute of a trial: its bits, for other processes to see before its parameters are stored one by one."""
-_REVISIONS = 4
-"""Times a proposal is thought over because another process had the same one meanwhile."""
+"""System attribute with a trial's bits, visible to other processes before its parameters are stored."""
+_ATTEMPTS = 4
+"""Maximum number of attempts if another process proposes the same bits."""
 
 
 def bits_space(space: ResolvedSpace) -> dict[str, CategoricalDistribution]:
@@ -58,7 +58,7 @@ def bits_space(space: ResolvedSpace) -> dict[str, CategoricalDistribution]:
 
 
 def suggest_bits(trial: optuna.trial.BaseTrial, space: ResolvedSpace) -> Allocation:
-    """The allocation a trial draws, by whatever sampler its study has."""
+    """The allocation that a trial draws with the sampler of its study."""
     return allocation_of_params(
         space, {name: trial.suggest_categorical(name, list(menu.choices)) for name, menu in bits_space(space).items()}
     )
@@ -70,8 +70,8 @@ def allocation_of_params(space: ResolvedSpace, params: Mapping[str, Any]) -> All
     Raises:
         KeyError: a group without its parameter.
     """
-    of_layer = {index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group}
-    return Allocation({name: of_layer[index] for index, name in enumerate(space.names)})
+    choice_of = {index: Choice.parse(params[name]) for name, group in zip(bits_space(space), space.groups, strict=True) for index in group}
+    return Allocation({name: choice_of[index] for index, name in enumerate(space.names)})
 
 
 def _first_value(trial: FrozenTrial) -> Mapping[str, float]:
@@ -87,30 +87,30 @@ def _never(_: object) -> bool:
 
 
 class BitsSampler(BaseSampler):
-    """Proposes allocations inside every budget (with `sweep`: up to its largest factor times each), none of them twice; see `Searcher`.
+    """Proposes allocations within every budget (with `sweep`: its largest factor times each), normally without repetition; see `Searcher`.
 
-    Trials may run in parallel, in threads or in processes that share a storage: those under way are believed to come out as predicted, and
-    no two get the same. A proposal depends on the seed, the finished trials and those under way alone, so a study that goes on proposes
-    what it would have proposed. An `optimize` whose budgets leave nothing untried ends; trials that ask then are pruned.
+    Trials can run in parallel, in threads or in processes that share a storage: running trials count with their predicted loss, and no two
+    trials get the same bits. A proposal depends only on the seed, the finished and the running trials, so a resumed study makes the same
+    proposals. `optimize` stops when every allocation within the budgets was evaluated; later trials are pruned.
 
     Args:
         space: layers, menus, ties.
-        tables: signals, may be none.
-        costs: tables by name; at least those the budgets limit.
-        budgets: all hold.
-        seed: of everything random.
-        sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
-        initial: (origin, allocation) of further allocations to propose first, such as learned ones.
-        others: makes the sampler of all other parameters from a seed, which draws each by itself; `TPESampler(seed=…)` unless told.
-        losses: finished trial → loss by rung, shallow to deep; empty: it failed; None: it never was; the first value unless told.
-        refine: whether the next trial swaps around the best, from the number of trials before it.
-        again: whether bits that stopped at the first of several rungs may be proposed once more, to go on, from the finished trials.
+        tables: signals; may be empty.
+        costs: tables by name, at least those of the budgets.
+        budgets: limits that must all hold.
+        seed: seed of all random draws.
+        sweep: (smallest, largest) factor on every budget for the Pareto front; the interval contains 1.
+        initial: (origin, allocation) of further initial proposals, such as learned allocations.
+        others: seed → sampler that draws all other parameters independently; `TPESampler(seed=…)` by default.
+        losses: finished trial → loss by rung, shallow to deep; empty if it failed, None to ignore it; by default the first value.
+        refine: number of earlier trials → whether the next trial swaps bits of the best allocation.
+        again: finished trials → whether allocations that stopped at the first of several rungs may be proposed once more, to be promoted.
 
     Raises:
-        ValueError: a sweep that is not around 1.
-        SpaceError: an initial allocation with a layer or a choice that the space does not have.
-        BudgetError: no allocation meets the budgets, or an initial allocation does not; from `study.ask`: all that do were tried.
-        ConfigError: a study that maximises, when it asks.
+        ValueError: the sweep does not contain 1.
+        SpaceError: an initial allocation has a layer or a choice that the space does not have.
+        BudgetError: no allocation meets the budgets, or an initial allocation does not; from `study.ask`: all that do were evaluated.
+        ConfigError: the study maximises; raised at the first proposal.
     """
 
     def __init__(
@@ -136,26 +136,26 @@ class BitsSampler(BaseSampler):
         self._losses = losses
         self.refines = refine
         self._again = again
-        self._proposals: dict[_Place, Proposal] = {}
-        self._beside: dict[_Place, BaseSampler] = {}
-        self._read: dict[_Place, Allocation] = {}
-        self._turn = threading.Lock()
+        self._proposals: dict[_TrialKey, Proposal] = {}
+        self._samplers: dict[_TrialKey, BaseSampler] = {}
+        self._allocations: dict[_TrialKey, Allocation] = {}
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_turn": None}
+        return {**self.__dict__, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({**state, "_turn": threading.Lock()})
+        self.__dict__.update({**state, "_lock": threading.Lock()})
 
     def suggest(self, trial: optuna.trial.Trial) -> Allocation:
-        """The allocation of a trial of the study this samples for; who proposed it is kept as the trial's `origin`."""
+        """The allocation of a trial; its origin is stored as the trial's attribute `origin`."""
         allocation = suggest_bits(trial, self._space)
         if (proposal := self.proposal(trial)) is not None:
             trial.set_user_attr("origin", proposal.origin)
         return allocation
 
     def proposal(self, trial: optuna.trial.Trial) -> Proposal | None:
-        """What a trial was given, if it was this sampler that gave it."""
+        """The proposal of a trial; None if it is not from this sampler."""
         return self._proposals.get((trial.study.study_name, trial.number))
 
     def allocation(self, params: Mapping[str, Any]) -> Allocation:
@@ -163,31 +163,31 @@ class BitsSampler(BaseSampler):
         return allocation_of_params(self._space, params)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The bits, together."""
+        """The parameters of the bits, which are sampled jointly."""
         return dict(self._bits)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Bits of one allocation; none where all were tried and an `optimize` can be told to end.
+        """Bits of one allocation; empty if all were evaluated and a running `optimize` can be stopped.
 
         Raises:
-            BudgetError: every allocation within the budgets was tried.
+            BudgetError: every allocation within the budgets was evaluated.
             ConfigError: the study maximises.
         """
         if study.directions[0] == StudyDirection.MAXIMIZE:
             raise ConfigError("BitsSampler: the first objective is a loss; create the study with direction='minimize' and return the loss")
         try:
-            return self._bits_of_one(study, trial)
+            return self._new_bits(study, trial)
         except BudgetError:
-            if not _ended(study):
+            if not _stop(study):
                 raise
             return {}
 
-    def _bits_of_one(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        with self._turn:
-            for _ in range(_REVISIONS):
+    def _new_bits(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        with self._lock:
+            for _ in range(_ATTEMPTS):
                 observations, pending, ahead = self._known(study, trial)
-                # Who asks at the same moment has shown no bits yet, but has a number: what those before draw is thought through.
-                for _ in range(min(ahead, _MOST_AHEAD)):
+                # Concurrent trials with smaller numbers have no bits yet: anticipate their proposals.
+                for _ in range(min(ahead, _MAX_AHEAD)):
                     pending.append(self._propose(observations, pending).allocation)
                 proposal = self._proposals[study.study_name, trial.number] = self._propose(observations, pending)
                 params = self._params(proposal.allocation)
@@ -197,24 +197,24 @@ class BitsSampler(BaseSampler):
         return params
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """Everything that is not bits; by a fresh sampler a trial, so that a study that goes on draws what it would have drawn."""
+        """All parameters except bits, by a new sampler per trial, so that a resumed study draws the same values."""
         if param_name in self._bits:
-            raise optuna.TrialPruned("every allocation within the budgets was tried")
-        place = (study.study_name, trial.number)
-        if place not in self._beside:
+            raise optuna.TrialPruned("every allocation within the budgets was evaluated")
+        key = (study.study_name, trial.number)
+        if key not in self._samplers:
             observations, pending, ahead = self._known(study, trial)
-            self._beside[place] = self._others(self._seed * 1_000_003 + len(observations) + len(pending) + ahead)
-        return self._beside[place].sample_independent(study, trial, param_name, param_distribution)
+            self._samplers[key] = self._others(self._seed * 1_000_003 + len(observations) + len(pending) + ahead)
+        return self._samplers[key].sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """End an `optimize` that has tried everything: a small space is no error."""
-        self._beside.pop((study.study_name, trial.number), None)
+        """Stop `optimize` when every allocation was evaluated, without an error."""
+        self._samplers.pop((study.study_name, trial.number), None)
         observations, pending, ahead = self._known(study, trial)
-        tried = [*(observation.allocation for observation in observations), *pending]
-        if self._whole(trial):
-            tried.append(self.allocation(trial.params))
-        if not ahead and not self.searcher.left(tried):
-            _ended(study)  # or, asked and told by hand: the next proposal says it
+        seen = [*(observation.allocation for observation in observations), *pending]
+        if self._has_bits(trial):
+            seen.append(self.allocation(trial.params))
+        if not ahead and not self.searcher.left(seen):
+            _stop(study)  # with `ask` and `tell`, the next proposal raises instead
 
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
         number = len(observations) + len(pending)
@@ -224,34 +224,34 @@ class BitsSampler(BaseSampler):
         return {name: str(allocation[self._space.names[group[0]]]) for name, group in zip(self._bits, self._space.groups, strict=True)}
 
     def _taken(self, study: Study, trial: FrozenTrial, params: Mapping[str, str]) -> bool:
-        """Whether another process took these bits meanwhile: of two that only claim them, the trial that began first keeps them."""
+        """Whether another process has taken these bits; of two trials that claim them, the earlier one keeps them."""
         for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number or (study.study_name, other.number) in self._read:  # what was thought of already
+            if other.number == trial.number or (study.study_name, other.number) in self._allocations:  # already known as evaluated
                 continue
-            whole = self._whole(other)
-            if other.state.is_finished() and (not whole or self._losses(other) is None):
+            has_bits = self._has_bits(other)
+            if other.state.is_finished() and (not has_bits or self._losses(other) is None):
                 continue
-            bits = other.params if whole else other.system_attrs.get(_CLAIM, {})
-            if all(bits.get(name) == value for name, value in params.items()) and (whole or other.number < trial.number):
+            bits = other.params if has_bits else other.system_attrs.get(_CLAIM, {})
+            if all(bits.get(name) == value for name, value in params.items()) and (has_bits or other.number < trial.number):
                 return True
         return False
 
     def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
-        """Finished trials by number; allocations under way; and how many began before this one and have no bits yet."""
+        """(finished trials by number, allocations of running trials, number of earlier trials without bits)."""
         observations: list[Observation] = []
         pending: list[Allocation] = []
         ahead = 0
         for other in study.get_trials(deepcopy=False):
             if other.number == trial.number:
                 continue
-            if other.state.is_finished() and self._whole(other):
+            if other.state.is_finished() and self._has_bits(other):
                 losses = self._losses(other)
                 if losses is not None:
-                    place = (study.study_name, other.number)
-                    if place not in self._read:
-                        self._read[place] = self.allocation(other.params)
-                    observations.append(Observation(allocation=self._read[place], losses=losses))
-            elif other.state == TrialState.RUNNING and self._whole(other):
+                    key = (study.study_name, other.number)
+                    if key not in self._allocations:
+                        self._allocations[key] = self.allocation(other.params)
+                    observations.append(Observation(allocation=self._allocations[key], losses=losses))
+            elif other.state == TrialState.RUNNING and self._has_bits(other):
                 pending.append(self.allocation(other.params))
             elif other.state == TrialState.RUNNING and _CLAIM in other.system_attrs:
                 pending.append(self.allocation(other.system_attrs[_CLAIM]))
@@ -259,12 +259,12 @@ class BitsSampler(BaseSampler):
                 ahead += 1
         return observations, pending, ahead
 
-    def _whole(self, trial: FrozenTrial) -> bool:
+    def _has_bits(self, trial: FrozenTrial) -> bool:
         return trial.params.keys() >= self._bits.keys()
 
 
-def _ended(study: Study) -> bool:
-    """Tell a running `optimize` to begin no more trials; False where trials are asked and told by hand."""
+def _stop(study: Study) -> bool:
+    """Stop a running `optimize`; False if trials run by `ask` and `tell`."""
     try:
         study.stop()
     except RuntimeError:

@@ -25,9 +25,9 @@ class SearchSettings:
 
     Args:
         stopping: when it ends.
-        rungs: from cheap to expensive; every trial takes the first.
+        rungs: from cheap to expensive; every trial runs the first.
         default: hyperparameters of the rungs without training.
-        suggest: Optuna trial → hyperparameters; called when a trial reaches its first rung that trains.
+        suggest: Optuna trial → hyperparameters; called at a trial's first rung with training.
     """
 
     stopping: Stopping
@@ -47,7 +47,7 @@ def search_settings(config: StudyConfig) -> SearchSettings:
 
 
 def hyperparameters_of(config: StudyConfig, params: Mapping[str, Any]) -> Hyperparameters:
-    """The hyperparameters that the `params` of a record stand for."""
+    """The hyperparameters of a record's `params`."""
     name = params.get("method", next(iter(config.methods)))
     prefix = f"{name}."
     method = config.hyperparameters(name).build(

@@ -1,4 +1,4 @@
-"""When a study ends: after so many trials, after so long, or when nothing is left to gain."""
+"""Stopping rules of a study: number of trials, time, or no expected improvement."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 __all__ = ["Outlook", "Stopping"]
 
 _FLAT = 0.05
-"""Share of a measurement's noise under which an expected improvement is none."""
+"""Fraction of a measurement's noise below which an expected improvement is negligible."""
 _PATIENCE = 3
-"""Proposals in a row that must promise nothing: the surrogate may learn from one that it was wrong."""
+"""Number of consecutive proposals without expected improvement that end the study, since the surrogate can be wrong about one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What a proposal promised.
+    """The expected improvement of a proposal.
 
     Args:
-        improvement: expected improvement of log loss, nats; infinite for one the surrogate had no say in.
-        noise: deviation of one measurement, nats of log loss.
+        improvement: expected improvement of log loss, nats; infinite if the surrogate did not make the proposal.
+        noise: standard deviation of one measurement, nats of log loss.
     """
 
     improvement: float = math.inf
@@ -28,18 +28,18 @@ class Outlook:
 
     @property
     def flat(self) -> bool:
-        """Whether it is lost in the noise."""
+        """Whether the improvement is negligible against the noise."""
         return self.improvement < _FLAT * self.noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """The first of the rules that holds ends the study.
+    """Stopping rules; the first that holds ends the study.
 
     Args:
-        trials: at most so many.
-        seconds: spent in trials, all parts of an interrupted study together; None: as long as it takes.
-        until_flat: end when the expected improvement is lost in the noise (`Outlook.flat`) three times in a row.
+        trials: maximum number of trials.
+        seconds: maximum time in trials, over all parts of an interrupted study; None: no limit.
+        until_flat: end when the expected improvement is negligible (`Outlook.flat`) three times in a row.
     """
 
     trials: int
@@ -48,11 +48,11 @@ class Stopping:
 
     @property
     def open_ended(self) -> bool:
-        """Whether something other than the count is likely to end the study."""
+        """Whether a rule other than the number of trials can end the study."""
         return self.seconds is not None or self.until_flat
 
     def reason(self, outlooks: Sequence[Outlook], spent: float) -> str | None:
-        """Why no further trial should begin, for people; None to go on, for at least one trial.
+        """Why the study ends, as a sentence; None if it continues.
 
         Args:
             outlooks: of the trials so far, in order.

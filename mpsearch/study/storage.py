@@ -1,10 +1,10 @@
-"""Optuna's storage: how it is opened, and how a trial's record is kept in it.
+"""Optuna's storage: opening, and the records of trials in it.
 
 | attribute | of | content |
 |---|---|---|
-| `record` | trial | its `Record`; written once, when the trial has ended. A trial without one was never completed and counts for nothing |
-| `origin`, `outlook` | trial | who proposed it; the improvement expected of it |
-| `ended` | study | why no further trial will begin |
+| `record` | trial | its `Record`, written once at the end of the trial; trials without a record are ignored |
+| `origin`, `outlook` | trial | source of the proposal; its expected improvement |
+| `ended` | study | why the study has ended |
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ def open_storage(url: str) -> BaseStorage:
     """Optuna's storage behind a URL.
 
     Args:
-        url: of SQLAlchemy, such as `sqlite:///trials.db` (relative) or `sqlite:////data/trials.db`; or `journal:///trials.log`, a
+        url: SQLAlchemy URL, such as `sqlite:///trials.db` (relative) or `sqlite:////data/trials.db`; or `journal:///trials.log`, a
             journal file, which many machines can share over a network file system.
 
     Raises:
-        ConfigError: it cannot be opened.
+        ConfigError: the storage cannot be opened.
     """
     # An interrupt that meets SQLAlchemy returning a connection is raised; that its pool also logs the traceback helps nobody.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL))) if url.startswith(_JOURNAL) else RDBStorage(url)
-    except Exception as error:  # each database driver has its own
+    except Exception as error:  # each database driver has its own exceptions
         reason = without_password(str(error)).partition("\n")[0]
         raise ConfigError(
             f"storage: '{without_password(url)}' cannot be opened ({reason}); "
@@ -64,12 +64,12 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-    """The study `name`, which minimises validation error and the share of its fullest budget; created if the storage has none of that name.
+    """Open or create the study `name`, which minimises validation error and the largest budget share.
 
     Args:
         url: see `open_storage`.
         name: of the study.
-        sampler: proposes.
+        sampler: sampler of the trials.
 
     Raises:
         ConfigError: the storage cannot be opened.
@@ -91,7 +91,7 @@ class StoredRecords:
         return [record for trial in finished_trials(study) if (record := self.record(trial)) is not None]
 
     def record(self, trial: FrozenTrial) -> Record | None:
-        """The record of a trial; None if it was never completed."""
+        """The record of a trial; None if it has none."""
         if trial.number not in self._records:
             if _RECORD not in trial.user_attrs:
                 return None
@@ -99,7 +99,7 @@ class StoredRecords:
         return self._records[trial.number]
 
     def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
-        """Validation loss by rung, as `BitsSampler` asks for it; None if the trial was never completed."""
+        """Validation loss by rung, for `BitsSampler`; None if the trial has no record."""
         if trial.number not in self._losses:
             record = self.record(trial)
             if record is None:
@@ -119,15 +119,15 @@ def write_record(study: optuna.Study, trial: optuna.Trial, record: Record, budge
     Args:
         study: of the trial.
         trial: running.
-        record: what came of it.
-        budgets: of the study; the largest share of one that the trial uses is the second objective.
+        record: its result.
+        budgets: budgets of the study; the largest used share is the second objective.
     """
     trial.set_user_attr(_RECORD, record.to_dict())
     _tell(study, record, budgets)
 
 
 def close_abandoned(study: optuna.Study, budgets: Sequence[Budget]) -> None:
-    """End the trials that a dead process left running: those with a record by that record, all others as failed."""
+    """End the running trials of a dead process: with their record if they have one, else as failed."""
     records = StoredRecords()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         record = records.record(trial)
@@ -145,16 +145,16 @@ def _tell(study: optuna.Study, record: Record, budgets: Sequence[Budget]) -> Non
 
 
 def end_study(study: optuna.Study, reason: str) -> None:
-    """Store why no further trial will begin; whoever opens the study again only reads it."""
+    """End the study and store the reason; a study that has ended is only read."""
     study.set_user_attr(_ENDED, reason)
 
 
 def end_of(study: optuna.Study) -> str | None:
-    """Why no further trial will begin; None while trials may."""
+    """Why the study has ended; None if it has not."""
     reason: str | None = study.user_attrs.get(_ENDED)
     return reason
 
 
 def study_ended(url: str, name: str) -> bool:
-    """Whether a study has ended, so that no trial will begin."""
+    """Whether a study has ended."""
     return end_of(open_study(url, name)) is not None

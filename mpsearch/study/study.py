@@ -1,8 +1,7 @@
-"""The trials of a study: bits, method and hyperparameters are proposed, evaluated rung by rung, and recorded in Optuna's storage.
+"""`run_trials`: bits, method and hyperparameters are proposed, evaluated rung by rung, and recorded in Optuna's storage.
 
-A trial is asked for, promoted from rung to rung while it is among the best (`trials/promotion.py`), and told as (validation error, share
-of the fullest budget). Optuna cannot prune trials of two objectives, so promotion is ours. Bits and hyperparameters are ordinary Optuna
-parameters.
+Each trial is promoted from rung to rung while it is among the best (`mpsearch.trials.promotion`, since Optuna cannot prune trials with two
+objectives). Its objectives are the validation error and the largest budget share. Bits and hyperparameters are ordinary Optuna parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
 from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, finished_trials, open_study, write_record
-from mpsearch.trials.climb import best_record, climb, trial_seed
+from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.trial import Trial
@@ -32,7 +31,7 @@ from mpsearch.trials.trial import Trial
 __all__ = ["STUDY", "run_trials"]
 
 STUDY = "mpsearch"
-"""Name of the study in a storage that holds no other."""
+"""Name of the study in its own storage file."""
 
 
 def run_trials(
@@ -45,26 +44,26 @@ def run_trials(
     *,
     name: str = STUDY,
 ) -> list[Record]:
-    """Run trials until a stopping rule holds, in a new study or one that was interrupted; returns the records of all its trials.
+    """Run trials until a stopping rule holds, in a new or an interrupted study; returns the records of all its trials.
 
-    A trial that a dead process left running is marked failed, and its bits are proposed again. A study that has ended is only read.
+    Unfinished trials of a dead process are marked as failed, and their bits can be proposed again. A study that has ended is only read.
 
     Args:
-        problem: what is searched.
+        problem: the search problem.
         evaluator: trains and scores.
-        sampler: proposes; `study_sampler.bits_sampler`, or any other of Optuna's, whose trials may then exceed the budgets.
+        sampler: that of `study_sampler.bits_sampler`, or any other Optuna sampler, whose trials can exceed the budgets.
         settings: rungs, hyperparameters, stopping rules.
         storage: URL, see `storage.open_study`.
         progress: gets a bar, and the reason if the study ends early.
         name: of the study within the storage.
 
     Raises:
-        ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or takes one objective only.
+        ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or two objectives.
     """
     progress = progress or Silent()
     study = open_study(storage, name, sampler)
     ended = threading.Event()
-    study.stop = ended.set  # type: ignore[method-assign]  # optuna's own is for `optimize`; GridSampler calls it after its last trial
+    study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
     close_abandoned(study, problem.budgets)
     stored, started = StoredRecords(), time.monotonic()
     records = stored.of(study)
@@ -83,7 +82,7 @@ def run_trials(
                 reason = str(error)
                 break
             records = stored.of(study)
-            if ended.is_set() and not isinstance(sampler, BitsSampler):  # ours raises BudgetError at the next trial
+            if ended.is_set() and not isinstance(sampler, BitsSampler):  # BitsSampler raises BudgetError at the next trial
                 reason = f"{type(sampler).__name__} has nothing left to propose"
             best = best_record(records)
             bar.update(len(records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
@@ -111,7 +110,7 @@ def _run_trial(
     asked.set_user_attr("origin", trial.origin)
     if math.isfinite(outlook.improvement):
         asked.set_user_attr("outlook", asdict(outlook))
-    record = climb(
+    record = evaluate_trial(
         problem,
         evaluator,
         settings.rungs,
@@ -129,10 +128,10 @@ def _run_trial(
 
 
 def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tuple[Trial, Outlook]:
-    """(What the sampler proposes for a trial, the improvement it expects).
+    """(the sampler's proposal for a trial, its expected improvement).
 
     Raises:
-        ConfigError: it cannot propose for two objectives, or not these bits.
+        ConfigError: the sampler cannot sample two objectives or these bits.
     """
     sampler = study.sampler
     kind = type(sampler).__name__

@@ -1,4 +1,4 @@
-"""The sampler of a study, how well its surrogate predicts, and the best allocation with the rest of its budget spent."""
+"""The sampler of a study, the prediction quality of its surrogate, and the best allocation with the remaining budget spent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mpsearch.trials.trial import Trial
 __all__ = ["bits_sampler", "prediction_quality", "with_budget_spent"]
 
 _FEWEST = 4
-"""Scores that judging a surrogate takes."""
+"""Minimum number of scores for a quality estimate."""
 
 
 def bits_sampler(
@@ -38,13 +38,13 @@ def bits_sampler(
     Args:
         problem: space, costs, budgets, seed.
         tables: signals; the first trials are their optima.
-        sweep: (least, largest) factor on every budget; the trials cover the front between them.
-        initial: (origin, allocation) of further first proposals.
-        stopping: when the study ends.
-        refine: share of the trials that swap bits around the best allocation: the last ones, or every so many where the last is not known.
-        rungs: of the trials; bits that stopped at the first may be proposed once more while the second has room.
+        sweep: (smallest, largest) factor on every budget; the trials cover the Pareto front in between.
+        initial: (origin, allocation) of further initial proposals.
+        stopping: stopping rules.
+        refine: share of the trials that swap bits around the best allocation: the last ones, or evenly spread if their number is open.
+        rungs: rungs of the trials; allocations that stopped at the first can be proposed once more while the second has room.
     """
-    climbing = len(rungs) > 1 and rungs[0].epochs == 0
+    has_promotion = len(rungs) > 1 and rungs[0].epochs == 0
     return BitsSampler(
         problem.space,
         tables,
@@ -55,12 +55,12 @@ def bits_sampler(
         initial=initial,
         losses=StoredRecords().losses,
         refine=lambda number: _refines(number, stopping, refine),
-        again=lambda observations: climbing and room_above(observations, rungs[1].keep),
+        again=lambda observations: has_promotion and room_above(observations, rungs[1].keep),
     )
 
 
 def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
-    """How well the surrogate predicts what the study measured, as `PredictionQuality` has it; empty where there are too few scores."""
+    """Prediction quality of the surrogate on the study's scores, fields of `PredictionQuality`; empty if there are too few scores."""
     observations = _observed(records)
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
@@ -68,16 +68,16 @@ def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[
 
 
 def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None) -> Trial:
-    """The best trial with what its allocation leaves of the budgets spent on further bits.
+    """The best trial, with the rest of its budgets spent on further bits.
 
-    A trial at a smaller budget leaves room that the delivered network can use, and so does a method whose files are smaller than those of
-    the study's other methods.
+    Budget remains if the trial was proposed for a smaller budget, or if its method's files are smaller than those of the study's other
+    methods.
 
     Args:
-        sampler: whose surrogate decides where further bits help most.
+        sampler: its surrogate decides where further bits help most.
         best: the best record.
-        records: all; allocations that got as far as the best and lost are not returned.
-        costs: tables of the best record's own method; those of the study unless told.
+        records: all records; allocations that reached the same rung as the best and lost are excluded.
+        costs: tables of the best record's method; those of the study by default.
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
     allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)

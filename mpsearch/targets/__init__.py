@@ -1,6 +1,6 @@
-"""Targets: the files that a result can be delivered in. One file or folder each; see `mpsearch list targets`.
+"""Targets: the file formats of the delivered network. One module or package each; see `mpsearch list targets`.
 
-A new target is a new file in this folder:
+A new target is a new module in this package:
 
 ```python
 @TARGETS.register("mine")
@@ -23,10 +23,10 @@ TARGETS: Registry[type[Target]] = Registry("target", "mpsearch.targets")
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read and check a file of any target, told apart by how the file looks.
+    """Read and check a file of any target; the targets recognise their own files.
 
     Raises:
-        ArtifactError: missing, truncated, tampered with, or no target's.
+        ArtifactError: the file is missing, truncated, was tampered with, or belongs to no target.
     """
     targets = [target() for _, target in TARGETS.items()]
     recognised = [target for target in targets if target.recognises(path)]

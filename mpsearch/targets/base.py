@@ -1,4 +1,4 @@
-"""`Target`: the file of one runtime: which formats it can hold, what each of them costs there, how it is written and read."""
+"""`Target`: a file format for a runtime: the number formats it supports, their size, writing and reading."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["Artifact", "Target", "restricted"]
 
 
 class Artifact(ABC):
-    """A file read back: what to build, and the numbers to put in."""
+    """The content of a file: the architecture and its numbers."""
 
     model: str
-    """Registered name or `package.module:factory`; empty for a module that was handed in."""
+    """Registered name or `package.module:factory`; empty for a module given as an object."""
     options: Mapping[str, Any]
     """Keyword arguments of the factory."""
 
     @property
     @abstractmethod
     def allocation(self) -> Allocation:
-        """The formats of every layer, as they are stored."""
+        """The stored formats of every layer."""
 
     @abstractmethod
     def parts(self, model: nn.Module) -> Parts:
@@ -47,44 +47,44 @@ class Artifact(ABC):
 
     @abstractmethod
     def install(self, model: nn.Module) -> nn.Module:
-        """A copy of the float architecture with the numbers in place, ready to run.
+        """A copy of the float architecture with the numbers installed, ready to run.
 
         Raises:
             ArtifactError: the file's contents do not fit the model.
-            ModelError: an architecture that cannot be copied.
+            ModelError: the architecture cannot be copied.
         """
 
 
 class Target(ABC):
-    """One plug-in of the family `targets/`.
+    """Base class of all targets.
 
-    Sizes are exact: a file has `overhead_bytes + Σ layer_bytes` bytes, whatever the allocation.
+    Sizes are exact: for every allocation a file has `overhead_bytes + Σ layer_bytes` bytes.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     """One line for `mpsearch list`."""
     file: ClassVar[str]
-    """What the artifact is called in a run directory."""
+    """File name of the artifact in a run directory."""
 
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
-        """Why the file cannot hold a layer in these formats, as they would be stored; "" where it can."""
+        """Why the file cannot store a layer in these stored formats; "" if it can."""
 
     @abstractmethod
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
-        """All bytes of the file that belong to one layer in these formats, as they are stored."""
+        """Bytes of the file for one layer in these stored formats."""
 
     @abstractmethod
     def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
-        """Bytes of the file that no allocation changes: header, and whatever stays float."""
+        """Bytes of the file that do not depend on the allocation: the header and everything that stays float."""
 
     @abstractmethod
     def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
-        """Write the file whole or not at all; returns its size in bytes."""
+        """Write the file atomically; returns its size in bytes."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether a file looks like one of this target's; by its suffix, unless the target knows better."""
+        """Whether a file has this target's format; by default the suffix decides."""
         return path.suffix == Path(self.file).suffix
 
     @abstractmethod
@@ -92,11 +92,11 @@ class Target(ABC):
         """Read and check a file.
 
         Raises:
-            ArtifactError: missing, truncated, tampered with, or none of this target's.
+            ArtifactError: the file is missing, truncated, was tampered with, or has another format.
         """
 
     def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> None:
-        """Prove that a file that was just written is the network that was scored.
+        """Check that a written file has the promised size and reproduces the outputs of the scored network.
 
         Args:
             path: of the file.
@@ -104,10 +104,10 @@ class Target(ABC):
             model: float architecture.
             layers: as traced.
             inputs: one batch, on the model's device.
-            expected: the bytes its allocation was promised to take.
+            expected: size cost of its allocation, in bytes.
 
         Raises:
-            ArtifactError: the file has other bytes, or the network in it gives other outputs.
+            ArtifactError: the size or the outputs differ.
         """
         size = path.stat().st_size
         if size != expected:
@@ -119,23 +119,23 @@ class Target(ABC):
 
 
 def restricted(space: ResolvedSpace, target: Target, methods: Sequence[StoredAs]) -> tuple[ResolvedSpace, tuple[str, ...]]:
-    """The space without the choices that the target cannot hold as every one of the methods would store them, and a line on each kind.
+    """Remove the choices that the target cannot store for some method; returns the space and the distinct reasons.
 
     Raises:
-        SpaceError: nothing is left of a layer's menu.
+        SpaceError: no choice is left on a layer's menu.
     """
     menus: list[tuple[Choice, ...]] = []
-    said: dict[str, None] = {}
+    reasons: dict[str, None] = {}
     for layer, menu in zip(space.layers, space.menus, strict=True):
-        why = {choice: _refusal(target, layer, choice, methods) for choice in menu}
+        why = {choice: _reason_against(target, layer, choice, methods) for choice in menu}
         kept = tuple(choice for choice in menu if not why[choice])
         if not kept:
             raise SpaceError(f"layer '{layer.name}': target '{target.name}' can hold none of its menu ({why[menu[0]]}); widen the menu")
-        said |= dict.fromkeys(reason for reason in why.values() if reason)
+        reasons |= dict.fromkeys(reason for reason in why.values() if reason)
         menus.append(kept)
-    return (replace(space, menus=tuple(menus)), tuple(said)) if said else (space, ())
+    return (replace(space, menus=tuple(menus)), tuple(reasons)) if reasons else (space, ())
 
 
-def _refusal(target: Target, layer: Layer, choice: Choice, methods: Sequence[StoredAs]) -> str:
-    reasons = (target.refuses(layer, stored, choice.activation) for stores in methods if (stored := stores(choice.weight)) is not None)
-    return next((reason for reason in reasons if reason), "")
+def _reason_against(target: Target, layer: Layer, choice: Choice, methods: Sequence[StoredAs]) -> str:
+    found = (target.refuses(layer, stored, choice.activation) for stores in methods if (stored := stores(choice.weight)) is not None)
+    return next((reason for reason in found if reason), "")

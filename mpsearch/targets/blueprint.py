@@ -1,4 +1,4 @@
-"""`Blueprint`: what must be built before the numbers are put in."""
+"""`Blueprint`: the architecture and layers that an artifact describes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Blueprint:
     """An architecture and its layers.
 
     Args:
-        model: registered name or `package.module:factory`; empty for a module that was handed in.
+        model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
         layers: as traced.
-        granularity: what shares a scale in each layer's weight; empty where that is an output channel everywhere.
+        granularity: what shares a scale in each layer's weight; empty if all scales are per output channel.
     """
 
     model: str
@@ -31,7 +31,7 @@ class Blueprint:
 
     @classmethod
     def of(cls, model: str, options: Mapping[str, Any], space: ResolvedSpace) -> Blueprint:
-        """For the layers of a space, with the granularity of their menus."""
+        """The blueprint of a space's layers, with the granularity of their menus."""
         shared = tuple(space.granularity(row) for row in range(len(space.layers)))
         granularity = shared if set(shared) != {"channel"} else ()
         return cls(model=model, options=options, layers=space.layers, granularity=granularity)

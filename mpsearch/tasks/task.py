@@ -12,7 +12,7 @@ from torch import Tensor
 __all__ = ["Criterion", "Task"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(outputs or reference outputs, targets or outputs) → a number, or one for each sample."""
+"""(outputs or reference outputs, targets or outputs) → a scalar, or one value per sample."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from mpsearch.network.inputs import call
 __all__ = ["Compiler", "compiler_at_hand"]
 
 _REPAID_AFTER = 4000
-"""Training steps after which compiling pays off: about 35 s, against 10 to 20 ms saved a step on small networks."""
+"""Training steps after which compiling pays off: about 35 s, against 10 to 20 ms saved per step on small networks."""
 
 
 def compiler_at_hand(device: torch.device) -> bool:

@@ -79,7 +79,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     compiled: Forward | None = None,
 ) -> list[dict[str, float]]:
-    """Train the model in place; returns the curve, one entry an epoch (`epoch`, `loss`, and the numbers of `on_epoch`).
+    """Train the model in place; returns the curve, one entry per epoch (`epoch`, `loss`, and the numbers of `on_epoch`).
 
     Args:
         model: network to train; its BatchNorm statistics are re-estimated at the end.

@@ -49,21 +49,21 @@ def _first(model: nn.Module, split: Split, device: torch.device, what: str) -> t
         except Exception as error:
             raise ModelError(
                 f"the model's forward pass failed on a batch of the {what} data: {type(error).__name__}: {error}; "
-                "let every split give what the model takes"
+                "make every split return the model's inputs"
             ) from error
-    raise DataError(f"the {what} data give no batch; lower the loader's batch size, or turn its drop_last off")
+    raise DataError(f"the {what} data contain no batch; lower the loader's batch size, or turn its drop_last off")
 
 
 def _check_classes(outputs: Tensor, targets: Tensor, split: Split) -> None:
     if outputs.dim() != 2:
         raise ModelError(
             f"classification needs outputs [samples, classes], the model gives {list(outputs.shape)}; "
-            "change that, or give the task as a loss and a metric"
+            "change the model, or give the task as a loss and a metric"
         )
     if targets.is_floating_point() or targets.dim() == 1:
         check_split(split, outputs.shape[-1])
     else:
-        raise DataError(f"class labels must be one number a sample, these are {list(targets.shape)}; squeeze them to {[len(targets)]}")
+        raise DataError(f"class labels must be one number per sample, these are {list(targets.shape)}; squeeze them to {[len(targets)]}")
 
 
 def _check_task(task: Task, outputs: Tensor, targets: Tensor, what: str) -> None:
@@ -72,5 +72,5 @@ def _check_task(task: Task, outputs: Tensor, targets: Tensor, what: str) -> None
     except Exception as error:
         raise DataError(
             f"loss or metric fails on a batch of the {what} data, outputs {list(outputs.shape)} against targets {list(targets.shape)}: "
-            f"{type(error).__name__}: {error}; let them fit each other"
+            f"{type(error).__name__}: {error}; make them match"
         ) from error

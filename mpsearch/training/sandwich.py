@@ -1,4 +1,4 @@
-"""`Sandwich`: the allocations that a step of a supernet trains: the largest, the smallest, and random ones in between.
+"""`Sandwich`: the allocations of a supernet's training step: the largest, the smallest, and random ones in between.
 
 Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV 2019, arXiv 1903.05134, section 4.1, there for widths.
 
@@ -24,7 +24,7 @@ from mpsearch.core.space import ResolvedSpace
 __all__ = ["Sandwich"]
 
 _STEEPEST = 40.0
-"""At this tilt practically every layer takes the last choice of its menu."""
+"""Largest tilt, at which practically every layer takes the last choice of its menu."""
 _RANDOM_TILT = 8.0
 _NEAR_BUDGET = (0.7, 1.5)
 """Range of expected costs around a budget, as factors of the budget."""

@@ -3,7 +3,7 @@
 Each step trains the largest allocation on the recipe's loss, and the smallest and some random ones on the targets and the largest one's
 outputs: the sandwich rule and inplace distillation of Yu, Huang: Universally Slimmable Networks and Improved Training Techniques, ICCV
 2019, arXiv 1903.05134, sections 4.1 and 4.2, there for widths. To score an allocation, BatchNorm is re-estimated on a few training images
-(section 3.2 there), without which shared weights cannot rank allocations, and the validation split is read once.
+(section 3.2 there), without which shared weights cannot rank allocations, and the validation split is evaluated.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ __all__ = ["Supernet", "SupernetRecipe"]
 
 _BATCH = 64
 """Batch size when scoring; the activations of so many images fit in a processor's cache."""
-_MOST_KEPT_BYTES = 2**30
-"""Bytes of quantized weights that are kept for scoring; beyond, each score quantizes again."""
+_MAX_CACHED_BYTES = 2**30
+"""Maximum size of cached quantized weights; larger networks are quantized again for each score."""
 _RUN_IN_BFLOAT16 = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Modules that autocast runs in bfloat16 whatever the type of their weight."""
 
@@ -81,7 +81,7 @@ class Supernet:
         budgets: half of the random allocations in training have costs close to these.
 
     Raises:
-        ConfigError: a menu names a format that shared weights cannot have.
+        ConfigError: a menu has a format that shared weights do not support.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Supernet:
         costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
     ) -> None:
-        named = next((c for c in space.choices if not c.weight.is_float and c.weight.family != NumberFormat("uniform", 8).family), None)
-        if named is not None:
+        other = next((c for c in space.choices if not c.weight.is_float and c.weight.family != NumberFormat("uniform", 8).family), None)
+        if other is not None:
             raise ConfigError(
-                f"search.evaluate: shared weights know uniform bits alone, the space has {named}; evaluate by qat or ptq",
+                f"search.evaluate: shared weights support only uniform bits, the space has {other}; evaluate by qat or ptq",
                 path="search.evaluate",
             )
         self.settings = settings
@@ -113,7 +113,7 @@ class Supernet:
         for column in space.choices:  # every width gets its steps; training starts at the largest
             self.network.begin(space.uniform(column))
         self.network.begin(self._sandwich.largest)
-        self._passes: list[Any] = []
+        self._reestimation_batches: list[Any] = []
 
     def train(
         self,
@@ -172,13 +172,13 @@ class Supernet:
         lay_out(self.network.model.requires_grad_(False).eval(), torch.contiguous_format)
         with autocast(recipe.precision, device):
             narrow = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
-        if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MOST_KEPT_BYTES:
+        if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MAX_CACHED_BYTES:
             for layer in space.layers:
                 takes = isinstance(self.network.model.get_submodule(layer.module), _RUN_IN_BFLOAT16) and not layer.aliases
                 cast(AnyStepWeight, self.network.weight_quantizer(layer)).keep(narrow if takes else torch.float32)
         images = split.take(min(self.settings.images, len(split)), seed)
         batches = images.batches(_BATCH, seed=seed, augment=recipe.augment)
-        self._passes = [to_device(inputs, device) for inputs, _ in batches]
+        self._reestimation_batches = [to_device(inputs, device) for inputs, _ in batches]
 
     def score(self, allocation: Allocation, split: Split, task: Task, *, device: torch.device) -> Score:
         """Score an allocation on `split` with the shared weights; the same bits give the same score, whatever was scored before.
@@ -188,7 +188,7 @@ class Supernet:
         """
         self.network.set_bits(allocation)
         with autocast(self.settings.recipe.precision, device):
-            reestimate(self.network.model, self._passes)
+            reestimate(self.network.model, self._reestimation_batches)
             return evaluate(self.network.model, split, task, device=device, batch=_BATCH)
 
     def _sandwiched(self, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:

@@ -1,1 +1,1 @@
-"""One trial: an allocation, trained up the rungs and scored."""
+"""Trials: an allocation is evaluated rung by rung."""

@@ -1,4 +1,4 @@
-"""`climb`: one trial, from rung to rung for as long as it is promoted."""
+"""`evaluate_trial`: the evaluation of one trial, rung by rung as long as it is promoted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
 from mpsearch.trials.trial import Trial
 
-__all__ = ["Hyperparameters", "Rung", "best_record", "climb", "costs_of", "trial_seed"]
+__all__ = ["Hyperparameters", "Rung", "best_record", "costs_of", "evaluate_trial", "trial_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Rung:
 
     Args:
         name: such as `ptq`, `short`, `long`.
-        epochs: of training at this rung, continued from the rung before; 0 means calibration and re-estimated BatchNorm statistics.
-        keep: share of the trials of the rung before that are promoted to this one.
+        epochs: epochs of training, continued from the previous rung; 0 means calibration and re-estimated BatchNorm statistics.
+        keep: share of the trials of the previous rung that are promoted to this one.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What a trial is trained with.
+    """Method and recipe of a trial.
 
     Args:
         method: quantization method.
         recipe: training recipe; the rung sets its epochs.
-        params: the values that were searched, by name, as reports show them.
+        params: the searched values by name, as reports show them.
     """
 
     method: Method
@@ -64,14 +64,14 @@ def trial_seed(problem: Problem, ordinal: int) -> int:
     """Seed of a trial's training.
 
     Args:
-        problem: whose seed it derives from.
-        ordinal: number of trials that ended before this one; −1 for references. A trial that died with its process is not counted,
-            so a study that was interrupted trains like one that was not.
+        problem: its seed is the base.
+        ordinal: number of trials that ended before this one; −1 for references. Trials of a killed process do not count, so an interrupted
+            study trains like an uninterrupted one.
     """
     return problem.seed * 7919 + ordinal + 1
 
 
-def climb(
+def evaluate_trial(
     problem: Problem,
     evaluator: Evaluator,
     rungs: Sequence[Rung],
@@ -85,20 +85,20 @@ def climb(
     to_the_top: bool = False,
     searcher: Searcher | None = None,
 ) -> Record:
-    """Evaluate a trial rung by rung for as long as it is promoted. The record says `failed` if a loss or a weight is not finite.
+    """Evaluate a trial rung by rung as long as it is promoted. The record has status `failed` if a loss or a weight is not finite.
 
     Args:
-        problem: what is searched.
+        problem: the search problem.
         evaluator: trains and scores.
         rungs: from cheap to expensive.
         default: hyperparameters of the rungs without training.
         records: the trials it competes with.
-        trial: what is evaluated.
-        choose: gives the hyperparameters when the first rung that trains is reached.
-        tell: receives a few words for a progress bar.
+        trial: number, origin and allocation.
+        choose: returns the hyperparameters; called at the first rung with training.
+        tell: called with a short text for a progress bar.
         seed: of the training.
-        to_the_top: take every rung, without competition.
-        searcher: predicts the loss of allocations; without one, trials compete by their scores alone.
+        to_the_top: run every rung, without competition.
+        searcher: predicts the loss of allocations; None: trials compete only by their scores.
     """
     started = time.monotonic()
     scores: dict[str, Score] = {}
@@ -159,7 +159,7 @@ def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Rec
 
 
 def _known_score(trial: Trial, rung: Rung, records: Sequence[Record]) -> Score | None:
-    """Score of the same bits at a rung without training, from an earlier trial: no hyperparameter has a say in it."""
+    """Score of the same allocation at a rung without training, from an earlier trial; it does not depend on searched hyperparameters."""
     return next((r.scores[rung.name] for r in records if r.allocation == trial.allocation and rung.name in r.scores), None)
 
 

@@ -1,4 +1,4 @@
-"""`Evaluator`: what an allocation scores, at any rung."""
+"""`Evaluator`: trains and scores allocations."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["CALIBRATION_IMAGES", "Evaluator", "with_epochs"]
 
 CALIBRATION_IMAGES = 512
-"""Training images that a method may calibrate itself on, at most."""
+"""Maximum number of training images for a method's `calibrate`."""
 
 
 class Evaluator:
-    """Trains and scores allocations; one attached network a method serves all trials.
+    """Trains and scores allocations; the network of the last method is reused.
 
     Args:
-        problem: what is searched.
-        compiler: decides whether training steps are compiled.
+        problem: the search problem.
+        compiler: compiles training steps, if it pays off.
     """
 
     def __init__(self, problem: Problem, compiler: Compiler) -> None:
@@ -68,7 +68,7 @@ class Evaluator:
         return self.score(network)
 
     def calibrate(self, network: Network, method: Method, recipe: Recipe) -> None:
-        """Let the method improve its calibration and re-estimate BatchNorm: all that is done without training."""
+        """Let the method improve its calibration, and re-estimate BatchNorm."""
         network.model.eval()
         with torch.no_grad():
             method.calibrate(network, self._divergence(network, CALIBRATION_IMAGES))
@@ -77,7 +77,7 @@ class Evaluator:
                     reestimate_batchnorm(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
-        """Score of an allocation before it is trained: what the first rung of a trial goes by."""
+        """Score of an allocation without training, as at the first rung."""
         return self.ptq(self.begin(allocation, method), method, recipe)
 
     def train(
@@ -92,7 +92,7 @@ class Evaluator:
         on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
         checkpoint: Checkpoint | None = None,
     ) -> list[dict[str, float]]:
-        """Train the network from where it is; returns the curve.
+        """Train the network from its present state; returns the curve.
 
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
@@ -122,7 +122,7 @@ class Evaluator:
         on_step: Callable[[int, int], None] = lambda done, total: None,
         checkpoint: Checkpoint | None = None,
     ) -> tuple[nn.Module, list[dict[str, float]]]:
-        """The float network trained with the same recipe, distilled from itself as it was; returns (network, curve)."""
+        """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
         import copy
 
         model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
@@ -141,7 +141,7 @@ class Evaluator:
         return lay_out(model, torch.contiguous_format), curve
 
     def score(self, network: Network, split: Split | None = None) -> Score:
-        """Score of the baked network, the very one an artifact would hold; on the validation split unless told."""
+        """Score of the baked network, as an artifact would store it; on the validation split by default."""
         return self._score(evaluated(network), split)
 
     def score_parts(self, parts: Parts, split: Split | None = None) -> Score:
@@ -154,11 +154,11 @@ class Evaluator:
 
     @torch.no_grad()
     def divergence(self, network: Network, images: int) -> float:
-        """Mean divergence from the float network, nats, on `images` fixed, plain training images; mixtures of signals are fitted to it."""
+        """Mean divergence from the float network, nats, on `images` fixed, unaugmented training images; `mix` is fitted to it."""
         return self._divergence(network, images)()
 
     def _divergence(self, network: Network, images: int) -> _Divergence:
-        """The same to be asked again and again: what calibration without training goes by. Neither labels nor other splits are read."""
+        """The divergence as a callable, for calibration without training. Neither labels nor other splits are read."""
         problem = self.problem
         if images not in self._inputs:
             taken = problem.train.take(min(images, len(problem.train)), problem.seed)
@@ -191,9 +191,9 @@ class _Divergence:
     Args:
         model: quantized.
         inputs: by batch.
-        reference: gives the float outputs by batch; asked only by methods that ask for the loss.
-        drawn: gives further images.
-        task: names the divergence.
+        reference: returns the float outputs by batch; called only if the loss is.
+        drawn: returns further images.
+        task: has the divergence.
     """
 
     def __init__(
@@ -215,5 +215,5 @@ class _Divergence:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The same recipe for another length."""
+    """The same recipe with other epochs."""
     return replace(recipe, epochs=epochs)

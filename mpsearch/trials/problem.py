@@ -1,4 +1,4 @@
-"""`Problem`: everything a search needs to know, built once."""
+"""`Problem`: network, data, space, costs and budgets of a search."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is searched.
+    """The search problem.
 
     Args:
         model: float network, on `device`, in evaluation mode; never changed.
-        train: data of calibration, signals and training.
-        validation: data trials are scored on.
+        train: data for calibration, signals and training.
+        validation: data for the scores of trials.
         task: loss and metric.
         space: layers and menus.
-        costs: by name; at least those the budgets limit. Those that depend on how weights are stored hold for every method of the study.
-        budgets: all hold, none has a special role.
+        costs: tables by name, at least those of the budgets. Costs that depend on stored formats are upper bounds over the study's methods.
+        budgets: limits that must all hold.
         calibration: ranges.
-        device: where everything runs.
-        seed: of everything random.
-        cost_inputs: what costs are computed from again for one method alone; None where the space is enough for that.
+        device: device of all computations.
+        seed: seed of all random draws.
+        cost_inputs: inputs for computing the costs of a single method; None if the space suffices.
     """
 
     model: nn.Module
@@ -57,25 +57,25 @@ class Problem:
     cost_inputs: CostInputs | None = None
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
-        """Every cost of an allocation: as `method` stores it, exactly; without one, what no method of the study exceeds."""
+        """Every cost of an allocation: exact for `method`; without a method, an upper bound over the methods of the study."""
         return {name: cost.total(allocation) for name, cost in self.costs_of(method).items()}
 
     def fits(self, allocation: Allocation, method: Method | None = None) -> bool:
-        """Whether every budget holds: as `method` stores it; without one, for any method of the study."""
+        """Whether every budget holds for `method`; without a method, for all methods of the study."""
         return meets(allocation, self.costs_of(method), self.budgets)
 
     def tightness(self, allocation: Allocation, method: Method | None = None) -> float:
-        """Largest share of a budget that an allocation uses."""
+        """Largest used share of a budget."""
         return tightness(self.amounts(allocation, method), self.budgets)
 
     def excess(self, allocation: Allocation, method: Method | None = None) -> str:
-        """The budgets an allocation exceeds, in their own units: `41,216 B, above the budget 40KB`; empty where all hold."""
+        """The budgets an allocation exceeds, in their own units: `41,216 B, above the budget 40KB`; empty if all hold."""
         costs = self.costs_of(method)
         broken = [budget for budget in self.budgets if not meets(allocation, costs, [budget])]
         return " and ".join(f"{format_amount(b.cost, costs[b.cost].total(allocation))}, above the budget {b}" for b in broken)
 
     def costs_of(self, method: Method | None) -> Mapping[str, CostTable]:
-        """The costs of what `method` stores; without one, of what no method of the study exceeds."""
+        """The cost tables of `method`; without a method, upper bounds over the methods of the study."""
         if method is None:
             return self.costs
         inputs = replace(self.cost_inputs or CostInputs(space=self.space), formats=(method.stores,))

@@ -1,9 +1,9 @@
-"""Which trials go on to the next rung: of those that use as much of the budgets or less, the best `keep` (successive halving, one by one).
+"""Promotion of trials to the next rung: among trials that use no more of the budgets, the best `keep` (asynchronous successive halving).
 
-At the first rung nothing is trained. From there the trials go on that are expected to gain most at the last rung, and any that is expected
-to be the best there: the surrogate has learned how well the first rung predicts the last, so one bad score does not end a trial. A trial
-that stops there waits: the sampler may propose its bits once more, and then it goes on. Between rungs that train, trials compete by their
-scores, which depend on their hyperparameters too.
+At the first rung nothing is trained. The surrogate has learned how well that rung predicts the last one, so a single bad score does not
+end a trial: promoted are the trials with the largest expected improvement at the last rung, and any trial that is expected to be the best
+there. A trial that stops at the first rung can be proposed once more by the sampler, and is then promoted. Between rungs with training,
+trials compete by their scores, which also depend on their hyperparameters.
 
 Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), arXiv 1810.05934, section 3.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["goes_on", "goes_on_by_score", "worth_more"]
 
-_ALIKE = 1.02
-"""Shares within two percent count as equal."""
+_SHARE_TOLERANCE = 1.02
+"""Budget shares within two percent count as equal."""
 
 
 def goes_on_by_score(record: Record, records: Sequence[Record], keep: float, budgets: Sequence[Budget]) -> bool:
-    """Whether its last score is among the best `keep` of those at that rung that use no more of the budgets."""
+    """Whether the last score is among the best `keep` of the records at that rung that use no more of the budgets."""
     before = list(record.scores)[-1]
     rivals = [r for r in _rivals(record, records, budgets) if before in r.scores]
     better = sum(r.scores[before].loss < record.scores[before].loss for r in rivals)
@@ -36,36 +36,36 @@ def goes_on_by_score(record: Record, records: Sequence[Record], keep: float, bud
 
 
 def goes_on(record: Record, records: Sequence[Record], keep: float, searcher: Searcher) -> bool:
-    """Whether to train it further.
+    """Whether a trial at the first rung is promoted.
 
-    So it is if it is expected to be the best; if fewer than `keep` went on and it is expected to gain most of those that wait; or if it
-    waited before.
+    It is if it is expected to be the best, if fewer than `keep` were promoted and its expected improvement is the largest of the waiting
+    ones, or if it was proposed a second time.
     """
     rivals = [observed(rival) for rival in _rivals(record, records, searcher.indexed.budgets)]
     return worth_more(observed(record), rivals, [observed(other) for other in records], keep, searcher)
 
 
 def worth_more(own: Observation, rivals: Sequence[Observation], others: Sequence[Observation], keep: float, searcher: Searcher) -> bool:
-    """The same for an observation at the first rung.
+    """As `goes_on`, for an observation at the first rung.
 
     Args:
-        own: what may go on.
-        rivals: those of `others` it competes with.
+        own: the observation to promote.
+        rivals: the observations in `others` that it competes with.
         others: all other observations.
-        keep: share of the rivals that may go on.
-        searcher: predicts the gain.
+        keep: share of the rivals to promote.
+        searcher: predicts the improvement.
     """
     scored = list(dict.fromkeys(rival.allocation for rival in rivals if any(map(math.isfinite, rival.losses.values()))))
-    went = list(dict.fromkeys(rival.allocation for rival in rivals if len(rival.losses) > 1))
-    if own.allocation in scored or not went:
+    promoted = list(dict.fromkeys(rival.allocation for rival in rivals if len(rival.losses) > 1))
+    if own.allocation in scored or not promoted:
         return True
-    waiting = [*(allocation for allocation in scored if allocation not in went), own.allocation]
-    improvement, margin = searcher.prospects([*others, own], waiting, went)
-    room = len(went) < math.ceil(keep * (len(scored) + 1))
+    waiting = [*(allocation for allocation in scored if allocation not in promoted), own.allocation]
+    improvement, margin = searcher.prospects([*others, own], waiting, promoted)
+    room = len(promoted) < math.ceil(keep * (len(scored) + 1))
     return bool(margin[-1] > 0 or (room and improvement[-1] >= improvement.max()))
 
 
 def _rivals(record: Record, records: Sequence[Record], budgets: Sequence[Budget]) -> list[Record]:
-    """Those whose largest share of a budget is the same or less."""
-    most = _ALIKE * tightness(record.costs, budgets)
+    """Records whose largest budget share is the same or smaller."""
+    most = _SHARE_TOLERANCE * tightness(record.costs, budgets)
     return [r for r in records if tightness(r.costs, budgets) <= most]

@@ -1,4 +1,4 @@
-"""`SupernetEvaluator`: an evaluator whose untrained score is that of shared weights trained at all allocations."""
+"""`SupernetEvaluator`: an evaluator whose untrained score comes from shared weights that are trained for all allocations."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["SupernetEvaluator"]
 
 
 class SupernetEvaluator(Evaluator):
-    """Trains the shared weights once, when a score is first asked for.
+    """Trains the shared weights once, before the first score.
 
-    Trials that train, and the winner, start from the float network like those of any evaluator: whether the same training from the
-    shared weights ends lower is undecided (`benchmarks/supernet.py`: for two allocations of five).
+    Trials with training, and the winner, start from the float network as with any evaluator: in `benchmarks/supernet.py`, training from
+    the shared weights ended lower for only two of five allocations.
 
     Args:
-        problem: what is searched.
-        compiler: of the trials that train.
+        problem: the search problem.
+        compiler: for trials with training.
         settings: how the shared weights are trained.
-        method: whose weight grid they take.
-        checkpoint: file they are kept in, to go on from; None keeps them in memory alone.
-        progress: shows a bar for their training.
+        method: method whose weight grid the shared weights use.
+        checkpoint: file of the shared weights, to resume from; None keeps them only in memory.
+        progress: gets a bar for their training.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class SupernetEvaluator(Evaluator):
         self._supernet: Supernet | None = None
 
     def prepare(self) -> Supernet:
-        """The shared weights, trained on first call.
+        """The shared weights; trained at the first call.
 
         Raises:
-            TrainingDiverged: their loss is NaN or infinite.
+            TrainingDiverged: the loss is NaN or infinite.
         """
         if self._supernet is None:
             problem = self.problem
@@ -82,6 +82,6 @@ class SupernetEvaluator(Evaluator):
         return self._supernet
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
-        """Score of the shared weights at `allocation`, after BatchNorm was re-estimated; the same for every method."""
+        """Score of the shared weights at `allocation` with re-estimated BatchNorm; the same for every method."""
         problem = self.problem
         return self.prepare().score(allocation, problem.validation, problem.task, device=problem.device)

@@ -1,4 +1,4 @@
-"""`Trial`: an allocation that is to be evaluated. What comes of it is a `Record`."""
+"""`Trial`: an allocation to evaluate; the result is a `Record`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Trial"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is to be evaluated.
+    """An allocation to evaluate.
 
     Args:
-        number: its number in the study; −1 for references.
+        number: trial number in the study; −1 for references.
         origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
-        allocation: its bits.
+        allocation: one choice for every layer.
     """
 
     number: int

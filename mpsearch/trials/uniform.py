@@ -1,4 +1,4 @@
-"""Uniform allocations that meet the budgets: the baseline of mixed precision."""
+"""Uniform allocations within the budgets, the baseline of mixed precision."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ __all__ = ["uniform_candidates"]
 
 
 def uniform_candidates(problem: Problem, method: Method | None = None) -> list[tuple[str, Allocation]]:
-    """(origin, allocation) of the uniform allocations that meet the budgets as `method` stores them; of these, only the Pareto-optimal.
+    """(origin, allocation) of the uniform allocations within the budgets for `method`; only the non-dominated ones.
 
-    Two kinds: the same bits everywhere; and, as papers do, the first and the last layer at the most bits on their menus. One is left out
-    if another of its kind has at least its weight bits and its activation bits.
+    Two kinds: the same choice everywhere, or, as in many papers, the first and the last layer at the most bits on their menus. An
+    allocation is left out if another one of its kind has at least its weight bits and its activation bits.
     """
     space = problem.space
     found: dict[Allocation, str] = {}
     fitting = [choice for choice in space.choices if problem.fits(space.uniform(choice), method)]
-    for choice in _topmost(fitting):
+    for choice in _non_dominated(fitting):
         allocation = space.uniform(choice)
         found.setdefault(allocation, f"uniform {_commonest(allocation)}")
     ends = [choice for choice in space.choices if problem.fits(_with_ends(space, choice), method)]
-    for choice in _topmost(ends):
+    for choice in _non_dominated(ends):
         allocation = _with_ends(space, choice)
         found.setdefault(allocation, f"uniform {_commonest(allocation)}, ends at most bits")
     return [(origin, allocation) for allocation, origin in found.items()]
 
 
 def _commonest(allocation: Allocation) -> Choice:
-    """The choice most layers take; where menus differ it need not be the one asked for."""
+    """The most frequent choice, which differs from the requested one if menus do."""
     return Counter(allocation.values()).most_common(1)[0][0]
 
 
-def _topmost(choices: Sequence[Choice]) -> list[Choice]:
-    def tops(a: Choice, b: Choice) -> bool:
+def _non_dominated(choices: Sequence[Choice]) -> list[Choice]:
+    def dominates(a: Choice, b: Choice) -> bool:
         return a != b and a.at_least(b)
 
-    return [choice for choice in choices if not any(tops(other, choice) for other in choices)]
+    return [choice for choice in choices if not any(dominates(other, choice) for other in choices)]
 
 
 def _with_ends(space: ResolvedSpace, choice: Choice) -> Allocation:

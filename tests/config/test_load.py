@@ -7,6 +7,7 @@ import pytest
 
 from mpsearch.config import load_study
 from mpsearch.core.errors import ConfigError, UnknownNameError
+from mpsearch.core.number_format import as_format
 from mpsearch.methods import METHODS
 from mpsearch.signals import SIGNALS
 
@@ -47,7 +48,7 @@ def test_another_source_or_factory_starts_without_the_old_options() -> None:
 
 def test_a_space_can_be_changed_in_place() -> None:
     study = load_study(DEFAULT, {"space.weights": [2, 4], "space.pins.fc": "w4af"})
-    assert study.space.build().weights == (2, 4)
+    assert study.space.build().weights == (as_format(2), as_format(4))
     assert list(study.space.pins) == ["fc"]
 
 
@@ -78,7 +79,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"methods": {}}, "methods: needs at least 1, and is empty"),
     ({"methods.lsq.gird": 1}, r"methods\.lsq\.gird: unknown key; did you mean 'grid'"),
     ({"methods.lsq.grid": "odd"}, r"methods\.lsq\.grid: should be"),
-    ({"space.weights": [9]}, r"space\.weights\.0: bits are an integer"),
+    ({"space.weights": [9]}, r"space\.weights\.0: uniform numbers have 1 to 8 bits, not 9"),
     ({"budgets": ["2"]}, r"budgets\.0: budget '2' has no unit"),
     ({"budgets": "2MB"}, "budgets: should be a valid tuple"),
     ({"compile": True}, "compile: should be 'auto', 'on' or 'off', not True"),
@@ -133,7 +134,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         ("seed: 0", "seed: zero", r"mine\.yaml: seed: should be a valid integer"),
         ("seed: 0", "seed: 0\nseed: 1", r"mine\.yaml: line \d+, column 1: the key 'seed' appears twice"),
         ("budgets: [2MB]", "budgets: [2]", r"mine\.yaml: budgets\.0: budget 2 cannot be read"),
-        ("space: weights-only", "space: {weights: [0]}", r"mine\.yaml: space\.weights\.0: bits are"),
+        ("space: weights-only", "space: {weights: [0]}", r"mine\.yaml: space\.weights\.0: uniform numbers have 1 to 8 bits, not 0"),
         ("space: weights-only", "", r"mine\.yaml: space: this key is missing"),
         (
             "retrain: {epochs: 2}",

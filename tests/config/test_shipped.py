@@ -41,5 +41,5 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         find_yaml("space", "spaces", "nope")
     with pytest.raises(ConfigError, match=r"there is no space file 'nope\.yaml'; give a YAML file or one of "):
         find_yaml("space", "spaces", "nope.yaml")
-    with pytest.raises(ConfigError, match=r"there is no space file './weights-only'; the shipped space is asked for as 'weights-only'"):
+    with pytest.raises(ConfigError, match=r"there is no space file './weights-only'; the name of the shipped space is 'weights-only'"):
         find_yaml("space", "spaces", "./weights-only")

@@ -125,7 +125,7 @@ def test_a_space_survives_its_own_dump(name: str) -> None:
         ({"weights": [4.5]}, r"weights\.0: 4.5 is no number format; write one like 4, "),
         ({"weights": [4, "t", "x2"]}, r"weights\.2: 'x2' is no number format; write one like 4, h4, m4, p4, t, 4g64, 4z or float"),
         ({"weights": ["t3"]}, r"weights\.0: ternary numbers have 2 bits, not 3"),
-        ({"weights": ["m2g64"]}, r"weights\.0: multibit numbers have scales by output channel only"),
+        ({"weights": ["m2g64"]}, r"weights\.0: multibit numbers have one scale per output channel only"),
         ({"weights": ["p4z"]}, r"weights\.0: power_of_two numbers have no zero point"),
         ({"weights": ["4g48"]}, r"weights\.0: a group has 32, 64, 128 values, not 48"),
         ({"weights": [4], "activations": [1]}, r"activations\.0: activations have 2 to 8 bits or float, not 1"),
@@ -163,5 +163,5 @@ def test_unknown_names_and_paths() -> None:
         load_space("nope")
     with pytest.raises(ConfigError, match=r"there is no space file 'nope\.yaml'; give a YAML file or one of"):
         load_space("nope.yaml")
-    with pytest.raises(ConfigError, match="the shipped space is asked for as 'weights-only'"):
+    with pytest.raises(ConfigError, match="the name of the shipped space is 'weights-only'"):
         load_space("elsewhere/weights-only.yaml")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +14,7 @@ from hypothesis import strategies as st
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from tests.core.test_number_format import FORMATS
+from tests.core.formats import FORMATS
 
 ACTIVATIONS = [*(NumberFormat(kind, bits) for kind in ("uniform", "power_of_two") for bits in range(2, 9)), FLOAT]
 choices = st.builds(Choice, st.sampled_from(FORMATS), st.sampled_from(ACTIVATIONS))
@@ -72,7 +77,7 @@ def test_what_is_no_choice(text: object, words: str) -> None:
 @pytest.mark.parametrize("text", ["h4", "t", "m4", "4s", "4g64", "4z", "p4s"])
 def test_formats_that_no_activation_has(text: str) -> None:
     bits = NumberFormat.parse(text)
-    with pytest.raises(ConfigError, match=f"activations are uniform or powers of two with one scale a tensor, not '{text}'"):
+    with pytest.raises(ConfigError, match=f"activations are uniform or powers of two with one scale per tensor, not '{text}'"):
         Choice(4, bits)
     assert Choice(bits).weight is bits
 
@@ -114,3 +119,12 @@ def test_equal_choices_are_one_key_and_the_order_agrees(a: Choice, b: Choice) ->
 )
 def test_at_least_asks_for_both(above: str, below: str, holds: bool) -> None:
     assert Choice.parse(above).at_least(Choice.parse(below)) == holds
+
+
+def test_a_choice_of_another_process_is_found_here() -> None:
+    """Each process hashes strings in its own way."""
+    make = "import pickle, sys; from mpsearch.core.choice import Choice; sys.stdout.buffer.write(pickle.dumps(Choice.parse('wta4')))"
+    sent = subprocess.run([sys.executable, "-c", make], env={**os.environ, "PYTHONHASHSEED": "1"}, capture_output=True, check=True).stdout
+    received = pickle.loads(sent)
+    assert {Choice.parse("wta4"): 1}[received] == 1
+    assert {received.weight: 1}[Choice.parse("wta4").weight] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import product
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpsearch.core.errors import ConfigError, UnknownNameError
-from mpsearch.core.number_format import FLOAT, FLOAT_BITS, GROUPS, NUMBER_KINDS, NumberFormat, as_format
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat, as_format
+from tests.core.formats import FORMATS
 
 SPELLED = {
     "1": NumberFormat("uniform", 1),
@@ -34,18 +34,6 @@ SPELLED = {
 }
 
 
-def every_format() -> list[NumberFormat]:
-    """All that can be built from all that could be asked for."""
-    found = [FLOAT]
-    for kind, bits, shared, zero in product(NUMBER_KINDS, range(10), ("tensor", "channel", *GROUPS), (False, True)):
-        try:
-            found.append(NumberFormat(kind, bits, shared, zero))  # type: ignore[arg-type]
-        except ConfigError:
-            continue
-    return found
-
-
-FORMATS = every_format()
 formats = st.sampled_from(FORMATS)
 
 
@@ -98,8 +86,8 @@ def test_other_words_for_the_same(given: object, spelled: str) -> None:
         ("m9", "multibit numbers have 1 to 8 bits, not 9, got 'm9'"),
         ("t3", "ternary numbers have 2 bits, not 3, got 't3'"),
         ("4g48", "a group has 32, 64, 128 values, not 48, got '4g48'"),
-        ("m2g64", "multibit numbers have scales by output channel only, got 'm2g64'"),
-        ("m2s", "multibit numbers have scales by output channel only, got 'm2s'"),
+        ("m2g64", "multibit numbers have one scale per output channel only, got 'm2g64'"),
+        ("m2s", "multibit numbers have one scale per output channel only, got 'm2s'"),
         ("1z", "a zero point needs 2 bits or more"),
         ("p4z", "power_of_two numbers have no zero point"),
         ("h4z", "half_step numbers have no zero point"),

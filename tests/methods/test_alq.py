@@ -54,13 +54,18 @@ def network(bits: int = 2, **settings: Any) -> Network:
     return made
 
 
+def method_of(made: Network) -> Alq:
+    assert isinstance(made.method, Alq)
+    return made.method
+
+
 def quantizers(made: Network) -> list[Any]:
     return [made.weight_quantizer(layer) for layer in made.space.layers]
 
 
 def trained(made: Network, epochs: int = 4, **hooks: Any) -> Network:
     recipe = Recipe(epochs=epochs, batch_size=24, lr=0.02, precision="float32", reestimate=96)
-    own = replace(Hooks.of(made.method, made), **hooks)
+    own = replace(Hooks.of(method_of(made), made), **hooks)
     train(made.model, made.quantizer_parameters(), data(), TASK, recipe, device=torch.device("cpu"), seed=0, hooks=own)
     return made
 
@@ -71,11 +76,11 @@ def step(made: Network, progress: float, optimizer: torch.optim.Optimizer | None
     made.model.zero_grad(set_to_none=True)
     TASK.loss(call(made.model, data().x[:24]), data().y[:24]).backward()
     with torch.no_grad():
-        made.method.before_step(made, progress)
+        method_of(made).before_step(made, progress)
     if optimizer is not None:
         optimizer.step()
     with torch.no_grad():
-        made.method.after_step(made, progress)
+        method_of(made).after_step(made, progress)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3])
@@ -105,7 +110,7 @@ def test_the_shortest_training_ends_at_the_bits() -> None:
     step(made, 0.0)
     assert all(q.count == 5 * q.rows.channels for q in quantizers(made))
     with torch.no_grad():
-        made.method.after_epoch(made, 1.0)
+        method_of(made).after_epoch(made, 1.0)
     for layer, quantizer in zip(made.space.layers, quantizers(made), strict=True):
         assert quantizer.count == 2 * quantizer.rows.channels
         assert (quantizer.alpha[~quantizer.present] == 0).all()
@@ -153,9 +158,9 @@ def test_removed_are_those_of_least_score_the_second_time_too() -> None:
         made.model.zero_grad(set_to_none=True)
         TASK.loss(call(made.model, data().x), data().y).backward()
         with torch.no_grad():
-            made.method.before_step(made, progress)
+            method_of(made).before_step(made, progress)
             state = [(q.scores()[0].clone(), q.present.clone()) for q in quantizers(made)]
-            made.method.after_step(made, progress)
+            method_of(made).after_step(made, progress)
         for quantizer, (found, before) in zip(quantizers(made), state, strict=True):
             gone = before & ~quantizer.present
             assert gone.any()
@@ -181,9 +186,10 @@ def test_float_weights_take_the_gradient_of_the_quantized_ones() -> None:
     made = network(2)
     made.model.train()
     layer = made.space.layers[0]
-    quantizer, weight = made.weight_quantizer(layer), made.latent_weight(layer)
+    quantizer, weight = quantizers(made)[0], made.latent_weight(layer)
     slope = torch.randn(weight.shape)
     (quantizer(weight) * slope).sum().backward()
+    assert weight.grad is not None
     assert torch.equal(weight.grad, slope)
     assert quantizer.alpha.grad is None
     assert torch.equal(quantizer.rows.split(quantizer(weight)), values(quantizer.codes, quantizer.alpha))
@@ -213,12 +219,12 @@ def test_step_of_the_scales_is_that_of_the_weights_projected_on_the_signs() -> N
     made = network(1)
     made.model.train()
     layer = made.space.layers[0]
-    quantizer, weight = made.weight_quantizer(layer), made.latent_weight(layer)
+    quantizer, weight = quantizers(made)[0], made.latent_weight(layer)
     quantizer.fixed.fill_(True)
     slope = torch.randn(weight.shape)
     (quantizer(weight) * slope).sum().backward()
     with torch.no_grad():
-        made.method.before_step(made, 0.9)
+        method_of(made).before_step(made, 0.9)
     assert weight.grad is None or not weight.grad.any()
     assert not quantizer.alpha.grad[:, 1:].any()
     signs = quantizer.codes.float() * 2 - 1
@@ -286,7 +292,7 @@ def test_score_weighs_the_gradient_by_score_lr() -> None:
 @pytest.mark.parametrize("target", [0.6, 1.0, 2.3])
 def test_with_a_target_bases_go_over_all_layers_together(target: float) -> None:
     made = trained(network(8, target_bits=target, prune=0.5))
-    learned = made.method.learned_bits(made)
+    learned = method_of(made).learned_bits(made)
     assert learned is not None
     assert list(learned) == list(made.space.names)
     layers = made.space.layers
@@ -308,9 +314,9 @@ def test_the_target_is_met_by_the_least_scores_of_all_layers() -> None:
     made.model.zero_grad(set_to_none=True)
     TASK.loss(call(made.model, data().x), data().y).backward()
     with torch.no_grad():
-        made.method.before_step(made, 0.5)
+        method_of(made).before_step(made, 0.5)
         state = [(q.scores()[0].clone(), q.present.clone()) for q in quantizers(made)]
-        made.method.after_step(made, 0.5)
+        method_of(made).after_step(made, 0.5)
     pairs = list(zip(quantizers(made), state, strict=True))
     assert max(float(found[held & ~q.present].max()) for q, (found, held) in pairs if (held & ~q.present).any()) <= min(
         float(found[q.present].min()) for q, (found, _) in pairs if q.present.any()
@@ -318,11 +324,11 @@ def test_the_target_is_met_by_the_least_scores_of_all_layers() -> None:
 
 
 def test_learned_bits_are_of_quantized_layers_and_only_with_a_target() -> None:
-    assert network().method.learned_bits(network()) is None
+    assert method_of(network()).learned_bits(network()) is None
     made = network(8, target_bits=3.0)
     made.begin(Allocation({name: Choice(FLOAT_BITS if name == "head" else 8) for name in made.space.names}))
     step(made, 0.9)
-    learned = made.method.learned_bits(made)
+    learned = method_of(made).learned_bits(made)
     assert learned is not None
     assert "head" not in learned
 
@@ -331,7 +337,7 @@ def test_with_a_target_no_layer_outgrows_its_bits() -> None:
     made = network(2, target_bits=8.0, extra_bases=3)
     step(made, 0.0)
     assert all(q.count <= q.room for q in quantizers(made))
-    assert made.method.learned_bits(made) == dict.fromkeys(made.space.names, 2.0)
+    assert method_of(made).learned_bits(made) == dict.fromkeys(made.space.names, 2.0)
 
 
 def test_channels_without_a_weight_and_weights_without_a_gradient() -> None:
@@ -350,7 +356,7 @@ def test_weights_that_are_not_finite_are_said_to_be_so(value: float) -> None:
     step(made, 0.0)
     with torch.no_grad():
         made.latent_weight(made.space.layers[1])[0, 0, 0, 0] = value
-        made.method.after_step(made, 0.5)
+        method_of(made).after_step(made, 0.5)
     with pytest.raises(ModelError, match="not finite"):
         bake(made)
 

@@ -7,6 +7,9 @@ own ReLU before it.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any, Literal
+
 import pytest
 import torch
 import torch._dynamo.testing
@@ -24,9 +27,9 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.coarse import STEP_RULES, coarse_quantize
+from mpsearch.numbers.coarse import STEP_RULES, StepRule, coarse_quantize
 from mpsearch.numbers.gradients.affine import dequantize
-from mpsearch.numbers.grid import GRID_STYLES, Grid, act_grid, weight_grid
+from mpsearch.numbers.grid import GRID_STYLES, Grid, GridStyle, act_grid, weight_grid
 from mpsearch.numbers.least_squares import alternate, first_steps
 from mpsearch.numbers.ranges import fit_step, fit_steps
 
@@ -43,8 +46,9 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def coarse(x: Tensor, step: Tensor, grid: Grid, rule: str = "three") -> Tensor:
-    return coarse_quantize(x, step, *limits(grid)[:2], rule)  # type: ignore[arg-type]
+def coarse(x: Tensor, step: Tensor, grid: Grid, rule: StepRule = "three") -> Tensor:
+    lo, hi, _ = limits(grid)
+    return coarse_quantize(x, step, lo, hi, rule)
 
 
 # Activations.
@@ -85,7 +89,7 @@ def test_derivative_by_x_is_one_up_to_the_top_level() -> None:
     assert x.grad.tolist() == [0, 1, 1, 1, 0]
 
 
-def slopes(x: Tensor, step: float, grid: Grid, rule: str) -> Tensor:
+def slopes(x: Tensor, step: float, grid: Grid, rule: StepRule) -> Tensor:
     """The derivative by the step, element by element."""
     found = []
     for element in x:
@@ -122,7 +126,7 @@ def test_full_derivative_is_the_finite_difference_between_jumps(signed: bool) ->
 
 @pytest.mark.parametrize("rule", STEP_RULES)
 @pytest.mark.parametrize("signed", [False, True])
-def test_the_path_for_compilers_has_the_same_derivatives(rule: str, signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_for_compilers_has_the_same_derivatives(rule: StepRule, signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has masks instead of the one-pass kernel."""
     results = []
     for compiling in (False, True):
@@ -145,7 +149,7 @@ def test_calibrated_start_is_the_published_constant() -> None:
 
     for bits, constant in {1: 1.2240, 2: 0.6508, 3: 0.3534, 4: 0.1932, 5: 0.1055, 6: 0.0573, 7: 0.0309, 8: 0.0165}.items():
         candidates = [constant + d / 4000 for d in range(-10, 11)]
-        best = min(candidates, key=lambda step, bits=bits: error(step, bits))
+        best = min(candidates, key=partial(error, bits=bits))
         assert best == pytest.approx(constant, abs=1e-3)
         if bits == 1:
             continue
@@ -206,7 +210,8 @@ def test_one_bit_projection(seed: int, factor: float) -> None:
     rows = normal(3, 30, seed=seed)
 
     def project(w: Tensor) -> Tensor:
-        levels, steps = alternate(w, torch.ones(3).double(), *(value.double() for value in limits(weight_grid(1))), sweeps=1)
+        lo, hi, offset = (value.double() for value in limits(weight_grid(1)))
+        levels, steps = alternate(w, torch.ones(3).double(), lo, hi, offset, sweeps=1)
         return levels * steps.unsqueeze(1)
 
     quantized = project(rows)
@@ -236,18 +241,25 @@ def latent(network: Network) -> Tensor:
     return network.latent_weight(network.space.layers[0])
 
 
+def method_of(network: Network) -> Bcgd:
+    assert isinstance(network.method, Bcgd)
+    return network.method
+
+
 def value(network: Network) -> Tensor:
-    return network.model[0].weight
+    layer = network.model.get_submodule("0")
+    assert isinstance(layer, nn.Linear)
+    return layer.weight
 
 
 def descend(network: Network, optimizer: torch.optim.Optimizer, coefficients: Tensor) -> None:
     optimizer.zero_grad()
     (value(network) * coefficients).sum().backward()
     with torch.no_grad():
-        network.method.before_step(network, 0.0)
+        method_of(network).before_step(network, 0.0)
     optimizer.step()
     with torch.no_grad():
-        network.method.after_step(network, 0.0)
+        method_of(network).after_step(network, 0.0)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -257,7 +269,9 @@ def test_a_step_goes_from_the_blend_along_the_gradient_at_the_quantized_weight(r
     network, coefficients = attached(Bcgd(rho=rho), bits, normal(3, 20)), normal(3, 20, seed=1)
     before, quantized = latent(network).detach().clone(), value(network).detach()
     descend(network, torch.optim.SGD([latent(network)], lr=0.1), coefficients)
-    assert torch.equal(latent(network).grad, coefficients)
+    gradient = latent(network).grad
+    assert gradient is not None
+    assert torch.equal(gradient, coefficients)
     torch.testing.assert_close(latent(network).detach(), (1 - rho) * before + rho * quantized - 0.1 * coefficients)
 
 
@@ -274,7 +288,7 @@ def test_blending_one_bit_keeps_signs_and_scale_and_closes_in() -> None:
     quantized, distance = value(network).detach(), (latent(network) - value(network)).norm().item()
     for _ in range(5):
         with torch.no_grad():
-            network.method.before_step(network, 0.0)
+            method_of(network).before_step(network, 0.0)
         torch.testing.assert_close(value(network).detach(), quantized)
         distance *= 0.9
         assert (latent(network) - value(network)).norm().item() == pytest.approx(distance)
@@ -305,11 +319,13 @@ def test_the_loss_of_the_quantized_weights_never_rises(seed: int) -> None:
 
 @few
 @given(bits=st.integers(1, 8), grid=st.sampled_from(GRID_STYLES), start=st.sampled_from(["calibrated", "published"]), seed=SEEDS)
-def test_training_and_evaluation_see_what_is_exported(bits: int, grid: str, start: str, seed: int) -> None:
+def test_training_and_evaluation_see_what_is_exported(
+    bits: int, grid: GridStyle, start: Literal["calibrated", "published"], seed: int
+) -> None:
     weight = normal(3, 20, seed=seed).float()
     weight[2] = 0
-    quantizer = Bcgd(grid=grid, start=start).weight_quantizer(Rows("first", (3, 20)))  # type: ignore[arg-type]
-    quantizer.set_grid(bits, weight_grid(bits, grid))  # type: ignore[arg-type]
+    quantizer = Bcgd(grid=grid, start=start).weight_quantizer(Rows("first", (3, 20)))
+    quantizer.set_grid(bits, weight_grid(bits, grid))
     quantizer.begin(weight, fit_steps(weight, quantizer.grid))
     weight[:2] += 0.3 * normal(2, 20, seed=seed + 1).float()
     codes, steps = quantizer.export(weight)
@@ -333,11 +349,11 @@ def test_the_gradient_of_a_step_is_scaled_and_limited_and_the_step_bounded() -> 
         ratio = network.quantizer_parameters()[0]
         ratio.grad = torch.tensor(size, dtype=torch.float64)
         with torch.no_grad():
-            network.method.before_step(network, 0.0)
+            method_of(network).before_step(network, 0.0)
             assert float(ratio.grad) == (expected or 0.5 * size)
             for far, bound in ((-3.0, 0.005), (99.0, 26.0)):
                 ratio.fill_(far)
-                network.method.after_step(network, 0.0)
+                method_of(network).after_step(network, 0.0)
                 assert float(ratio) == pytest.approx(bound)
 
 
@@ -348,6 +364,7 @@ def test_the_step_is_trained_relative_to_its_start() -> None:
     quantizer.begin(torch.tensor(0.2))
     quantizer(torch.tensor([1.0, 99.0])).sum().backward()
     (ratio,) = quantizer.parameters()
+    assert ratio.grad is not None
     assert float(ratio.grad) == pytest.approx(0.2 * (8 + 15))
     ratio.data.fill_(3.0)
     assert quantizer.step_value().item() == pytest.approx(0.6)
@@ -383,5 +400,6 @@ def test_one_compiled_graph_serves_every_allocation() -> None:
 
 @pytest.mark.parametrize(("name", "bad"), [("rho", -0.1), ("rho", 1.1), ("sweeps", 0), ("rate", -1.0)])
 def test_a_value_out_of_range_is_refused(name: str, bad: float) -> None:
+    wrong: dict[str, Any] = {name: bad}
     with pytest.raises(ConfigError, match=f"bcgd.{name} must be .*, not {bad}"):
-        Bcgd(**{name: bad})  # type: ignore[arg-type]
+        Bcgd(**wrong)

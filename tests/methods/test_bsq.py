@@ -6,6 +6,8 @@ The zero-bit layer of 11.9 does not exist here: what is tested is that one plane
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,9 +90,12 @@ def attached(method: Bsq, allocation: dict[str, int] | None = None, grid_bits: i
 
 
 def planes_of(network: Network) -> dict[str, _PlaneWeight]:
-    quantizers = {layer.name: network.weight_quantizer(layer) for layer in network.space.layers}
-    assert all(isinstance(quantizer, _PlaneWeight) for quantizer in quantizers.values())
-    return quantizers  # type: ignore[return-value]
+    quantizers = {}
+    for layer in network.space.layers:
+        quantizer = network.weight_quantizer(layer)
+        assert isinstance(quantizer, _PlaneWeight)
+        quantizers[layer.name] = quantizer
+    return quantizers
 
 
 def batch_at(progress: float) -> Batch:
@@ -156,6 +161,8 @@ def test_gradients_of_planes_and_step(beyond: bool) -> None:
     g = torch.randn(2, 5, generator=generator)
     w = from_planes(p, n, step, places, NO_OFFSET)
     (w * g).sum().backward()
+    assert p.grad is not None
+    assert n.grad is not None
     for j in range(PLANES):
         expected = g * step.detach()[:, None] * (2**j if 1 <= j < 5 else 0)
         torch.testing.assert_close(p.grad[j], expected)
@@ -248,6 +255,7 @@ def test_groups_of_the_lasso() -> None:
     norms = plane_norms(p, n, places)
     assert float(norms.detach().sum()) == pytest.approx(5e-4)
     norms.sum().backward()
+    assert p.grad is not None
     assert torch.isfinite(p.grad).all()
     generator = torch.Generator().manual_seed(0)
     p, n = torch.rand(PLANES, 2, 3, generator=generator), torch.rand(PLANES, 2, 3, generator=generator)
@@ -330,9 +338,10 @@ def test_loss_and_lasso_are_preconditioned_alike() -> None:
     quantizer = quantizer_at(rows_of(0), 6)
     quantizer.penalty().backward()
     scaled = quantizer.p.grad.clone()
-    quantizer.p.grad = None
+    quantizer.zero_grad()
     (quantizer.planes_in_use() * plane_norms(quantizer.p, quantizer.n, quantizer.places).sum()).backward()
     steps = quantizer.export(torch.empty(quantizer.rows.shape))[1].view(1, -1, 1)
+    assert quantizer.p.grad is not None
     torch.testing.assert_close(scaled, quantizer.p.grad / (2 * steps**2 * quantizer.places.square().sum()))
 
 
@@ -475,7 +484,7 @@ def test_momentum_does_not_bring_a_dropped_plane_back(seed: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"alpha": float("nan")}, {"interval": 0.0}, {"search": 1.5}])
-def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"bsq\.{name} must be"):
         Bsq(**wrong)

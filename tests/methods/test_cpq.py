@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -96,7 +97,7 @@ def test_gradients_are_central_differences_through_the_chosen_bin(grid: Grid, se
     a, g = normal(seed + 1, 2).abs() + 0.2, normal(seed + 2, 2, 9)
     x = normal(seed, 2, 9) * a[:, None] * grid.levels / 3
     s = a * ratio
-    leaves = [value.clone().requires_grad_() for value in (x, a, s)]
+    leaves = x.clone().requires_grad_(), a.clone().requires_grad_(), s.clone().requires_grad_()
     found = mode(*leaves, limits(grid), LITERAL)
     (found * g).sum().backward()
     h, level = (found / leaves[1][:, None]).detach(), found.detach()
@@ -240,8 +241,9 @@ def test_gradients_under_masks_are_those_of_the_explicit_sum(bits: int, style: G
     reach = 0.8 * 2 ** (bits - 1)  # farther out the plain differences of the reference cancel
     x, g = (normal(seed, 1, 12) * reach / 2).clamp(-reach, reach), normal(seed + 1, 1, 12)
 
-    def leaves() -> list[Tensor]:
-        return [value.clone().requires_grad_() for value in (x, torch.tensor([0.8]).double(), torch.tensor([0.4]).double(), soft)]
+    def leaves() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        a, s = torch.tensor([0.8]).double(), torch.tensor([0.4]).double()
+        return x.clone().requires_grad_(), a.requires_grad_(), s.requires_grad_(), soft.clone().requires_grad_()
 
     def kept(masks: Tensor) -> Tensor:
         return torch.cat([torch.ones(1).double(), nested(masks)])
@@ -268,7 +270,9 @@ def test_masks_leave_no_infinite_gradients() -> None:
     for keep in ([1.0, 1, 1, 1, 1, 1, 1], [1.0, 1, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0], [1.0, 1, 1, 0.3, 0.3, 0, 0]):
         e = torch.tensor(keep, requires_grad=True)
         mode_of_masked(x, a, s, e, grids, Shape(torch.tensor(1.0), 0.5, True)).sum().backward()
-        assert all(bool(torch.isfinite(leaf.grad).all()) for leaf in (x, a, s, e))
+        for leaf in (x, a, s, e):
+            assert leaf.grad is not None
+            assert torch.isfinite(leaf.grad).all()
 
 
 @pytest.mark.parametrize(("q", "at_test"), [(0.9, 0.674), (0.7, 0.285), (0.5, 0.102)])
@@ -307,9 +311,12 @@ def attached(method: Cpq, bits: int | dict[str, int] = 8) -> Network:
 
 
 def quantizers_of(network: Network) -> dict[str, _CategoricalWeight]:
-    quantizers = {layer.name: network.weight_quantizer(layer) for layer in network.space.layers}
-    assert all(isinstance(quantizer, _CategoricalWeight) for quantizer in quantizers.values())
-    return quantizers  # type: ignore[return-value]
+    quantizers = {}
+    for layer in network.space.layers:
+        quantizer = network.weight_quantizer(layer)
+        assert isinstance(quantizer, _CategoricalWeight)
+        quantizers[layer.name] = quantizer
+    return quantizers
 
 
 def fitted(network: Network, method: Cpq, epochs: int = 4) -> None:
@@ -500,7 +507,7 @@ def test_a_checkpoint_holds_masks_and_learned_bits() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"bit_penalty": -1.0}, {"keep": 1.0}, {"search": 0.0}, {"straight": 1.5}, {"zero_bin": "soft"}], ids=lambda w: next(iter(w))
 )
-def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"cpq\.{name} must be"):
         Cpq(**wrong)

@@ -104,7 +104,7 @@ def test_far_out_the_gradient_of_u1_grows_with_the_levels_and_that_of_u3_does_no
     weight = torch.full((1, 1), 100.0)
     gradients = {}
     for kind in ("u1", "u3"):
-        method = LearnedRange(grid="narrow", parametrization=cast(Parametrization, kind), weight_budget=4)
+        method = LearnedRange(grid="narrow", parametrization=kind, weight_budget=4)
         quantizer = weight_quantizer(method, torch.tensor([0.1]), 8, weight)
         quantizer(weight).sum().backward()
         gradients[kind] = {name: float(parameter.grad) for name, parameter in quantizer.named_parameters()}
@@ -323,11 +323,11 @@ def test_what_is_trained_is_what_is_baked(snap: bool, style: GridStyle, budgets:
             codes, steps = quantizer.export(network.latent_weight(layer))
             values = quantizer.rows.join((codes.float() + quantizer.grid.offset) * steps[:, None])
             assert torch.equal(values, quantizer(network.latent_weight(layer)))
-            act_step = baked.layers[layer.name].act_step
-            assert act_step is not None
+            baked_input = baked.layers[layer.name].input
+            assert baked_input is not None
             if snap:
                 assert torch.equal(steps.log2(), steps.log2().round())
-                assert torch.equal(act_step.log2(), act_step.log2().round())
+                assert torch.equal(baked_input.step.log2(), baked_input.step.log2().round())
         plain = call(install(network.architecture, network.space.layers, baked), data().x)
     assert bool(torch.isfinite(plain).all())
 

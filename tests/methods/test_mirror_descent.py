@@ -9,7 +9,9 @@ forms, so a weight at ±1, where the published multiplicative form divides by ze
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -29,12 +31,14 @@ from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.numbers.gradients.affine import dequantize
 from mpsearch.numbers.gradients.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
-from mpsearch.numbers.grid import GRID_STYLES, Grid, weight_grid
+from mpsearch.numbers.grid import GRID_STYLES, Grid, GridStyle, weight_grid
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
+Projection = Literal["tanh", "softmax"]
+Form = Literal["stable", "direct"]
 GRIDS = st.builds(weight_grid, st.integers(1, 8), st.sampled_from(GRID_STYLES))
 BETAS = st.floats(0.25, 1e6, width=32)
 MAPS = {"tanh": (tanh_code, tanh_reach), "softmax": (softmax_code, softmax_reach)}
@@ -43,12 +47,12 @@ every_map = pytest.mark.parametrize("projection", MAPS)
 every_form = pytest.mark.parametrize("form", ["stable", "direct"])
 
 
-def soft(projection: str, x: Tensor, beta: float, grid: Grid) -> Tensor:
+def soft(projection: Projection, x: Tensor, beta: float, grid: Grid) -> Tensor:
     code, reach = MAPS[projection]
     return code(x, torch.tensor(beta, dtype=x.dtype), torch.tensor(float(grid.lo)), torch.tensor(float(grid.hi)), reach(beta))
 
 
-def written_out(projection: str, x: Tensor, beta: float, grid: Grid) -> Tensor:
+def written_out(projection: Projection, x: Tensor, beta: float, grid: Grid) -> Tensor:
     """Every threshold, or every level, in float64."""
     x = x.double().unsqueeze(-1)
     if projection == "tanh":
@@ -66,7 +70,7 @@ def points(grid: Grid, seed: int) -> Tensor:
 @every_map
 @few
 @given(grid=GRIDS, beta=BETAS, seed=st.integers(0, 99))
-def test_a_window_of_terms_is_the_whole_sum(projection: str, grid: Grid, beta: float, seed: int) -> None:
+def test_a_window_of_terms_is_the_whole_sum(projection: Projection, grid: Grid, beta: float, seed: int) -> None:
     x = points(grid, seed)
     torch.testing.assert_close(soft(projection, x, beta, grid).double(), written_out(projection, x, beta, grid), atol=3e-5, rtol=1e-6)
 
@@ -74,7 +78,7 @@ def test_a_window_of_terms_is_the_whole_sum(projection: str, grid: Grid, beta: f
 @every_map
 @few
 @given(grid=GRIDS, beta=BETAS, seed=st.integers(0, 99))
-def test_maps_increase_within_the_outer_levels(projection: str, grid: Grid, beta: float, seed: int) -> None:
+def test_maps_increase_within_the_outer_levels(projection: Projection, grid: Grid, beta: float, seed: int) -> None:
     code = soft(projection, points(grid, seed).sort().values, beta, grid)
     assert (code.diff() > -3e-5).all()
     assert grid.lo <= float(code.min()) <= float(code.max()) <= grid.hi
@@ -84,7 +88,7 @@ def test_maps_increase_within_the_outer_levels(projection: str, grid: Grid, beta
 @every_map
 @few
 @given(grid=GRIDS, seed=st.integers(0, 99))
-def test_in_the_limit_every_map_rounds_to_the_nearest_level(projection: str, grid: Grid, seed: int) -> None:
+def test_in_the_limit_every_map_rounds_to_the_nearest_level(projection: Projection, grid: Grid, seed: int) -> None:
     x = points(grid, seed)
     x = x[((x - 0.5) - (x - 0.5).round()).abs() > 0.01]
     assert torch.equal(soft(projection, x, 1e5, grid), x.round().clamp(grid.lo, grid.hi))
@@ -93,7 +97,7 @@ def test_in_the_limit_every_map_rounds_to_the_nearest_level(projection: str, gri
 @every_map
 @few
 @given(beta=st.floats(0.25, 50, width=32))
-def test_two_levels_are_one_tanh_and_it_inverts(projection: str, beta: float) -> None:
+def test_two_levels_are_one_tanh_and_it_inverts(projection: Projection, beta: float) -> None:
     a = torch.linspace(-7 / beta, 7 / beta, 99, dtype=torch.float64)
     w = 2 * (soft(projection, a - 0.5, beta, weight_grid(1)) + 0.5)
     torch.testing.assert_close(w, torch.tanh(beta * a), atol=1e-9, rtol=0)
@@ -102,7 +106,7 @@ def test_two_levels_are_one_tanh_and_it_inverts(projection: str, beta: float) ->
 
 @every_map
 @pytest.mark.parametrize("bits", [1, 2, 8])
-def test_no_value_is_too_large(projection: str, bits: int) -> None:
+def test_no_value_is_too_large(projection: Projection, bits: int) -> None:
     x = torch.tensor([-1e30, -1e4, -1.0, -0.5, -1e-30, 0.0, 1e-30, 0.5, 1 - 1e-7, 1e4, 1e30])
     for beta in (0.3, 2.0, 1e4, 1e35):
         assert torch.isfinite(soft(projection, x, beta, weight_grid(bits))).all()
@@ -126,8 +130,15 @@ def latent(network: Network) -> Tensor:
     return network.latent_weight(network.space.layers[0])
 
 
+def method_of(network: Network) -> MirrorDescent:
+    assert isinstance(network.method, MirrorDescent)
+    return network.method
+
+
 def value(network: Network) -> Tensor:
-    return network.model[0].weight
+    layer = network.model.get_submodule("0")
+    assert isinstance(layer, nn.Linear)
+    return layer.weight
 
 
 def step_of(network: Network) -> Tensor:
@@ -145,27 +156,30 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def descend(network: Network, optimizer: torch.optim.Optimizer, loss: object, progress: float) -> Tensor:
+def descend(network: Network, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor], Tensor], progress: float) -> Tensor:
     """One step of the loop; returns the gradient of the quantized weight."""
     w = value(network)
     w.retain_grad()
     optimizer.zero_grad()
-    loss(w).backward()  # type: ignore[operator]
+    loss(w).backward()
     optimizer.step()
     with torch.no_grad():
-        network.method.after_step(network, progress)
+        method_of(network).after_step(network, progress)
+    assert w.grad is not None
     return w.grad
 
 
 @every_form
 @every_map
 @pytest.mark.parametrize("bits", [1, 2, 3])
-def test_the_gradient_reaches_the_dual_unchanged(bits: int, projection: str, form: str) -> None:
+def test_the_gradient_reaches_the_dual_unchanged(bits: int, projection: Projection, form: Form) -> None:
     """And it is not the gradient by the chain rule, which has the map's slope as a factor."""
     network = attached(MirrorDescent(projection=projection, form=form, beta_start=3.0), bits, normal(3, 20))
     coefficients = normal(3, 20, seed=1)
     (value(network) * coefficients).sum().backward()
-    assert torch.equal(latent(network).grad, coefficients)
+    gradient = latent(network).grad
+    assert gradient is not None
+    assert torch.equal(gradient, coefficients)
     if bits == 1:
         slope = 1.5 * (1 - (value(network) / (step_of(network) / 2)) ** 2)
         assert not torch.allclose(slope * coefficients, coefficients, rtol=0.1)
@@ -194,7 +208,7 @@ def apart(*shape: int) -> Tensor:
     return normal(*shape).sign() * 0.5 + 0.1 * normal(*shape, seed=2)
 
 
-def pull(network: Network, target: Tensor) -> object:
+def pull(network: Network, target: Tensor) -> Callable[[Tensor], Tensor]:
     """A loss whose gradient is that of `½(w − target)²` less what would change mean|a| of a row, so that every form keeps its scales."""
 
     def loss(w: Tensor) -> Tensor:
@@ -205,7 +219,7 @@ def pull(network: Network, target: Tensor) -> object:
 
 
 @every_map
-def test_both_forms_are_one_step_by_step_until_beta_changes(projection: str) -> None:
+def test_both_forms_are_one_step_by_step_until_beta_changes(projection: Projection) -> None:
     weight, target = apart(2, 12), 0.3 * normal(2, 12, seed=3)
     paths = []
     for form in ("stable", "direct"):
@@ -226,7 +240,7 @@ def test_both_forms_are_one_step_by_step_until_beta_changes(projection: str) -> 
 @every_map
 @every_form
 @pytest.mark.parametrize("huge", [1e4, 1e30])
-def test_no_update_is_too_large(form: str, projection: str, huge: float) -> None:
+def test_no_update_is_too_large(form: Form, projection: Projection, huge: float) -> None:
     """Weights at both outer levels, next to them and at zero, moved by far more than the map can tell from its ends."""
     weight = torch.tensor([[-1.0, -1 + 1e-7, 0.0, 1 - 1e-7, 1.0, 30.0, -30.0]]).double()
     for sign in (1.0, -1.0):
@@ -246,7 +260,7 @@ def test_direct_form_is_the_published_multiplicative_update() -> None:
     optimizer = torch.optim.SGD([latent(network)], lr=0.02)
     w = (value(network) / half).detach()
     for k in range(30):
-        beta = network.method.beta((k - 1) / 30) if k else 2.0
+        beta = method_of(network).beta((k - 1) / 30) if k else 2.0
         gradient = descend(network, optimizer, lambda x: ((x - target) ** 2).sum() / 2, k / 30)
         r = (1 + w) / (1 - w) * torch.exp(-2 * (beta / 2) * 0.02 * gradient / half)
         w = (r - 1) / (r + 1)
@@ -255,16 +269,16 @@ def test_direct_form_is_the_published_multiplicative_update() -> None:
 
 @pytest.mark.parametrize("grid", GRID_STYLES)
 @pytest.mark.parametrize(("form", "end"), [("direct", 2.0), ("direct", 40.0), ("stable", 2.0)])
-def test_softmax_is_the_exponentiated_gradient_over_all_levels(grid: str, form: str, end: float) -> None:
+def test_softmax_is_the_exponentiated_gradient_over_all_levels(grid: GridStyle, form: Form, end: float) -> None:
     """One number a weight against one share a level: `u ← u · exp(−β η g_u)`, normalised, with `g_u = q · g`; the stable form at one β."""
     network = attached(MirrorDescent(projection="softmax", form=form, beta_start=2.0, beta_end=end, grid=grid), 2, apart(2, 10))
-    g = weight_grid(2, grid)  # type: ignore[arg-type]
+    g = weight_grid(2, grid)
     levels = torch.arange(g.lo, g.hi + 1).double() + g.offset
     step, target, rate = step_of(network), 0.5 * normal(2, 10, seed=3), 0.01
     optimizer = torch.optim.SGD([latent(network)], lr=rate)
     u = torch.softmax(-2.0 * (latent(network).detach().unsqueeze(-1) / step.unsqueeze(-1) - levels) ** 2, -1)
     for k in range(30):
-        beta = network.method.beta((k - 1) / 30) if k else 2.0
+        beta = method_of(network).beta((k - 1) / 30) if k else 2.0
         torch.testing.assert_close(value(network).detach(), (u * levels).sum(-1) * step, atol=1e-9, rtol=0)
         gradient = descend(network, optimizer, pull(network, target), k / 30)
         by_share = (gradient * step).unsqueeze(-1) * levels
@@ -275,7 +289,7 @@ def test_softmax_is_the_exponentiated_gradient_over_all_levels(grid: str, form: 
 @pytest.mark.parametrize(
     ("form", "rule"), [("direct", "sgd"), ("direct", "momentum"), ("direct", "adam"), ("stable", "sgd"), ("stable", "momentum")]
 )
-def test_two_level_softmax_is_tanh_for_every_optimizer(form: str, rule: str) -> None:
+def test_two_level_softmax_is_tanh_for_every_optimizer(form: Form, rule: str) -> None:
     """Duals (−v, v) by level, each with its own optimizer state. (Adam's steps would change the scales that the stable form follows.)"""
     network = attached(MirrorDescent(projection="tanh", form=form, beta_start=2.0, beta_end=2.0), 1, apart(1, 10))
     step, target, rate = float(step_of(network)), 0.3 * normal(1, 10, seed=3), 0.01
@@ -324,7 +338,7 @@ def test_beta_follows_the_published_staircase() -> None:
 
 @every_map
 @every_form
-def test_annealing_finds_the_signs_of_a_separable_quadratic(form: str, projection: str) -> None:
+def test_annealing_finds_the_signs_of_a_separable_quadratic(form: Form, projection: Projection) -> None:
     target = normal(4, 30, seed=5)
     target = target.sign() * target.abs().clamp_min(0.05)
     network = attached(MirrorDescent(projection=projection, form=form, beta_end=60.0), 1, normal(4, 30))
@@ -335,13 +349,13 @@ def test_annealing_finds_the_signs_of_a_separable_quadratic(form: str, projectio
 
 
 @every_form
-def test_annealing_alone_moves_no_hard_weight(form: str) -> None:
+def test_annealing_alone_moves_no_hard_weight(form: Form) -> None:
     network = attached(MirrorDescent(form=form), 2, normal(3, 20))
     hard, relaxed = exported(network), value(network).detach()
     for progress in (0.1, 0.5, 0.9):
         with torch.no_grad():
-            network.method.after_step(network, progress)
-    assert float(network.weight_quantizer(network.space.layers[0]).beta) == pytest.approx(2 * 2e4**0.9)
+            method_of(network).after_step(network, progress)
+    assert float(network.weight_quantizer(network.space.layers[0]).get_buffer("beta")) == pytest.approx(2 * 2e4**0.9)
     torch.testing.assert_close(exported(network), hard)
     assert torch.allclose(value(network), relaxed) == (form == "direct")
 
@@ -359,7 +373,7 @@ def test_zero_goes_to_the_positive_level() -> None:
 @every_form
 @settings(max_examples=8, deadline=None)
 @given(bits=st.integers(1, 8), grid=st.sampled_from(GRID_STYLES), seed=st.integers(0, 99))
-def test_evaluation_is_what_is_exported(form: str, projection: str, bits: int, grid: str, seed: int) -> None:
+def test_evaluation_is_what_is_exported(form: Form, projection: Projection, bits: int, grid: GridStyle, seed: int) -> None:
     network = attached(MirrorDescent(projection=projection, form=form, grid=grid), bits, normal(3, 20, seed=seed))
     network.model.float()
     optimizer = torch.optim.SGD([latent(network)], lr=0.1)
@@ -367,7 +381,7 @@ def test_evaluation_is_what_is_exported(form: str, projection: str, bits: int, g
         descend(network, optimizer, lambda x: (x * x).sum(), k / 3)
     network.model.eval()
     codes, steps = network.weight_quantizer(network.space.layers[0]).export(latent(network).detach())
-    assert torch.equal(value(network), dequantize(codes, steps.unsqueeze(1), weight_grid(bits, grid).offset))  # type: ignore[arg-type]
+    assert torch.equal(value(network), dequantize(codes, steps.unsqueeze(1), weight_grid(bits, grid).offset))
 
 
 def test_a_killed_training_keeps_its_beta(tmp_path: Path) -> None:
@@ -378,7 +392,7 @@ def test_a_killed_training_keeps_its_beta(tmp_path: Path) -> None:
     def run(stop_at: int | None, checkpoint: Checkpoint | None) -> Tensor:
         network = attached(MirrorDescent(form="direct", beta_end=50.0), 2, normal(2, 6))
         network.model.float()
-        hooks = Hooks.of(network.method, network)  # type: ignore[arg-type]
+        hooks = Hooks.of(method_of(network), network)
 
         def stop(done: int, total: int) -> None:
             if done == stop_at:
@@ -398,11 +412,12 @@ def test_a_killed_training_keeps_its_beta(tmp_path: Path) -> None:
 def test_one_compiled_graph_serves_every_allocation() -> None:
     torch.compiler.reset()
     counter = torch._dynamo.testing.CompileCounter()
-    quantizer = attached(MirrorDescent(), 3, normal(3, 20)).model[0].parametrizations.weight[0].float()
+    network = attached(MirrorDescent(), 3, normal(3, 20))
+    quantizer = network.weight_quantizer(network.space.layers[0]).float()
     compiled, rows = torch.compile(quantizer, backend=counter), normal(3, 20).float()
     for bits in range(1, 9):
         quantizer.set_grid(bits, weight_grid(bits))
-        quantizer.beta.fill_(2.0 * bits)
+        quantizer.get_buffer("beta").fill_(2.0 * bits)
         torch.testing.assert_close(compiled(rows), quantizer(rows), atol=1e-5, rtol=0)
     assert counter.frame_count == 1
 

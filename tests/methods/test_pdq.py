@@ -23,13 +23,14 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
-from mpsearch.methods.base import Batch
+from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.lsq import Lsq
 from mpsearch.methods.pdq import Dual, Pdq, multipliers, proximities
 from mpsearch.network.bypass import bypassed
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.trace import trace
 from mpsearch.tasks.task import Task
 from mpsearch.training.loop import Hooks, train
@@ -50,13 +51,13 @@ class Small(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.bn0(self.conv0(x)))
-        return self.head(torch.relu(self.bn1(self.conv1(x))).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.head(torch.relu(self.bn1(self.conv1(x))).mean((2, 3)))
 
 
 W2A4 = Choice(2, 4)
 
 
-def attached(method: Any, choice: Choice = W2A4, model: nn.Module | None = None, x: Any = None) -> tuple[Network, Any, Tensor]:
+def attached(method: Method, choice: Choice = W2A4, model: nn.Module | None = None, x: Any = None) -> tuple[Network, Any, Tensor]:
     torch.manual_seed(0)
     x = torch.randn(8, 1, 6, 6) if x is None else x
     if model is None:
@@ -77,15 +78,18 @@ def batch_of(network: Network, x: Any, y: Tensor) -> Batch:
     return Batch(inputs=x, targets=y, outputs=outputs, loss=loss, task_loss=TASK.loss, divergence=TASK.divergence, progress=0.0)
 
 
+def method_of(network: Network) -> Pdq:
+    assert isinstance(network.method, Pdq)
+    return network.method
+
+
 def lagrangian(network: Network, x: Any, y: Tensor) -> Tensor:
-    method: Any = network.method
-    result: Tensor = method.objective(network, batch_of(network, x, y))
-    return result
+    return method_of(network).objective(network, batch_of(network, x, y))
 
 
 def gradients(network: Network, loss: Tensor) -> dict[str, Tensor]:
     network.model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return {name: parameter.grad for name, parameter in network.model.named_parameters() if parameter.grad is not None}
 
 
@@ -93,16 +97,20 @@ def weights_only(grads: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: grad for name, grad in grads.items() if name.endswith("original")}
 
 
+def dual_of(quantizer: WeightQuantizer, name: str) -> Dual:
+    dual = quantizer.get_submodule(name)
+    assert isinstance(dual, Dual)
+    return dual
+
+
 def output_dual(network: Network) -> Dual:
-    dual: Any = network.weight_quantizer(network.space.layers[0]).get_submodule("output")
-    return dual  # type: ignore[no-any-return]
+    return dual_of(network.weight_quantizer(network.space.layers[0]), "output")
 
 
 def set_duals(network: Network, output: float, layers: float) -> None:
     output_dual(network).reset(output)
     for layer in network.space.layers:
-        dual: Any = network.weight_quantizer(layer).get_submodule("proximity")
-        dual.reset(layers)
+        dual_of(network.weight_quantizer(layer), "proximity").reset(layers)
 
 
 def toy(a: float, eps: float, rate: float = 0.5, epochs: int = 300) -> tuple[float, float, float]:
@@ -184,7 +192,7 @@ def test_5_weights_learn_from_the_float_branch_with_the_quantized_one_as_constan
         distance = F.linear(z, w, bias) if layer.name == "head" else F.conv2d(z, w, padding=1)
         loss = loss + 0.3 * (distance - outputs[layer.name]).square().sum() / outputs[layer.name].square().sum()
     network.model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for layer in network.space.layers:
         name = f"{layer.module}.parametrizations.weight.original"
         torch.testing.assert_close(found[name], network.latent_weight(layer).grad, rtol=1e-4, atol=1e-6)
@@ -194,14 +202,14 @@ def test_6_with_a_fixed_target_weights_learn_from_the_float_loss_alone() -> None
     network, x, y = attached(Pdq(ste=False, layerwise=True))
     set_duals(network, 1.0, 0.0)
     batch = replace(batch_of(network, x, y), divergence=lambda reference, outputs: TASK.divergence(reference.detach(), outputs))
-    found = gradients(network, network.method.objective(network, batch))  # type: ignore[attr-defined]
+    found = gradients(network, method_of(network).objective(network, batch))
     with bypassed(network.model):
         alone = gradients(network, TASK.loss(call(network.model, x), y))
     assert weights_only(found).keys() == weights_only(alone).keys()
     assert all(torch.equal(grad, alone[name]) for name, grad in weights_only(found).items())
     straight, x, y = attached(Pdq(ste=True))
     batch = replace(batch_of(straight, x, y), divergence=batch.divergence)
-    through = weights_only(gradients(straight, straight.method.objective(straight, batch)))  # type: ignore[attr-defined]
+    through = weights_only(gradients(straight, method_of(straight).objective(straight, batch)))
     assert all(not torch.equal(grad, through[name]) for name, grad in weights_only(found).items())
 
 
@@ -209,7 +217,7 @@ def test_7_running_statistics_are_those_of_the_quantized_branch() -> None:
     network, x, y = attached(Pdq(layerwise=True))
     batch = batch_of(network, x, y)
     before = {name: buffer.clone() for name, buffer in network.model.named_buffers() if ".bn" in f".{name}"}
-    network.method.objective(network, batch)  # type: ignore[attr-defined]
+    method_of(network).objective(network, batch)
     assert before
     assert all(torch.equal(dict(network.model.named_buffers())[name], buffer) for name, buffer in before.items())
 
@@ -225,7 +233,7 @@ def test_8_a_float_network_is_at_no_distance_from_itself(precision: str) -> None
         seen.append(TASK.divergence(reference, outputs))
         return seen[-1]
 
-    loss = network.method.objective(network, replace(batch, divergence=divergence))  # type: ignore[attr-defined]
+    loss = method_of(network).objective(network, replace(batch, divergence=divergence))
     assert (seen[0] == 0).all()
     assert proximities(network, x) == {}
     assert float(loss.detach()) == pytest.approx(float(batch.loss.detach()) - 0.01, rel=1e-5)
@@ -302,9 +310,9 @@ def test_12_the_mean_excess_does_not_depend_on_the_batches() -> None:
         set_duals(network, 1.0, 0.0)
         for part, labels in zip(x.split(cuts), y.split(cuts), strict=True):
             lagrangian(network, part, labels)
-        duals = [output_dual(network), *(network.weight_quantizer(layer).get_submodule("proximity") for layer in network.space.layers)]
-        assert all(float(dual.samples) == 8 for dual in duals)  # type: ignore[arg-type]
-        means.append([float(dual.excess / dual.samples) for dual in duals])  # type: ignore[operator, arg-type]
+        duals = [output_dual(network), *(dual_of(network.weight_quantizer(layer), "proximity") for layer in network.space.layers)]
+        assert all(float(dual.samples) == 8 for dual in duals)
+        means.append([float(dual.excess / dual.samples) for dual in duals])
     assert means[0][0] == pytest.approx(means[1][0], rel=1e-5)
     assert means[0][1:] == pytest.approx(means[1][1:], rel=0.1)
 
@@ -314,7 +322,7 @@ def test_13_the_layer_that_is_hard_to_quantize_gets_the_largest_multiplier() -> 
     model = nn.Sequential(nn.Linear(16, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 3))
     with torch.no_grad():
         for index in (0, 2, 4):
-            weight: Tensor = model[index].weight
+            weight = model.get_parameter(f"{index}.weight")
             weight.normal_()
             if index == 2:
                 weight.pow_(3)
@@ -323,7 +331,7 @@ def test_13_the_layer_that_is_hard_to_quantize_gets_the_largest_multiplier() -> 
     split = TensorSplit(x, torch.arange(48) % 3)
     recipe = Recipe(epochs=4, batch_size=16, lr=1e-3, precision="float32", reestimate=0)
     quantizers = network.quantizer_parameters()
-    train(network.model, quantizers, split, TASK, recipe, device=torch.device("cpu"), seed=0, hooks=Hooks.of(network.method, network))  # type: ignore[arg-type]
+    train(network.model, quantizers, split, TASK, recipe, device=torch.device("cpu"), seed=0, hooks=Hooks.of(method_of(network), network))
     found = multipliers(network)
     assert max(found, key=found.__getitem__) == "2"
     assert all(value > 0 for value in found.values())
@@ -332,14 +340,14 @@ def test_13_the_layer_that_is_hard_to_quantize_gets_the_largest_multiplier() -> 
 def test_multipliers_travel_with_the_checkpoint_and_begin_forgets_them() -> None:
     network, x, y = attached(Pdq(layerwise=True))
     lagrangian(network, x, y)
-    network.method.after_epoch(network, 0.5)  # type: ignore[attr-defined]
+    method_of(network).after_epoch(network, 0.5)
     lagrangian(network, x, y)
     other, _, _ = attached(Pdq(layerwise=True), Choice(1))
     other.model.load_state_dict(copy.deepcopy(network.model.state_dict()))
     assert multipliers(other) == multipliers(network)
     assert min(multipliers(other).values()) > 0
     for one in (network, other):
-        one.method.after_epoch(one, 1.0)  # type: ignore[attr-defined]
+        method_of(one).after_epoch(one, 1.0)
     assert multipliers(other) == multipliers(network)
     assert float(output_dual(other).value) == float(output_dual(network).value) != 1.0
     network.begin(network.space.uniform(Choice(2, 4)))
@@ -351,7 +359,7 @@ def test_multipliers_travel_with_the_checkpoint_and_begin_forgets_them() -> None
 def test_multipliers_are_capped() -> None:
     network, x, y = attached(Pdq(layerwise=True, eps_layer=0.0, eps_output=0.0, dual_rate=1e6, dual_cap=2.5))
     lagrangian(network, x, y)
-    network.method.after_epoch(network, 1.0)  # type: ignore[attr-defined]
+    method_of(network).after_epoch(network, 1.0)
     assert set(multipliers(network).values()) == {2.5}
     assert float(output_dual(network).value) == 2.5
 
@@ -369,7 +377,7 @@ def test_any_network_learns_layer_by_layer(name: str) -> None:
     set_duals(network, 1.0, 1.0)
     found = gradients(network, lagrangian(network, x, y))
     assert all(bool(torch.isfinite(grad).all()) for grad in found.values())
-    network.method.after_epoch(network, 1.0)  # type: ignore[attr-defined]
+    method_of(network).after_epoch(network, 1.0)
     assert all(value != 1.0 for value in multipliers(network).values())
 
 
@@ -383,12 +391,13 @@ def test_one_compiled_graph_serves_all_steps_and_allocations() -> None:
         network.begin(network.space.uniform(Choice(bits, 4)))
         network.model.train()
         batch = replace(batch_of(network, x, y), outputs=compiled(x))
-        torch.testing.assert_close(network.method.objective(network, batch), lagrangian(network, x, y))  # type: ignore[attr-defined]
+        torch.testing.assert_close(method_of(network).objective(network, batch), lagrangian(network, x, y))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 @pytest.mark.parametrize("field", ["eps_output", "eps_layer", "dual_rate", "dual_cap"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_settings_are_checked(field: str, value: float) -> None:
+    wrong: dict[str, Any] = {field: value}
     with pytest.raises(ConfigError, match=f"pdq.{field} must be a number from 0 up, not"):
-        Pdq(**{field: value})
+        Pdq(**wrong)

@@ -24,15 +24,16 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call, lay_out
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.numbers.grid import GridStyle
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import file_overhead, write_artifact
-from tests.networks import NETWORKS, trained_statistics
+from tests.networks import NETWORKS, TiedLanguageModel, trained_statistics
 
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
 
 
-def prepared(name: str, method: str = "lsq", grid: str = "twos") -> tuple[torch.nn.Module, object, ResolvedSpace, Network, Blueprint]:
+def prepared(name: str, method: str = "lsq", grid: GridStyle = "twos") -> tuple[torch.nn.Module, object, ResolvedSpace, Network, Blueprint]:
     torch.manual_seed(0)
     factory, inputs = NETWORKS[name]
     model, x = trained_statistics(factory()), inputs()
@@ -61,7 +62,7 @@ def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) 
         written = write_artifact(path, blueprint, parts)
         assert written == path.stat().st_size == size(CostInputs(space=space, formats=(network.method.stores,))).total(allocation)
         artifact = read_artifact(path)
-        stored = {name: Choice(network.method.stores(choice.weight), choice.activation) for name, choice in allocation.items()}
+        stored = {name: Choice(network.stored(choice.weight), choice.activation) for name, choice in allocation.items()}
         assert parts.allocation == allocation
         assert artifact.allocation == Allocation(stored)
         assert {name: layer.weight_format for name, layer in parts.layers.items()} == {name: each.weight for name, each in stored.items()}
@@ -123,8 +124,10 @@ def test_tied_tensor_is_one_layer_and_stays_tied() -> None:
     assert [layer.name for layer in space.layers] == ["embedding", "mix"]
     assert space.layers[0].aliases == ("head.weight",)
     network.begin(space.uniform(Choice(2)))
+    assert isinstance(network.model, TiedLanguageModel)
     assert torch.equal(network.model.embedding.weight, network.model.head.weight)
     baked = evaluated(network)
+    assert isinstance(baked, TiedLanguageModel)
     assert baked.embedding.weight is baked.head.weight
 
 

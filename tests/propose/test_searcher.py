@@ -85,11 +85,11 @@ class World:
 
 
 def played(
-    searcher: Searcher, loss: Callable[[Allocation], float], trials: int, done: Sequence[Observation] = (), **options: bool
+    searcher: Searcher, loss: Callable[[Allocation], float], trials: int, done: Sequence[Observation] = (), *, refine: bool = False
 ) -> tuple[list[Observation], list[Proposal]]:
     observations, proposals = list(done), []
     while len(observations) < trials:
-        proposals.append(searcher.propose(observations, **options))
+        proposals.append(searcher.propose(observations, refine=refine))
         allocation = proposals[-1].allocation
         observations.append(Observation(allocation=allocation, losses={"ptq": loss(allocation)}))
     return observations, proposals
@@ -177,7 +177,8 @@ def test_deterministic_in_seed_and_observations() -> None:
 def test_trials_under_way_are_not_proposed_again_and_change_the_next() -> None:
     world = World(2)
     observations, _ = played(world.searcher(), world.loss, 5)
-    searcher, pending = world.searcher(), []
+    searcher = world.searcher()
+    pending: list[Allocation] = []
     for _ in range(4):
         pending.append(searcher.propose(observations, pending).allocation)
     assert len({*pending, *(o.allocation for o in observations)}) == 9
@@ -298,7 +299,8 @@ def test_contradictory_signals_are_weighed_by_what_is_measured() -> None:
 
 def test_all_trials_failing_still_gives_new_allocations() -> None:
     world = World(9)
-    searcher, observations = world.searcher(), []
+    searcher = world.searcher()
+    observations: list[Observation] = []
     for _ in range(8):
         observations.append(Observation(allocation=searcher.propose(observations).allocation, losses={}))
     assert len({o.allocation for o in observations}) == 8

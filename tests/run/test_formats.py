@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.config.study import validate_study
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import NumberFormat, StoredAs
 from mpsearch.core.progress import Silent
 from mpsearch.costs.base import CostInputs
@@ -115,3 +117,51 @@ def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
         sizes = [layer_bytes(each, format, c.activation) for each, format, c in zip(summary.layers, stored, choices, strict=True)]
         assert record.costs["size"] == info.overhead_bytes + sum(sizes)
         assert record.feasible == (record.costs["size"] <= 2000)
+
+
+def test_the_search_mixes_formats_that_stand_on_one_menu(tmp_path: Path) -> None:
+    """Ternary numbers take 1.6 bits, four levels 2: within 1.8 bits a weight, some layers take the ones and some the others."""
+    result = mpsearch.search(
+        mlp(),
+        vectors(),
+        vectors(),
+        budget="1.8bit",
+        space={"name": "s", "weights": ["t", 2, 4]},
+        signals=("measured",),
+        recipe=RECIPE,
+        trials=2,
+        epochs=1,
+        run_dir=tmp_path / "run",
+        device="cpu",
+        progress=False,
+    )
+    winner = result.summary.winner
+    assert winner is not None
+    chosen = {str(choice) for choice in winner.allocation.values()}
+    assert chosen > {"wtaf"}
+    assert chosen <= {"wtaf", "w2af", "w4af"}
+    assert winner.costs["bits"] <= 1.8
+    assert result.path.stat().st_size == winner.costs["size"]
+    stored = read_artifact(result.path).allocation
+    assert {name for name, choice in stored.items() if choice.weight.kind == "ternary"} == {
+        name for name, choice in winner.allocation.items() if choice.weight.kind == "ternary"
+    }
+    x = vectors().tensors[0]
+    with torch.no_grad():
+        assert torch.equal(mpsearch.load(result.path, mlp())(x), result.model(x))
+    report = (tmp_path / "run" / "front.html").read_text(encoding="utf-8")
+    assert "ternary" in report
+
+
+def test_a_method_that_cannot_train_a_format_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"methods\.alq: alq cannot train weights of the format 't', which is on the menu of layer '0'"):
+        mpsearch.search(
+            mlp(),
+            vectors(),
+            vectors(),
+            budget="2KB",
+            space={"name": "s", "weights": ["t", 2]},
+            methods=["lsq", "alq"],
+            run_dir=tmp_path / "run",
+        )
+    assert not (tmp_path / "run").exists()

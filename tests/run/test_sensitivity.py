@@ -185,7 +185,7 @@ def test_one_signal_is_nothing_to_weigh(asked: Asked) -> None:
     few = asked.config.model_copy(update={"signals": asked.config.signals.model_copy(update={"names": ("fisher", "mix")})})
     said = Said()
     assert [table.name for table in Asked(few, asked.problem).signals(said).tables] == ["fisher"]
-    assert said.lines == ["no mix: it weighs signals against each other, and signals.names has only fisher; name one more"]
+    assert said.lines == ["no mix: it combines at least two signals, and signals.names has only fisher; name one more"]
 
 
 def test_mix_alone_is_refused_in_a_study_and_takes_the_studys_own_on_the_command_line(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ WINNER = Record(number=0, origin="", allocation=Allocation({}), rung="", scores=
 
 def test_where_no_trial_trains_no_method_is_drawn_and_that_is_said() -> None:
     untrained = {**STUDY, "search": {"rungs": [{"name": "ptq", "epochs": 0}]}}
-    sentence = "Methods were not compared, which takes rungs that train: all is bsq, the first of them."
+    sentence = "Methods were not compared, which needs rungs with training: all trials use bsq, the first."
     assert sentence in skipped(validate_study(untrained, label=""), WINNER, None)
     assert sentence not in skipped(validate_study(STUDY, label=""), WINNER, None)
     assert sentence not in skipped(validate_study({**untrained, "methods": {"bsq": {}}}, label=""), WINNER, None)

@@ -30,7 +30,7 @@ def test_what_fits_is_fine() -> None:
     ("x", "y", "words"),
     [
         (X[:, :4], Y, "forward pass failed on a batch of the validation data"),
-        (X, Y[:, None], r"one number a sample, these are \[20, 1\]; squeeze them to \[20\]"),
+        (X, Y[:, None], r"one number per sample, these are \[20, 1\]; squeeze them to \[20\]"),
         (X, Y + 1, "label 3 at position 2 is outside"),
         (X, Y.float(), "whole numbers"),
         (X * float("nan"), Y, "not finite on the validation data"),
@@ -46,12 +46,12 @@ def test_an_untrained_network_may_explode() -> None:
 
 
 def test_a_loader_that_drops_everything() -> None:
-    with pytest.raises(DataError, match=r"the validation data give no batch; .*drop_last"):
+    with pytest.raises(DataError, match=r"the validation data contain no batch; .*drop_last"):
         preflight(nn.Linear(6, 3), splits(TensorDataset(X, Y), DataLoader(TensorDataset(X, Y), 50, drop_last=True)), CPU, trained=True)
 
 
 def test_outputs_that_are_no_class_scores() -> None:
-    with pytest.raises(ModelError, match=r"gives \[20, 6, 3\]; change that, or give the task"):
+    with pytest.raises(ModelError, match=r"gives \[20, 6, 3\]; change the model, or give the task"):
         preflight(nn.Sequential(nn.Unflatten(1, (6, 1)), nn.Linear(1, 3)), splits(TensorDataset(X, Y)), CPU, trained=True)
 
 

@@ -125,7 +125,8 @@ def test_ends_are_trained_in_every_step_and_the_middle_only_when_drawn() -> None
 
 
 def test_a_step_follows_the_mean_gradient_of_its_allocations() -> None:
-    lr, free = 0.5, {"momentum": 0.0, "weight_decay": 0.0, "distill": 0.0, "augment": False}
+    lr = 0.5
+    free: dict[str, Any] = {"momentum": 0.0, "weight_decay": 0.0, "distill": 0.0, "augment": False}
     x, y = next(iter(digits().train.take(64, 0).batches(64)))
     made = supernet(epochs=1, draws=0, lr=lr, **free)
     network = made.network

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.record import Record, Score
 from mpsearch.propose.observation import Observation, evidence_of, observed, paused, room_above
@@ -116,12 +117,12 @@ def test_waiting_is_to_be_proposed_again_only_where_there_is_room() -> None:
     assert tried & set(waiting)
 
 
-def optima(world: World) -> list[tuple[str, object]]:
+def optima(world: World) -> list[tuple[str, Allocation]]:
     searcher = world.searcher()
     return [(origin, searcher.indexed.allocation(picks)) for origin, picks in searcher._optima]
 
 
-def all_inside(world: World) -> list[object]:
+def all_inside(world: World) -> list[Allocation]:
     indexed = world.searcher().indexed
     return [indexed.allocation(np.array(picks)) for picks, fits in zip(world.losses, world.inside, strict=True) if fits]
 

@@ -1,1 +1,1 @@
-"""Quantizers that numbers are trained through: their forward and the gradients that stand in for rounding."""
+"""Fake quantizers for training: forward functions and their surrogate gradients."""

@@ -1,6 +1,6 @@
-"""The one quantizer: `code = clamp(round(x/step − offset), lo, hi)`, `value = (code + offset) · step`.
+"""The uniform quantizer: `code = clamp(round(x/step − offset), lo, hi)`, `value = (code + offset) · step`.
 
-Training, signals, export and the loader all call these functions, so what was evaluated is what is shipped. Rounding is half to even.
+Training, signals, export and the loader call the same functions for evenly spaced formats. Rounding is half to even.
 
 Gradients (LSQ, Esser et al., arXiv 1902.08153, eq. 2 and 3; step in the units of x):
 
@@ -8,10 +8,9 @@ Gradients (LSQ, Esser et al., arXiv 1902.08153, eq. 2 and 3; step in the units o
     ∂value/∂step = (value − x)/step inside, value/step outside
 
 Since the gradient of x is already `dx = dy · inside`, the step's gradient is `(Σ dy·value − Σ dx·x)/step`: two inner products over
-tensors that live anyway (x, and the value that the layer keeps for its own backward pass). That is what makes the training step cheap:
-no mask and no temporary is stored.
+tensors that are kept in any case: x, and the value that the layer saves for its own backward pass. No mask and no temporary is stored.
 
-"Inside" means closer to a level than half a step, `lo − ½ ≤ x/step − offset ≤ hi + ½`: LSQ's own bound is at the last level, which for
+"Inside" means closer to a level than half a step, `lo − ½ ≤ x/step − offset ≤ hi + ½`: the bound in LSQ is the last level, which at
 one bit would freeze every weight above the scale.
 
 `lo`, `hi` and `offset` are 0-dimensional tensors, not Python constants, so that one compiled network serves every allocation.
@@ -32,7 +31,7 @@ __all__ = ["codes", "dequantize", "fake_quantize", "fake_quantize_rows"]
 def codes(x: Tensor, step: Tensor, grid: Grid, offset: Tensor | float | None = None) -> Tensor:
     """Integer codes of `x`, int16, same shape; `step` broadcasts against `x` (rows: `[C, 1]`; one tensor: `[]`).
 
-    `offset`: instead of the grid's own, such as one a row `[C, 1]`.
+    `offset` replaces that of the grid, for example with one per row, `[C, 1]`.
     """
     return _round(x, step, grid.offset if offset is None else offset).clamp_(grid.lo, grid.hi).to(torch.int16)
 
@@ -49,7 +48,7 @@ def fake_quantize(x: Tensor, step: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
 
 
 def fake_quantize_rows(x: Tensor, step: Tensor, lo: Tensor, hi: Tensor, offset: Tensor) -> Tensor:
-    """Quantize and dequantize a weight `[C, n]`, one step a row (`step` is `[C]`); gradients as above.
+    """Quantize and dequantize a weight `[C, n]`, one step per row (`step` is `[C]`); gradients as above.
 
     `offset` is `[]`, or `[C, 1]` where every row has its own.
     """
@@ -63,7 +62,7 @@ def _round(x: Tensor, step: Tensor, offset: Tensor | float) -> Tensor:
 
 
 def _number(value: Tensor) -> Any:
-    """A Python number where reading it is free (eager, CPU): scalar kernels are faster. Elsewhere the tensor: no sync, no recompilation."""
+    """A Python number in eager mode on the CPU, where scalar kernels are faster; otherwise the tensor, without sync or recompilation."""
     return value if torch.compiler.is_compiling() or value.is_cuda or value.dim() else value.item()
 
 
@@ -129,10 +128,10 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _by_channel(x: Tensor) -> Tensor:
-    """Σ x in float32, channel by channel first: the shape of BatchNorm's own sums, so that the compiler makes them in one pass."""
+    """Σ x in float32, per channel first: the shape of BatchNorm's own sums, so that the compiler fuses both into one pass."""
     return x.float().sum([d for d in range(x.dim()) if d != 1]).sum()
 
 
 def _row_inner(a: Tensor, b: Tensor) -> Tensor:
-    """`[C]`: Σ_n a·b by row."""
+    """`[C]`: Σ_n a·b per row."""
     return (a * b).sum(1) if torch.compiler.is_compiling() else torch.einsum("cn,cn->c", a, b)

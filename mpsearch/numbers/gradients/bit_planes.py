@@ -1,12 +1,12 @@
 """Weights as signed bit planes: `w = step · code`, `code = Σ_j 2^j (p_j − n_j)`, j = 0 the lowest bit.
 
 A weight of b bits, sign included, has b − 1 planes. All tensors hold `PLANES` planes; `places` (`[PLANES]`, 2^j for a plane in use, else 0)
-says which are in use, always a contiguous run. A plane keeps its index, so dropping an empty one at either end moves nothing: the lowest
-place in use is the unit of rounding, and `step · lowest place` takes the part of the scale that the paper doubles.
+says which are in use, always a contiguous range. A plane keeps its index when an empty plane at either end is dropped. The lowest place
+in use is the unit of rounding; `step · lowest place` corresponds to the scale that the paper doubles.
 
-One bit has no plane of its own here: its single plane counts halves, `places = (½, 0, …)`, and `code` is ±½, the sign of `p_0 − n_0`.
+At one bit the single plane has the place ½, `places = (½, 0, …)`, and `code` is ±½, the sign of `p_0 − n_0`.
 
-BSQ, Yang et al., arXiv 2102.10462 (as in the authors' code); there the planes start with the highest bit, and s = step · Σ places.
+BSQ, Yang et al., arXiv 2102.10462 (as in the authors' code); there the highest bit comes first, and s = step · Σ places.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EPSILON = 1e-8
 
 
 def active_places(low: int, high: int) -> Tensor:
-    """`[PLANES]` float32: 2^j for `low ≤ j < high`, 0 elsewhere; `high = 0` gives the ½ of one-bit weights."""
+    """`[PLANES]` float32: 2^j for `low ≤ j < high`, 0 elsewhere; `high = 0` means one-bit weights, with the place ½."""
     if high == 0:
         return torch.tensor([0.5] + [0.0] * (PLANES - 1))
     return torch.tensor([float(2**j) if low <= j < high else 0.0 for j in range(PLANES)])
@@ -40,7 +40,7 @@ def binary_planes(integers: Tensor) -> tuple[Tensor, Tensor]:
 
 def plane_sum(p: Tensor, n: Tensor, places: Tensor) -> Tensor:
     """`[C, n]`: `Σ_j places_j (p_j − n_j)`, in steps, neither clipped nor rounded."""
-    return ((p - n) * places.view(-1, 1, 1)).sum(0)  # no matrix product: under autocast that would be one of 8-bit mantissas
+    return ((p - n) * places.view(-1, 1, 1)).sum(0)  # no matrix product: autocast would compute it in bfloat16
 
 
 def largest_and_lowest(places: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +66,7 @@ def plane_norms(p: Tensor, n: Tensor, places: Tensor) -> Tensor:
 
 
 def occupied(integers: Tensor, low: int, high: int) -> tuple[int, int]:
-    """`(low, high)` once the empty planes at the top, then at the bottom, are dropped from those in use; one always stays."""
+    """`(low, high)` after the empty planes in use are dropped, first at the top, then at the bottom; at least one remains."""
     used = [bool(plane.any()) for plane in (p + n for p, n in zip(*binary_planes(integers), strict=True))]
     while high - low > 1 and not used[high - 1]:
         high -= 1

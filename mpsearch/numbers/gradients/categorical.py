@@ -1,14 +1,14 @@
-"""The categorical quantizer: a weight under logistic noise falls into bin i with probability π_i; the mode is taken, π gives the gradient.
+"""Categorical quantizer: a weight under logistic noise falls into bin i with probability π_i; the value is the mode, π gives the gradient.
 
 With levels `g_i = a · h_i` (h integer, or half-integer on mid-rise grids), noise scale s and the logistic function σ:
 
     π_i(x) = σ(u⁺) − σ(u⁻),   u± = (a (h_i ± ½) − x)/s
 
-The mode of π is the level next to x, so the value is `a · (clamp(round(x/a − offset), lo, hi) + offset)`, whatever s is. The multi-class
+The mode of π is the level nearest to x, so the value is `a · (clamp(round(x/a − offset), lo, hi) + offset)` for every s. The multi-class
 straight-through estimator sends a gradient through the chosen bin alone, `∂L/∂π_{i*} = g_{i*} ∂L/∂value`, on top of `∂value/∂a = h_{i*}`.
 
 Semi-Relaxed Quantization / Cluster-Promoting Quantization, Lee et al., arXiv 2109.02100, section 3; the form of π is that of Relaxed
-Quantization (Louizos et al., arXiv 1810.01875). Recalled, not checked against the papers: UNVERIFIED.
+Quantization (Louizos et al., arXiv 1810.01875). UNVERIFIED: written from memory, not checked against the papers.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Limits(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the gradient is made of.
+    """Parameters of the gradient.
 
     Args:
-        gain: factor on the gradient through π, `[]`; 1 is the paper's.
-        straight: share of the plain straight-through gradient, 0 to 1; 0 is the paper's.
-        zero_passes: whether weights in the bin of zero, where g = 0 lets nothing through π, get the straight-through gradient alone.
+        gain: factor on the gradient through π, `[]`; 1 in the paper.
+        straight: share of the straight-through gradient, 0 to 1; 0 in the paper.
+        zero_passes: whether weights in the bin of zero, where g = 0 and π gives no gradient, get the straight-through gradient alone.
     """
 
     gain: Tensor
@@ -58,8 +58,8 @@ class Shape(NamedTuple):
 def mode(x: Tensor, step: Tensor, spread: Tensor, grid: Limits, shape: Shape) -> Tensor:
     """Most probable level for each weight `[C, n]`, with the multi-class straight-through gradient.
 
-    With `G = ∂L/∂value`, `S' = σ(1 − σ)`, `W = gain · G · g`, and the share β of plain straight-through (`shape.straight`; 1 in the bin of
-    zero if `shape.zero_passes`), which acts where `inside = |x/a − h| ≤ ½`:
+    With `G = ∂L/∂value`, `S' = σ(1 − σ)`, `W = gain · G · g`, and the share β of the straight-through gradient (`shape.straight`; 1 in the
+    bin of zero if `shape.zero_passes`), which acts where `inside = |x/a − h| ≤ ½`:
 
         ∂L/∂x = (1 − β) · −W/s (S'(u⁺) − S'(u⁻)) + β · G · inside
         ∂L/∂s = Σ_n (1 − β) · −W/s (u⁺ S'(u⁺) − u⁻ S'(u⁻))
@@ -83,11 +83,11 @@ def log_mass(x: Tensor, low: Tensor, high: Tensor, spread: Tensor) -> Tensor:
 
 
 def mode_of_masked(x: Tensor, step: Tensor, spread: Tensor, keep: Tensor, grids: Limits, shape: Shape) -> Tensor:
-    """`mode` of the masked distribution `e_i π_i / Σ_j e_j π_j`, where whole groups of outer levels are weakened or dropped.
+    """`mode` of the masked distribution `e_i π_i / Σ_j e_j π_j`, in which groups of outer levels are attenuated or dropped.
 
-    The K grids are nested; level i belongs to the smallest grid that has it and takes that grid's mask. Since masks never increase outward,
-    the mode is among the K clipped roundings, and the normaliser telescopes: `Σ_k (e_k − e_{k+1}) · mass of grid k`. All in log space: far
-    outside the kept levels every π is below the smallest float. Gradients also reach `keep`.
+    The K grids are nested; level i belongs to the smallest grid that contains it and takes that grid's mask. Since masks never increase
+    outward, the mode is among the K clipped roundings, and the normaliser telescopes: `Σ_k (e_k − e_{k+1}) · mass of grid k`. The
+    computation is in log space, since every π underflows far outside the kept levels. Gradients also reach `keep`.
 
     Args:
         x: `[C, n]`.
@@ -100,11 +100,11 @@ def mode_of_masked(x: Tensor, step: Tensor, spread: Tensor, keep: Tensor, grids:
     a, s = step.unsqueeze(1), spread.unsqueeze(1)
     log_keep = _log(keep)
     with torch.no_grad():
-        h, owner = _masked_levels(x, a, s, log_keep, grids)
+        h, mask_index = _masked_levels(x, a, s, log_keep, grids)
     log_share = _log(keep - torch.cat([keep[1:], torch.zeros_like(keep[:1])]))
     low, high = grids.lo + grids.offset - 0.5, grids.hi + grids.offset + 0.5
     masses = torch.stack([log_share[k] + log_mass(x, a * low[k], a * high[k], s) for k in range(len(keep))])
-    chosen = log_keep[owner] + log_mass(x, a * (h - 0.5), a * (h + 0.5), s)
+    chosen = log_keep[mask_index] + log_mass(x, a * (h - 0.5), a * (h + 0.5), s)
     probability = torch.exp(chosen - torch.logsumexp(masses, 0))
     value = h * a
     straight = shape.straight_at(h)
@@ -118,14 +118,14 @@ def _masked_levels(x: Tensor, a: Tensor, s: Tensor, log_keep: Tensor, grids: Lim
     """Most probable level h and the index of the grid whose mask it takes, both `[C, n]`."""
     rounded = _rounded(x, a, grids.offset)
     best = torch.full_like(x, -torch.inf)
-    h, owner = torch.zeros_like(x), torch.zeros_like(x, dtype=torch.long)
+    h, mask_index = torch.zeros_like(x), torch.zeros_like(x, dtype=torch.long)
     for k in range(len(log_keep)):
         level = torch.clamp(rounded, grids.lo[k], grids.hi[k]) + grids.offset
         score = log_keep[k] + log_mass(x, a * (level - 0.5), a * (level + 0.5), s)
         better = score > best
         best = torch.where(better, score, best)
-        h, owner = torch.where(better, level, h), owner.masked_fill(better, k)
-    return h, owner
+        h, mask_index = torch.where(better, level, h), mask_index.masked_fill(better, k)
+    return h, mask_index
 
 
 def _log(x: Tensor) -> Tensor:

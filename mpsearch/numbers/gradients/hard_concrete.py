@@ -3,7 +3,7 @@
     z = clip(v (ζ − γ) + γ, 0, 1),   v = σ((noise + φ)/β),   noise ~ Logistic(0, 1)
 
 β = 2/3, γ = −0.1, ζ = 1.1: Louizos, Welling, Kingma: Learning Sparse Neural Networks through L0 Regularization, ICLR 2018,
-arXiv 1712.01312. That DropBits uses these very constants is UNVERIFIED.
+arXiv 1712.01312. UNVERIFIED: that DropBits uses the same constants.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def logit_of(probability: float) -> float:
 
 
 def nested(masks: Tensor) -> Tensor:
-    """`e_k = 1 − Π_{j≥k} (1 − z_j)` along the last axis: what lies inside of something kept is kept; never increasing in k."""
+    """`e_k = 1 − Π_{j≥k} (1 − z_j)` along the last axis: the masks inside a kept mask are kept; never increasing in k."""
     return 1 - torch.flip(torch.cumprod(torch.flip(1 - masks, (-1,)), -1), (-1,))
 
 
 def nested_probability(probabilities: Tensor) -> Tensor:
-    """`P(e_k > 0)` of independent masks with `P(z_k > 0)` given: the same formula, since e_k is 0 only where all z_j, j ≥ k, are."""
+    """`P(e_k > 0)` for independent masks with given `P(z_k > 0)`: the same formula, since e_k = 0 only if z_j = 0 for all j ≥ k."""
     return nested(probabilities)
 
 

@@ -1,4 +1,4 @@
-"""A uniform quantizer whose step and range are both free, and the bits that the two imply.
+"""Uniform quantizer with independent step and range, and the bits that both imply.
 
 Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452, section 2. With step d, top of the
 range m (a free number, not a multiple of d) and bottom l (0 for an unsigned activation, −m on a symmetric grid, −(m + d) in two's
@@ -6,9 +6,9 @@ complement):
 
     c = min(max(x, l), m),    code = round(c/d − offset),    Q = (code + offset) · d
 
-Gradients, rounding passed straight through: `∂Q/∂x = 1` strictly inside and 0 elsewhere, `∂Q/∂m = 1` where c = m (−1 where c = −m),
-`∂Q/∂d = (Q − c)/d`. Both partial derivatives are bounded whatever the bits are and, with m on a level, never both nonzero; those of
-(bits, d) grow like 2^bits. That is the paper's case for learning (d, m) and reading the bits off them.
+Gradients, with straight-through rounding: `∂Q/∂x = 1` strictly inside and 0 elsewhere, `∂Q/∂m = 1` where c = m (−1 where c = −m),
+`∂Q/∂d = (Q − c)/d`. Both partial derivatives are bounded for all bits and, with m on a level, never both nonzero; those of
+(bits, d) grow like 2^bits. The paper therefore learns (d, m) and derives the bits from them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def round_straight(x: Tensor) -> Tensor:
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """`y = 2^round(log2 x)` of positive x, same shape; rounding is passed straight through, so `∂y/∂x = y/x`, from 0.707 to 1.414."""
+    """`y = 2^round(log2 x)` of positive x, same shape; straight-through rounding, so `∂y/∂x = y/x`, from 0.707 to 1.414."""
     value = x.detach()
     snapped = torch.ldexp(torch.ones_like(value), value.log2().round())
     return snapped + (x - value) * (snapped / value)
@@ -39,13 +39,13 @@ def range_codes(x: Tensor, low: Tensor, top: Tensor, step: Tensor, lo: Tensor, h
         low: bottom of the range, in units of x; broadcasts against x, as do the next two.
         top: top of the range.
         step: positive.
-        lo: `[]`, lowest code there is; a code below it is cut off, and passes no gradient.
-        hi: `[]`, highest code there is.
+        lo: `[]`, lowest code; a code below it is clipped and passes no gradient.
+        hi: `[]`, highest code.
         offset: `[]`, of the grid, 0 or ½.
     """
     kept = torch.where(x >= top, top, torch.where(x <= low, low, x))
     code = round_straight(kept / step - offset)
-    return torch.where(code > hi, hi, torch.where(code < lo, lo, code))  # clamp would halve the gradient of the last codes themselves
+    return torch.where(code > hi, hi, torch.where(code < lo, lo, code))  # clamp would halve the gradient at the outermost codes
 
 
 def quantize_in_range(x: Tensor, low: Tensor, top: Tensor, step: Tensor, lo: Tensor, hi: Tensor, offset: Tensor) -> Tensor:
@@ -54,17 +54,17 @@ def quantize_in_range(x: Tensor, low: Tensor, top: Tensor, step: Tensor, lo: Ten
 
 
 def implied_bits(top: Tensor, step: Tensor, offset: Tensor, *, signed: bool, lowest: int) -> Tensor:
-    """Bits that hold all codes of a range: `⌈log2(k + 1)⌉ + signed`, at least `lowest`, with `k = round(m/d − offset)` (section 2.2).
+    """Bits needed for all codes of a range: `⌈log2(k + 1)⌉ + signed`, at least `lowest`, with `k = round(m/d − offset)` (section 2.2).
 
-    The value is exact (`k.bit_length()`; a logarithm would now and then land above the whole number). In the gradient round and ⌈·⌉ are
-    passed straight through, `∂b/∂m = 1/(ln 2 · (k + 1) · d)` and `∂b/∂d = −m/(ln 2 · (k + 1) · d²)`; at `lowest` it is 0.
+    The value is exact (`k.bit_length()`), without the rounding errors of a logarithm. The gradient passes round and ⌈·⌉ straight
+    through, `∂b/∂m = 1/(ln 2 · (k + 1) · d)` and `∂b/∂d = −m/(ln 2 · (k + 1) · d²)`; at `lowest` it is 0.
 
     Args:
         top: m, any shape.
         step: d, same shape.
         offset: `[]`, of the grid.
         signed: whether there are negative values.
-        lowest: bits that are never undercut.
+        lowest: minimum of the bits.
     """
     k = round_straight(top / step - offset).clamp_min(0)
     smooth = torch.log2(k + 1) + float(signed)

@@ -1,17 +1,17 @@
-"""Levels that are powers of two: multiplying by such a weight is a shift.
+"""Quantizer to powers of two, so that multiplying by a weight is a shift.
 
 Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452, eq. 4 to 6 (their P3: smallest and
 largest level are learned). With smallest level q and largest level m:
 
     |Q(x)| = q if |x| ≤ q,   2^⌊½ + log2|x|⌋ if q < |x| ≤ m,   m if |x| > m;      Q(x) = sign(x) · |Q(x)|
 
-There is no zero: sign(0) counts as +1. With `zero`, meant for what comes out of a ReLU, the sign gives way to a zero level: `Q(x) = 0` for
+There is no zero: sign(0) counts as +1. With `zero`, for outputs of a ReLU, a zero level replaces the sign: `Q(x) = 0` for
 x < q/√2 and q from there to q. Gradients:
 
     ∂Q/∂x = |Q|/|x| for q < |x| ≤ m, else 0;    ∂Q/∂q = sign(x) for |x| ≤ q (0 at the zero level);    ∂Q/∂m = sign(x) for |x| > m
 
 The sign is missing from the paper's eq. 6 and follows from its eq. 4. q and m are meant to be powers of two, `m = 2^(2^(b−1) − 1) · q` at b
-bits (`mpsearch.numbers.gradients.learned_range.power_of_two` makes them so with a gradient); the functions take any positive numbers.
+bits (`mpsearch.numbers.gradients.learned_range.power_of_two` rounds to them with a gradient); the functions take any positive numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def quantize_to_powers(x: Tensor, smallest: Tensor, largest: Tensor, *, zero: Te
         x: any shape.
         smallest: q, positive; broadcasts against x (rows: `[C, 1]`; one tensor: `[]`).
         largest: m ≥ q, same.
-        zero: bool `[]`, whether there is a zero level in place of negative ones (a tensor: one compiled network serves both); None is no.
+        zero: bool `[]`, whether a zero level replaces the negative levels (a tensor, so that one compiled network serves both); None: no.
     """
     result: Tensor = _Powers.apply(x, smallest, largest, zero)
     return result
@@ -43,7 +43,7 @@ class _Powers(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, smallest: Tensor, largest: Tensor, zero: Tensor | None) -> Tensor:
         size = _magnitude(x, zero)
         within = size.clamp(smallest, largest)
-        mantissa, exponent = torch.frexp(within)  # as in `quant.power_of_two`: no logarithm decides a border
+        mantissa, exponent = torch.frexp(within)  # exact borders, as in `mpsearch.numbers.power_of_two`
         levels = torch.ldexp(torch.ones_like(within), torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent))
         levels = torch.where(size <= smallest, smallest, torch.where(size > largest, largest, levels))
         y = torch.where(x < 0, -levels, levels)

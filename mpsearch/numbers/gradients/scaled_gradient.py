@@ -1,4 +1,4 @@
-"""`scale_gradient`: the identity forward, a factor on the way back; what lets parameters of unlike size share one learning rate."""
+"""`scale_gradient`: the identity with a scaled gradient, so that parameters of different magnitude can share one learning rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["scale_gradient"]
 def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
     """`x` itself; its gradient is multiplied by `factor`, which broadcasts against it and gets no gradient.
 
-    LSQ, Esser et al., arXiv 1902.08153, section 2.2, scales the gradient of its steps so.
+    LSQ, Esser et al., arXiv 1902.08153, section 2.2, scales the gradients of step sizes this way.
     """
     result: Tensor = _ScaleGradient.apply(x, factor)
     return result

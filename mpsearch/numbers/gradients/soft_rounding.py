@@ -1,15 +1,15 @@
-"""Soft rounding to codes: strictly increasing maps of the line onto (lo, hi) that harden into `clamp(round(x), lo, hi)` as β grows.
+"""Soft rounding to codes: strictly increasing maps of the real line onto (lo, hi) that approach `clamp(round(x), lo, hi)` as β grows.
 
 | map | soft code of x |
 |---|---|
-| tanh | `(lo + hi)/2 + ½ Σ_c tanh(β (x − c − ½))`, c = lo … hi−1: one tanh a threshold |
+| tanh | `(lo + hi)/2 + ½ Σ_c tanh(β (x − c − ½))`, c = lo … hi−1: one tanh per threshold |
 | softmax | `Σ_c u_c · c` with `u = softmax_c(−β (x − c)²)`, c = lo … hi |
 
-With two codes both are `lo + ½ + ½ tanh(β (x − lo − ½))`. β counts in codes.
+With two codes both are `lo + ½ + ½ tanh(β (x − lo − ½))`. β is in units of 1/code.
 
-The sums run over the few thresholds or codes around the nearest one, since all others are saturated to the last bit: a tanh beyond 9 is 1
-in float32, and the share of the code k away is at most exp(−β k(k−1)). So the work does not grow with the number of codes, and
-for large β the nearest code comes out exactly.
+The sums run over the few thresholds or codes around the nearest one, since all others are saturated in float32: a tanh beyond 9 is 1
+in float32, and the share of the code k away is at most exp(−β k(k−1)). So the cost does not grow with the number of codes, and
+for large β the result is exactly the nearest code.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _NEGLIGIBLE = 18.0
 
 
 def tanh_reach(beta: float) -> int:
-    """Thresholds on each side of the nearest code that are not saturated yet."""
+    """Number of thresholds on each side of the nearest code that are not saturated."""
     return max(math.ceil(_SATURATED / beta), 1)
 
 
 def softmax_reach(beta: float) -> int:
-    """Codes on each side of the nearest one with a share to speak of: the last k with `β k(k−1) ≤ 18`."""
+    """Number of codes on each side of the nearest one with a non-negligible share: the last k with `β k(k−1) ≤ 18`."""
     return max(math.floor((1 + math.sqrt(1 + 4 * _NEGLIGIBLE / beta)) / 2), 1)
 
 
 def tanh_code(x: Tensor, beta: Tensor, lo: Tensor, hi: Tensor, reach: int) -> Tensor:
-    """Sum of shifted tanhs, same shape as `x`, no gradient meant.
+    """Sum of shifted tanhs, same shape as `x`; not meant to be differentiated.
 
     Args:
         x: any shape, in codes.
@@ -58,7 +58,7 @@ def tanh_code(x: Tensor, beta: Tensor, lo: Tensor, hi: Tensor, reach: int) -> Te
 
 
 def softmax_code(x: Tensor, beta: Tensor, lo: Tensor, hi: Tensor, reach: int) -> Tensor:
-    """Mean code under the softmax, same shape as `x`, no gradient meant.
+    """Mean code under the softmax, same shape as `x`; not meant to be differentiated.
 
     Args:
         x: any shape, in codes.

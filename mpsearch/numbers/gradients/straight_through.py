@@ -13,7 +13,7 @@ __all__ = ["straight_through"]
 def straight_through(latent: Tensor, value: Tensor) -> Tensor:
     """`value`, exactly; its gradient goes to `latent` unchanged (Bengio et al., arXiv 1308.3432).
 
-    Unlike `latent + (value − latent).detach()` this rounds nothing, so that values on a grid stay on it.
+    Unlike `latent + (value − latent).detach()`, it adds no floating-point error, so values on a grid stay on it.
 
     Args:
         latent: any shape.

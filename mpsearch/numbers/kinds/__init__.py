@@ -1,1 +1,1 @@
-"""Kinds of numbers: how codes lie in a file and which values they mean. One file each; sizes and packing need numpy alone."""
+"""Kinds of numbers, one module each: how codes are stored and what values they mean. Sizes and packing need only numpy."""

@@ -1,4 +1,4 @@
-"""`half_step`: `value = (code + ½) · scale`; all codes are used symmetrically, and there is no zero."""
+"""`half_step`: `value = (code + ½) · scale`; the levels are symmetric, without a zero."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["HalfStep"]
 
 
 class HalfStep(Uniform):
-    """Evenly spaced numbers, half a step off zero."""
+    """Evenly spaced numbers, offset from zero by half a step."""
 
     name: ClassVar[str] = "half_step"
     letter: ClassVar[str] = "h"

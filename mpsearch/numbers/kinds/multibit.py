@@ -1,7 +1,7 @@
 """`multibit`: a channel is a sum of up to eight scaled sign vectors; see `mpsearch.numbers.multibit`.
 
-A layer holds exactly b · C sign planes, which its C channels share out among themselves, 0 to 8 each: what it takes follows from its bits
-alone. Before the planes stand their numbers, four bits a channel; an absent vector has scale 0.
+A layer has exactly b · C sign planes, distributed over its C channels, 0 to 8 each, so its size depends only on its bits. The planes
+follow their numbers per channel, four bits each; an absent vector has scale 0.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class Multibit(NumberKind):
     grouped: ClassVar[bool] = False
 
     def code_bytes(self, rows: int, columns: int, bits: int) -> int:
-        """Half a byte a channel, and the planes."""
+        """Half a byte per channel, and the planes."""
         return packed_bytes(rows, 4) + packed_bytes(rows * columns, bits)
 
     def scale_count(self, rows: int, bits: int) -> int:
-        """One a sign plane."""
+        """One per sign plane."""
         return bits * rows
 
     def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Numbers of vectors, then plane after plane."""
+        """Numbers of vectors, then the planes in order."""
         present = scales != 0
         counts = present.sum(1)
         missing = bits * len(codes) - int(counts.sum())
         if missing < 0:
-            raise ValueError(f"{int(counts.sum())} bases in {len(codes)} channels are more than {bits} a channel on average")
+            raise ValueError(f"{int(counts.sum())} bases in {len(codes)} channels are more than {bits} per channel on average")
         room = MOST_BASES - counts
-        filled = counts + np.clip(missing - (room.cumsum() - room), 0, room)  # vectors of scale 0 make the number exact
+        filled = counts + np.clip(missing - (room.cumsum() - room), 0, room)  # vectors of scale 0 fill up the number of planes
         order = np.argsort(~present, axis=1, kind="stable")
         planes = np.take_along_axis((codes[:, None, :] >> _BASES[:, None]) & 1, order[:, :, None], axis=1)
         held = filled[:, None] > _BASES
@@ -70,7 +70,7 @@ class Multibit(NumberKind):
         return (planes << _BASES[:, None]).sum(1, dtype=np.int16), alphas
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """As many vectors a channel as bits, found greedily."""
+        """As many vectors per channel as bits, found greedily."""
         from torch.nn.functional import pad
 
         from mpsearch.numbers.multibit import sketch

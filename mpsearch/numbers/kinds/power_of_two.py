@@ -25,7 +25,7 @@ class PowerOfTwo(NumberKind):
         return packed_bytes(rows * columns, bits)
 
     def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Sign and exponent in two's complement, bit after bit."""
+        """Codes in two's complement, without gaps."""
         return pack(codes, bits), scales
 
     def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
@@ -33,7 +33,7 @@ class PowerOfTwo(NumberKind):
         return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """Rounded in the logarithm; scales fitted in turn with the codes, from the largest magnitude of each row."""
+        """Codes by rounding in the logarithm; scales fitted alternately with the codes, starting at the largest magnitude of each row."""
         from mpsearch.numbers.power_of_two import codes, fit_scales
 
         largest = values.abs().amax(1)

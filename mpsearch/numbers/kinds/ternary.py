@@ -1,4 +1,4 @@
-"""`ternary`: −s, 0 and s; five codes in a byte, 1.6 bits each."""
+"""`ternary`: −s, 0 and s; five codes per byte, 1.6 bits each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Ternary"]
 
 _BITS = 1.6
-"""8 bits for five codes; log2 3 = 1.585 would be the least."""
+"""8 bits for five codes; the minimum is log2 3 = 1.585."""
 
 
 class Ternary(NumberKind):
@@ -33,7 +33,7 @@ class Ternary(NumberKind):
         return trit_bytes(rows * columns)
 
     def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Five codes a byte, the first the lowest digit."""
+        """Five codes per byte; the first is the lowest digit."""
         return pack_trits(codes), scales
 
     def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
@@ -41,7 +41,7 @@ class Ternary(NumberKind):
         return unpack_trits(packed, len(scales) * columns).reshape(-1, columns), scales
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """Rounded to the nearest level, with the scale of least squared error by row."""
+        """Rounded to the nearest level, with the scale of least squared error per row."""
         from mpsearch.numbers.gradients.affine import codes
         from mpsearch.numbers.grid import Grid
         from mpsearch.numbers.ranges import fit_steps

@@ -1,4 +1,4 @@
-"""`uniform`: `value = code · scale`, codes in two's complement; one bit is the half-step kind's, {−s/2, s/2}."""
+"""`uniform`: `value = code · scale`, codes in two's complement; methods store one-bit weights as `half_step`, {−s/2, s/2}."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Uniform(NumberKind):
         return packed_bytes(rows * columns, bits)
 
     def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Bit after bit, little-endian."""
+        """Codes in two's complement, little-endian, without gaps."""
         return pack(codes, bits), scales
 
     def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
@@ -37,7 +37,7 @@ class Uniform(NumberKind):
         return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """Rounded to the nearest level, with the step of least squared error by row."""
+        """Rounded to the nearest level, with the step of least squared error per row."""
         from mpsearch.numbers.gradients.affine import codes
         from mpsearch.numbers.grid import Grid
         from mpsearch.numbers.ranges import fit_steps

@@ -1,1 +1,1 @@
-"""Signals that are computed on the float network: one file each."""
+"""Signals computed on the float network, without training; one module each."""

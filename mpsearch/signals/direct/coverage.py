@@ -1,7 +1,7 @@
-"""`coverage`: what each layer adds to the damage when all layers are quantized together, with saturation taken out.
+"""`coverage`: each layer's share of the damage when all layers are quantized together, corrected for saturation.
 
-For every choice k the whole network walks from float (t = 0) to k (t = 1) in a straight line, and the divergence D of its outputs from the
-float outputs is shared out among the layers as Aumann and Shapley do:
+For every choice k the whole network moves from float (t = 0) to k (t = 1) along a straight line, and the divergence D of its outputs from
+the float outputs is attributed to the layers by Aumann-Shapley values:
 
     φ_{l,k} = mean over t of ⟨∂D/∂W_l, Q_k(W_l) − W_l⟩ + ⟨∂D/∂x_l, Q_k(x_l) − x_l⟩        Σ_l φ_{l,k} → D(all at k)
 
@@ -9,18 +9,18 @@ Under the coverage model `D(S) = C (1 − e^{−Σ_{l∈S} b_l})` (see `saturati
 
     value[l, k] = C · b_{l,k}     nats
 
-The solver needs only the sum, which orders allocations as their damage does and is the damage itself while small; the damage everywhere is
-`saturation.damage(total, C)`, with the ceiling C in `cost["ceiling"]`. C is 1.3 times the largest D that was measured, or the divergence of
-outputs that ignore their input if that is more, and is raised until every path has its b. Negative φ count as zero (`cost["clipped"]` is
-their share of all |φ|), each path's φ are scaled to the D measured at its end, and no choice costs less than one with more bits. No labels.
+The solver needs only the sum, which ranks allocations as their damage does and equals small damages; in general the damage is
+`saturation.damage(total, C)`, with the ceiling C in `cost["ceiling"]`. C is 1.3 times the largest measured D, or the divergence of
+outputs that ignore their input if that is larger, and is raised until every path has its b. Negative φ count as zero (`cost["clipped"]` is
+their share of all |φ|), each path's φ are scaled to the D measured at its end, and no choice costs less than one with more bits. No labels
+are read.
 
-A layer that cannot take k walks to the nearest choice on its menu, where it counts for the others only. Where the menus hold more than 16
-choices in all, the network walks to weight bits alone and to activation bits alone, and the two values add up.
-
-Where this differs from the tool it was first seen in (NVIDIA Model Optimizer): the walk is in weights and inputs instead of layer outputs
-(the same line where only weights move; nothing is replayed, and attention, shared and tied weights need no care), rounded inputs pass
-gradients straight through, the shares are inverted by their exact integral instead of its midpoint, and every path is scaled to its own
-measured end instead of all by one factor.
+For a layer that cannot take k, the path leads to the nearest choice on its menu. If the menus have more than 16 choices in total, there are
+separate paths for weight bits and for activation bits, and the two values add up.
+Differences from the implementation in NVIDIA Model Optimizer: the path is in weights and inputs instead of layer outputs (the same line if
+only weights move), so nothing is replayed and attention, shared and tied weights are no special cases; rounded inputs pass gradients
+straight through; the shares are inverted by their exact integral instead of its midpoint; and every path is scaled to its own measured end
+instead of all by one factor.
 
 Source: the coverage model of Hill, Saturation Makes Quantization Error Additive, arXiv 2607.12266; path integrals as in Sundararajan, Taly
 and Yan, arXiv 1703.01365.
@@ -53,7 +53,7 @@ from mpsearch.signals.probes.saturation import coefficients, common_ceiling
 __all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
 
 POINTS = 2
-"""Places on each path where gradients are taken: the midpoints of as many equal pieces."""
+"""Number of points on each path with gradients: the midpoints of as many equal pieces."""
 
 _FLOAT = Choice(FLOAT)
 _JOINT = 16
@@ -64,13 +64,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How the damage at the end of each path is shared out.
+    """Attribution of the damage at the end of each path to the layers.
 
     Args:
-        choices: P ends of paths, the float network not among them.
+        choices: P ends of paths, without float.
         values: φ `[P, L]` nats, of either sign.
         damages: `[P]` nats, measured at the ends.
-        ignorant: `[]` nats, the divergence of outputs that are the same for all inputs: their mean over the batch.
+        ignorant: nats, the divergence of outputs that are the same for all inputs: their mean over the batch.
     """
 
     choices: tuple[Choice, ...]
@@ -89,7 +89,7 @@ def coverage(inputs: SignalInputs) -> Table:
         Table; `cost` has the `ceiling` C in nats and the `clipped` share of φ besides seconds, images and passes.
 
     Raises:
-        ModelError: the outputs are not finite, float or quantized.
+        ModelError: the float or the quantized outputs are not finite.
     """
     began = time.perf_counter()
     space = inputs.space
@@ -123,8 +123,8 @@ def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: 
 
     Args:
         inputs: batches and ranges.
-        space: whose choices the paths lead to; that of `inputs` if not given.
-        points: gradients a path.
+        space: space whose choices are the ends of paths; that of `inputs` by default.
+        points: gradients per path.
     """
     space = space or inputs.space
     ends = tuple(choice for choice in space.choices if choice != _FLOAT)
@@ -139,14 +139,14 @@ def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: 
             ignorant += _divergence(inputs, references[-1], references[-1].mean(0, keepdim=True).expand_as(references[-1]))
             done += 1
             inputs.report(done, passes)
-        path_of_network = QuantizationPath(model, space, inputs.calibration)
+        quantization_path = QuantizationPath(model, space, inputs.calibration)
         for path, end in enumerate(ends):
-            path_of_network.aim(space.uniform(end))
+            quantization_path.aim(space.uniform(end))
             for (batch, _), reference in zip(inputs.batches, references, strict=True):
                 for point in range(points):
-                    path_of_network.go((point + 0.5) / points)
-                    values[path] += path_of_network.slopes(inputs.task.divergence(reference, call(model, batch)).sum()) / points
-                path_of_network.go(1.0)
+                    quantization_path.go((point + 0.5) / points)
+                    values[path] += quantization_path.slopes(inputs.task.divergence(reference, call(model, batch)).sum()) / points
+                quantization_path.go(1.0)
                 damages[path] += _divergence(inputs, reference, _outputs(model, batch))
                 done += 1
                 inputs.report(done, passes)
@@ -172,14 +172,14 @@ def _coefficients(phi: Floats, ceiling: float) -> Floats:
 
 
 def _apart(space: ResolvedSpace) -> ResolvedSpace:
-    """The same layers with menus of weight bits alone and activation bits alone."""
+    """The same layers with menus of only weight bits and only activation bits."""
     return replace(
         space, menus=tuple(tuple(sorted({part for choice in menu for part in _parts(choice, joint=False)})) for menu in space.menus)
     )
 
 
 def _parts(choice: Choice, *, joint: bool) -> tuple[Choice, ...]:
-    """The ends of paths whose values a choice adds up; float has none."""
+    """The ends of the paths whose values add up to that of a choice; none for float."""
     parts = (choice,) if joint else (Choice(choice.weight), Choice(FLOAT, choice.activation))
     return tuple(part for part in parts if part != _FLOAT)
 
@@ -188,7 +188,7 @@ COVERAGE = SIGNALS.register("coverage")(
     Signal(
         name="coverage",
         paper="Hill, Saturation Makes Quantization Error Additive: A Coverage Model with a Certificate, arXiv 2607.12266",
-        description="each layer's share of the damage of quantizing all layers together, saturation taken out; six passes a choice",
+        description="each layer's share of the damage of quantizing all layers together, corrected for saturation",
         function=coverage,
     )
 )

@@ -3,14 +3,14 @@
     value[l, (i, j)] = ½ E_n[(g_n · δy_{l,i,j,n})²]
 
 `g_n` is the gradient of sample n's own loss at the output of layer l, under a label drawn from the network's own prediction (the true
-Fisher: no labels needed, and an over-fitted network does not look flat); `δy` is how the layer's output changes when only its weight is
-rounded to i bits and its input to j. Both come from per-sample scalars, `g_n · δy = u_{n,i} + v_{n,j}`, so a menu of Kw × Ka choices costs
-Kw + Ka. The second-order product δW · δx inside a layer is dropped, and so are correlations between layers: tied layers are rows of their
-own whose values add.
+Fisher: no labels are needed, and an overfitted network does not look flat); `δy` is the change of the layer's output when only its weight
+is rounded to i bits and its input to j. Both come from per-sample scalars, `g_n · δy = u_{n,i} + v_{n,j}`, so a menu of Kw × Ka choices
+costs Kw + Ka. The second-order product δW · δx inside a layer is dropped, and so are correlations between layers: the values of tied layers
+add.
 
-Source: the Fisher along the quantization error is MPQCO's (Chen et al., ICCV 2021, arXiv 2110.06554; its coefficients are UNVERIFIED, the ½
-here makes it nats), taken at layer outputs as in BRECQ
-(Li et al., ICLR 2021, arXiv 2102.05426); why labels are drawn: Kunstner et al., NeurIPS 2019, arXiv 1905.12558.
+Source: the Fisher along the quantization error is that of MPQCO (Chen et al., ICCV 2021, arXiv 2110.06554; its coefficients are UNVERIFIED,
+the ½ here gives nats), at layer outputs as in BRECQ (Li et al., ICLR 2021, arXiv 2102.05426); reason for drawn labels: Kunstner et al.,
+NeurIPS 2019, arXiv 1905.12558.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def fisher(inputs: SignalInputs) -> Table:
         Table; `cost` counts one forward and one backward pass over the images.
 
     Raises:
-        ModelError: the forward pass fails or gives no finite numbers, or the network changes a layer's input in place.
+        ModelError: the forward pass fails, its outputs are not finite, or the network changes a layer's input in place.
     """
     began = time.perf_counter()
     choices, sums, images = inputs.space.choices, np.zeros(inputs.space.allowed.shape), 0
     with private_copy(inputs.model) as model:
-        hooks, axes = _tap(model, inputs)
+        hooks, axes = _attach_hooks(model, inputs)
         generators: dict[torch.device, torch.Generator] = {}
         for number, (batch, _) in enumerate(inputs.batches):
             for part in _parts(batch, whole=axes is not None):
@@ -66,8 +66,8 @@ def fisher(inputs: SignalInputs) -> Table:
     return inputs.space.table("fisher", "nats", 0.5 * sums / max(images, 1), cost=cost)
 
 
-def _tap(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping[str, int] | None]:
-    """Hooks, and where the samples sit; None: nowhere in some layer, so they go one by one."""
+def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping[str, int] | None]:
+    """(hooks, sample axis by module path); None for the axes if some module has no sample axis, so that samples are passed one by one."""
     first = inputs.batches[0][0]
     count = batch_size(first)
     few = calls_of(model, take(first, 0, min(FEW, count)))
@@ -113,10 +113,10 @@ def _squares(hooks: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.fl
     for row, (u, v) in enumerate(zip(hooks.u, hooks.v, strict=True)):
         by_weight = dict(zip(hooks.weights[row], u.double().cpu().numpy().T, strict=True))
         by_act = dict(zip(hooks.activations[row], v.double().cpu().numpy().T, strict=True))
-        nothing = np.zeros(len(u))
-        by_weight[FLOAT] = by_act[FLOAT] = nothing
+        zeros = np.zeros(len(u))
+        by_weight[FLOAT] = by_act[FLOAT] = zeros
         for column, choice in enumerate(choices):
-            slopes = by_weight.get(choice.weight, nothing) + by_act.get(choice.activation, nothing)
+            slopes = by_weight.get(choice.weight, zeros) + by_act.get(choice.activation, zeros)
             sums[row, column] = slopes @ slopes
     return sums
 

@@ -2,14 +2,14 @@
 
     value[l, (i, j)] = ½ · Tr(H_l)/N_l · ‖Q_i(W_l) − W_l‖²        H_l: Hessian of the mean loss in the N_l weights of layer l, true labels
 
-The expected second-order rise of the loss if the rounding error pointed anywhere with equal chance. Published without the ½, which makes it
-nats here. **Weights only**: activation bits change nothing in a row, and a choice with float weights costs nothing; where activations are
-quantized, mix it with a signal that prices them.
+The expected second-order rise of the loss for a rounding error of random direction. Published without the ½, which gives nats here.
+**Weights only**: activation bits do not change the values, and a choice with float weights costs nothing; if activations are quantized,
+combine it with a signal that includes them.
 
-The trace is Hutchinson's, `Tr H_l ≈ mean_v vₗᵀ(Hv)ₗ` with one v ∈ {±1}^N over all layers at once, so that a Hessian-vector product serves
-them all. Probes are dealt out over the batches, each with the Hessian of its own batch: `PROBES` in all, or one a batch. No trace counts as
-less than its own standard error: the noise of the probes (or negative curvature behind the layer) would else make a layer free; `cost` says
-how many layers that befell.
+The trace is Hutchinson's, `Tr H_l ≈ mean_v vₗᵀ(Hv)ₗ` with one v ∈ {±1}^N over all layers at once, so one Hessian-vector product serves all
+layers. Probes are distributed over the batches, each with the Hessian of its own batch: about `PROBES` in total, at least one per batch. A
+trace counts at least as much as its standard error: otherwise the noise of the probes (or negative curvature) could make a layer free;
+`cost["floored"]` counts these layers.
 
 Source: HAWQ-V2 (Dong et al., NeurIPS 2020, arXiv 1911.03852).
 """
@@ -39,14 +39,14 @@ from mpsearch.signals.probes.calling_modules import check_called
 __all__ = ["HESSIAN", "PROBES", "hessian", "probed_traces"]
 
 PROBES = 64
-"""Random vectors over the whole calibration set."""
+"""Number of random vectors in total."""
 
 
 def hessian(inputs: SignalInputs) -> Table:
     """Hutchinson trace of every layer's Hessian times half its mean squared rounding error, `[L, C]` nats; weights only.
 
     Args:
-        inputs: `seed` draws the probes, and the labels of batches that come without targets.
+        inputs: `seed` draws the probes, and the labels of batches without targets.
 
     Returns:
         Table; `cost` counts a Hessian-vector product as two backward passes.
@@ -87,7 +87,7 @@ def hessian(inputs: SignalInputs) -> Table:
 
 
 def probed_traces(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: torch.Generator) -> NDArray[np.float64]:
-    """`vₗᵀ(Hv)ₗ` of each probe, `[probes, L]`: their means estimate the traces of the diagonal Hessian blocks, one block a weight.
+    """`vₗᵀ(Hv)ₗ` of each probe, `[probes, L]`: their means estimate the traces of the diagonal Hessian blocks, one per weight.
 
     Args:
         loss: `[]`, with a graph that can be differentiated twice.
@@ -114,7 +114,7 @@ def _probed(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: tor
         raise
     except RuntimeError as error:
         raise ModelError(
-            f"the network's loss cannot be differentiated twice ({str(error).splitlines()[0]}); take the signal 'fisher' instead"
+            f"the network's loss cannot be differentiated twice ({str(error).splitlines()[0]}); use the signal 'fisher' instead"
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""`measured`: what really happens to the float network's outputs when one layer alone takes one choice.
+"""`measured`: the measured divergence of the outputs when a single layer takes one choice.
 
     value[l, k] = mean_n D(f(x_n) ‖ f_{l,k}(x_n))      D: the task's divergence, nats
 
-Needs no labels. `1 + Σ_l |menu_l|` passes, each starting at the layer that changed (`PrefixCache`), which is about half of the work.
-A layer with more than 16 choices is measured at its weight bits alone and at its activation bits alone, and the two add up; up to 16 every
-pair is measured.
+Needs no labels. About `1 + Σ_l |menu_l|` passes; each starts at the changed layer (`PrefixCache`), which saves about half of the work.
+A layer with more than 16 choices is measured at weight bits and at activation bits separately, and the two values add up; up to 16
+choices, every pair is measured.
 
 Source: the single-layer terms Ω_i of CLADO (Deng et al., Mixed-Precision Quantization with Cross-Layer Dependencies, 2023,
 arXiv 2307.05657), with a divergence from the float outputs in place of the loss.
@@ -42,15 +42,15 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
 
     Args:
         inputs: `seed` is not used.
-        cached: start each pass at the layer that changed; the same values without, only slower.
+        cached: whether each pass starts at the changed layer; the values are the same.
 
     Returns:
-        Table; `cost` counts each pass as a forward, however late it starts.
+        Table; `cost` counts each pass as one forward, wherever it starts.
     """
     began = time.perf_counter()
     space = inputs.space
-    wanted = [_settings(menu) for menu in space.menus]
-    sums = [dict.fromkeys(settings, 0.0) for settings in wanted]
+    settings_of = [_settings(menu) for menu in space.menus]
+    sums = [dict.fromkeys(settings, 0.0) for settings in settings_of]
     steps, done, images = len(inputs.batches) * len(space.layers), 0, 0
     with torch.no_grad(), private_copy(inputs.model) as model:
         switches = [_Switch(model, layer, inputs.calibration, menu) for layer, menu in zip(space.layers, space.menus, strict=True)]
@@ -65,7 +65,7 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
                 check_called(space.layers, cache.called)
                 for row, (layer, switch) in enumerate(zip(space.layers, switches, strict=True)):
                     start = min(cache.first_call(path) for path, _ in calling_modules(layer, cache.called)) if cached else 0
-                    for choice in wanted[row]:
+                    for choice in settings_of[row]:
                         switch.set(choice)
                         sums[row][choice] += float(inputs.task.divergence(reference, cache.replay(start, run)).double().sum())
                     switch.set(_FLOAT)
@@ -77,7 +77,7 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
             values[row, space.choices.index(choice)] = _value(sums[row], choice) / max(images, 1)
     cost = {
         "seconds": time.perf_counter() - began,
-        "forwards": 1.0 + sum(map(len, wanted)),
+        "forwards": 1.0 + sum(map(len, settings_of)),
         "backwards": 0.0,
         "images": float(images),
     }
@@ -85,7 +85,7 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
 
 
 def _settings(menu: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """What is run for one layer."""
+    """The choices to measure for one layer."""
     if len(menu) <= _JOINT:
         return tuple(choice for choice in menu if choice != _FLOAT)
     alone = {Choice(choice.weight) for choice in menu} | {Choice(FLOAT, choice.activation) for choice in menu}
@@ -101,7 +101,7 @@ def _value(sums: dict[Choice, float], choice: Choice) -> float:
 
 
 class _Switch:
-    """Sets one layer of the copy to a choice, in place, so that whatever shares the weight follows."""
+    """Sets one layer of the copy to a choice, in place, so that shared weights follow."""
 
     def __init__(self, model: nn.Module, layer: Layer, calibration: Calibration, menu: tuple[Choice, ...]) -> None:
         module = model.get_submodule(layer.module)
@@ -114,7 +114,7 @@ class _Switch:
             attach_act_quantizer(module, self._quantizer)
 
     def set(self, choice: Choice) -> None:
-        """Weights and input at the choice's bits."""
+        """Set weight and input to the choice."""
         self._weight.copy_(self._float if choice.weight.is_float else self._calibration.weight(self._layer.name, choice.weight))
         if self._quantizer is not None:
             self._calibration.set_input(self._quantizer, self._layer.name, choice.activation)

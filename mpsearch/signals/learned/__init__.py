@@ -1,1 +1,1 @@
-"""Signals that a short training learns: one file each."""
+"""Signals that are learned in a short training; one module each."""

@@ -1,15 +1,14 @@
-"""`alq`: how many sign vectors a channel keeps when those whose removal costs least go first; see `mpsearch.methods.alq`.
+"""`alq`: the number of sign vectors that each channel keeps when those whose removal costs least are pruned; see `mpsearch.methods.alq`.
 
-A short run that prunes bases over all layers together, on a straight line from the start (at most three bits above the target, so that
-levels are few) down to the mean that the budgets leave room for, which may be below one. Each step's gradients enter the loss model, and
-what goes is whatever base the model misses least. So the price is one of a base, which spans the n_l weights of a channel, and the budgets'
-is one of a weight: where a layer's last base repays the former, it has log4 n_l bits more than where it repays the latter,
+A short run prunes bases over all layers together, linearly from the initial number (at most three bits above the target, so that levels are
+few) to the mean that the budgets allow, which may be below one. Each step's gradients enter the loss model, which selects the bases to
+prune. The price is thus per base, which spans the n_l weights of a channel, while that of the budgets is per weight: where a layer's last
+base repays the former, it has log4 n_l bits more than where it repays the latter,
 
-    b_l = (bases a channel that are left in layer l) − ½ log2 n_l + const                    const: such that the mean stays
+    b_l = (bases per channel that are left in layer l) − ½ log2 n_l + const                  const: such that the mean stays
 
-Bases are not bits of a uniform grid: their squared error falls by a little less than a factor 4 each, which the table takes for 4.
-
-Sees weights only: ALQ's activations are not quantized by bases here.
+Bases are not bits of a uniform grid: each lowers the squared error by a little less than a factor 4, which the table takes as 4.
+Weights only: activations are not quantized by bases here.
 
 Source: Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883.
 """
@@ -38,13 +37,13 @@ _RECIPE = Recipe(lr=0.01, momentum=0.9, weight_decay=0.0, precision="float32")
 
 
 def alq(inputs: SignalInputs) -> Table:
-    """What the bases that each layer keeps say its choices cost, `[L, C]` nats; `bits` holds b_l.
+    """Sensitivities from the bases that each layer keeps, `[L, C]` nats; `bits` holds b_l.
 
     Args:
         inputs: `seed` draws the order of the batches.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
     began = time.perf_counter()
     trained = in_uniform_bits(inputs)
@@ -55,7 +54,7 @@ def alq(inputs: SignalInputs) -> Table:
 
 
 def _priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:
-    """Bits by layer name from bases a channel; 32 for layers that have none, because their weights are float."""
+    """Bits by layer name from bases per channel; 32 for layers with float weights."""
     layers = [layer for layer in space.layers if layer.name in kept]
     bits = {layer.name: kept[layer.name] - 0.5 * math.log2(layer.weights / layer.channels) for layer in layers}
     shift = mean_bits(layers, kept) - mean_bits(layers, bits)
@@ -66,7 +65,7 @@ ALQ = SIGNALS.register("alq")(
     Signal(
         name="alq",
         paper="Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883",
-        description="sign vectors that each layer keeps in a short training which drops those the loss misses least",
+        description="sign vectors that each layer keeps in a short training that prunes those with the least effect on the loss",
         function=alq,
     )
 )

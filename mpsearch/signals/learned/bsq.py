@@ -1,18 +1,17 @@
-"""`bsq`: how much of each layer's bit planes is left when a group lasso empties them; see `mpsearch.methods.bsq`.
+"""`bsq`: the share of each layer's bit planes that is left when a group lasso empties them; see `mpsearch.methods.bsq`.
 
-A short run from the menus' top with the lasso's α steered so that the mean bits come down to the aim, the bits the budgets leave room for
-but at least 3: the α that is of use spans a factor of a few, and differs from network to network. One re-quantization halfway, and one at
-the end; more of them would cut planes that the loss is still filling. Few planes of millions of weights are empty to the last digit after
-so few steps, so that what is read is soft, the size of each plane against what it was at the start,
+A short run from the widest bits on the menus. A controller adjusts the lasso's α so that the mean bits fall to the target: the bits that
+the budgets allow, at least 3. Useful values of α span a small factor and differ between networks. There is one re-quantization halfway and
+one at the end; more would cut planes that the loss is still filling. Few planes of millions of weights are completely empty after so few
+steps, so soft bits are used, the size of each plane relative to its initial size,
 
     b_l = 1 + Σ_j min(1, ‖(p_j, n_j)‖ / ‖(p_j, n_j)‖ at the start)
 
-averaged over the last part of the run. The lasso's pull on a plane does not grow with the plane, and weighs N_l: in a run that ends before
-planes have settled, large layers come down first. Compared with other signals this one leans towards size.
+averaged over the last part of the run. The lasso's pull on a plane does not grow with the plane, and is weighted by N_l: in a run that ends
+before planes converge, large layers lose bits first. Compared with other signals this one depends more on size.
+Weights only.
 
-Sees weights only.
-
-Source: Yang et al., BSQ, ICLR 2021, arXiv 2102.10462. UNPUBLISHED: the steering and the soft bits.
+Source: Yang et al., BSQ, ICLR 2021, arXiv 2102.10462. UNPUBLISHED: the controller and the soft bits.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ _RECIPE = Recipe(lr=0.02, momentum=0.9, weight_decay=0.0, final_lr=0.1, precisio
 
 
 def bsq(inputs: SignalInputs) -> Table:
-    """What the planes that are left say each layer's choices cost, `[L, C]` nats; `bits` holds the soft bits.
+    """Sensitivities from the planes that are left, `[L, C]` nats; `bits` holds the soft bits.
 
     Args:
         inputs: `seed` draws the order of the batches.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
     began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     start = widest(trained.space)
     method = Bsq(alpha=0.05, interval=0.5, search=1.0)
-    steered: list[PriceController[Bsq]] = []
+    control: list[PriceController[Bsq]] = []
 
     def hooks(network: Network) -> Hooks:
         full = plane_sizes(network)
@@ -65,11 +64,11 @@ def bsq(inputs: SignalInputs) -> Table:
             return bits
 
         target = aim(trained, start, _LOWEST)
-        steered.append(PriceController(network, method, price="alpha", bits=soft, target=target, gain=0.3, arrive=0.6))
-        return steered[0].hooks()
+        control.append(PriceController(network, method, price="alpha", bits=soft, target=target, gain=0.3, arrive=0.6))
+        return control[0].hooks()
 
     run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("bsq", inputs, run, steered[0].bits, began)
+    return table_of_bits("bsq", inputs, run, control[0].bits, began)
 
 
 BSQ = SIGNALS.register("bsq")(

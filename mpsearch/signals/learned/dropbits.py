@@ -1,23 +1,23 @@
-"""`dropbits`: expected bits under masks that drop outer levels and are learned; see `mpsearch.methods.cpq`.
+"""`dropbits`: expected bits under learned masks that drop outer levels; see `mpsearch.methods.cpq`.
 
-A short run of CPQ-style training with the price of a bit, `bit_penalty`, steered so that the expected bits come down to the aim: the bits
-the budgets leave room for, at least 3; layers start at most four bits above it. The masks of a layer feel the loss through which levels are
-open, and a price of N_l/N times the penalty, so that where they come to rest is the marginal condition of
+A short run of CPQ-style training. A controller adjusts the price of a bit, `bit_penalty`, so that the expected bits fall to the target: the
+bits that the budgets allow, at least 3; layers start at most four bits above it. The masks of a layer balance the loss, through the levels
+that are open, against a price of N_l/N times the penalty, so their equilibrium is the marginal condition of
 `mpsearch.signals.learned.table_of_bits`.
 
-The method's own gradient of a mask exists only while the mask is between open and shut, where it hardly changes a value, and is zero on the
-average at a trained network: in so few steps it is noise. The masks learn here from what they have just done instead. With G the loss's
-gradient at the quantized weights, under whatever masks were drawn, and x_b the weights rounded on the grid of b bits,
+The method's own gradient of a mask exists only while the mask is between open and shut, where it hardly changes a value, and its mean is
+zero at a trained network: in so few steps it is noise. Here the masks learn from the last draw instead. With G the loss's
+gradient at the quantized weights, under the drawn masks, and x_b the weights rounded on the grid of b bits,
 
     ∂loss/∂P(b kept) ≈ ⟨G, x_b − x_{b−1}⟩,       φ ← φ − rate · (clip(⟨G, x_b − x_{b−1}⟩ / (penalty · N_l/N), ±2) + 1) · ∂P/∂φ
 
-which is the change from dropping to keeping, first order where the level is kept and with the full slope of its loss where it was dropped.
+which is the change of the loss from dropping to keeping, to first order.
 In units of the price all layers move at one rate; the optimum is the same.
 
-Each step sees one draw of the masks: of the signals that learn bits this one is the noisiest. Sees weights only: DropBits leaves
-activations alone.
+Each step has one draw of the masks, so this is the noisiest of the signals that learn bits. Weights only: DropBits does not change
+activations.
 
-Source: after Lee et al., Cluster-Promoting Quantization with Bit-Drop, ICCV 2021, arXiv 2109.02100. UNPUBLISHED: the steering and that
+Source: after Lee et al., Cluster-Promoting Quantization with Bit-Drop, ICCV 2021, arXiv 2109.02100. UNPUBLISHED: the controller and this
 gradient.
 """
 
@@ -50,25 +50,25 @@ _STEPS = 24
 _LOWEST = 2.0
 _ABOVE = 4.0
 _RATE = 12.0
-"""Of the logits; from a mask that is open nine times in ten to one that is nearly always shut are four."""
+"""Learning rate of the logits; logits fall by about 4 from a mask that is open in nine of ten draws to one that is nearly always shut."""
 
 _RECIPE = Recipe(lr=0.01, momentum=0.0, weight_decay=0.0, final_lr=0.1, precision="float32")
 
 
 def dropbits(inputs: SignalInputs) -> Table:
-    """What the masks that stay open say each layer's choices cost, `[L, C]` nats; `bits` holds the expected bits.
+    """Sensitivities from the masks that stay open, `[L, C]` nats; `bits` holds the expected bits.
 
     Args:
         inputs: `seed` draws the order of the batches, and the masks.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
     began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     target = aim(trained, widest(trained.space), _LOWEST)
     method = Cpq(bit_penalty=0.01, search=1.0)
-    steered: list[PriceController[Cpq]] = []
+    control: list[PriceController[Cpq]] = []
 
     def hooks(network: Network) -> Hooks:
         seen = _Gradients(network)
@@ -76,11 +76,11 @@ def dropbits(inputs: SignalInputs) -> Table:
         def rescale(network: Network, method: Cpq) -> None:
             _learn_from_draw(network, method, seen.collect())
 
-        steered.append(PriceController(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0, rescale=rescale))
-        return steered[0].hooks()
+        control.append(PriceController(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0, rescale=rescale))
+        return control[0].hooks()
 
     run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("dropbits", inputs, run, steered[0].bits, began)
+    return table_of_bits("dropbits", inputs, run, control[0].bits, began)
 
 
 class _Gradients:
@@ -104,7 +104,7 @@ class _Gradients:
 
 
 def _learn_from_draw(network: Network, method: Cpq, gradients: dict[str, Tensor]) -> None:
-    """Put the gradient above in the place of the masks' own."""
+    """Replace the gradients of the masks' logits by those of the module docstring."""
     logits = mask_logits(network)
     total = sum(layer.weights for layer in network.space.layers if layer.name in logits)
     for layer in network.space.layers:

@@ -1,20 +1,20 @@
 """`learned_range`: bits that learned steps and ranges imply when every bit has a price; see `mpsearch.methods.learned_range`.
 
-A short run from the menus' top under the penalty `λ · relu(S − 2)²` on the mean bits S, λ steered so that S comes down to the aim: the bits
-the budgets leave room for, at least 3. Of step d and range m of a layer, either stands still where the loss resists as much as the
-penalty pushes, which is the marginal condition of `mpsearch.signals.learned.table_of_bits`; read are the soft bits `log2(m/d + 1) + 1`.
+A short run from the widest bits on the menus under the penalty `λ · relu(S − 2)²` on the mean bits S. A controller adjusts λ so that S
+falls to the target: the bits that the budgets allow, at least 3. Step d and range m of a layer are stationary where loss and penalty
+balance, which is the marginal condition of `mpsearch.signals.learned.table_of_bits`; the result is the soft bits `log2(m/d + 1) + 1`.
 
-The published stabiliser, gradients within ±d, is so tight beside the penalty that in a short run all layers come down together, whatever
-they are worth. Here gradients of d and m count in units of the penalty's own share,
+The published stabiliser, gradients within ±d, is so tight compared with the penalty that in a short run all layers lose bits together,
+whatever their sensitivity. Here gradients of d and m are in units of the penalty's own share,
 
     θ ← θ · (1 − lr · clip(θ · ∂loss/∂θ / share_l, −1, 1)),       share_l = 2 λ (S − 2) · N_l/N / ln 2
 
-so that a layer moves by the ratio of what its bits do for the loss to what they cost; the clip is reached where they are worth nothing, or
+so a layer moves by the ratio of the effect of its bits on the loss to their price; the clip is reached where they have no effect, or
 twice their price. The optimum is the same.
 
-Sees weights; a training under an activation budget is left out, for what budget limits activations is not known here.
+Weights only: the run has no activation budget, since which budget limits activations is not known here.
 
-Source: Uhlich et al., Mixed Precision DNNs, ICLR 2020, arXiv 1905.11452. UNPUBLISHED: that use, the steering, and the gradients' unit.
+Source: Uhlich et al., Mixed Precision DNNs, ICLR 2020, arXiv 1905.11452. UNPUBLISHED: this use, the controller, and the gradients' unit.
 """
 
 from __future__ import annotations
@@ -40,33 +40,33 @@ __all__ = ["LEARNED_RANGE", "learned_range"]
 _STEPS = 48
 _RECIPE = Recipe(lr=0.01, scale_lr=20.0, momentum=0.0, weight_decay=0.0, final_lr=0.1, precision="float32")
 _LEAST_EXCESS = 0.05
-"""Bits: the price does not vanish where the mean dips below the budget."""
+"""Minimum excess in bits, so that the price does not vanish when the mean falls below the budget."""
 
 
 def learned_range(inputs: SignalInputs) -> Table:
-    """What the learned bits say each layer's choices cost, `[L, C]` nats; `bits` holds the learned bits.
+    """Sensitivities from the learned bits, `[L, C]` nats; `bits` holds the learned bits.
 
     Args:
         inputs: `seed` draws the order of the batches.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
     began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     start = widest(trained.space)
-    steered: list[PriceController[LearnedRange]] = []
+    control: list[PriceController[LearnedRange]] = []
 
     def hooks(network: Network) -> Hooks:
         target = aim(trained, start, LOWEST_BITS)
-        steered.append(
+        control.append(
             PriceController(network, method, price="penalty", bits=soft_bits, target=target, gain=1.0, rescale=_in_units_of_the_price)
         )
-        return steered[0].hooks()
+        return control[0].hooks()
 
     method = LearnedRange(weight_budget=LOWEST_BITS, penalty=0.01)
     run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("learned_range", inputs, run, steered[0].bits, began)
+    return table_of_bits("learned_range", inputs, run, control[0].bits, began)
 
 
 def _in_units_of_the_price(network: Network, method: LearnedRange) -> None:

@@ -1,19 +1,17 @@
-"""`pdq`: how dear it is to hold each layer near its float self; see `mpsearch.methods.pdq`.
+"""`pdq`: the cost of the constraint that keeps each layer near its float counterpart; see `mpsearch.methods.pdq`.
 
     value[l, k] = unit · λ_l · d_l(k)        d_l(k): relative squared change of layer l's output with its weight at k's bits, same input
 
-A short run under proximity constraints at the uniform width nearest to what the budgets leave room for; λ_l are the multipliers at its
-end, the price of layer l's constraint in nats a unit of d_l (see `multipliers`). The constraints ask for d_l = 0, so that every one of them
-binds and no layer is without a price: with a looser one, equal for all, those layers would have none whose error it does not notice. d_l(k)
-is measured on the first batch for every width on the menus, the network being calibrated and otherwise untouched.
+A short run under proximity constraints at the uniform width nearest to what the budgets allow; λ_l are the multipliers at its
+end, the price of layer l's constraint in nats per unit of d_l (see `multipliers`). The constraints require d_l = 0, so every one of them
+is active and every layer has a price. d_l(k) is measured on the first batch for every width on the menus, on the calibrated network.
 
-The paper sorts layers by λ and keeps the dearest in float. λ times what a choice leaves of d_l is its first-order extension to many widths
-(UNPUBLISHED). In a run as short as this λ_l is little more than the sum of its excesses (published ones, from 100 epochs, are so too): it
-tells which layers stay far from their float selves however they are trained, not what that does to the outputs: of a ResNet-20 and a
-ResNet-18 on the digits, damages by layer ran against `measured` (Spearman −0.6 and −0.3). The unit is that of
-`mpsearch.signals.learned.table_of_bits`. Multipliers are no bits: this signal proposes no allocation of its own.
-
-Sees weights only: each layer's input is quantized in both of the outputs that d_l compares.
+The paper sorts layers by λ and keeps those with the largest in float. λ times d_l of a choice is its first-order extension to many widths
+(UNPUBLISHED). In so short a run λ_l is little more than the sum of its excesses (as are the published ones, from 100 epochs): it
+shows which layers stay far from their float counterparts in training, not the effect on the outputs: for a ResNet-20 and a
+ResNet-18 on the digits, the ranking of layers was opposite to that of `measured` (Spearman −0.6 and −0.3). The unit is that of
+`mpsearch.signals.learned.table_of_bits`. Multipliers are not bits: this signal proposes no allocation of its own.
+Weights only: each layer's input is quantized in both of the outputs that d_l compares.
 
 Source: Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623.
 """
@@ -49,7 +47,7 @@ def pdq(inputs: SignalInputs) -> Table:
         inputs: `seed` draws the order of the batches.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
     began = time.perf_counter()
     trained = in_uniform_bits(inputs)
@@ -63,7 +61,7 @@ def pdq(inputs: SignalInputs) -> Table:
 
 
 def _errors(network: Network, inputs: SignalInputs) -> Floats:
-    """d_l of every choice's weight bits, `[L, C]`, no unit; 0 for float weights and for layers whose module is not called."""
+    """d_l of every choice's weight bits, `[L, C]`, dimensionless; 0 for float weights and for layers whose module is not called."""
     space, trained = inputs.space, network.space
     found = np.zeros(space.allowed.shape)
     network.model.eval()
@@ -82,7 +80,7 @@ PDQ = SIGNALS.register("pdq")(
     Signal(
         name="pdq",
         paper="Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623",
-        description="multipliers of a short training that holds each layer near its float self, times each choice's output error",
+        description="multipliers of a short training that keeps each layer near its float counterpart, times each choice's output error",
         function=pdq,
     )
 )

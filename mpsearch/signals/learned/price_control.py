@@ -1,12 +1,12 @@
-"""A price of bits that steers itself: a method whose penalty has a narrow useful window is led along a line of mean bits.
+"""`PriceController`: adjusts a method's price of bits so that the mean learned bits follow a line down to a target.
 
-After each step the mean of the learned bits is compared with a straight line from the bits at the start down to the target, and
+After each step the mean of the learned bits is compared with a straight line from the initial bits to the target, and
 
-    price ← price · exp(gain · (mean bits − line))                      within 10^±6 of where it began
+    price ← price · exp(gain · (mean bits − line))                      within 10^±6 of its initial value
 
-so that a price too low to move anything, or so high that it empties every layer, corrects itself within a few steps. From `arrive` on the
-mean stays at the target while layers trade bits at one price; the bits read off are the mean over those steps, for one step's bits hang on
-one batch.
+so that a price that is too low to have an effect, or so high that it empties every layer, is corrected within a few steps. From `arrive` on
+the mean stays at the target while layers exchange bits at one price; the result is the mean of the bits over those steps, since the bits of
+a single step depend on a single batch.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _BOUND = math.log(1e6)
 
 
 class PriceController(Generic[M]):
-    """A method under a price that follows its bits.
+    """A method whose price of bits is controlled by its learned bits.
 
     Args:
-        network: attached and begun.
-        method: at its first price, above 0.
-        price: name of the setting.
-        bits: network → learned bits by layer name, as fine as they can be told; 32 where weights are float.
-        target: mean bits to end at.
-        gain: of the price's logarithm, for each bit off the line and step.
+        network: network of the method, at its initial allocation.
+        method: method with its initial price, above 0.
+        price: name of the method's setting.
+        bits: network → learned bits by layer name, fractional if possible; 32 for float weights.
+        target: mean bits at the end.
+        gain: change of the price's logarithm per step and bit of deviation from the line.
         arrive: share of the training at which the line reaches the target.
-        rescale: changes gradients in the place of the method's own `before_step`; gets the method at its present price.
+        rescale: replaces the method's `before_step` and changes gradients; called with the network and the method at its present price.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PriceController(Generic[M]):
         return {name: value / max(self._count, 1) for name, value in self._sums.items()}
 
     def hooks(self) -> Hooks:
-        """The method's, at the present price."""
+        """The method's hooks, at the present price."""
         return Hooks(
             objective=self._objective,
             before_step=self._before_step,

@@ -1,10 +1,9 @@
-"""A short training of a method on the signal's own images; what it has learned about the layers is read off the network afterwards.
+"""A short training of a method on the signal's images; signals derive sensitivities from the trained network.
 
-    minimise   mean_n D(f(x_n) ‖ q(x_n)) + what the method adds        D: the task's divergence, nats; f: the float network
+    minimise   mean_n D(f(x_n) ‖ q(x_n)) + terms of the method         D: the task's divergence, nats; f: the float network
 
-The float outputs are the targets, so no labels are needed and the loss is what `measured` measures. Layers start at wide weights and at
-activations as precise as the menus let them be. Batches come as they are, in an order that the seed
-draws for each pass; norms normalise by the batch, as in every training.
+The float outputs are the targets, so no labels are needed, and the loss is the divergence of `measured`. The order of the batches in each
+pass depends on the seed; norms normalise by the batch, as in every training.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ _PHASE = "short run"
 
 @dataclass(frozen=True, kw_only=True)
 class ShortRun:
-    """What is left of a short training.
+    """The result of a short training.
 
     Args:
         network: trained, in evaluation mode.
-        forwards: passes over the images, those of the float network among them.
-        backwards: passes back.
-        images: how many there are.
+        forwards: forward passes over the images, including those of the float network.
+        backwards: backward passes over the images.
+        images: number of images.
     """
 
     network: Network
@@ -62,25 +61,25 @@ def short_run(
     Args:
         inputs: model, ranges, images, seed.
         method: makes the quantizers.
-        start: the bits they start at.
-        recipe: without its epochs, batch size, distillation and re-estimation, which are given here.
-        steps: how many.
-        hooks: of the loop, for the attached network; the method's own unless given.
+        start: initial allocation.
+        recipe: training recipe; its epochs, batch size, distillation, augmentation and re-estimation are overridden.
+        steps: approximate number of steps.
+        hooks: network → hooks of the training loop; those of the method by default.
 
     Raises:
-        ModelError: the float outputs are not finite, or the training does not stay so.
+        ModelError: the float outputs are not finite, or the training diverges.
     """
-    tally = PassCounts()
+    passes = PassCounts()
     parameter = next(inputs.model.parameters())
     devices = [parameter.device] if parameter.is_cuda else []
-    with tally.listening(_PHASE), torch.random.fork_rng(devices=devices):
+    with passes.listening(_PHASE), torch.random.fork_rng(devices=devices):
         images = _Images(inputs)
         epochs = max(1, round(steps / images.steps(1)))
         network = Network(inputs.model, inputs.space, inputs.calibration, method)
         network.model.requires_grad_(True)
         network.begin(start)
-        watched = Hooks.of(method, network) if hooks is None else hooks(network)
-        watched.on_step = inputs.report
+        run_hooks = Hooks.of(method, network) if hooks is None else hooks(network)
+        run_hooks.on_step = inputs.report
         task = replace(inputs.task, loss=lambda outputs, targets: inputs.task.divergence(targets, outputs).mean())
         recipe = replace(recipe, epochs=epochs, batch_size=images.largest, distill=0.0, augment=False, reestimate=0)
         try:
@@ -93,19 +92,19 @@ def short_run(
                     recipe,
                     device=parameter.device,
                     seed=inputs.seed,
-                    hooks=watched,
+                    hooks=run_hooks,
                 )
         except TrainingDiverged as error:
             raise ModelError(f"the short training of {type(method).__name__} did not stay finite: {error}") from error
-    counted = tally[_PHASE]
-    count(forward=counted.forward)  # passes back are counted from the table's cost, as those of every signal
+    counted = passes[_PHASE]
+    count(forward=counted.forward)  # backward passes are counted from the table's cost, as for every signal
     return ShortRun(network=network, forwards=counted.forward / len(images), backwards=counted.backward / len(images), images=len(images))
 
 
 def in_uniform_bits(inputs: SignalInputs) -> SignalInputs:
-    """The inputs with menus of uniform bits, which every method trains, in the place of formats with a name of their own.
+    """The inputs with menus of uniform bits, which every method can train, in place of other formats.
 
-    Learned bits say what precision a layer needs, whatever its numbers look like.
+    Learned bits measure the precision that a layer needs, independent of its number format.
     """
     menus = tuple(
         tuple(sorted({Choice(uniform_bits(choice.weight), choice.activation.bits) for choice in menu})) for menu in inputs.space.menus
@@ -114,16 +113,16 @@ def in_uniform_bits(inputs: SignalInputs) -> SignalInputs:
 
 
 def uniform_bits(weight: NumberFormat) -> NumberFormat:
-    """Uniform numbers with as many bits a code."""
+    """The uniform format with the same number of bits per code."""
     return weight if weight.is_float else NumberFormat("uniform", weight.bits)
 
 
 def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
-    """Every layer at the most weight bits below float, and at the most activation bits that go with them.
+    """Every layer at the most weight bits below float, with the most activation bits on the menu for them.
 
     Args:
         space: layers and menus.
-        limit: weight bits not to exceed, where a menu has any within them.
+        limit: largest weight bits, if the menu has any within the limit.
     """
 
     def most(menu: Sequence[Choice]) -> Choice:
@@ -135,9 +134,9 @@ def widest(space: ResolvedSpace, limit: float = _WIDEST) -> Allocation:
 
 
 def aim(inputs: SignalInputs, start: Allocation, lowest: float) -> float:
-    """Mean weight bits for a training to aim at: those the budgets leave room for, at least one above `lowest`, below those of `start`.
+    """Target of the mean weight bits: those that the budgets allow, at least one bit above `lowest`, and below those of `start`.
 
-    A method that cannot go below `lowest` bits would tell no layer from another there.
+    A method that cannot go below `lowest` bits could not distinguish layers there.
     """
     bits = {name: choice.weight.bits_per_value for name, choice in start.items() if not choice.weight.is_float}
     top = mean_bits(inputs.space.layers, bits) if bits else lowest
@@ -152,13 +151,13 @@ def mean_bits(layers: Sequence[Layer], bits: Mapping[str, float]) -> float:
 
 
 class _Images:
-    """The signal's batches as a split, their targets the float outputs."""
+    """The signal's batches as a split, with the float outputs as targets."""
 
     indices = None
 
     def __init__(self, inputs: SignalInputs) -> None:
         batches = [batch for batch, _ in inputs.batches]
-        several = [batch for batch in batches if batch_size(batch) > 1]  # one sample alone has no variance to normalise by
+        several = [batch for batch in batches if batch_size(batch) > 1]  # a batch of one sample has no variance
         self._batches: list[tuple[Any, Tensor]] = []
         with torch.no_grad(), private_copy(inputs.model) as model:
             for batch in several or batches:

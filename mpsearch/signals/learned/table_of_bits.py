@@ -1,17 +1,17 @@
-"""From learned bits to a table: what a layer's bits must be worth for a training that pays for every bit to have stopped where it did.
+"""From learned bits to a table: the sensitivities at which a training with a price per bit stops at these bits.
 
-With damage that falls by a factor 4 a bit, `D_l(b) = c_l · 4^−b` (squared rounding error, as for any grid of many levels), and one price
-π a weight and bit, the sum `Σ_l c_l 4^−b_l + π Σ_l N_l b_l` is least where the last bit of each layer repays what it costs,
+With damage that falls by a factor 4 per bit, `D_l(b) = c_l · 4^−b` (squared rounding error, for any grid of many levels), and one price
+π per weight and bit, the sum `Σ_l c_l 4^−b_l + π Σ_l N_l b_l` is minimal where the last bit of each layer repays its price,
 
     ln 4 · c_l · 4^−b*_l = π N_l    ⇒    value[l, k] = c_l 4^−w_k = (π / ln 4) · N_l · 4^(b*_l − w_k)        w_k: weight bits of choice k
 
-N_l weights, b*_l bits learned. The price is the training's own and has no meaning beside other signals', so the unit is measured: the table
-of weights is scaled to the divergence (nats) of the network with all weights at the widest uniform bits not above the mean of b*, on the
-signal's images, from the float outputs. Another price would shift all b*_l alike: the table orders allocations the same at every budget,
-and an allocation of least value is one of least `Σ N_l`-weighted distance to b* but for whole bits and the ends of the menus.
+N_l weights, b*_l learned bits. The price is specific to the training and not comparable with other signals, so the unit is measured: the
+table of weights is scaled to the divergence (nats) from the float outputs, on the signal's images, of the network with all weights at the
+widest uniform bits not above the mean of b*. Another price would shift all b*_l alike, so the ranking of allocations is the same at every
+budget. An allocation of least value is near b*, apart from integer bits and the ends of the menus.
 
-None of these methods learns activation bits here. Where a menu has them, their part is `fisher`'s for inputs rounded and weights at float,
-added to that of the weights; one more pass forward and back.
+No method learns activation bits here. If a menu has them, their part is that of `fisher` for rounded inputs with float weights, added to
+that of the weights, with one more forward and backward pass.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Floats = NDArray[np.float64]
 
 
 def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[str, float], began: float) -> Table:
-    """The table above, `[L, C]` nats, which keeps b* in `bits`.
+    """The table of the module docstring, `[L, C]` nats, with b* in `bits`.
 
     Args:
         name: of the signal.
-        inputs: what it was given.
+        inputs: inputs of the signal.
         run: the training.
-        bits: b*_l by layer name, fractional where the method can tell; 32 for layers that have no bits to learn.
+        bits: b*_l by layer name, fractional if the method allows; 32 for layers without learned bits.
         began: `time.perf_counter()` when the signal began.
     """
     space = inputs.space
@@ -67,16 +67,16 @@ def table_of_weights(
     began: float,
     bits: Mapping[str, float] | None = None,
 ) -> Table:
-    """`shape`, `[L, C]` in any unit, zero for float weights, scaled to nats; with the activations' part.
+    """Scale `shape`, `[L, C]` in any unit and zero for float weights, to nats, and add the activations' part.
 
     Args:
         name: of the signal.
-        inputs: what it was given.
+        inputs: inputs of the signal.
         run: the training.
-        shape: damage of the weights.
-        reference: bits of the uniform network that is measured; the widest on the menus not above it is taken, or the narrowest of all.
+        shape: relative damage of the weights.
+        reference: bits of the measured uniform network: the widest format on the menus not above it, or the narrowest of all.
         began: `time.perf_counter()` when the signal began.
-        bits: learned bits by layer name, if there are any.
+        bits: learned bits by layer name, if any.
     """
     space = inputs.space
     weights = sorted({choice.weight for choice in space.choices})
@@ -100,12 +100,12 @@ def table_of_weights(
 
 @torch.no_grad()
 def _divergence(inputs: SignalInputs, weights: Mapping[str, NumberFormat]) -> float:
-    """Mean divergence of the calibrated network at these formats from the float one, activations at float; never negative."""
+    """Mean divergence of the calibrated network with these weight formats and float activations from the float network; never negative."""
     total, images = 0.0, 0
     with private_copy(inputs.model) as model:
         references = [call(model, batch) for batch, _ in inputs.batches]
         for layer in inputs.space.layers:
-            weight = getattr(model.get_submodule(layer.module), layer.parameter)  # in place: whatever shares it follows
+            weight = getattr(model.get_submodule(layer.module), layer.parameter)  # in place, so that shared weights follow
             weight.copy_(inputs.calibration.weight(layer.name, weights[layer.name]))
         for reference, (batch, _) in zip(references, inputs.batches, strict=True):
             total += float(inputs.task.divergence(reference, call(model, batch)).double().sum())

@@ -1,1 +1,1 @@
-"""How signals look into a network: hooks, replays, paths."""
+"""Tools of the signals: hooks, replays and quantization paths."""

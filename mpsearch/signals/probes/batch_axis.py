@@ -1,7 +1,7 @@
-"""Where the samples of a batch sit in each module's output: found by running two and then three samples.
+"""The sample axis of each module's output, found by running two and then three samples.
 
-The axis whose length goes from 2m to 3m holds them; the values of the first two must not change, which rules out other orders and
-networks whose samples see each other.
+It is the axis whose length changes from 2m to 3m; the values of the first two samples must not change, which excludes other orders and
+networks with interactions between samples.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mpsearch.network.observe import hooked
 __all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take"]
 
 FEW, MORE = 2, 3
-"""Samples of the two probing passes."""
+"""Numbers of samples of the two passes."""
 
 
 def take(inputs: Any, start: int, stop: int) -> Any:
-    """Samples `start … stop−1` of a batch, whatever its structure."""
+    """Samples `start … stop−1` of a batch of any structure."""
     count = batch_size(inputs)
 
     def cut(value: Any) -> Any:
@@ -49,7 +49,7 @@ def first_tensor(output: Any) -> Tensor | None:
 
 
 def by_sample(values: Tensor, axis: int, samples: int) -> Tensor:
-    """`[samples, n]`: everything that belongs to a sample in one row."""
+    """`[samples, n]`: one row per sample."""
     return values.movedim(axis, 0).reshape(samples, -1)
 
 
@@ -64,7 +64,7 @@ def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
 
     def keep(name: str, _module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> None:
         tensor = first_tensor(output)
-        # Cloned: an in-place operation after the call would change what is compared.
+        # Cloned, since a later in-place operation would change it.
         seen.setdefault(name, []).append(torch.empty(0) if tensor is None else tensor.clone())
 
     try:
@@ -78,11 +78,11 @@ def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
 
 
 def sample_axes(few: Mapping[str, list[Tensor]], more: Mapping[str, list[Tensor]], names: Iterable[str]) -> dict[str, int] | None:
-    """The sample axis of the named modules' outputs, or None where one has none: then samples must go through the network one by one.
+    """The sample axis of the named modules' outputs; None if one of them has none, so that samples must be passed one by one.
 
     Args:
-        few: `calls_of` two samples.
-        more: `calls_of` three samples, the first two the same.
+        few: `calls_of` for two samples.
+        more: `calls_of` for three samples; the first two are the same.
         names: paths of modules.
     """
     axes: dict[str, int] = {}

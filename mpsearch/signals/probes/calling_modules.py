@@ -1,6 +1,6 @@
-"""Which module call computes with a layer's weight: its own module, or the nearest one around it that was called.
+"""The module call that computes with a layer's weight: that of its own module, or of the nearest called parent.
 
-`nn.MultiheadAttention` uses its `out_proj` without calling it, and any `forward` may do the same with a weight it reaches into.
+`nn.MultiheadAttention` uses its `out_proj` without calling it, and any `forward` may use a weight of a child directly.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ __all__ = ["calling_modules", "check_called"]
 
 
 def calling_modules(layer: Layer, called: Container[str]) -> tuple[tuple[str, str], ...]:
-    """(path of a called module, name of the weight relative to it), one for each place that holds the weight, without repetition.
+    """(path of a called module, name of the weight relative to it) for each module that holds the weight, without repetition.
 
     Args:
-        layer: its module and aliases are looked at.
+        layer: its module and aliases are considered.
         called: paths of the modules that were called; the whole model (`""`) counts as called.
     """
     paths = [f"{layer.module}.{layer.parameter}".lstrip("."), *layer.aliases]
@@ -32,10 +32,10 @@ def calling_modules(layer: Layer, called: Container[str]) -> tuple[tuple[str, st
 
 
 def check_called(layers: Sequence[Layer], called: Container[str]) -> None:
-    """A copy of the model must run its own layers, not those of the original.
+    """Check that a copy of the model runs its own layers, not those of the original.
 
     Raises:
-        ModelError: layers were called when the model was traced, and none is in the copy.
+        ModelError: layers were called when the model was traced, but none is called in the copy.
     """
     seen = [layer for layer in layers if layer.input_elements]
     if seen and not any(layer.module in called for layer in seen):

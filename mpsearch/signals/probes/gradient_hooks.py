@@ -29,17 +29,17 @@ from mpsearch.signals.probes.products import weight_products
 __all__ = ["GradientHooks"]
 
 _CHUNK = 2**17
-"""Floats of an activation that are quantized at a time: temporaries stay in the cores' caches."""
+"""Values of an activation that are quantized at once, so that temporaries stay in the CPU cache."""
 
 _KEPT_BYTES = 2**30
-"""Weight changes of the whole network are kept from batch to batch up to this size."""
+"""Weight changes of the whole network are cached between batches up to this size."""
 
 
 class GradientHooks:
-    """Hooks on a private copy of a model.
+    """Hooks on a copy of a model.
 
     Args:
-        model: the copy, frozen; it stays hooked.
+        model: the copy, frozen; the hooks are not removed.
         space: layers and menus.
         calibration: ranges.
         called: paths of the modules that a forward pass calls.
@@ -47,7 +47,7 @@ class GradientHooks:
     Attributes:
         u: per layer `[N, Kw]`, columns `weights` of the layer.
         v: per layer `[N, Ka]`, columns `activations` of the layer.
-        paths: modules whose sample axis has to be known.
+        paths: modules whose sample axis must be known.
     """
 
     def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, called: Mapping[str, object]) -> None:
@@ -62,26 +62,26 @@ class GradientHooks:
         self._samples = 0
         self._listening = False
         users: dict[str, list[tuple[int, Layer, str]]] = {}
-        tapped: set[str] = set()
+        hooked_inputs: set[str] = set()
         for index, layer in enumerate(space.layers):
             if self.activations[index] and layer.module in called:
-                tap = _InputTap(partial(self._input, index, layer))
-                attach_act_quantizer(model.get_submodule(layer.module), cast(ActQuantizer, tap))
-                tapped.add(layer.module)
+                input_hook = _InputHook(partial(self._input, index, layer))
+                attach_act_quantizer(model.get_submodule(layer.module), cast(ActQuantizer, input_hook))
+                hooked_inputs.add(layer.module)
             if self.weights[index]:
                 for path, parameter in calling_modules(layer, called):
                     users.setdefault(path, []).append((index, layer, parameter))
-        self.paths = tuple(sorted(tapped | users.keys()))
+        self.paths = tuple(sorted(hooked_inputs | users.keys()))
         for path, weights in users.items():
             model.get_submodule(path).register_forward_hook(partial(self._output, path, weights), with_kwargs=True)
 
     @contextmanager
     def listening(self, samples: int, axes: Mapping[str, int], device: torch.device) -> Iterator[None]:
-        """Start at zero and attend to the forward pass in the `with`; calls outside of it are replays and leave no trace.
+        """Reset the sums and record the forward pass in the `with`; calls outside of it are ignored.
 
         Args:
             samples: N.
-            axes: sample axis by module path; modules that are missing have it in front.
+            axes: sample axis by module path; 0 for missing modules.
             device: of `u` and `v`.
         """
         self._samples, self._axes, self._listening = samples, axes, True
@@ -95,10 +95,10 @@ class GradientHooks:
     def _input(self, index: int, layer: Layer, x: Tensor) -> Tensor:
         if not (self._listening and torch.is_grad_enabled() and x.is_floating_point()):
             return x
-        # A view of its own: its gradient is the one through this layer, whoever else reads x.
-        tapped = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
-        tapped.register_hook(partial(self._input_products, index, layer, x.detach(), x._version))  # type: ignore[no-untyped-call]
-        return tapped
+        # A separate view, whose gradient is only that through this layer.
+        hooked_input = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+        hooked_input.register_hook(partial(self._input_products, index, layer, x.detach(), x._version))  # type: ignore[no-untyped-call]
+        return hooked_input
 
     @torch.no_grad()
     def _input_products(self, index: int, layer: Layer, x: Tensor, version: int, h: Tensor) -> None:
@@ -149,15 +149,15 @@ class GradientHooks:
         return deltas
 
 
-class _InputTap(nn.Module):
-    """Stands where an input quantizer would, so that it sees exactly the tensors that one would quantize."""
+class _InputHook(nn.Module):
+    """Takes the place of an input quantizer, so that it gets exactly the tensors to quantize."""
 
-    def __init__(self, tap: partial[Tensor]) -> None:
+    def __init__(self, hook: partial[Tensor]) -> None:
         super().__init__()
-        self._tap = tap
+        self._hook = hook
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._tap(x)
+        return self._hook(x)
 
 
 def _check_untouched(layer: Layer, x: Tensor, version: int) -> None:

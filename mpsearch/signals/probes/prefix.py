@@ -1,8 +1,8 @@
-"""`PrefixCache`: run a network again from the layer that changed; what comes before it is handed out of memory.
+"""`PrefixCache`: run a network again from a changed layer; earlier outputs come from a cache.
 
-A float pass records the output of every module call in order. In a replay that starts at call s, a call that had ended before s returns
-its recorded output, whole blocks at once. A call is never skipped whose input or output the network changes in place, so the result is
-the same to the last bit.
+A float pass records the output of every module call in order. In a replay that starts at call s, every call that ended before s returns
+its recorded output, whole blocks at once. Calls whose input or output the network changes in place are never skipped, so the result is
+bit-identical.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["PrefixCache"]
 
 @dataclass
 class _Call:
-    """One recorded call: where the calls inside it end, what it returned, and the state its tensors were in."""
+    """One recorded call: the end of the calls inside it, its output, and the versions of its tensors."""
 
     end: int
     output: Any
@@ -31,10 +31,10 @@ class _Call:
 
 
 class PrefixCache:
-    """Wraps the `forward` of every submodule, input quantizers apart, while inside `attached`.
+    """Wraps the `forward` of every submodule, except input quantizers, inside `attached`.
 
     Args:
-        model: frozen and in evaluation mode; control flow up to the changed layer must not depend on chance.
+        model: frozen and in evaluation mode; its control flow up to the changed layer must be deterministic.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -46,7 +46,7 @@ class PrefixCache:
 
     @property
     def called(self) -> frozenset[str]:
-        """Paths of the modules that the recorded pass called, and the whole model."""
+        """Paths of the modules that the recorded pass called, and that of the whole model."""
         return frozenset(self._first) | {""}
 
     def first_call(self, path: str) -> int:
@@ -55,11 +55,11 @@ class PrefixCache:
 
     @contextmanager
     def attached(self) -> Iterator[PrefixCache]:
-        """Wrap, and unwrap at the end."""
+        """Wrap the modules for the `with` block."""
         wrapped: list[tuple[nn.Module, Any]] = []
         try:
             for path, module in self._model.named_modules():
-                # An input quantizer runs before the forward of the layer it belongs to, and is what a replay changes.
+                # An input quantizer runs before the forward of its layer, and replays change it.
                 if path and not isinstance(module, torch.jit.ScriptModule | ActQuantizer):
                     wrapped.append((module, module.__dict__.get("forward")))
                     module.forward = self._wrap(path, module.forward)
@@ -72,7 +72,7 @@ class PrefixCache:
             self._calls.clear()
 
     def record(self, run: Callable[[], Tensor]) -> Tensor:
-        """Run everything and remember it."""
+        """Run everything and record it."""
         self._calls, self._first, self._start, self._recording = [], {}, 0, True
         try:
             outputs = run()
@@ -83,7 +83,7 @@ class PrefixCache:
         return outputs
 
     def replay(self, start: int, run: Callable[[], Tensor]) -> Tensor:
-        """Run from call `start` on; 0 runs everything."""
+        """Run from call `start`; 0 runs everything."""
         self._start, self._clock = start, 0
         return run()
 
@@ -115,7 +115,7 @@ class PrefixCache:
 
 
 def _versions(value: Any) -> tuple[int, ...] | None:
-    """How often each tensor in a structure was changed in place; None for a structure that cannot be looked into."""
+    """Version counters of all tensors in a structure; None for an unknown structure."""
     if isinstance(value, Tensor):
         return (value._version,)
     if value is None or isinstance(value, bool | int | float | str):

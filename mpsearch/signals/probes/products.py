@@ -1,15 +1,15 @@
 """Per-sample inner products of a loss gradient with the change of a layer's output: `u[n, k] = g_n · δy_{n,k}`.
 
 Where the output is linear in the weight, `g_n · δy_{n,k} = ⟨δW_k, G_n⟩` with `G_n` the sample's own weight gradient. There are two ways to
-the same numbers, and the cheaper one is taken layer by layer:
+compute it, and the cheaper one is chosen per layer:
 
     gradient   build `G_n` for a few samples at a time (one matrix product), then multiply by all δW_k at once
     replay     run the operation with δW_k in place of W, K times
 
 A convolution is a linear layer on windows of its input.
 
-Everything else (attention, transposed convolutions, embeddings, subclasses with a forward of their own) is replayed with `W + δW_k` and
-the output with `W` is subtracted, which is what δy means.
+Everything else (attention, transposed convolutions, embeddings, subclasses with their own forward) is replayed with `W + δW_k`, and
+the output with `W` is subtracted.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 _CHUNK = 2**20
-"""Floats of a temporary: small enough to stay near the cores."""
+"""Values of a temporary, so that it fits in the CPU cache."""
 
 _SAMPLES = 16
-"""Samples whose gradients are built together, so that the δW_k are read once for all of them."""
+"""Samples whose gradients are computed together, so that the δW_k are read only once."""
 
 _TRAFFIC = 32.0
-"""Multiply-accumulates that moving one float through memory costs; only the order of magnitude matters."""
+"""Cost of moving one float through memory, in multiply-accumulates; only the order of magnitude matters."""
 
 
 def weight_products(
@@ -51,13 +51,13 @@ def weight_products(
     """`[samples, K]` products for one call of a module.
 
     Args:
-        module: as it was called.
+        module: the called module.
         parameter: name of the weight relative to the module.
         args: positional arguments of the call.
         kwargs: keyword arguments of the call.
         g: gradient of the summed per-sample losses with respect to the (first) output.
         deltas: `[K, *weight.shape]`, δW_k.
-        axis: where the samples sit in the output.
+        axis: sample axis of the output.
         samples: N.
     """
     x = args[0] if args else next(iter(kwargs.values()), None)
@@ -90,7 +90,7 @@ def replay_difference(
 
 
 def _is_stock(module: nn.Module, base: type[nn.Module], *methods: str) -> bool:
-    """Whether a subclass left the methods as they were."""
+    """Whether the module's class does not override the methods."""
     return all(getattr(type(module), method) is getattr(base, method) for method in methods)
 
 
@@ -99,7 +99,7 @@ def _by_sample_axis(x: Tensor, axis: int, samples: int) -> Tensor:
 
 
 def linear_products(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
-    """`[N, K]` from x `[N, T, I]`, g `[N, T, O]`, deltas `[K, O, I]`, the cheaper way."""
+    """`[N, K]` from x `[N, T, I]`, g `[N, T, O]`, deltas `[K, O, I]`, by the cheaper way."""
     positions, choices, weights = x.shape[1], len(deltas), deltas[0].numel()
     by_gradient = (positions + _TRAFFIC + choices) * weights
     by_replay = choices * positions * (weights + _TRAFFIC * deltas.shape[1])
@@ -122,7 +122,7 @@ def linear_by_gradient(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
 def linear_by_replay(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
     """As `linear_products` through `δW_k x`."""
     rows, slopes = x.reshape(-1, x.shape[2]), g.reshape(len(g), -1)
-    # One plain matrix product each: a batched one on transposed windows is many times slower.
+    # One matrix product each: a batched one on transposed windows is many times slower.
     return torch.stack([(F.linear(rows, delta).view_as(slopes) * slopes).sum(1) for delta in deltas], 1)
 
 
@@ -158,7 +158,7 @@ def _window_products(plain: Unpadded, part: slice, groups: int) -> Tensor:
 
 
 class Unpadded(NamedTuple):
-    """A convolution in two dimensions that needs no padding: `x` is padded already and cut to what the kernel reads."""
+    """A 2-D convolution without padding: `x` is already padded and cropped to what the kernel reads."""
 
     x: Tensor
     g: Tensor
@@ -170,7 +170,7 @@ class Unpadded(NamedTuple):
 def unpadded(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Unpadded:
     """The same products without padding, and without the parts of the kernel that only ever see zeros.
 
-    On a single pixel a padded 3×3 kernel has one live weight in nine: that is where deep layers on small images keep most of theirs.
+    On a single pixel a padded 3×3 kernel uses one of its nine weights; deep layers on small images are often such cases.
     """
     amounts = module._reversed_padding_repeated_twice
     stride, dilation = tuple(module.stride), tuple(module.dilation)

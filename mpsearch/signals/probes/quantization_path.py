@@ -1,4 +1,4 @@
-"""`QuantizationPath`: a network on its way from float to an allocation, all layers at once, and how steep the way is through each layer.
+"""`QuantizationPath`: the straight path of a network from float to an allocation, and the slope of a loss through each layer.
 
 weights W + t (Q(W) − W)        inputs x + t (Q(x) − x)        t from 0 (float) to 1 (the quantized network, to the last bit)
 """
@@ -22,10 +22,10 @@ __all__ = ["QuantizationPath"]
 
 
 class QuantizationPath:
-    """Weights move in place, so that whatever shares them follows; inputs move where a quantizer would stand.
+    """Weights change in place, so that shared weights follow; inputs change in place of a quantizer.
 
     Args:
-        model: a private copy, frozen; its layers' weights want gradients from now on.
+        model: a frozen copy; its layers' weights require gradients afterwards.
         space: layers and menus.
         calibration: ranges.
     """
@@ -33,23 +33,23 @@ class QuantizationPath:
     def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration) -> None:
         self._space, self._calibration = space, calibration
         self._weights: list[Tensor] = []
-        self._inputs: list[_PartWay | None] = []
+        self._inputs: list[_PartialQuantizer | None] = []
         for layer, menu in zip(space.layers, space.menus, strict=True):
             module = model.get_submodule(layer.module)
             self._weights.append(getattr(module, layer.parameter).requires_grad_())
-            part_way = _PartWay().to(self._weights[-1].device) if any(not choice.activation.is_float for choice in menu) else None
-            if part_way is not None:
-                attach_act_quantizer(module, part_way)
-            self._inputs.append(part_way)
+            partial = _PartialQuantizer().to(self._weights[-1].device) if any(not choice.activation.is_float for choice in menu) else None
+            if partial is not None:
+                attach_act_quantizer(module, partial)
+            self._inputs.append(partial)
         self._start = [weight.detach().clone() for weight in self._weights]
         self._end = self._start
 
     def aim(self, allocation: Mapping[str, Choice]) -> None:
-        """Set where t = 1 is, and go to t = 0."""
+        """Set the end of the path, t = 1, and move to t = 0."""
         self._end = [self._calibration.weight(layer.name, allocation[layer.name].weight) for layer in self._space.layers]
-        for layer, part_way in zip(self._space.layers, self._inputs, strict=True):
-            if part_way is not None:
-                self._calibration.set_input(part_way, layer.name, allocation[layer.name].activation)
+        for layer, partial in zip(self._space.layers, self._inputs, strict=True):
+            if partial is not None:
+                self._calibration.set_input(partial, layer.name, allocation[layer.name].activation)
         self.go(0.0)
 
     @torch.no_grad()
@@ -57,20 +57,20 @@ class QuantizationPath:
         """Move everything to t."""
         for weight, start, end in zip(self._weights, self._start, self._end, strict=True):
             weight.copy_(torch.lerp(start, end, t))
-        for part_way in self._inputs:
-            if part_way is not None:
-                part_way.t.fill_(t)
+        for partial in self._inputs:
+            if partial is not None:
+                partial.t.fill_(t)
 
     def slopes(self, loss: Tensor) -> NDArray[np.float64]:
-        """`∂loss/∂t` through each layer alone, `[L]`: `⟨∂loss/∂W_l, Q(W_l) − W_l⟩ + ⟨∂loss/∂x_l, Q(x_l) − x_l⟩`; uses up the graph.
+        """`∂loss/∂t` through each layer alone, `[L]`: `⟨∂loss/∂W_l, Q(W_l) − W_l⟩ + ⟨∂loss/∂x_l, Q(x_l) − x_l⟩`; frees the graph.
 
         Args:
             loss: `[]`, of a forward pass at the present t; rounded inputs pass its gradient straight through.
         """
         if not loss.requires_grad:
             return np.zeros(len(self._weights))
-        moved = [row for row, part_way in enumerate(self._inputs) if part_way is not None]
-        leaves = [part_way.t for part_way in self._inputs if part_way is not None]
+        moved = [row for row, partial in enumerate(self._inputs) if partial is not None]
+        leaves = [partial.t for partial in self._inputs if partial is not None]
         gradients = torch.autograd.grad(loss, [*self._weights, *leaves], allow_unused=True)
         slopes = torch.zeros(len(self._weights), dtype=torch.float64, device=loss.device)
         for row, (gradient, start, end) in enumerate(zip(gradients, self._start, self._end, strict=False)):
@@ -82,7 +82,7 @@ class QuantizationPath:
         return slopes.cpu().numpy()
 
 
-class _PartWay(FixedActQuantizer):
+class _PartialQuantizer(FixedActQuantizer):
     """`x + t (Q(x) − x)`."""
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Damage that saturates: the coverage model, its Aumann-Shapley values, and the way back from values to coefficients.
+"""The coverage model of saturating damage: its Aumann-Shapley values, and the inversion from values to coefficients.
 
     f(S) = C · (1 − Π_{l∈S} (1 − a_l)) = C · (1 − e^{−Σ_{l∈S} b_l})        b_l = −log(1 − a_l) ≥ 0, C the ceiling
     φ_l  = C · a_l · ∫₀¹ Π_{j≠l} (1 − t·a_j) dt                            Σ_l φ_l = f(all)
 
-Under the model `f` is one function of `Σ b`, so damages that do not add up are ranked by numbers that do. Plain arithmetic on float64.
+Under the model `f` is one function of `Σ b`, so non-additive damages are ranked by additive coefficients.
 
 Source: the coverage model of Hill, arXiv 2607.12266; the values are those of Aumann and Shapley, Values of Non-Atomic Games, 1974.
 """
@@ -30,7 +30,7 @@ _NODES = _NODES + 0.5
 
 
 def damage(total: float, ceiling: float) -> float:
-    """`C · (1 − e^{−total/C})`: what a sum of `C · b` predicts, in its unit; the sum itself where there is no ceiling (0).
+    """`C · (1 − e^{−total/C})`: the damage that a sum of `C · b` predicts, in its unit; the sum itself if the ceiling is 0.
 
     Args:
         total: `Σ_l C·b_l`, such as the total of a `coverage` table.
@@ -47,10 +47,10 @@ def aumann_shapley(b: Floats, ceiling: float) -> Floats:
 
 
 def coefficients(values: Floats, ceiling: float) -> Floats | None:
-    """Coefficients b `[L]` of the coverage model whose Aumann-Shapley values are `values`; None where there are none to be found.
+    """Coefficients b `[L]` of the coverage model whose Aumann-Shapley values are `values`; None if none are found.
 
-    Fixed point `a_l ← φ_l / (C ∫ Π_{j≠l} (1 − t·a_j) dt)`, and since `Σ b = −log(1 − Σφ/C)` is known beforehand, b is brought to that
-    sum at every step: what remains to converge are the shares, in some ten to forty steps however close the sum is to the ceiling.
+    Fixed point `a_l ← φ_l / (C ∫ Π_{j≠l} (1 − t·a_j) dt)`, with b rescaled at every step to the
+    known sum `Σ b = −log(1 − Σφ/C)`. The shares converge in about ten to forty steps, also for sums near the ceiling.
 
     Args:
         values: φ, not negative.
@@ -77,10 +77,10 @@ def coefficients(values: Floats, ceiling: float) -> Floats | None:
 
 
 def common_ceiling(values: Sequence[Floats], start: float) -> float:
-    """The lowest ceiling of `start · 1.3^n` under which all sets of `values` have coefficients, none of them near it (a < 0.995).
+    """The lowest ceiling of `start · 1.3^n`, n ≤ 9, at which all sets of `values` have coefficients with a < 0.995.
 
     Args:
-        values: several φ, each `[L]`.
+        values: several sets of φ, each `[L]`.
         start: no less than the largest of their sums.
     """
     ceiling = start

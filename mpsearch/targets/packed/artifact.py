@@ -1,4 +1,4 @@
-"""`PackedArtifact`: the network in a packed file."""
+"""`PackedArtifact`: the network stored in a packed file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PackedArtifact", "read_artifact"]
 
 
 class PackedArtifact(Artifact):
-    """A packed file and what can be built from it.
+    """A packed file, from which the network can be built.
 
     Args:
         file: as read.
@@ -33,11 +33,11 @@ class PackedArtifact(Artifact):
 
     @property
     def allocation(self) -> Allocation:
-        """The formats of every layer, as they are stored."""
+        """The stored formats of every layer."""
         return self.file.allocation
 
     def layers(self, model: nn.Module) -> tuple[Layer, ...]:
-        """The layers as they sit in the built float architecture; what only a forward pass tells (MACs, activation sizes) is 0.
+        """The layers in the built float architecture; values that need a forward pass (MACs, activation sizes) are 0.
 
         Raises:
             ArtifactError: a layer is not in this model.
@@ -53,11 +53,11 @@ class PackedArtifact(Artifact):
         return unpack(self.file, self.layers(model), model)
 
     def install(self, model: nn.Module) -> nn.Module:
-        """A copy of the architecture with the numbers in place, ready to run.
+        """A copy of the architecture with the numbers installed, ready to run.
 
         Raises:
             ArtifactError: the file's contents do not fit the model.
-            ModelError: an architecture that cannot be copied.
+            ModelError: the architecture cannot be copied.
         """
         model = canonical(model)
         return install(model, self.layers(model), self.parts(model))
@@ -67,7 +67,7 @@ def read_artifact(path: Path) -> PackedArtifact:
     """Read and check a file.
 
     Raises:
-        ArtifactError: missing, truncated, tampered with, or not a packed file.
+        ArtifactError: the file is missing, truncated, was tampered with, or is not a packed file.
     """
     return PackedArtifact(read_file(path))
 

@@ -1,4 +1,4 @@
-"""`PackedFile`: a packed file read and checked, its numbers still in bytes."""
+"""`PackedFile`: the checked content of a packed file, with tensors as bytes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class PackedFile:
     """The content of one file.
 
     Args:
-        model: registered name or `package.module:factory`; empty for a module that was handed in.
+        model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
-        wiring: of each layer: module, parameter, folded norm, aliases.
+        wiring: module, parameter, folded norm and aliases of each layer.
         tensors: raw bytes by tensor name.
-        bits: three characters a layer.
-        formats: one letter a layer.
+        bits: three characters per layer, see `layout`.
+        formats: one letter per layer, see `layout`.
         shapes: (safetensors dtype, shape) by tensor name.
-        granularity: what shares a scale, one entry a layer; empty where that is an output channel everywhere.
+        granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
     """
 
     model: str
@@ -43,11 +43,11 @@ class PackedFile:
 
     @property
     def allocation(self) -> Allocation:
-        """The formats of every layer, as they are stored."""
+        """The stored formats of every layer."""
         return Allocation({layer_name(*wire[:2]): self.choice(index) for index, wire in enumerate(self.wiring)})
 
     def choice(self, index: int) -> Choice:
-        """The formats that one layer is stored in."""
+        """The stored formats of one layer."""
         bits = self.bits[3 * index : 3 * index + 3]
         input = layout.input_format(bits[1], bits[2])
         granularity = self.granularity[index] if self.granularity else "channel"
@@ -58,7 +58,7 @@ def read_file(path: Path) -> PackedFile:
     """Read and check a file.
 
     Raises:
-        ArtifactError: missing, truncated, tampered with, or not an mpsearch artifact.
+        ArtifactError: the file is missing, truncated, was tampered with, or is not an mpsearch artifact.
     """
     from safetensors import SafetensorError, deserialize, safe_open
 
@@ -95,7 +95,7 @@ _BITS = re.compile(f"(?:[1-8-](?:[2-8][{layout.INPUT_LETTERS}]|--))*")
 
 
 def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[Any]) -> None:
-    """Whoever forges a file can make its digest fit, so nothing in it is taken for granted."""
+    """Validate layers, bits and formats, since a forged file can have a correct digest."""
     if not isinstance(wiring, list) or not all(
         isinstance(wire, list) and len(wire) >= 3 and all(isinstance(word, str) for word in wire) for wire in wiring
     ):

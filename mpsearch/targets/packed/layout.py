@@ -1,20 +1,20 @@
-"""The artifact's file layout: which bytes a layer takes, and what surrounds them. The size cost and the writer both read it here.
+"""The file layout of the packed artifact: the bytes of each layer and the overhead, for the size cost and the writer.
 
-One safetensors file with six tensors (and one for each unquantized tensor that is not float32), so that the header stays small:
+One safetensors file with six tensors, plus one for each unquantized tensor that is not float32, so that the header stays small:
 
 | tensor | dtype | content, layers in order |
 |---|---|---|
-| `codes` | uint8 | packed codes, each layer starting at a byte, then its zero points as int8; a float layer's weight as float32 bytes |
-| `scales` | float16 | of each quantized layer, one a row (multibit: one a plane), to be multiplied by `2^exponent` |
-| `exponents` | int8 | two a layer: of its scales, of its folded biases |
+| `codes` | uint8 | packed codes, byte-aligned per layer, then its zero points as int8; the weight of a float layer as float32 bytes |
+| `scales` | float16 | scales of each quantized layer, one per row (multibit: one per plane), to be multiplied by `2^exponent` |
+| `exponents` | int8 | two per layer: for its scales and for its folded biases |
 | `biases` | bytes | BatchNorm-folded biases as float16 (times `2^exponent`), other biases as float32 |
-| `act_steps` | float32 | the step of each quantized activation, of one in powers of two its largest level |
+| `act_steps` | float32 | the step of each quantized activation; for powers of two the largest level |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
-Metadata: `model` (what to build and the layers' names, compressed JSON), `bits` (three characters a layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `formats` (one letter a layer, that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z`
-for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the same
-for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
+Metadata: `model` (architecture and layer names, compressed JSON), `bits` (three characters per layer: `28u` is 2-bit weights and 8-bit
+unsigned activations, `-` is float), `formats` (one letter per layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform,
+`z` for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the
+same for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
 
 Activations of b bits and step s have the levels
 
@@ -23,7 +23,7 @@ Activations of b bits and step s have the levels
 | `u` | `0, 1 … 2^b − 1`, times s |
 | `s` | `−2^(b−1) … 2^(b−1) − 1`, times s |
 | `p` | 0 and the powers of two `2^−k · s`, `k < min(2^(b−1), 16)` |
-| `q` | `±2^−k · s`, as many, without a zero |
+| `q` | `±2^−k · s`, the same k, without a zero |
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ __all__ = [
 ]
 
 VERSION = "mpsearch-2"
-"""What a file says its format is."""
+"""Value of the metadata key `format`."""
 
 TENSORS = {"codes": "U8", "scales": "F16", "exponents": "I8", "biases": "U8", "act_steps": "F32", "floats": "F32"}
 """Tensor name → safetensors dtype, in file order."""
 
 INPUT_LETTERS = "uspq"
-"""How the levels of quantized activations are called: see `_INPUT_LETTERS`."""
+"""Letters of the activation levels, see the table above."""
 
 ACT_STEP_BYTES = 4
 _EXPONENT_BYTES = 2
@@ -80,14 +80,14 @@ _INPUT_LETTERS = dict(
 
 
 def rows_of(layer: Layer, weight: NumberFormat) -> int:
-    """Rows of a weight that have a scale each."""
+    """Number of rows of a weight, each with its own scale."""
     if weight.granularity == "channel":
         return layer.channels
     return 1 if weight.granularity == "tensor" else layer.weights // weight.granularity
 
 
 def weight_bytes(layer: Layer, weight: NumberFormat) -> int:
-    """Packed codes with their zero points, or the float32 weight."""
+    """Bytes of the packed codes and zero points, or of the float32 weight."""
     if weight.is_float:
         return 4 * layer.weights
     rows = rows_of(layer, weight)
@@ -95,17 +95,17 @@ def weight_bytes(layer: Layer, weight: NumberFormat) -> int:
 
 
 def scale_bytes(layer: Layer, weight: NumberFormat) -> int:
-    """Half-precision scales of a quantized weight."""
+    """Bytes of the half-precision scales of a quantized weight."""
     return 0 if weight.is_float else 2 * weight.scale_count(rows_of(layer, weight))
 
 
 def bias_bytes(layer: Layer) -> int:
-    """Half precision where a BatchNorm is folded in (its outputs are of order one), float32 elsewhere."""
+    """Bytes of the bias: half precision if a BatchNorm is folded in (its outputs are of order one), else float32."""
     return layer.bias_elements * (2 if layer.norm else 4)
 
 
 def layer_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
-    """All bytes of the file that belong to one layer in these formats, as they are stored."""
+    """Bytes of the file for one layer in these stored formats."""
     act = 0 if activation.is_float else ACT_STEP_BYTES
     return weight_bytes(layer, weight) + scale_bytes(layer, weight) + bias_bytes(layer) + act + _EXPONENT_BYTES
 
@@ -113,10 +113,10 @@ def layer_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) ->
 def overhead_bytes(
     model: Mapping[str, Any], layer_count: int, float_elements: int, extra: Mapping[str, tuple[str, Sequence[int], int]]
 ) -> int:
-    """Bytes no choice changes: the header and the unquantized tensors.
+    """Bytes that do not depend on the choices: the header and the unquantized tensors.
 
     Args:
-        model: what `compress` puts into the metadata.
+        model: plain data of the metadata key `model`.
         layer_count: L.
         float_elements: number of float32 values outside the layers.
         extra: further tensors by name: (safetensors dtype, shape, bytes), such as integer buffers.
@@ -158,10 +158,10 @@ def spell_format(weight: NumberFormat) -> str:
 
 
 def weight_format(bits: str, letter: str, granularity: Granularity = "channel") -> NumberFormat:
-    """The weight's format from its bits, its letter and what shares a scale.
+    """The weight's format from its bits, letter and granularity.
 
     Raises:
-        ValueError: no such format.
+        ValueError: there is no such format.
     """
     if (bits == "-") != (letter == "-"):
         raise ValueError(f"format '{letter}' of a weight of '{bits}' bits is unknown")
@@ -193,7 +193,7 @@ def decompress(text: str) -> dict[str, Any]:
     """Inverse of `compress`.
 
     Raises:
-        ValueError: not such a text, or one that unpacks to more than 16 MiB.
+        ValueError: the text is invalid or unpacks to more than 16 MiB.
     """
     unpacker = zlib.decompressobj()
     try:

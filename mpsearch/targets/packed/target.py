@@ -29,7 +29,7 @@ class Packed(Target):
     file: ClassVar[str] = "model.safetensors"
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
-        """Nothing."""
+        """Every format is supported."""
         return ""
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
@@ -41,7 +41,7 @@ class Packed(Target):
         return file_overhead(blueprint, model)
 
     def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         return write_artifact(path, blueprint, parts)
 
     def read(self, path: Path) -> PackedArtifact:

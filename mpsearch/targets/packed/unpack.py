@@ -1,4 +1,4 @@
-"""From the bytes of an artifact back to the numbers of a baked network; anything that does not fit is an `ArtifactError`."""
+"""Unpacks the bytes of an artifact into the numbers of a baked network; a mismatch raises `ArtifactError`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ STORED_DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""torch dtype → safetensors dtype of the tensors that stay as they are."""
+"""torch dtype → safetensors dtype of unquantized tensors."""
 
 
 def stored_as(name: str, tensor: Tensor) -> Tensor:
-    """A tensor outside the layers as the file holds it: float16 and bfloat16 as float32, complex numbers as pairs.
+    """A tensor outside the layers as the file stores it: float16 and bfloat16 as float32, complex numbers as pairs.
 
     Raises:
-        ModelError: a dtype the file has no room for.
+        ModelError: the file cannot store the dtype.
     """
     if tensor.is_complex():
         return torch.view_as_real(tensor.resolve_conj())
@@ -46,7 +46,7 @@ def stored_as(name: str, tensor: Tensor) -> Tensor:
 
 
 class _Reader:
-    """Takes a file's tensors apart from front to back."""
+    """Sequential reader of a file's tensors."""
 
     def __init__(self, tensors: Mapping[str, bytes]) -> None:
         self._tensors, self._position = tensors, dict.fromkeys(tensors, 0)

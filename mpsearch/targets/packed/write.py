@@ -1,4 +1,4 @@
-"""The packed file, written."""
+"""Writer of the packed file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["file_overhead", "write_artifact"]
 
 
 def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
-    """Bytes of the artifact that no allocation changes."""
+    """Bytes of the artifact that do not depend on the allocation."""
     floats, extra = _rest_sizes(blueprint.layers, model.state_dict(), rest_of_state(model, blueprint.layers))
     return layout.overhead_bytes(_described(blueprint), len(blueprint.layers), floats, extra)
 
@@ -117,7 +117,7 @@ def _rest_sizes(
 
 
 def _described(blueprint: Blueprint) -> dict[str, Any]:
-    """Plain data for the metadata: of each layer only what cannot be read off the built model."""
+    """Plain data for the metadata; of each layer only what cannot be derived from the built model."""
     described: dict[str, Any] = {
         "model": blueprint.model,
         "options": dict(blueprint.options),

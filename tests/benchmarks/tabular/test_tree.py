@@ -17,6 +17,7 @@ from benchmarks.tabular.tree import Tree
 from benchmarks.tabular.truth import Truth
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.space import Space
+from mpsearch.core.table import Table
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.data.tensor_split import TensorSplit
@@ -120,7 +121,9 @@ def test_trainings_agree_with_a_table_of_trainings_in_the_same_order() -> None:
     asked = problem()
     trained = Trained(asked, Lsq(grid="half"), replace(RECIPE, batch_size=8, lr=0.05))
     same = np.array([trained._score(picks, 1).loss for picks in itertools.product(range(2), repeat=3)]).reshape(2, 2, 2)
-    table = Truth(name="test", space=asked.space, loss=same, error=same, size=asked.costs["size"], tables={})
+    bytes_of = asked.costs["size"]
+    assert isinstance(bytes_of, Table)
+    table = Truth(name="test", space=asked.space, loss=same, error=same, size=bytes_of, tables={})
     assert trained.agreement(table) == pytest.approx(1)
     assert trained.agreement(replace(table, loss=-same)) == pytest.approx(-1)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mpsearch.core.number_format import NumberFormat
-from tests.numbers.kinds.test_kinds import values
+from tests.numbers.kinds.values import values
 
 
 def test_values_by_hand() -> None:

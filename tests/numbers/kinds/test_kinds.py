@@ -13,16 +13,13 @@ from hypothesis.extra.numpy import arrays
 
 from mpsearch.core.number_format import NUMBER_KINDS, NumberFormat
 from mpsearch.numbers.grid import stored_as_grid
+from tests.numbers.kinds.values import values
 
 MOST_BASES = 8
 FORMATS = [NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in kind.widths]
 
 every_kind = pytest.mark.parametrize("kind", NUMBER_KINDS.names())
 every_format = pytest.mark.parametrize("format", FORMATS, ids=str)
-
-
-def values(format: NumberFormat, codes: Any, scales: Any) -> torch.Tensor:
-    return format.decode(torch.as_tensor(np.array(codes, dtype=np.int16)), torch.as_tensor(np.array(scales, dtype=np.float32)))
 
 
 @st.composite

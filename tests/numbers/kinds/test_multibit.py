@@ -8,7 +8,7 @@ import torch
 
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.numbers.kinds.multibit import MOST_BASES
-from tests.numbers.kinds.test_kinds import values
+from tests.numbers.kinds.values import values
 
 
 def multibit(bits: int) -> NumberFormat:
@@ -35,7 +35,7 @@ def test_channels_share_out_the_planes() -> None:
 
 
 def test_more_bases_than_the_bits_allow() -> None:
-    with pytest.raises(ValueError, match="5 bases in 2 channels are more than 2 a channel on average"):
+    with pytest.raises(ValueError, match="5 bases in 2 channels are more than 2 per channel on average"):
         multibit(2).pack(np.zeros((2, 3), np.int16), np.array([[1] * 4 + [0] * 4, [1] + [0] * 7], np.float16))
 
 

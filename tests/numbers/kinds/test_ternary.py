@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mpsearch.core.number_format import NumberFormat
-from tests.numbers.kinds.test_kinds import values
+from tests.numbers.kinds.values import values
 
 TERNARY = NumberFormat("ternary", 2)
 
@@ -37,5 +37,5 @@ def test_codes_by_hand() -> None:
 def test_codes_and_bytes_of_three_digits_alone() -> None:
     with pytest.raises(ValueError, match="codes from -2 to 1 are not ternary"):
         TERNARY.pack(np.array([[-2, 1]], np.int16), np.ones(1, np.float16))
-    with pytest.raises(ValueError, match="byte 243 holds no five ternary codes"):
+    with pytest.raises(ValueError, match="byte 243 does not hold five ternary codes"):
         TERNARY.unpack(np.array([243], np.uint8), np.ones(1, np.float16), 5)

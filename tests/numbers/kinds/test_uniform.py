@@ -10,7 +10,7 @@ import torch
 
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.numbers.grid import GRID_STYLES, grid_of, stored_as_grid, weight_grid
-from tests.numbers.kinds.test_kinds import values
+from tests.numbers.kinds.values import values
 
 
 def test_values_by_hand() -> None:
