@@ -216,7 +216,7 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         values = (quantizer.rows.split(weight) * quantizer.rows.spread(gain).unsqueeze(1)).contiguous()
         baked = FloatWeight(values=_finite(layer, quantizer.rows.join(values).contiguous().cpu()))
     else:
-        codes, steps = quantizer.export(weight)
+        codes, steps = quantizer.export(_finite(layer, weight))
         scales = ScaledHalves.of((steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu())
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None

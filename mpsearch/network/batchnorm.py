@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.modes import modes_kept
 from mpsearch.numbers.channels import Rows
 
 __all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "reestimate", "running_norms"]
@@ -75,19 +76,17 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
     norms = list(running_norms(model).values())
     if not norms:
         return
-    modes = {module: module.training for module in model.modules()}
     momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    largest = 1
-    for inputs in batches:
-        largest = max(largest, batch_size(inputs))
-        if batch_size(inputs) > 1 or largest == 1:  # a batch of one sample has no variance
-            call(model, inputs)
+    with modes_kept(model):
+        model.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+        largest = 1
+        for inputs in batches:
+            largest = max(largest, batch_size(inputs))
+            if batch_size(inputs) > 1 or largest == 1:  # a batch of one sample has no variance
+                call(model, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    for module, mode in modes.items():
-        module.training = mode

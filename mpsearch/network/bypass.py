@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.inputs import call
+from mpsearch.network.modes import modes_kept
 from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
@@ -101,15 +102,11 @@ def _float_alone(network: Network, layer: Layer, module: nn.Module) -> Iterator[
 
 @contextmanager
 def _only_norms_train(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:
-        # Not `eval()`, which modules may override.
-        module.training = module.training and hasattr(module, "track_running_stats")
-    try:
+    with modes_kept(model):
+        for module in model.modules():
+            # Not `eval()`, which modules may override.
+            module.training = module.training and hasattr(module, "track_running_stats")
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _callers(model: nn.Module, layer: Layer) -> dict[nn.Module, None]:

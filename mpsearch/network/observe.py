@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.network.inputs import call
+from mpsearch.network.modes import modes_kept
 
 __all__ = ["collect_inputs", "draw", "first_input", "hooked"]
 
@@ -69,12 +70,8 @@ def collect_inputs(
     def keep(key: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         kept[key].append(sample(first_input(args, kwargs).detach().float().reshape(-1)))
 
-    was_training = model.training
-    model.eval()
-    try:
-        with hooked(before=[(model.get_submodule(path), partial(keep, key)) for key, path in modules.items()]):
-            for inputs in batches:
-                call(model, inputs)
-    finally:
-        model.train(was_training)
+    with modes_kept(model), hooked(before=[(model.get_submodule(path), partial(keep, key)) for key, path in modules.items()]):
+        model.eval()
+        for inputs in batches:
+            call(model, inputs)
     return {key: torch.cat(values) for key, values in kept.items() if values}

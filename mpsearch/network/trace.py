@@ -20,6 +20,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import BATCH_NORMS, fold
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.modes import modes_kept
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.numbers.channels import Rows
 
@@ -89,15 +90,11 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
 
 
 def _forward(model: nn.Module, inputs: Any) -> Tensor:
-    was_training = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        outputs: Any = call(model, inputs)
+        with modes_kept(model):
+            outputs: Any = call(model.eval(), inputs)
     except Exception as error:
         raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
     if not isinstance(outputs, Tensor):
         raise ModelError(f"the model returns a {type(outputs).__name__}; wrap it in a module that returns a single tensor")
     return outputs

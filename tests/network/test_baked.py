@@ -84,3 +84,9 @@ def test_numbers_that_are_not_finite_are_one_clear_line(network: Network, name: 
         network.tensor(name)[0] = torch.nan
     with pytest.raises(ModelError, match="finite"):
         bake(network)
+
+
+def test_a_weight_that_is_not_finite_is_refused_in_codes_too(network: Network) -> None:
+    network.latent_weight(network.space.layers[0]).data[0] = float("nan")
+    with pytest.raises(ModelError, match="has values that are not finite"):
+        bake(network)
