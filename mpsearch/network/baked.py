@@ -56,7 +56,7 @@ class ScaledHalves:
 
     @classmethod
     def of(cls, numbers: Tensor) -> ScaledHalves:
-        """Round from float32; the relative error is at most 2^−11 for numbers down to 2^−14 of the largest."""
+        """Round from float32; the relative error is at most 2^−11 for numbers down to 2^−13 of the largest."""
         largest = float(numbers.abs().max()) if numbers.numel() else 0.0
         exponent = 0
         if largest > 0 and largest < float("inf"):

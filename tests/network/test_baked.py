@@ -43,7 +43,7 @@ def test_halves_with_an_exponent_keep_eleven_bits(values: list[float]) -> None:
     halves = ScaledHalves.of(exact)
     assert halves.values.dtype == torch.float16
     error, largest = (halves.numbers() - exact).abs().double(), exact.abs().max().double()
-    assert bool((error <= torch.maximum(exact.abs().double(), largest * 2.0**-14) * 2.0**-11).all())
+    assert bool((error <= torch.maximum(exact.abs().double(), largest * 2.0**-13) * 2.0**-11).all())
 
 
 def test_powers_of_two_are_kept_exactly() -> None:

@@ -81,7 +81,7 @@ def test_a_record_written_before_the_kill_counts(tmp_path: Path, undisturbed: li
     assert essence(ran(storage)) == essence(undisturbed)
     study = optuna.load_study(study_name=STUDY, storage=storage)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * TRIALS
-    assert study.trials[2].values == [undisturbed[2].score.error, undisturbed[2].costs["size"]]
+    assert study.trials[2].values == [undisturbed[2].score.error, undisturbed[2].costs["size"] / 300]
 
 
 def test_a_study_that_has_ended_is_only_read(tmp_path: Path, undisturbed: list[Record]) -> None:
