@@ -1,6 +1,6 @@
 """mpsearch: how many bits each layer of a PyTorch network gets under a budget, trained, exported and verified.
 
-`mpsearch.search(model, train, validation, budget="2MB")` is the whole pipeline, `mpsearch.load(path)` reads what it made.
+`mpsearch.search(model, train, validation, budget="2MB")` is the whole run, `mpsearch.load(path)` reads what it made.
 Nothing heavy is imported until a name is used.
 """
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpsearch.core.choice import Choice
     from mpsearch.core.errors import MpsearchError, UsageError
     from mpsearch.core.layer import Layer
+    from mpsearch.core.number_format import NumberFormat
     from mpsearch.core.record import Record, Score, pareto_front
     from mpsearch.core.space import ResolvedSpace, Space
     from mpsearch.core.summary import Summary
@@ -33,6 +34,7 @@ __all__ = [
     "Choice",
     "Layer",
     "MpsearchError",
+    "NumberFormat",
     "Recipe",
     "Record",
     "ResolvedSpace",
@@ -58,6 +60,7 @@ _HOMES = {
     "Choice": "mpsearch.core.choice",
     "Layer": "mpsearch.core.layer",
     "MpsearchError": "mpsearch.core.errors",
+    "NumberFormat": "mpsearch.core.number_format",
     "Recipe": "mpsearch.training.recipe",
     "Record": "mpsearch.core.record",
     "ResolvedSpace": "mpsearch.core.space",

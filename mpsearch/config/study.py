@@ -1,4 +1,4 @@
-"""`StudyConfig`: the complete description of an experiment, as in `studies/*.yaml`."""
+"""`StudyConfig`: the complete description of a study, as in `studies/*.yaml`."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _readable(text: str) -> str:
 
 
 class StudyConfig(Strict):
-    """One experiment. Everything that affects its result is stated here or in files named here."""
+    """One study. Everything that affects its result is stated here or in files named here."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
     description: str = ""
