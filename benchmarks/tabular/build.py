@@ -101,7 +101,7 @@ def truth(
         space=problem.space,
         loss=loss,
         error=error,
-        size=problem.costs["size"],
+        size=problem.costs["size"].rows[0],
         tables=signal_tables(problem, config.signals, folder / "signals.json"),
         notes={
             "network": config.model.factory,

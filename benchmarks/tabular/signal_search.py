@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.budget import Budget
+from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.propose.indexed_space import IndexedSpace
@@ -48,7 +49,7 @@ class SignalSearch:
     """
 
     def __init__(
-        self, space: ResolvedSpace, tables: Sequence[Table], costs: Mapping[str, Table], budgets: Sequence[Budget], *, seed: int = 0
+        self, space: ResolvedSpace, tables: Sequence[Table], costs: Mapping[str, CostTable], budgets: Sequence[Budget], *, seed: int = 0
     ) -> None:
         self._seed = seed
         self._indexed = IndexedSpace(space=space, costs=costs, budgets=tuple(budgets))
