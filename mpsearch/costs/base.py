@@ -11,13 +11,19 @@ from mpsearch.core.peak import CostTable
 from mpsearch.core.registry import Registry
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.numbers.grid import stored_as_grid
-from mpsearch.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware
     from mpsearch.network.lifetimes import Lifetimes
+    from mpsearch.targets import Target
 
 __all__ = ["COSTS", "Compute", "Cost", "CostInputs"]
+
+
+def _packed() -> Target:
+    from mpsearch.targets import TARGETS  # which imports torch; who only reads budgets needs none
+
+    return TARGETS["packed"]()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,7 @@ class CostInputs:
 
     space: ResolvedSpace
     formats: Sequence[StoredAs] = (stored_as_grid,)
-    target: Target = field(default_factory=lambda: TARGETS["packed"]())
+    target: Target = field(default_factory=_packed)
     hardware: Hardware | None = None
     lifetimes: Callable[[], Lifetimes] | None = None
 

@@ -71,4 +71,4 @@ def test_words_for_layers_that_differ() -> None:
     assert zero_exact([of(zero=False)]) == "no"
     assert zero_exact([of(), of(bits=1, zero=False)]) == "not at 1 bit"
     assert zero_exact([of(), of(zero=False)]) == "not in every layer"
-    assert code_names([of("u"), of("h"), of("u")]) == "two's complement, half a step off zero; two's complement"
+    assert code_names([of("uniform"), of("half_step"), of("uniform")]) == "two's complement, half a step off zero; two's complement"
