@@ -1,54 +1,14 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from mpsearch.core.errors import ModelError, UnknownNameError
+from mpsearch.core.errors import UnknownNameError
 from mpsearch.models import build_model
-
-SOURCE = """
-import torch
-from torch import nn
-
-constant = 3
-network = nn.Linear(2, 2)
-
-class Net(nn.Module):
-    def __init__(self, width=4):
-        super().__init__()
-        self.fc = nn.Linear(width, 2)
-
-def factory(width=4):
-    return Net(width)
-
-def angry(**options):
-    raise RuntimeError("no such thing\\n  on two lines")
-
-def forgetful():
-    Net()
-"""
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A module in the current directory, under a name no other test has imported."""
-    name = "mine_" + "".join(c if c.isalnum() else "_" for c in request.node.name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*sys.path])
-    (tmp_path / f"{name}.py").write_text(SOURCE)
-    return name
-
-
-def refused(reference: str, **options: Any) -> str:
-    with pytest.raises(ModelError) as caught:
-        build_model(reference, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.models.refusals import refused
 
 
 def test_a_factory_or_a_class_in_the_current_directory(here: str) -> None:
