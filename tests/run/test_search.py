@@ -133,7 +133,7 @@ def test_the_surrogate_says_what_it_is_worth(tmp_path: Path) -> None:
     result = small(tmp_path, trials=8, epochs=0, effort="quick")
     assert result.summary.surrogate["count"] == 8
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["surrogate"]["covered90"] <= 1
-    assert "each of 8 scores left out in turn" in (tmp_path / "run" / "front.html").read_text()
+    assert "predicts each of 8 scores from the others" in (tmp_path / "run" / "front.html").read_text()
 
 
 def test_a_run_of_other_data_task_or_sampler_is_another_run(tmp_path: Path) -> None:
