@@ -114,4 +114,5 @@ def _with_units(spelled: str, asked: Cost | None) -> str:
     if asked is not None:
         return " or ".join(f"{spelled}{unit}" for unit in asked.units)
     units = [(f"{_prefix(cost)}:" if cost.prefixed else "", _UNIT.search(cost.example)) for _, cost in COSTS.items()]
-    return ", ".join(f"{prefix}{spelled}{unit[0]}" for prefix, unit in units if unit is not None)
+    *most, last = [f"{prefix}{spelled}{unit[0]}" for prefix, unit in units if unit is not None]
+    return f"{', '.join(most)} or {last}"

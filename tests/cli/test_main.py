@@ -128,7 +128,7 @@ def test_the_process_itself_exits_with_2(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "mpsearch: error: budget '2' has no unit; write 2KB, 2MB, 2bit, 2GBOPs or 2ms\n"
+    assert done.stderr == "mpsearch: error: budget '2' has no unit; write act:2KB, 2bit, 2GBOPs, 2ms or 2MB\n"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_reads_what_people_write(text: str, cost: str, limit: float) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("2", "has no unit; write act:2KB, 2bit, 2GBOPs, 2ms, 2MB"),
+        ("2", "has no unit; write act:2KB, 2bit, 2GBOPs, 2ms or 2MB"),
         ("act:64", "has no unit; write act:64B or act:64KB"),
         ("act:64ms", "activation-memory is not counted in 'ms'; its units are B, KB"),
         ("joules:3", "limits the unknown cost 'joules'; costs are activation-memory/act, bits, bops, latency, size"),
