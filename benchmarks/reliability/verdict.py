@@ -1,0 +1,110 @@
+"""How an input was taken: read, refused in one line, or a defect; counted, timed, and the first defects kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mpsearch.core.errors import MpsearchError
+
+__all__ = ["PATIENCE", "Verdicts", "limited_memory"]
+
+PATIENCE = 2.0
+"""Seconds of the processor after which an input hangs; other work on the machine does not count."""
+_KEPT = 20
+
+
+class _Hang(BaseException):
+    """Raised when `PATIENCE` is over; no `except Exception` keeps it."""
+
+
+class Verdicts:
+    """Counts of what became of the inputs, and the first defects.
+
+    `read` and `refused` (an error of ours, in one line) are right; `foreign` (any other exception), `lines` (a message of several lines),
+    `hang` (more than `PATIENCE` seconds) and `memory` are defects.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.slowest = 0.0
+        self.defects: list[dict[str, str]] = []
+
+    def judge(self, action: Callable[[], object], describe: Callable[[], str]) -> str:
+        """Run `action` and count its outcome; `describe` names the input, if it is a defect."""
+        started = time.process_time()
+        error: BaseException | None = None
+        try:
+            with _patience():
+                action()
+            outcome = "read"
+        except MpsearchError as refused:
+            outcome, error = ("lines" if "\n" in str(refused).strip() else "refused"), refused
+        except _Hang as hang:
+            outcome, error = "hang", hang
+        except MemoryError as full:
+            outcome, error = "memory", full
+        except Exception as foreign:
+            outcome, error = "foreign", foreign
+        self.slowest = max(self.slowest, time.process_time() - started)
+        self.counts[outcome] += 1
+        if outcome not in ("read", "refused") and len(self.defects) < _KEPT:
+            where = "".join(traceback.format_exception(error)[-3:]) if error else ""
+            self.defects.append({"outcome": outcome, "input": describe(), "error": where})
+        return outcome
+
+    @property
+    def faults(self) -> int:
+        """How many inputs were taken wrongly."""
+        return sum(count for outcome, count in self.counts.items() if outcome not in ("read", "refused"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts and the slowest input's seconds, for a results file."""
+        return {"inputs": self.counts.total(), **dict(sorted(self.counts.items())), "slowest_seconds": round(self.slowest, 2)}
+
+    def report(self, title: str, out: Path | None, **settings: Any) -> int:
+        """Print the counts and the defects, write the results file; returns the exit code."""
+        found = {"what": title, **settings, **self.to_dict(), "defects": self.faults}
+        print(f"{title}: " + ", ".join(f"{key} {value}" for key, value in found.items() if key != "what"))
+        for defect in self.defects:
+            print(f"\n{defect['outcome']}: {defect['input']}\n{defect['error']}")
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return 1 if self.faults else 0
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    def over(number: int, frame: FrameType | None) -> None:
+        raise _Hang(f"no answer within {PATIENCE} s")
+
+    before = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextmanager
+def limited_memory(more: int) -> Iterator[None]:
+    """Let the process take at most `more` bytes beyond what it has; an allocation beyond that is a `MemoryError`."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
