@@ -23,6 +23,7 @@ __all__ = ["Figure", "bits_figure", "curves_figure", "figure_html", "front_figur
 _UNITS = {"size": "B", "latency": "s", "bops": "BOPs", "bits": ""}
 _AXIS_TITLES = {"size": "size of the file", "latency": "latency", "bops": "bit operations", "bits": "mean weight bits"}
 _FLOAT_HEIGHT = 10
+_FLOAT_LINE = {"color": palette.FLOAT, "width": 1.4, "dash": "dash"}
 _NOWHERE: list[Any] = [None]
 _UNDER_MODEBAR = 60
 _CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
@@ -45,26 +46,24 @@ def front_figure(info: FrontInfo) -> Figure:
     """Metric against cost: every trial by rung, the front as a step line, float, uniform, winner and budget."""
     figure = go.Figure()
     style(figure, info.finding, 580)
-    drawn = [*info.points, *(p for p in (info.uniform, info.winner) if p is not None)]
-    right = max([p.amount for p in drawn] + ([info.limit] if info.limit is not None else []), default=1.0)
-    left = min([p.amount for p in drawn] + ([info.limit] if info.limit is not None else []), default=0.0)
+    left, right = info.span
     if info.front:
         steps = [(p.amount, p.metric) for p in info.front] + [(right, info.front[-1].metric)]
         xs, ys = [list(side) for side in zip(*steps, strict=True)]
         line = {"shape": "hv", "color": palette.INK, "width": 1.6}
         figure.add_scatter(x=xs, y=ys, mode="lines", name="front of the trials", line=line, hoverinfo="skip", opacity=0.55)
     _add_rungs(figure, info)
-    if info.float_metric is not None:
-        figure.add_hline(y=info.float_metric, line={"color": palette.FLOAT, "width": 1.4, "dash": "dash"})
-        label = f"float {metric_text(info.metric, info.float_metric)}"
-        note(figure, label, palette.FLOAT, x=0.004, xref="paper", xanchor="left", y=info.float_metric, yanchor="bottom")
-    if info.limit is not None:
-        figure.add_vline(x=info.limit, line={"color": palette.BUDGET, "width": 1.4, "dash": "dot"})
+    figure.add_hline(y=info.float_metric, line=_FLOAT_LINE)
+    label = f"float {metric_text(info.metric, info.float_metric)}"
+    note(figure, label, palette.FLOAT, x=0.004, xref="paper", xanchor="left", y=info.float_metric, yanchor="bottom")
+    if info.budget is not None:
+        limit = info.budget.limit
+        figure.add_vline(x=limit, line={"color": palette.BUDGET, "width": 1.4, "dash": "dot"})
         note(
             figure,
-            f"budget {info.limit_text}",
+            f"budget {info.budget}",
             palette.BUDGET,
-            x=math.log10(info.limit) if info.log_axis else info.limit,
+            x=math.log10(limit) if info.log_axis else limit,
             xanchor="right",
             y=0.01,
             yref="paper",
@@ -73,9 +72,8 @@ def front_figure(info: FrontInfo) -> Figure:
     if info.uniform is not None:
         marker = {"symbol": "diamond", "size": 13, "color": palette.UNIFORM, "line": {"color": "white", "width": 1.5}}
         figure.add_trace(_reference(info.uniform, "best uniform", marker, info))
-    if info.winner is not None:
-        marker = {"symbol": "star", "size": 20, "color": palette.ACCENT, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_reference(info.winner, "winner", marker, info))
+    marker = {"symbol": "star", "size": 20, "color": palette.ACCENT, "line": {"color": "white", "width": 1.5}}
+    figure.add_trace(_reference(info.winner, "winner", marker, info))
     figure.update_xaxes(
         title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None
     )
@@ -107,9 +105,9 @@ def bits_figure(info: BitsInfo) -> Figure:
         cliponaxis=False,
         textfont={"size": 12, "color": palette.INK},
     )
-    uniform = [layer.uniform_weight for layer in info.layers]
-    if info.layers and uniform[0] is not None:
-        heights = [_height(format) for format in uniform if format is not None]
+    uniform = [layer.uniform_weight for layer in info.layers if layer.uniform_weight is not None]
+    if uniform:
+        heights = [_height(format) for format in uniform]
         line = {"shape": "hvh", "color": palette.UNIFORM, "width": 1.6, "dash": "dash"}
         figure.add_scatter(x=places, y=heights, mode="lines", name="best uniform", line=line, hoverinfo="skip")
     if info.mean_act_bits is not None:
@@ -118,8 +116,7 @@ def bits_figure(info: BitsInfo) -> Figure:
         figure.add_scatter(x=places, y=heights, mode="markers", name="activations", marker=symbol, hovertemplate=hover)
     style(figure, info.finding, 460)
     acts = [] if info.mean_act_bits is None else [layer.activation for layer in info.layers]
-    shown = [layer.weight for layer in info.layers] + acts + [format for format in uniform if format is not None]
-    tallest = max(map(_height, shown), default=8)
+    tallest = max(map(_height, [*(layer.weight for layer in info.layers), *acts, *uniform]))
     ticks = [*range(1, min(math.ceil(tallest), 8) + 1), *([_FLOAT_HEIGHT] if tallest > 8 else [])]
     figure.update_yaxes(
         title_text="bits",
@@ -145,7 +142,7 @@ def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     drawn = [info for info in infos if info.pairs]
     figure = make_subplots(
         rows=1,
-        cols=max(1, len(drawn)),
+        cols=len(drawn),
         shared_yaxes=True,
         horizontal_spacing=0.05,
         subplot_titles=[plain(i.finding.rstrip(".")) for i in drawn],
@@ -165,14 +162,12 @@ def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
         figure.update_xaxes(title_text=f"{plain(info.name)}: predicted for the bits{unit}", row=1, col=column)
         log_axis(figure.update_xaxes, info.log_predicted, row=1, col=column)
         log_axis(figure.update_yaxes, info.log_measured, row=1, col=column)
-        if info.float_loss is not None:
-            figure.add_hline(y=info.float_loss, line={"color": palette.FLOAT, "width": 1.4, "dash": "dash"}, row=1, col=column)
+        figure.add_hline(y=info.float_loss, line=_FLOAT_LINE, row=1, col=column)
     style(figure, " ".join(info.finding for info in drawn), 440)
     figure.update_yaxes(title_text="validation loss without training", row=1, col=1)
-    if drawn and drawn[0].float_loss is not None:
-        y = math.log10(drawn[0].float_loss) if drawn[0].log_measured and drawn[0].float_loss > 0 else drawn[0].float_loss
-        # On the right, where a rising cloud of marks leaves room beside the line.
-        note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
+    y = math.log10(drawn[0].float_loss) if drawn[0].log_measured and drawn[0].float_loss > 0 else drawn[0].float_loss
+    # On the right, where a rising cloud of marks leaves room beside the line.
+    note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
     return figure
 
 
@@ -195,8 +190,7 @@ def history_figure(info: HistoryInfo) -> Figure:
         )
     style(figure, info.finding, 440)
     figure.update_xaxes(title_text="trial", showgrid=False, tickformat="d", dtick=1 if len(info.points) <= 30 else None)
-    if info.points:
-        figure.update_xaxes(range=[-0.6, max(p.number for p in info.points) + 0.6])
+    figure.update_xaxes(range=[-0.6, max(p.number for p in info.points) + 0.6])
     metric_axis(figure, info.metric)
     figure.update_yaxes(range=list(info.view))
     if info.hidden:
@@ -226,12 +220,10 @@ def curves_figure(info: CurvesInfo) -> Figure:
         ]
         figure.add_scatter(x=curve.epochs, y=curve.metric, hovertemplate=metrics, row=1, col=1, **shared)
         figure.add_scatter(x=curve.epochs, y=curve.loss, hovertemplate=losses, row=1, col=2, showlegend=False, **shared)
-    epochs = max((len(curve.epochs) for curve in info.curves), default=1)
-    if info.float_metric is not None:
-        ends = [min(curve.epochs[0] for curve in info.curves), max(curve.epochs[-1] for curve in info.curves)] if info.curves else [0, 1]
-        label = f"float {metric_text(info.metric, info.float_metric)}"
-        line = {"color": palette.FLOAT, "width": 1.4, "dash": "dash"}
-        figure.add_scatter(x=ends, y=[info.float_metric] * 2, mode="lines", name=label, line=line, hoverinfo="skip", row=1, col=1)
+    epochs = max(len(curve.epochs) for curve in info.curves)
+    ends = [min(curve.epochs[0] for curve in info.curves), max(curve.epochs[-1] for curve in info.curves)]
+    label = f"float {metric_text(info.metric, info.float_metric)}"
+    figure.add_scatter(x=ends, y=[info.float_metric] * 2, mode="lines", name=label, line=_FLOAT_LINE, hoverinfo="skip", row=1, col=1)
     style(figure, info.finding, 430)
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat="d", dtick=1 if epochs <= 15 else None)
     if is_fraction(info.metric):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mpsearch.core.summary import Summary
-from mpsearch.report.info.points import Point, close_up, final_score, higher_is_better, point, rung_order
+from mpsearch.report.info.points import Point, close_up, completed, higher_is_better, point, rung_order
 from mpsearch.report.wording import metric_text
 
 __all__ = ["HistoryInfo", "history_info"]
@@ -43,15 +43,14 @@ class HistoryInfo:
 
 def history_info(summary: Summary) -> HistoryInfo:
     """Numbers of the study's history."""
-    trials = sorted(summary.trials, key=lambda record: record.number)
-    points = tuple(p for record in trials if (p := point(record)) is not None)
+    points = tuple(map(point, completed(summary.trials)))
     best: list[Point] = []
     for p in points:
         if p.feasible and (not best or (p.error, p.loss) < (best[-1].error, best[-1].loss)):
             best.append(p)
-    failed = tuple((record.number, record.note) for record in trials if record.status != "complete")
+    failed = tuple((record.number, record.note) for record in summary.trials if record.status != "complete")
     rungs = rung_order(p.rung for p in points)
-    up = higher_is_better([score for record in trials if (score := final_score(record)) is not None])
+    up = higher_is_better(points)
     view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], up)
     return HistoryInfo(
         metric=summary.metric,
