@@ -106,13 +106,7 @@ def _bits(summary: Summary) -> PagePart:
 
 def _signals(summary: Summary) -> PagePart:
     infos, mixtures = signal_infos(summary), mixture_infos(summary.tables)
-    empty = (
-        "No signal was measured in this run."
-        if not infos
-        else " ".join(info.empty for info in infos)
-        if all(info.empty for info in infos)
-        else ""
-    )
+    empty = " ".join(info.empty for info in infos if info.empty) if infos else "No signal was measured in this run."
     return PagePart(
         anchor="signals",
         title="What the signals predicted",
@@ -121,8 +115,7 @@ def _signals(summary: Summary) -> PagePart:
         "The closer the marks are to one rising line, the better the signal ranks allocations.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
-        extra="".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty and not empty)
-        + "".join(mixture_table(mixture) for mixture in mixtures),
+        extra="".join(map(mixture_table, mixtures)),
     )
 
 

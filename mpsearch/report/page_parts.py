@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from html import escape
 
 from mpsearch.core.summary import Summary
+from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
-from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
@@ -69,7 +70,7 @@ def header(summary: Summary, known: Facts) -> str:
 
 def _headline(summary: Summary, known: Facts) -> str:
     score = metric_text(summary.metric, known.scores["winner"].metric)
-    size = f"{amount_text('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
+    size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
     return f"{score} on the {known.split} split in {size}. {verdict[:1].upper()}{verdict[1:]}."
 
@@ -79,7 +80,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
     shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
     more = _small(f"{shown['control']} after the same training") if "control" in shown else ""
     act = "activations in float" if bits.mean_act_bits is None else f"activations {bits.mean_act_bits:.2f} bit"
-    alone = f"packed weights only: {amount_text('size', bits.weight_bytes)}"
+    alone = f"packed weights only: {format_amount('size', bits.weight_bytes)}"
     return [
         (f"Final {metric}, {known.split} split", escape(shown["winner"]) + _small(f"{gain_text(metric, known.drop)} against float")),
         (f"Float {metric}, {known.split} split", escape(shown["float"]) + more),
@@ -97,17 +98,16 @@ def _verdict(metric: str, known: Facts) -> str:
     verdict = known.verdict
     if verdict.gain is None:
         return f"&ndash;{_small(verdict.sentence)}"
-    word = {True: "won", False: "did not win", None: "a draw"}[verdict.won]
-    tone = {True: "good", False: "bad", None: ""}[verdict.won]
+    word, tone = {True: ("won", "good"), False: ("did not win", "bad"), None: ("a draw", "")}[verdict.won]
     uniform = metric_text(metric, known.scores["uniform"].metric)
     return f'<span class="{tone}">{escape(gain_text(metric, verdict.gain))}</span>{_small(f"{word}; uniform: {uniform}")}'
 
 
 def _budget(check: BudgetCheck) -> str:
     cost, budget = check.budget.cost, check.budget
-    word = f"{amount_text(cost, abs(budget.limit - check.amount))} {'unused' if check.ok else 'too much'}"
+    word = f"{format_amount(cost, abs(budget.limit - check.amount))} {'unused' if check.ok else 'too much'}"
     tone = "good" if check.ok else "bad"
-    return f'<span class="{tone}">{escape(amount_text(cost, check.amount))}</span>{_small(f"of {budget.text}; {word}")}'
+    return f'<span class="{tone}">{escape(format_amount(cost, check.amount))}</span>{_small(f"of {budget.text}; {word}")}'
 
 
 def _small(text: str) -> str:
@@ -128,7 +128,7 @@ def front_table(info: FrontInfo) -> str:
 def _front_row(info: FrontInfo, name: str, p: Point) -> str:
     css, star = ("winner", ' <span class="star" aria-hidden="true">&#9733;</span>') if p is info.winner else ("", "")
     fits = "yes" if p.feasible else '<span class="bad">no</span>'
-    amount, score = escape(amount_text(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
+    amount, score = escape(format_amount(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
     numbers = f'<td class="num">{amount}</td><td class="num">{score}</td>'
     words = f"<td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td>"
     return f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th>{numbers}{words}</tr>'
@@ -139,9 +139,9 @@ def layer_table(info: BitsInfo) -> str:
     numbers = ("weights", "weight bits", "input bits", "bytes", "share")
     head = _head(["layer", "kind", "weight shape", *(("num", name) for name in numbers)])
     body = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td>'
-        f'<td class="num">{row.weights:,}</td>'
-        f'<td class="num">{format_text(row.weight)}</td><td class="num">{format_text(row.activation)}</td>'
+        f'<tr><th scope="row">{escape(row.layer.name)}</th><td>{escape(row.layer.kind)}</td><td>{shape_text(row.layer.weight_shape)}</td>'
+        f'<td class="num">{row.layer.weights:,}</td>'
+        f'<td class="num">{format_text(row.choice.weight)}</td><td class="num">{format_text(row.choice.activation)}</td>'
         f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
         for row in info.layers
     )
@@ -181,7 +181,7 @@ def run_notes(summary: Summary) -> PagePart:
     """What was skipped, the range of costs in the space, and where the time went."""
     skipped = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.skipped) or "<li>Nothing was skipped.</li>"
     reach = "".join(
-        f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>"
+        f"<li>{escape(cost)}: from {escape(format_amount(cost, low))} to {escape(format_amount(cost, high))}</li>"
         for cost, (low, high) in summary.reachable.items()
     )
     rows = "".join(

@@ -17,9 +17,10 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.peak import CostTable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
-from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_table"]
 
@@ -38,7 +39,7 @@ def front_table(summary: Summary, *, cost: str = "size") -> Grid:
     for name, p, allocation, style in rows:
         mean = f"{allocation.mean_weight_bits(summary.layers):.2f}"
         fits = Text("ok", style="green") if p.feasible else Text("over", style="red")
-        cells = [name, amount_text(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
+        cells = [name, format_amount(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
         grid.add_row(*map(Text, cells), fits, style=style)
     return grid
 
@@ -71,15 +72,14 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     """One signal: a row per layer, a column per choice; the highest value of each column stands out."""
     grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer"], ["weights", *map(str, table.choices)], [])
-    known = {layer.name: layer for layer in layers}
+    weights = {layer.name: layer.weights for layer in layers}
     worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
     for name, row in zip(table.layers, table.values.tolist(), strict=True):
         cells = [
             Text("-") if math.isnan(v) else Text(f"{v:.2g}", style="bold red" if v == top and v > 0 else "")
             for v, top in zip(row, worst, strict=True)
         ]
-        layer = known.get(name)
-        grid.add_row(Text(name), Text("" if layer is None else f"{layer.weights:,}"), *cells)
+        grid.add_row(Text(name), Text(f"{weights[name]:,}"), *cells)
     if table.cost:
         grid.caption = Text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
     return grid
@@ -118,7 +118,7 @@ def allocation_table(
     limits = {budget.cost: budget for budget in budgets}
     for cost, table in costs.items():
         amount, budget = table.total(allocation), limits.get(cost)
-        lines.append(f"{cost} {amount_text(cost, amount)}" + ("" if budget is None else _against(budget, amount)))
+        lines.append(f"{cost} {format_amount(cost, amount)}" + ("" if budget is None else _against(budget, amount)))
     grid.caption = Text("\n".join(lines))
     grid.caption_justify = "left"
     return grid
@@ -139,14 +139,14 @@ def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
 
 def _sizes(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     rows = {"size on disk" if check.budget.cost == "size" else check.budget.cost: _check(check) for check in known.budgets}
-    rows.setdefault("size on disk", Text(amount_text("size", summary.artifact_bytes)))
+    rows.setdefault("size on disk", Text(format_amount("size", summary.artifact_bytes)))
     bits = known.bits
     acts = "float" if bits.mean_act_bits is None else f"{bits.mean_act_bits:.2f}"
     return [
         *rows.items(),
         ("compression", Text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32")),
         ("mean bits", Text(f"weights {bits.mean_weight_bits:.2f}, activations {acts}")),
-        ("packed weights only", Text(amount_text("size", bits.weight_bytes))),
+        ("packed weights only", Text(format_amount("size", bits.weight_bytes))),
         ("time", Text(duration_text(sum(summary.seconds.values())))),
     ]
 
@@ -185,14 +185,14 @@ def _without(options: frozenset[str], command: str) -> Iterator[str]:
 
 def _check(check: BudgetCheck) -> Text:
     cost = check.budget.cost
-    low, high = (amount_text(cost, bound) for bound in check.reachable)
-    amount = (amount_text(cost, check.amount), "green" if check.ok else "bold red")
+    low, high = (format_amount(cost, bound) for bound in check.reachable)
+    amount = (format_amount(cost, check.amount), "green" if check.ok else "bold red")
     return Text.assemble(amount, _against(check.budget, check.amount), f"; reachable {low} to {high}")
 
 
 def _against(budget: Budget, amount: float) -> str:
     rest = budget.limit - amount
-    return f" of {budget.text}, {amount_text(budget.cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
+    return f" of {budget.text}, {format_amount(budget.cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
 
 
 def _grid(title: str, left: Sequence[str], right: Sequence[str], tail: Sequence[str]) -> Grid:

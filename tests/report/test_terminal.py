@@ -86,7 +86,7 @@ def test_names_are_text_not_markup() -> None:
     summary = make_summary()
     trials = tuple(replace(trial, origin=name) for trial in summary.trials)
     assert name in _closing(replace(summary, trials=trials, skipped=(name,)))
-    layers = make_layers()[:1]
+    layers = (replace(make_layers()[0], name=name),)
     table = Table(name=name, unit="nats", layers=(name,), choices=(Choice(2),), values=np.array([[1.0]]))
     assert name in _shown(sensitivity_table(table, layers))
 

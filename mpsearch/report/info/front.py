@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from mpsearch.core.budget import Budget
 from mpsearch.core.record import pareto_front
 from mpsearch.core.summary import Summary
+from mpsearch.costs.budgets import format_amount
 from mpsearch.report.info.points import Point, close_up, completed, higher_is_better, point, rung_order
-from mpsearch.report.wording import amount_text, metric_text
+from mpsearch.report.wording import metric_text
 
 __all__ = ["FrontInfo", "front_costs", "front_info"]
 
@@ -23,7 +24,6 @@ class FrontInfo:
     Args:
         cost: name of the cost on the horizontal axis.
         metric: name of the metric on the vertical axis (validation split).
-        higher_is_better: direction of the metric.
         rungs: rungs of the trials, shallowest first.
         points: all scored trials, by trial number.
         front: the trials no other trial beats in cost and error, cheapest first.
@@ -40,7 +40,6 @@ class FrontInfo:
 
     cost: str
     metric: str
-    higher_is_better: bool
     rungs: tuple[str, ...]
     points: tuple[Point, ...]
     front: tuple[Point, ...]
@@ -69,16 +68,15 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
     uniform = None if summary.uniform is None else point(summary.uniform, cost)
     references = [winner] if uniform is None else [winner, uniform]
     reference = summary.reference.scores["validation"]
-    up = higher_is_better([*points, *references, reference])
     budget = next((budget for budget in summary.budgets if budget.cost == cost), None)
     amounts = [p.amount for p in (*points, *references)] + ([budget.limit] if budget else [])
     low, high = min(amounts), max(amounts)
     rungs = rung_order(p.rung for p in points)
+    up = higher_is_better([*points, *references, reference])
     view, hidden = close_up(points, rungs, [*(p.metric for p in references), reference.metric], up)
     return FrontInfo(
         cost=cost,
         metric=summary.metric,
-        higher_is_better=up,
         rungs=rungs,
         points=points,
         front=front,
@@ -97,4 +95,4 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
 def _finding(metric: str, cost: str, points: Sequence[Point], front: Sequence[Point], winner: Point) -> str:
     trials = f"{len(points)} trial{'s' if len(points) != 1 else ''}, {len(front)} on the front"
     trained = "The retrained winner" if winner.rung == "full" else "The winner, calibrated only"
-    return f"{trained}: {metric_text(metric, winner.metric)} at {amount_text(cost, winner.amount)}. {trials}."
+    return f"{trained}: {metric_text(metric, winner.metric)} at {format_amount(cost, winner.amount)}. {trials}."

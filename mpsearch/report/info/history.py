@@ -18,7 +18,6 @@ class HistoryInfo:
 
     Args:
         metric: name of the metric.
-        higher_is_better: its direction.
         rungs: that occur, shallowest first.
         points: all scored trials, by number.
         best: the feasible trial of least error so far, one entry each time it improves.
@@ -30,7 +29,6 @@ class HistoryInfo:
     """
 
     metric: str
-    higher_is_better: bool
     rungs: tuple[str, ...]
     points: tuple[Point, ...]
     best: tuple[Point, ...]
@@ -50,11 +48,9 @@ def history_info(summary: Summary) -> HistoryInfo:
             best.append(p)
     failed = tuple((record.number, record.note) for record in summary.trials if record.status != "complete")
     rungs = rung_order(p.rung for p in points)
-    up = higher_is_better(points)
-    view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], up)
+    view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], higher_is_better(points))
     return HistoryInfo(
         metric=summary.metric,
-        higher_is_better=up,
         rungs=rungs,
         points=points,
         best=tuple(best),

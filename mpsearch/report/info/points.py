@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -118,8 +119,7 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
     for name, choice in allocation.items():
         layers_of.setdefault(choice, []).append(name)
     lines: list[str] = []
-    for choice in sorted(layers_of):
-        names = layers_of[choice]
+    for choice, names in sorted(layers_of.items()):
         lines += textwrap.wrap(
             f"{choice} ({len(names)}): {', '.join(names)}", _LINE_WIDTH, subsequent_indent="    ", break_on_hyphens=False
         )
@@ -130,9 +130,6 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
 
 def uniform_text(allocation: Allocation) -> str:
     """The most common choice: `w2af`, or `w2af except 2 layers` where pins make some differ."""
-    counts: dict[Choice, int] = {}
-    for choice in allocation.values():
-        counts[choice] = counts.get(choice, 0) + 1
-    common = max(counts, key=lambda choice: counts[choice])
-    others = len(allocation) - counts[common]
+    ((common, count),) = Counter(allocation.values()).most_common(1)
+    others = len(allocation) - count
     return str(common) if not others else f"{common} except {others} layer{'s' if others > 1 else ''}"

@@ -42,7 +42,6 @@ def test_references_and_budget_of_a_real_looking_run() -> None:
     assert len(info.points) == 19
     assert info.winner.amount == summary.winner.costs["size"]
     assert not info.log_axis
-    assert info.higher_is_better
 
 
 def test_one_picture_for_size_and_one_for_every_other_budgeted_cost() -> None:
