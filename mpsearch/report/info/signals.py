@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
@@ -75,11 +78,17 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
     """
     if len(a) < _FEWEST:
         return None
-    from scipy.stats import rankdata
-
-    x, y = (ranks - ranks.mean() for ranks in map(rankdata, (a, b)))
+    ranks = [_ranks(np.asarray(side, dtype=np.float64)) for side in (a, b)]
+    x, y = (rank - rank.mean() for rank in ranks)
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale else None
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean_rank: NDArray[np.float64] = last - (counts - 1) / 2
+    return mean_rank[place]
 
 
 def _signal(table: Table, trials: Sequence[Record], float_loss: float) -> SignalInfo:
