@@ -189,13 +189,11 @@ def search(
         summary = finished(directory) or run(
             config, assemble(config, splits, model, reporter), directory, _COMMAND, reporter, storage=storage, sampler=sampler
         )
-    winner = summary.winner
-    assert winner is not None  # a finished run has one
     path = directory / summary.artifact
     return Result(
         summary=summary,
         model=read_artifact(path).install(model).cpu(),
-        allocation=winner.allocation,
+        allocation=summary.winner.allocation,
         path=path,
         run_dir=directory,
     )

@@ -101,11 +101,11 @@ def kept(directory: Path) -> dict[str, Any]:
         "title": f"{summary.model}: validation {summary.metric} against size",
         "finding": info.finding,
         "float": info.float_metric,
-        "budget": info.limit,
-        "budget_text": info.limit_text,
+        "budget": info.budget and info.budget.limit,
+        "budget_text": str(info.budget or ""),
         "trials": [point(mark) for mark in info.points],
         "uniform": info.uniform and point(info.uniform),
-        "winner": info.winner and point(info.winner),
+        "winner": point(info.winner),
     }
 
 

@@ -135,9 +135,10 @@ def data_use(inputs: CardInputs, hyper: Hyperparameters, counts: PassCounts) -> 
         "test": ("test", 0 if splits.test is None else len(splits.test), counts["test"].scored),
     }
     shared = {} if splits.test is None else {name: overlap(getattr(splits, name), splits.test) for name in ("train", "validation")}
-    entries: dict[str, dict[str, Any]] = {}
-    for use, (split, images, labels) in uses.items():
-        entries[use] = {"split": split, "images": images, "labels": labels > 0, "labels_read": labels, **_found(split, shared)}
+    entries = {
+        use: {"split": split, "images": images, "labels": labels > 0, "labels_read": labels, **_found(split, shared)}
+        for use, (split, images, labels) in uses.items()
+    }
     totals = [entry["overlap_with_test"] for entry in entries.values() if isinstance(entry["overlap_with_test"], int)]
     distilled = hyper.recipe.distill if retraining.backward or study.backward else 0
     return DataSection(

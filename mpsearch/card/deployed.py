@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from mpsearch.card.arithmetic import accumulator_bits, asymmetry_bits, bops_with_additions, mean_bits, peak_bits, peak_live_bits
+from mpsearch.card.arithmetic import accumulator_bits, asymmetry_bits, bops_with_additions, mean_bits, peak_live_bits
 from mpsearch.card.flips import amounts, end_layers
 from mpsearch.card.schema import na
 from mpsearch.card.sections import CostSection, CoverageSection, FormatSection, GranularitySection, HardwareSection
@@ -50,6 +50,7 @@ class Deployed:
         batch, _ = next(iter(problem.train.take(min(2, len(problem.train)), problem.seed).batches(2)))
         self.walk: Walk = walk(self.network, self.layers, to_device(batch, problem.device))
         self.ends = end_layers(self.layers)
+        self.inputs = [baked.input for baked in parts.layers.values() if baked.input is not None]
         self.codes = {
             layer.name: stored_numbers(self.network, layer, stored)
             for layer in self.layers
@@ -95,17 +96,14 @@ class Deployed:
             "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
-        inputs = [baked.input for baked in self.parts.layers.values() if baked.input is not None]
-        powers = [input.format.kind == "power_of_two" for input in inputs]
+        powers = [input for input in self.inputs if _is_power(input)]
         activations = {
-            "family": "power of two" if any(powers) else "uniform",
-            "symmetric": "where negative" if inputs and not all(input.signed for input in inputs) else True,
-            "zero_exact": "not where negative"
-            if any(power and input.signed for power, input in zip(powers, inputs, strict=True))
-            else "yes",
-            "narrow": na("not uniform") if any(powers) else False,
+            "family": "power of two" if powers else "uniform",
+            "symmetric": True if all(input.signed for input in self.inputs) else "where negative",
+            "zero_exact": "not where negative" if any(input.signed for input in powers) else "yes",
+            "narrow": na("not uniform") if powers else False,
             "scale": "float32",
-            "rounding": "nearest logarithm" if any(powers) else "nearest, half to even",
+            "rounding": "nearest logarithm" if powers else "nearest, half to even",
             "saturating": True,
         }
         folded = any(layer.norm for layer in self.layers)
@@ -113,18 +111,17 @@ class Deployed:
         biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
         return FormatSection(
             weights=weights if found else {"family": "float32", "symmetric": na()},
-            activations=activations if inputs else na("activations are float32"),
+            activations=activations if self.inputs else na("activations are float32"),
             biases=", else ".join(biases) if biases else na("no biases"),
         )
 
     def granularity(self) -> GranularitySection:
         """Section E."""
         scales = [baked.weight.scales.values for baked in self.parts.layers.values() if isinstance(baked.weight, CodedWeight)]
-        steps = [baked.input.step for baked in self.parts.layers.values() if baked.input is not None]
-        stored = [*scales, *steps]
+        stored = [*scales, *(input.step for input in self.inputs)]
         return GranularitySection(
             weights="per output channel",
-            activations="per tensor" if steps else na("activations are float32"),
+            activations="per tensor" if self.inputs else na("activations are float32"),
             scales=sum(tensor.numel() for tensor in stored),
             scale_bytes=sum(tensor.numel() * tensor.element_size() for tensor in stored),
         )
@@ -144,8 +141,8 @@ class Deployed:
             mean_weight_bits=mean_bits(weights, bits),
             mean_weight_bits_without_ends=na("no layer but the first and the last") if math.isnan(without) else without,
             mean_input_bits=self.allocation.mean_act_bits(layers) if self.quantizes_inputs else na("activations are float32"),
-            mean_activation_bytes=sum(sizes) / max(len(sizes), 1) / 8,
-            peak_activation_bytes=peak_bits([seen.elements for seen in maps], [seen.bits for seen in maps]) / 8,
+            mean_activation_bytes=sum(sizes) / len(sizes) / 8,
+            peak_activation_bytes=max(sizes) / 8,
             peak_live_bytes=peak_live_bits(sizes, [seen.born for seen in maps], [seen.last for seen in maps]) / 8,
             bops=int(taken["bops"]),
             bops_with_additions=bops_with_additions([layer.macs for layer in layers], bits, acts, [_row_length(layer) for layer in layers]),
@@ -161,7 +158,7 @@ class Deployed:
         """Section L."""
         pairs = {(choice.weight.bits, choice.activation.bits) for choice in self.allocation.values()}
         corrected = any(codes.shift for codes in self.codes.values())
-        powers = any(baked.input is not None and baked.input.format.kind == "power_of_two" for baked in self.parts.layers.values())
+        powers = any(map(_is_power, self.inputs))
         uniform = all(codes.uniform for codes in self.codes.values()) and not powers
         integer = [
             accumulator_bits(choice.weight.bits, choice.activation.bits, _row_length(layer))
@@ -214,16 +211,14 @@ class Deployed:
 
     def _tensors(self) -> dict[str, dict[str, Any]]:
         names = {operation.name for operation in self.walk.operations}
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, list[int]] = {}
         for layer in self.layers:
-            kind = f"weights, {_kind(self.problem.model, layer)}"
-            found.setdefault(kind, {"bits": []})["bits"].append(self._weight_bits(layer))
-        inputs = [self.allocation[layer.name].activation.bits for layer in self.layers if layer.input_elements]
-        found["layer inputs"] = {"bits": inputs}
-        found["network input"] = {"bits": [seen.bits for seen in self.walk.maps if seen.born < 0]}
+            found.setdefault(f"weights, {_kind(self.problem.model, layer)}", []).append(self._weight_bits(layer))
+        found["layer inputs"] = [self.allocation[layer.name].activation.bits for layer in self.layers if layer.input_elements]
+        found["network input"] = [seen.bits for seen in self.walk.maps if seen.born < 0]
         tensors = {
-            name: {"quantized": any(bits != FLOAT_BITS for bits in entry["bits"]), "bits": _spelled(entry["bits"]) or na("no float tensor")}
-            for name, entry in found.items()
+            name: {"quantized": any(b != FLOAT_BITS for b in bits), "bits": _spelled(bits) or na("no float tensor")}
+            for name, bits in found.items()
         }
         half = any(layer.norm for layer in self.layers)
         stays = {
@@ -270,9 +265,13 @@ def _kind(model: nn.Module, layer: Layer) -> str:
     return f"depthwise {layer.kind}" if groups > 1 and groups == layer.channels else layer.kind
 
 
+def _is_power(input: QuantizedInput) -> bool:
+    return input.format.kind == "power_of_two"
+
+
 def _input_datatype(input: QuantizedInput) -> str:
     """What hardware would call it."""
-    if input.format.kind == "power_of_two":
+    if _is_power(input):
         return f"{input.format.bits} bits, {'sign' if input.signed else 'zero'} and power of two"
     return f"{'int' if input.signed else 'uint'}{input.format.bits}"
 

@@ -33,11 +33,10 @@ def build_card(inputs: CardInputs, summary: Summary, parts: Parts, hyper: Hyperp
         parts: the delivered numbers.
         hyper: method and recipe they were trained with.
     """
-    active, winner = active_counts(), summary.winner
-    counts = active or PassCounts()
+    counts, winner = active_counts() or PassCounts(), summary.winner
     deployed = Deployed(inputs.problem, parts)
-    method = (winner.params.get("method", "") if winner is not None else "") or next(iter(inputs.config.methods))
-    trained = winner is not None and bool(winner.curve) and not winner.note
+    method = winner.params.get("method", next(iter(inputs.config.methods)))
+    trained = bool(winner.curve) and not winner.note
     data = data_use(inputs, hyper, counts)
     scored = result(inputs, summary, deployed.network, counts)
     # Measured before the passes are written down, so that they hold the flips' own.
@@ -56,7 +55,7 @@ def build_card(inputs: CardInputs, summary: Summary, parts: Parts, hyper: Hyperp
         costs=deployed.costs(summary),
         hardware=deployed.hardware(),
         ablation=ablation,
-        provenance=provenance(summary, data, scored, counted=active is not None),
+        provenance=provenance(summary, data, scored),
     )
     card = Card.from_dict(card.to_dict())  # as a reader of the file sees it
     return replace(card, provenance=replace(card.provenance, comparability_group=comparability_group(card)))

@@ -20,7 +20,7 @@ from mpsearch.card.recheckpoint import recheckpointed
 from mpsearch.card.relabel import relabelled
 from mpsearch.card.schema import NA
 from mpsearch.card.sections import AblationSection, Flip
-from mpsearch.card.variants import Bench, Variant
+from mpsearch.card.variants import ActFormat, Bench, Variant, WeightFormat
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
@@ -103,27 +103,18 @@ def rounded_to_kernels(space: ResolvedSpace, allocation: Allocation) -> Allocati
 
 
 def _kernel_menu(choice: Choice) -> tuple[Choice, ...]:
-    act = (
-        choice.activation.bits
-        if choice.activation.bits == FLOAT_BITS
-        else max((b for b in _KERNELS if b <= choice.activation.bits), default=_KERNELS[0])
-    )
+    act = choice.activation.bits
+    if act != FLOAT_BITS:
+        act = max(b for b in _KERNELS if b <= act)
     if choice.weight.bits == FLOAT_BITS:
         return (Choice(FLOAT_BITS, act),)
     return tuple(Choice(bits, act) for bits in _KERNELS)
 
 
 def _granularity(bench: Bench, allocation: Allocation) -> Flip:
-    layers = _quantized(bench, allocation)
-    saved = -2 * sum(layer.channels - 1 for layer in layers)
-    return _measured(
-        bench,
-        "T1",
-        "one scale per weight tensor instead of one per output channel",
-        allocation,
-        weights="tensor",
-        cost={"scale_bytes": saved},
-    )
+    what = "one scale per weight tensor instead of one per output channel"
+    saved = -2 * sum(layer.channels - 1 for layer in _quantized(bench, allocation))
+    return _measured(bench, "T1", what, allocation, weights="tensor", cost={"scale_bytes": saved})
 
 
 def _weight_symmetry(bench: Bench, allocation: Allocation) -> Flip:
@@ -132,15 +123,9 @@ def _weight_symmetry(bench: Bench, allocation: Allocation) -> Flip:
     if not flipped:
         return _absent("T2", "asymmetric weights", "every quantized weight has 1 bit, where no asymmetric grid with an exact zero helps")
     kept = "" if len(flipped) == len(layers) else "; 1-bit weights keep their format"
-    flip = _measured(
-        bench,
-        "T2",
-        "asymmetric weights instead of symmetric ones",
-        allocation,
-        weights="asymmetric",
-        cost={"zero_point_bytes": sum(layer.channels for layer in flipped)},
-    )
-    return replace(flip, note=f"costs a term Σx at every output position{kept}")
+    note, points = f"costs a term Σx at every output position{kept}", {"zero_point_bytes": sum(layer.channels for layer in flipped)}
+    what = "asymmetric weights instead of symmetric ones"
+    return _measured(bench, "T2", what, allocation, weights="asymmetric", cost=points, note=note)
 
 
 def _act_symmetry(bench: Bench, allocation: Allocation) -> Flip:
@@ -150,8 +135,8 @@ def _act_symmetry(bench: Bench, allocation: Allocation) -> Flip:
         return _absent("T3", "symmetric or asymmetric activations", "activations are float")
     unsigned = [name for name in inputs if not calibration.signed(name)]
     if unsigned:
-        flip = _measured(bench, "T3", "symmetric activations everywhere", allocation, activations="symmetric")
-        return replace(flip, note=f"{len(unsigned)} of {len(inputs)} inputs are never negative and lose half of their codes")
+        note = f"{len(unsigned)} of {len(inputs)} inputs are never negative and lose half of their codes"
+        return _measured(bench, "T3", "symmetric activations everywhere", allocation, activations="symmetric", note=note)
     points = {"zero_point_bytes": len(inputs)}
     return _measured(bench, "T3", "asymmetric activations everywhere", allocation, activations="asymmetric", cost=points)
 
@@ -188,19 +173,20 @@ def _kernels(bench: Bench, allocation: Allocation) -> Flip:
 
 
 def _peak(bench: Bench, allocation: Allocation) -> Flip:
-    maps = [(layer.input_elements, allocation[layer.name].activation.bits) for layer in bench.problem.space.layers if layer.input_elements]
-    if not maps:
-        return _absent("T7", "activation memory by its peak instead of its mean", "no layer reads a feature map")
-    elements, bits = [e for e, _ in maps], [b for _, b in maps]
+    what = "activation memory by its peak instead of its mean"
+    layers = [layer for layer in bench.problem.space.layers if layer.input_elements]
+    if not layers:
+        return _absent("T7", what, "no layer reads a feature map")
+    elements, bits = [layer.input_elements for layer in layers], [allocation[layer.name].activation.bits for layer in layers]
     mean = mean_bits(elements, bits)
     equal = equal_size_bits(elements, mean)
     return Flip(
         toggle="T7",
-        what="activation memory by its peak instead of its mean",
+        what=what,
         status="measured",
         metric_change=NA,
         cost_change={
-            "mean_input_bytes": sum(e * b for e, b in maps) / len(maps) / 8,
+            "mean_input_bytes": sum(e * b for e, b in zip(elements, bits, strict=True)) / len(layers) / 8,
             "peak_input_bytes": peak_bits(elements, bits) / 8,
             "peak_input_bytes_at_equal_sizes": peak_bits(elements, equal) / 8,
             "mean_input_bits": mean,
@@ -217,24 +203,22 @@ def _measured(
     allocation: Allocation,
     *,
     flipped: Allocation | None = None,
-    weights: str = "row",
-    activations: str = "auto",
+    weights: WeightFormat = "row",
+    activations: ActFormat = "auto",
     cost: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Flip:
     base = Variant(allocation=allocation)
-    other = replace(base, allocation=flipped or allocation, weights=weights, activations=activations)  # type: ignore[arg-type]
-    layers = bench.problem.space.layers
-    change = dict(cost or {})
-    if flipped is not None:
-        before, after = amounts(layers, allocation), amounts(layers, flipped)
-        change |= {name: after[name] - before[name] for name in before}
+    other = Variant(allocation=flipped or allocation, weights=weights, activations=activations)
+    before, after = (amounts(bench.problem.space.layers, variant.allocation) for variant in (base, other))
+    moved = {} if flipped is None else {name: after[name] - before[name] for name in before}
     return Flip(
         toggle=toggle,
         what=what,
         status="measured",
         metric_change=bench.score(other).metric - bench.score(base).metric,
-        cost_change=change,
-        note="",
+        cost_change={**(cost or {}), **moved},
+        note=note,
     )
 
 

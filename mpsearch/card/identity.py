@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mpsearch.card.inputs import CardInputs
-from mpsearch.card.schema import CARD_VERSION, canonical_id, na
+from mpsearch.card.schema import CARD_VERSION, canonical_id
 from mpsearch.card.sections import IdentitySection
 from mpsearch.core.allocation import Allocation
 
@@ -30,7 +30,7 @@ def identity(inputs: CardInputs, allocation: Allocation, *, repeats: int) -> Ide
     return IdentitySection(
         card_version=CARD_VERSION,
         config_id=canonical_id({"study": inputs.config.to_dict(), "allocation": allocation.to_dict()}),
-        parent_run=inputs.claim or na("no run directory was claimed"),
+        parent_run=inputs.claim,
         tool=f"mpsearch {package_versions()['mpsearch']}",
         tool_source=_source_digest(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

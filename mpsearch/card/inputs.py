@@ -23,11 +23,11 @@ class CardInputs:
         splits: its data.
         problem: what was searched.
         other: the same problem with another float checkpoint of the architecture, if the study names one.
-        claim: fingerprint of the run; "" if no run directory was claimed.
+        claim: fingerprint of the run.
     """
 
     config: StudyConfig
     splits: Splits
     problem: Problem
     other: Problem | None = None
-    claim: str = ""
+    claim: str

@@ -11,7 +11,8 @@ from mpsearch.card.sections import AblationSection, CardSection, PrecisionSectio
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT_BITS
-from mpsearch.report.wording import amount_text, format_text, gain_text, metric_text, short_amount
+from mpsearch.costs.budgets import format_amount, short_amount
+from mpsearch.report.wording import format_text, gain_text, metric_text
 
 __all__ = ["card_markdown", "header_line"]
 
@@ -41,7 +42,7 @@ def header_line(card: Card) -> str:
         _data(card),
         f"{_score(card)} {result.split} (FP {_metric(result.metric, card.model.float_metric.get(result.split))})",
         short_amount("size", costs.file_bytes),
-        amount_text("bops", costs.bops),
+        format_amount("bops", costs.bops),
         _latency(costs.latency),
     ]
     line = " | ".join(words)
@@ -84,7 +85,7 @@ def _metric(name: str, value: Any) -> str:
 
 def _latency(latency: Any) -> str:
     if isinstance(latency, Mapping) and isinstance(latency.get("seconds"), float | int):
-        return f"latency {amount_text('latency', latency['seconds'])} ({latency.get('how', NA)})"
+        return f"latency {format_amount('latency', latency['seconds'])} ({latency.get('how', NA)})"
     return f"latency {latency}"
 
 

@@ -65,16 +65,15 @@ def precision(inputs: CardInputs, summary: Summary, deployed: Deployed, method: 
         method: name of the method.
     """
     space, allocation = inputs.problem.space, deployed.allocation
-    costs = {} if summary.winner is None else summary.winner.costs
     shared = {name: codes.bits_used for name, codes in deployed.codes.items() if codes.kind == "multibit"}
     return PrecisionSection(
         method=method,
         bits=allocation.to_dict(),
         allowed=[str(choice) for choice in space.choices],
         signals=[table.name for table in summary.tables],
-        solver=na("no winner") if summary.winner is None else summary.winner.origin,
+        solver=summary.winner.origin,
         budgets=[
-            {"budget": budget.text, "cost": budget.cost, "limit": budget.limit, "realised": costs.get(budget.cost, na())}
+            {"budget": budget.text, "cost": budget.cost, "limit": budget.limit, "realised": summary.winner.costs[budget.cost]}
             for budget in summary.budgets
         ],
         ties=[[space.names[index] for index in group] for group in space.groups if len(group) > 1],

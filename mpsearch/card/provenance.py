@@ -11,21 +11,20 @@ from mpsearch.core.summary import Summary
 __all__ = ["provenance"]
 
 
-def provenance(summary: Summary, data: DataSection, result: ResultSection, *, counted: bool) -> ProvenanceSection:
+def provenance(summary: Summary, data: DataSection, result: ResultSection) -> ProvenanceSection:
     """Section N, its comparability group still empty: that is a hash of the whole card.
 
     Args:
         summary: results of the run.
         data: section H.
         result: section J.
-        counted: whether passes and labels were counted.
     """
     return ProvenanceSection(
         command=summary.command,
         config_file="study.yaml",
         packages=package_versions(),
         failed_checks=_failed_checks(data, result),
-        warnings=_warnings(summary, data, counted=counted),
+        warnings=_warnings(summary, data),
         comparability_group="",
     )
 
@@ -40,11 +39,7 @@ def _failed_checks(data: DataSection, result: ResultSection) -> list[str]:
     return failed if finite else [*failed, "the result is not a finite number"]
 
 
-def _warnings(summary: Summary, data: DataSection, *, counted: bool) -> list[str]:
-    warnings = list(summary.skipped)
-    if not counted:
-        warnings.append("Passes and labels were not counted.")
+def _warnings(summary: Summary, data: DataSection) -> list[str]:
     unknown = [use for use, entry in data.use.items() if use != "test" and not isinstance(entry["overlap_with_test"], int)]
-    if unknown:
-        warnings.append(f"It is not known whether these stages saw the test split: {', '.join(unknown)}.")
-    return warnings
+    seen = [f"It is not known whether these stages saw the test split: {', '.join(unknown)}."] if unknown else []
+    return [*summary.skipped, *seen]

@@ -23,7 +23,6 @@ from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
 from mpsearch.signals import SIGNALS, compute_signal
 from mpsearch.signals.base import SignalInputs
-from mpsearch.trials.problem import Problem
 
 __all__ = ["TrueLabels", "relabelled"]
 
@@ -70,13 +69,13 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
     before, after = (solve(problem.space, signal, problem.costs, problem.budgets).allocation for signal in (table, other))
     moved = sum(before[name] != after[name] for name in before)
     change = bench.score(Variant(allocation=after)).metric - bench.score(Variant(allocation=before)).metric
-    amounts = _amounts(problem, before), _amounts(problem, after)
+    costs = [problem.amounts(allocation) for allocation in (before, after)]
     labels = "labels the network generates instead of true ones" if truthful else "true labels instead of those the network generates"
     return replace(
         _flip("measured", f"{moved} of {len(before)} layers change; both allocations are the signal's own optimum, not the delivered bits"),
         what=f"{labels} in signal '{table.name}'",
         metric_change=change,
-        cost_change={name: amounts[1][name] - amounts[0][name] for name in amounts[0]},
+        cost_change={name: costs[1][name] - costs[0][name] for name in problem.costs},
     )
 
 
@@ -102,10 +101,6 @@ def _batches(inputs: CardInputs) -> list[tuple[Any, Tensor]]:
     problem, signals = inputs.problem, inputs.config.signals
     images = problem.train.take(min(signals.images, len(problem.train)), inputs.config.seed)
     return [(to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(signals.batch_size)]
-
-
-def _amounts(problem: Problem, allocation: Any) -> dict[str, float]:
-    return {name: table.total(allocation) for name, table in problem.costs.items()}
 
 
 def _flip(status: str, note: str) -> Flip:

@@ -27,24 +27,18 @@ def result(inputs: CardInputs, summary: Summary, network: nn.Module, counts: Pas
         network: as delivered.
         counts: passes of the run.
     """
-    winner, problem = summary.winner, inputs.problem
-    split = "test" if "winner" in summary.test else "validation"
-    score = summary.test["winner"] if split == "test" else None if winner is None else winner.score
-    reference = summary.test.get("float") if split == "test" else summary.reference.scores["validation"]
-    values = {} if score is None else {summary.seed: score.metric}
-    mean, std = over_seeds(values) if values else (na("no result"), na("no result"))
-    whole: Any = na("no test split")
-    if split == "test" and inputs.splits.test is not None:
-        whole = counts["test"].scored >= len(inputs.splits.test) * len(summary.test)
+    scores = summary.test or {"winner": summary.winner.score, "float": summary.reference.scores["validation"]}
+    metric, test = scores["winner"].metric, inputs.splits.test
+    mean, std = over_seeds({summary.seed: metric})
     return ResultSection(
         metric=summary.metric,
-        split=split,
+        split="test" if summary.test else "validation",
         mean=mean,
         std=std,
-        by_seed={str(seed): value for seed, value in values.items()},
-        delta_to_float=na() if score is None or reference is None else score.metric - reference.metric,
-        full_split=whole,
-        worst_class=_worst_class(inputs, network) if problem.task.name == "classification" else na("no classes"),
+        by_seed={str(summary.seed): metric},
+        delta_to_float=metric - scores["float"].metric,
+        full_split=na("no test split") if test is None else counts["test"].scored >= len(test) * len(scores),
+        worst_class=_worst_class(inputs, network) if inputs.problem.task.name == "classification" else na("no classes"),
     )
 
 

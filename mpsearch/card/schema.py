@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
 
 from mpsearch.card.sections import (
@@ -78,7 +78,8 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a number that is not finite becomes `n/a`."""
-        return {place.name: _plain(getattr(self, place.name)) for place in fields(self)}
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
     def to_json(self) -> str:
         """The text of `card.json`."""
@@ -123,8 +124,6 @@ def _check(kind: type[Any], plain: Any, path: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, CardSection | Flip):
-        return {place.name: _plain(getattr(value, place.name)) for place in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

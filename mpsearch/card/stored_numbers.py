@@ -23,7 +23,6 @@ _CODES = {
     "ternary": "ternary, five in a byte",
     "uniform": "two's complement",
 }
-_HALF_STEP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +46,6 @@ class StoredNumbers:
     lowest_used: bool
     zero: bool
     bits_used: float
-
-    @property
-    def half(self) -> bool:
-        """Whether values sit half a step above the codes."""
-        return self.shift == _HALF_STEP
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from mpsearch.training.loop import reestimate_batchnorm
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
 
-__all__ = ["Bench", "Variant", "quantized_rows"]
+__all__ = ["ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
 _SCORED = 2048
 _CALIBRATED = 512

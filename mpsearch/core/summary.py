@@ -47,14 +47,14 @@ class Summary:
         tables: the signals, each with its own unit.
         reachable: cost name → (smallest, largest) the space can reach.
         reference: the float network.
-        trials: all records of the study.
+        trials: all records of the study, by number.
         winner: the retrained winner; `rung` is `full` and `origin` that of its trial.
         uniform: the best uniform allocation that fits, retrained with the same recipe; None if none fits.
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `control`.
         artifact: path of the exported file, relative to the run directory.
         artifact_bytes: its size on disk.
-        formats: format of each layer's weight in the artifact, in layer order; empty without an artifact.
+        formats: format of each layer's weight in the artifact, in layer order.
         card: path of the quantization card, relative to the run directory; empty if there is none.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
@@ -75,13 +75,13 @@ class Summary:
     reachable: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     reference: Reference
     trials: tuple[Record, ...] = ()
-    winner: Record | None = None
+    winner: Record
     uniform: Record | None = None
     control: Record | None = None
     test: Mapping[str, Score] = field(default_factory=dict)
-    artifact: str = ""
-    artifact_bytes: int = 0
-    formats: tuple[NumberFormat, ...] = ()
+    artifact: str
+    artifact_bytes: int
+    formats: tuple[NumberFormat, ...]
     card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
@@ -128,9 +128,9 @@ class Summary:
         return cls(**fields)
 
     @property
-    def winning_allocation(self) -> Allocation | None:
-        """The allocation of the winner; None without one."""
-        return None if self.winner is None else self.winner.allocation
+    def winning_allocation(self) -> Allocation:
+        """The allocation of the winner."""
+        return self.winner.allocation
 
 
 def _scores(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from mpsearch.report.hover import plain
 from mpsearch.report.info import FrontInfo, HistoryInfo
 from mpsearch.report.wording import is_fraction
 
-__all__ = ["Figure", "close_up_buttons", "log_axis", "metric_axis", "note", "style"]
+__all__ = ["Figure", "log_axis", "metric_axis", "note", "style"]
 
 Figure: TypeAlias = Any
 """A `plotly.graph_objects.Figure`; plotly ships no types."""
@@ -43,9 +43,12 @@ def style(figure: Figure, title: str, height: int) -> None:
     figure.update_annotations(font={"size": 14, "color": palette.INK})
 
 
-def metric_axis(figure: Figure, metric: str) -> None:
-    """Label the vertical axis with a validation metric, in percent if it is a fraction."""
-    figure.update_yaxes(title_text=f"validation {plain(metric)}", tickformat=".1~%" if is_fraction(metric) else None)
+def metric_axis(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
+    """Label the vertical axis with the validation metric, in percent if it is a fraction; with buttons if the close-up hides trials."""
+    form = ".1~%" if is_fraction(info.metric) else None
+    figure.update_yaxes(title_text=f"validation {plain(info.metric)}", tickformat=form, range=list(info.view))
+    if info.hidden:
+        _add_close_up_buttons(figure, info)
 
 
 def note(figure: Figure, text: str, colour: str, **place: Any) -> None:
@@ -60,7 +63,7 @@ def log_axis(update: Any, wanted: bool, **place: Any) -> None:
         update(type="log", dtick="D2", **place)
 
 
-def close_up_buttons(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
+def _add_close_up_buttons(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
     """Add two buttons that switch the metric's axis between the close-up and all trials."""
     metrics = [p.metric for p in info.points] + list(info.view)
     margin = 0.04 * (max(metrics) - min(metrics))

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.report import palette
-from mpsearch.report.figure_style import Figure, close_up_buttons, log_axis, metric_axis, note, style
+from mpsearch.report.figure_style import Figure, log_axis, metric_axis, note, style
 from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
 from mpsearch.report.wording import format_text, is_fraction, metric_text
@@ -23,6 +23,7 @@ __all__ = ["Figure", "bits_figure", "curves_figure", "figure_html", "front_figur
 _UNITS = {"size": "B", "latency": "s", "bops": "BOPs", "bits": ""}
 _AXIS_TITLES = {"size": "size of the file", "latency": "latency", "bops": "bit operations", "bits": "mean weight bits"}
 _FLOAT_HEIGHT = 10
+_FLOAT_LINE = {"color": palette.FLOAT, "width": 1.4, "dash": "dash"}
 _NOWHERE: list[Any] = [None]
 _UNDER_MODEBAR = 60
 _CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
@@ -45,81 +46,71 @@ def front_figure(info: FrontInfo) -> Figure:
     """Metric against cost: every trial by rung, the front as a step line, float, uniform, winner and budget."""
     figure = go.Figure()
     style(figure, info.finding, 580)
-    drawn = [*info.points, *(p for p in (info.uniform, info.winner) if p is not None)]
-    right = max([p.amount for p in drawn] + ([info.limit] if info.limit is not None else []), default=1.0)
-    left = min([p.amount for p in drawn] + ([info.limit] if info.limit is not None else []), default=0.0)
+    left, right = info.span
     if info.front:
-        steps = [(p.amount, p.metric) for p in info.front] + [(right, info.front[-1].metric)]
-        xs, ys = [list(side) for side in zip(*steps, strict=True)]
-        line = {"shape": "hv", "color": palette.INK, "width": 1.6}
-        figure.add_scatter(x=xs, y=ys, mode="lines", name="front of the trials", line=line, hoverinfo="skip", opacity=0.55)
+        steps = [(p.amount, p.metric) for p in info.front]
+        _add_steps(figure, "front of the trials", steps, right, palette.INK, 1.6, opacity=0.55)
     _add_rungs(figure, info)
-    if info.float_metric is not None:
-        figure.add_hline(y=info.float_metric, line={"color": palette.FLOAT, "width": 1.4, "dash": "dash"})
-        label = f"float {metric_text(info.metric, info.float_metric)}"
-        note(figure, label, palette.FLOAT, x=0.004, xref="paper", xanchor="left", y=info.float_metric, yanchor="bottom")
-    if info.limit is not None:
-        figure.add_vline(x=info.limit, line={"color": palette.BUDGET, "width": 1.4, "dash": "dot"})
+    figure.add_hline(y=info.float_metric, line=_FLOAT_LINE)
+    label = f"float {metric_text(info.metric, info.float_metric)}"
+    note(figure, label, palette.FLOAT, x=0.004, xref="paper", xanchor="left", y=info.float_metric, yanchor="bottom")
+    if info.budget is not None:
+        limit = info.budget.limit
+        figure.add_vline(x=limit, line={"color": palette.BUDGET, "width": 1.4, "dash": "dot"})
         note(
             figure,
-            f"budget {info.limit_text}",
+            f"budget {info.budget}",
             palette.BUDGET,
-            x=math.log10(info.limit) if info.log_axis else info.limit,
+            x=math.log10(limit) if info.log_axis else limit,
             xanchor="right",
             y=0.01,
             yref="paper",
             yanchor="bottom",
         )
     if info.uniform is not None:
-        marker = {"symbol": "diamond", "size": 13, "color": palette.UNIFORM, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_reference(info.uniform, "best uniform", marker, info))
-    if info.winner is not None:
-        marker = {"symbol": "star", "size": 20, "color": palette.ACCENT, "line": {"color": "white", "width": 1.5}}
-        figure.add_trace(_reference(info.winner, "winner", marker, info))
+        _add_reference(figure, info, info.uniform, "best uniform", _marker("diamond", 13, palette.UNIFORM, 1.5))
+    _add_reference(figure, info, info.winner, "winner", _marker("star", 20, palette.ACCENT, 1.5))
     figure.update_xaxes(
         title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None
     )
     figure.update_xaxes(ticksuffix=_UNITS.get(info.cost, ""), type="log" if info.log_axis else "linear")
     if info.log_axis:
         figure.update_xaxes(dtick="D2", range=[math.log10(left) - 0.05, math.log10(right) + 0.05])
-    metric_axis(figure, info.metric)
-    figure.update_yaxes(range=list(info.view))
-    if info.hidden:
-        close_up_buttons(figure, info)
+    metric_axis(figure, info)
     return figure
 
 
 def bits_figure(info: BitsInfo) -> Figure:
     """Weight bits of the winner's layers as bars, activation bits as markers, the uniform allocation as a line."""
     figure = go.Figure()
-    names = [short_name(layer.name) for layer in info.layers]
+    names = [short_name(row.layer.name) for row in info.layers]
+    weights = [row.choice.weight for row in info.layers]
+    activations = [] if info.mean_act_bits is None else [row.choice.activation for row in info.layers]
     places = list(range(len(names)))
-    hover = [layer_hover(layer) for layer in info.layers]
-    marker = {"color": [_bar_colour(layer.weight) for layer in info.layers], "line": {"width": 0}}
+    hover = [layer_hover(row) for row in info.layers]
+    marker = {"color": [_bar_colour(format) for format in weights], "line": {"width": 0}}
     figure.add_bar(
         x=places,
-        y=[_height(layer.weight) for layer in info.layers],
+        y=[_height(format) for format in weights],
         name="weights",
         marker=marker,
         hovertemplate=hover,
-        text=[format_text(layer.weight) for layer in info.layers],
+        text=[format_text(format) for format in weights],
         textposition="outside",
         cliponaxis=False,
         textfont={"size": 12, "color": palette.INK},
     )
-    uniform = [layer.uniform_weight for layer in info.layers]
-    if info.layers and uniform[0] is not None:
-        heights = [_height(format) for format in uniform if format is not None]
+    uniform = [row.uniform_weight for row in info.layers if row.uniform_weight is not None]
+    if uniform:
+        heights = [_height(format) for format in uniform]
         line = {"shape": "hvh", "color": palette.UNIFORM, "width": 1.6, "dash": "dash"}
         figure.add_scatter(x=places, y=heights, mode="lines", name="best uniform", line=line, hoverinfo="skip")
-    if info.mean_act_bits is not None:
-        symbol = {"symbol": "diamond", "size": 9, "color": palette.ACCENT, "line": {"color": "white", "width": 1.2}}
-        heights = [_height(layer.activation) for layer in info.layers]
+    if activations:
+        symbol = _marker("diamond", 9, palette.ACCENT, 1.2)
+        heights = [_height(format) for format in activations]
         figure.add_scatter(x=places, y=heights, mode="markers", name="activations", marker=symbol, hovertemplate=hover)
     style(figure, info.finding, 460)
-    acts = [] if info.mean_act_bits is None else [layer.activation for layer in info.layers]
-    shown = [layer.weight for layer in info.layers] + acts + [format for format in uniform if format is not None]
-    tallest = max(map(_height, shown), default=8)
+    tallest = max(map(_height, [*weights, *activations, *uniform]))
     ticks = [*range(1, min(math.ceil(tallest), 8) + 1), *([_FLOAT_HEIGHT] if tallest > 8 else [])]
     figure.update_yaxes(
         title_text="bits",
@@ -142,49 +133,34 @@ def bits_figure(info: BitsInfo) -> Figure:
 
 def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     """One panel per signal: what it predicts for the bits of a trial against their loss before training."""
-    drawn = [info for info in infos if info.pairs]
-    figure = make_subplots(
-        rows=1,
-        cols=max(1, len(drawn)),
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-        subplot_titles=[plain(i.finding.rstrip(".")) for i in drawn],
-    )
-    for column, info in enumerate(drawn, start=1):
+    titles = [plain(info.finding.rstrip(".")) for info in infos]
+    figure = make_subplots(rows=1, cols=len(infos), shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=titles)
+    for column, info in enumerate(infos, start=1):
         hover = [pair_hover(pair) for pair in info.pairs]
-        marker = {
-            "symbol": "circle",
-            "size": 10,
-            "color": palette.RUNGS["long"][0],
-            "opacity": 0.75,
-            "line": {"color": "white", "width": 1},
-        }
+        marker = {**_marker("circle", 10, palette.RUNGS["long"][0], 1), "opacity": 0.75}
         xs, ys = [pair.predicted for pair in info.pairs], [pair.measured for pair in info.pairs]
         figure.add_scatter(x=xs, y=ys, mode="markers", marker=marker, hovertemplate=hover, showlegend=False, row=1, col=column)
         unit = f", {plain(info.unit)}" if info.unit else ""
         figure.update_xaxes(title_text=f"{plain(info.name)}: predicted for the bits{unit}", row=1, col=column)
         log_axis(figure.update_xaxes, info.log_predicted, row=1, col=column)
         log_axis(figure.update_yaxes, info.log_measured, row=1, col=column)
-        if info.float_loss is not None:
-            figure.add_hline(y=info.float_loss, line={"color": palette.FLOAT, "width": 1.4, "dash": "dash"}, row=1, col=column)
-    style(figure, " ".join(info.finding for info in drawn), 440)
+        figure.add_hline(y=info.float_loss, line=_FLOAT_LINE, row=1, col=column)
+    style(figure, " ".join(info.finding for info in infos), 440)
     figure.update_yaxes(title_text="validation loss without training", row=1, col=1)
-    if drawn and drawn[0].float_loss is not None:
-        y = math.log10(drawn[0].float_loss) if drawn[0].log_measured and drawn[0].float_loss > 0 else drawn[0].float_loss
-        # On the right, where a rising cloud of marks leaves room beside the line.
-        note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
+    first = infos[0]
+    y = math.log10(first.float_loss) if first.log_measured and first.float_loss > 0 else first.float_loss
+    # On the right, where a rising cloud of marks leaves room beside the line.
+    note(figure, "float", palette.FLOAT, x=0.996, xref="x domain", xanchor="right", y=y, yanchor="bottom")
     return figure
 
 
 def history_figure(info: HistoryInfo) -> Figure:
     """Every trial in order, and the best feasible one so far as a step line."""
     figure = go.Figure()
+    last = max(p.number for p in info.points)
     if info.best:
-        last = max(p.number for p in info.points)
-        steps = [(p.number, p.metric) for p in info.best] + [(last, info.best[-1].metric)]
-        xs, ys = [list(side) for side in zip(*steps, strict=True)]
-        line = {"shape": "hv", "color": palette.ACCENT, "width": 2.2}
-        figure.add_scatter(x=xs, y=ys, mode="lines", name="best within the budget so far", line=line, hoverinfo="skip")
+        steps = [(p.number, p.metric) for p in info.best]
+        _add_steps(figure, "best within the budget so far", steps, last, palette.ACCENT, 2.2)
     _add_rungs(figure, info)
     if info.failed:
         notes = [f"<b>trial {number} failed</b><br>{plain(note)}<extra></extra>" for number, note in info.failed]
@@ -195,12 +171,8 @@ def history_figure(info: HistoryInfo) -> Figure:
         )
     style(figure, info.finding, 440)
     figure.update_xaxes(title_text="trial", showgrid=False, tickformat="d", dtick=1 if len(info.points) <= 30 else None)
-    if info.points:
-        figure.update_xaxes(range=[-0.6, max(p.number for p in info.points) + 0.6])
-    metric_axis(figure, info.metric)
-    figure.update_yaxes(range=list(info.view))
-    if info.hidden:
-        close_up_buttons(figure, info)
+    figure.update_xaxes(range=[-0.6, last + 0.6])
+    metric_axis(figure, info)
     return figure
 
 
@@ -216,22 +188,15 @@ def curves_figure(info: CurvesInfo) -> Figure:
             "line": {"color": colour, "width": 2.4, "dash": dash},
             "marker": {"size": 6},
         }
-        metrics = [
-            f"<b>{title}</b>, epoch {epoch:g}<br>{metric_text(info.metric, value)}<extra></extra>"
-            for epoch, value in zip(curve.epochs, curve.metric, strict=True)
-        ]
-        losses = [
-            f"<b>{title}</b>, epoch {epoch:g}<br>loss {value:.4g}<extra></extra>"
-            for epoch, value in zip(curve.epochs, curve.loss, strict=True)
-        ]
+        heads = [f"<b>{title}</b>, epoch {epoch:g}<br>" for epoch in curve.epochs]
+        metrics = [f"{head}{metric_text(info.metric, value)}<extra></extra>" for head, value in zip(heads, curve.metric, strict=True)]
+        losses = [f"{head}loss {value:.4g}<extra></extra>" for head, value in zip(heads, curve.loss, strict=True)]
         figure.add_scatter(x=curve.epochs, y=curve.metric, hovertemplate=metrics, row=1, col=1, **shared)
         figure.add_scatter(x=curve.epochs, y=curve.loss, hovertemplate=losses, row=1, col=2, showlegend=False, **shared)
-    epochs = max((len(curve.epochs) for curve in info.curves), default=1)
-    if info.float_metric is not None:
-        ends = [min(curve.epochs[0] for curve in info.curves), max(curve.epochs[-1] for curve in info.curves)] if info.curves else [0, 1]
-        label = f"float {metric_text(info.metric, info.float_metric)}"
-        line = {"color": palette.FLOAT, "width": 1.4, "dash": "dash"}
-        figure.add_scatter(x=ends, y=[info.float_metric] * 2, mode="lines", name=label, line=line, hoverinfo="skip", row=1, col=1)
+    epochs = max(len(curve.epochs) for curve in info.curves)
+    ends = [min(curve.epochs[0] for curve in info.curves), max(curve.epochs[-1] for curve in info.curves)]
+    label = f"float {metric_text(info.metric, info.float_metric)}"
+    figure.add_scatter(x=ends, y=[info.float_metric] * 2, mode="lines", name=label, line=_FLOAT_LINE, hoverinfo="skip", row=1, col=1)
     style(figure, info.finding, 430)
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat="d", dtick=1 if epochs <= 15 else None)
     if is_fraction(info.metric):
@@ -255,20 +220,26 @@ def _add_rungs(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
                 showlegend=fits,
                 hovertemplate=[point_hover(p, f"trial {p.number}", cost, info.metric) for p in points],
                 opacity=1.0 if fits else 0.4,
-                marker={
-                    "symbol": mark,
-                    "size": 13 if mark.startswith("triangle") else 11,
-                    "color": palette.rung_colour(rung),
-                    "line": {"color": "white", "width": 1},
-                },
+                marker=_marker(mark, 13 if mark.startswith("triangle") else 11, palette.rung_colour(rung), 1),
             )
 
 
-def _reference(p: Point, title: str, marker: Mapping[str, Any], info: FrontInfo) -> Figure:
+def _add_reference(figure: Figure, info: FrontInfo, p: Point, title: str, marker: Mapping[str, Any]) -> None:
     name = f"{title}, {'retrained' if p.rung == 'full' else 'calibrated only'}"
-    return go.Scatter(
-        x=[p.amount], y=[p.metric], mode="markers", name=name, marker=marker, hovertemplate=[point_hover(p, name, info.cost, info.metric)]
-    )
+    hover = [point_hover(p, name, info.cost, info.metric)]
+    figure.add_scatter(x=[p.amount], y=[p.metric], mode="markers", name=name, marker=marker, hovertemplate=hover)
+
+
+def _add_steps(figure: Figure, name: str, steps: Sequence[tuple[float, float]], end: float, colour: str, width: float, **more: Any) -> None:
+    """A line of steps (x, y) that goes on to `end`."""
+    xs, ys = zip(*steps, (end, steps[-1][1]), strict=True)
+    line = {"shape": "hv", "color": colour, "width": width}
+    figure.add_scatter(x=xs, y=ys, mode="lines", name=name, line=line, hoverinfo="skip", **more)
+
+
+def _marker(symbol: str, size: float, colour: str, edge: float) -> dict[str, Any]:
+    """A mark with a white edge."""
+    return {"symbol": symbol, "size": size, "color": colour, "line": {"color": "white", "width": edge}}
 
 
 def _height(format: NumberFormat) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 
+from mpsearch.costs.budgets import format_amount
 from mpsearch.report import palette
 from mpsearch.report.info import LayerBits, Point
 from mpsearch.report.info.signals import SignalPair
-from mpsearch.report.wording import amount_text, format_words, metric_text, shape_text
+from mpsearch.report.wording import format_words, metric_text, shape_text
 
 __all__ = ["layer_hover", "pair_hover", "plain", "point_hover", "short_name"]
 
@@ -27,7 +28,7 @@ def short_name(name: str) -> str:
 
 def point_hover(p: Point, title: str, cost: str | None, metric: str) -> str:
     """A point: who proposed it, its score, its cost, and the bits of its layers."""
-    amount = "" if cost is None else f" at {amount_text(cost, p.amount)}"
+    amount = "" if cost is None else f" at {format_amount(cost, p.amount)}"
     rows = [
         f"<b>{title}</b> · {plain(p.origin)} · {plain(palette.rung_title(p.rung))}",
         f"{plain(metric)} {metric_text(metric, p.metric)}{amount}{'' if p.feasible else ' · over the budget'}",
@@ -36,13 +37,13 @@ def point_hover(p: Point, title: str, cost: str | None, metric: str) -> str:
     return "<br>".join(rows) + _END
 
 
-def layer_hover(layer: LayerBits) -> str:
+def layer_hover(row: LayerBits) -> str:
     """A layer: shape, bits, bytes and share of the file."""
     rows = [
-        f"<b>{plain(layer.name)}</b>",
-        f"{plain(layer.kind)} {shape_text(layer.shape)}",
-        f"weights {format_words(layer.weight)}, activations {format_words(layer.activation)}",
-        f"{layer.bytes:,} B in the file, {100 * layer.share:.1f} % of the layers",
+        f"<b>{plain(row.layer.name)}</b>",
+        f"{plain(row.layer.kind)} {shape_text(row.layer.weight_shape)}",
+        f"weights {format_words(row.choice.weight)}, activations {format_words(row.choice.activation)}",
+        f"{row.bytes:,} B in the file, {100 * row.share:.1f} % of the layers",
     ]
     return "<br>".join(rows) + _END
 

@@ -75,7 +75,7 @@ def _card_link(summary: Summary) -> str:
 
 def _parts(summary: Summary) -> list[PagePart]:
     fronts = [_front(summary, cost) for cost in front_costs(summary)]
-    return [*fronts, _bits(summary), _signals(summary), _history(summary), _curves(summary), run_notes(summary, facts(summary))]
+    return [*fronts, _bits(summary), _signals(summary), _history(summary), _curves(summary), run_notes(summary)]
 
 
 def _front(summary: Summary, cost: str) -> PagePart:
@@ -86,8 +86,7 @@ def _front(summary: Summary, cost: str) -> PagePart:
         finding=info.finding,
         reading="Each mark is a trial; its shape shows how far it was trained, and pale marks exceed a budget. "
         "The line is the front: no trial is both cheaper and better than one on it. Hover over a mark for the bits of its layers.",
-        figure="" if info.empty else figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
-        empty=info.empty,
+        figure=figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
         extra=front_table(info),
     )
 
@@ -100,21 +99,14 @@ def _bits(summary: Summary) -> PagePart:
         title="Bits of the winner, layer by layer",
         finding=info.finding,
         reading=f"Layers in forward order. Bars show the bits of the weights.{activations}",
-        figure="" if info.empty else figures.figure_html(figures.bits_figure(info), "plot-bits"),
-        empty=info.empty,
+        figure=figures.figure_html(figures.bits_figure(info), "plot-bits"),
         extra=layer_table(info),
     )
 
 
 def _signals(summary: Summary) -> PagePart:
     infos, mixtures = signal_infos(summary), mixture_infos(summary.tables)
-    empty = (
-        "No signal was measured in this run."
-        if not infos
-        else " ".join(info.empty for info in infos)
-        if all(info.empty for info in infos)
-        else ""
-    )
+    empty = " ".join(info.empty for info in infos if info.empty) if infos else "No signal was measured in this run."
     return PagePart(
         anchor="signals",
         title="What the signals predicted",
@@ -123,8 +115,7 @@ def _signals(summary: Summary) -> PagePart:
         "The closer the marks are to one rising line, the better the signal ranks allocations.",
         figure="" if empty else figures.figure_html(figures.signals_figure(infos), "plot-signals"),
         empty=empty,
-        extra="".join(f'<p class="empty">{escape(info.empty)}</p>' for info in infos if info.empty and not empty)
-        + "".join(mixture_table(mixture) for mixture in mixtures),
+        extra="".join(map(mixture_table, mixtures)),
     )
 
 

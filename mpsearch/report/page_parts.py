@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from html import escape
 
 from mpsearch.core.summary import Summary
+from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
-from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
@@ -68,57 +69,45 @@ def header(summary: Summary, known: Facts) -> str:
 
 
 def _headline(summary: Summary, known: Facts) -> str:
-    if known.final_score is None:
-        return "This run has no retrained winner; the page shows what the study has found so far."
-    size = "" if known.size_bytes is None else f" in {amount_text('size', known.size_bytes)}{' on disk' if known.on_disk else ''}"
-    times = "" if known.compression is None else f", {known.compression:.1f}{TIMES} smaller than float"
+    score = metric_text(summary.metric, known.scores["winner"].metric)
+    size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
-    score = metric_text(summary.metric, known.final_score.metric)
-    return f"{score} on the {known.split} split{size}{times}. {verdict[:1].upper()}{verdict[1:]}."
+    return f"{score} on the {known.split} split in {size}. {verdict[:1].upper()}{verdict[1:]}."
 
 
 def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
-    tiles: list[tuple[str, str]] = []
-    metric = summary.metric
-    if known.final_score is not None:
-        drop = "" if known.drop is None else _small(f"{gain_text(metric, known.drop)} against float")
-        tiles.append((f"Final {metric}, {known.split} split", escape(metric_text(metric, known.final_score.metric)) + drop))
-    if known.float_score is not None:
-        more = "" if known.control_score is None else _small(f"{metric_text(metric, known.control_score.metric)} after the same training")
-        tiles.append((f"Float {metric}, {known.split} split", escape(metric_text(metric, known.float_score.metric)) + more))
-    if known.final_score is not None:
-        tiles.append(("Mixed against best uniform", _verdict(metric, known)))
-    tiles += [
-        (f"{'File' if check.cost == 'size' and known.on_disk else check.cost.capitalize()} against budget", _budget(check))
-        for check in known.budgets
+    metric, bits = summary.metric, known.bits
+    shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
+    more = _small(f"{shown['control']} after the same training") if "control" in shown else ""
+    act = "activations in float" if bits.mean_act_bits is None else f"activations {bits.mean_act_bits:.2f} bit"
+    alone = f"packed weights only: {format_amount('size', bits.weight_bytes)}"
+    return [
+        (f"Final {metric}, {known.split} split", escape(shown["winner"]) + _small(f"{gain_text(metric, known.drop)} against float")),
+        (f"Float {metric}, {known.split} split", escape(shown["float"]) + more),
+        ("Mixed against best uniform", _verdict(metric, known)),
+        *(
+            (f"{'File' if check.budget.cost == 'size' else check.budget.cost.capitalize()} against budget", _budget(check))
+            for check in known.budgets
+        ),
+        ("Compression", f"{known.compression:.1f}{TIMES}{_small(short_amount('size', known.float_bytes) + ' in float32')}"),
+        ("Mean weight bits", f"{bits.mean_weight_bits:.2f}{_small(f'{act}; {alone}')}"),
     ]
-    if known.compression is not None and known.size_bytes is not None and known.float_bytes is not None:
-        more = _small(f"{short_amount('size', known.float_bytes)} in float32")
-        tiles.append(("Compression", f"{known.compression:.1f}{TIMES}{more}"))
-    if known.mean_weight_bits is not None:
-        act = "activations in float" if known.mean_act_bits is None else f"activations {known.mean_act_bits:.2f} bit"
-        alone = "" if known.weight_bytes is None else f"; packed weights only: {amount_text('size', known.weight_bytes)}"
-        tiles.append(("Mean weight bits", f"{known.mean_weight_bits:.2f}{_small(act + alone)}"))
-    return tiles
 
 
 def _verdict(metric: str, known: Facts) -> str:
     verdict = known.verdict
     if verdict.gain is None:
         return f"&ndash;{_small(verdict.sentence)}"
-    word = {True: "won", False: "did not win", None: "a draw"}[verdict.won]
-    tone = {True: "good", False: "bad", None: ""}[verdict.won]
-    uniform = "" if known.uniform_score is None else f"uniform: {metric_text(metric, known.uniform_score.metric)}"
-    return f'<span class="{tone}">{escape(gain_text(metric, verdict.gain))}</span>{_small(f"{word}; {uniform}")}'
+    word, tone = {True: ("won", "good"), False: ("did not win", "bad"), None: ("a draw", "")}[verdict.won]
+    uniform = metric_text(metric, known.scores["uniform"].metric)
+    return f'<span class="{tone}">{escape(gain_text(metric, verdict.gain))}</span>{_small(f"{word}; uniform: {uniform}")}'
 
 
 def _budget(check: BudgetCheck) -> str:
-    if check.amount is None:
-        return f"&ndash;{_small(f'of {check.text}; amount unknown')}"
-    left = check.limit - check.amount
-    word = f"{amount_text(check.cost, abs(left))} {'unused' if check.ok else 'too much'}"
+    cost, budget = check.budget.cost, check.budget
+    word = f"{format_amount(cost, abs(budget.limit - check.amount))} {'unused' if check.ok else 'too much'}"
     tone = "good" if check.ok else "bad"
-    return f'<span class="{tone}">{escape(amount_text(check.cost, check.amount))}</span>{_small(f"of {check.text}; {word}")}'
+    return f'<span class="{tone}">{escape(format_amount(cost, check.amount))}</span>{_small(f"of {budget.text}; {word}")}'
 
 
 def _small(text: str) -> str:
@@ -127,21 +116,19 @@ def _small(text: str) -> str:
 
 def front_table(info: FrontInfo) -> str:
     """The front, cheapest first, with the best uniform allocation and the winner below."""
-    rows = [("", f"trial {p.number}", p) for p in info.front]
-    rows += [("", "best uniform", info.uniform)] if info.uniform is not None else []
-    rows += [("winner", "winner", info.winner)] if info.winner is not None else []
-    if not rows:
-        return ""
+    rows = [(f"trial {p.number}", p) for p in info.front]
+    if info.uniform is not None:
+        rows.append(("best uniform", info.uniform))
+    rows.append(("winner", info.winner))
     head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
-    body = "".join(_front_row(info, css, name, p) for css, name, p in rows)
-    caption = "The front of the trials, cheapest first; below it the best uniform allocation and the winner."
-    return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
+    body = "".join(_front_row(info, name, p) for name, p in rows)
+    return _table("The front of the trials, cheapest first; below it the best uniform allocation and the winner.", head, body)
 
 
-def _front_row(info: FrontInfo, css: str, name: str, p: Point) -> str:
-    star = ' <span class="star" aria-hidden="true">&#9733;</span>' if css else ""
+def _front_row(info: FrontInfo, name: str, p: Point) -> str:
+    css, star = ("winner", ' <span class="star" aria-hidden="true">&#9733;</span>') if p is info.winner else ("", "")
     fits = "yes" if p.feasible else '<span class="bad">no</span>'
-    amount, score = escape(amount_text(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
+    amount, score = escape(format_amount(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
     numbers = f'<td class="num">{amount}</td><td class="num">{score}</td>'
     words = f"<td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td>"
     return f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th>{numbers}{words}</tr>'
@@ -149,30 +136,20 @@ def _front_row(info: FrontInfo, css: str, name: str, p: Point) -> str:
 
 def layer_table(info: BitsInfo) -> str:
     """The winner's layers: shape, bits, bytes in the file."""
-    if not info.layers:
-        return ""
-    head = _head(
-        [
-            "layer",
-            "kind",
-            "weight shape",
-            ("num", "weights"),
-            ("num", "weight bits"),
-            ("num", "input bits"),
-            ("num", "bytes"),
-            ("num", "share"),
-        ]
-    )
+    numbers = ("weights", "weight bits", "input bits", "bytes", "share")
+    head = _head(["layer", "kind", "weight shape", *(("num", name) for name in numbers)])
     body = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.kind)}</td><td>{shape_text(row.shape)}</td>'
-        f'<td class="num">{row.weights:,}</td>'
-        f'<td class="num">{format_text(row.weight)}</td><td class="num">{format_text(row.activation)}</td>'
+        f'<tr><th scope="row">{escape(row.layer.name)}</th><td>{escape(row.layer.kind)}</td><td>{shape_text(row.layer.weight_shape)}</td>'
+        f'<td class="num">{row.layer.weights:,}</td>'
+        f'<td class="num">{format_text(row.choice.weight)}</td><td class="num">{format_text(row.choice.activation)}</td>'
         f'<td class="num">{row.bytes:,}</td><td class="num">{100 * row.share:.1f} %</td></tr>'
         for row in info.layers
     )
-    rest = "" if info.overhead_bytes is None else f" The header and what is not quantized take another {info.overhead_bytes:,} B."
-    caption = f"Bytes in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B.{rest}"
-    table = f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
+    caption = (
+        f"Bytes in the file: packed weights, scales, biases. All layers together: {info.layer_bytes:,} B. "
+        f"The header and what is not quantized take another {info.overhead_bytes:,} B."
+    )
+    table = _table(caption, head, body)
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
 
 
@@ -189,7 +166,7 @@ def mixture_table(info: MixtureInfo) -> str:
         f"The signals in {escape(info.name)}, weighted by the losses of {info.allocations} random allocations near the budgets. "
         f"The last row ranks each allocation by a fit without it. {_nats(info.floor)} of the loss do not depend on the bits."
     )
-    return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}{whole}</tbody></table></div>'
+    return _table(caption, head, body + whole)
 
 
 def _nats(value: float) -> str:
@@ -200,22 +177,25 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "\u2212")
 
 
-def run_notes(summary: Summary, known: Facts) -> PagePart:
+def run_notes(summary: Summary) -> PagePart:
     """What was skipped, the range of costs in the space, and where the time went."""
     skipped = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.skipped) or "<li>Nothing was skipped.</li>"
     reach = "".join(
-        f"<li>{escape(cost)}: from {escape(amount_text(cost, low))} to {escape(amount_text(cost, high))}</li>"
+        f"<li>{escape(cost)}: from {escape(format_amount(cost, low))} to {escape(format_amount(cost, high))}</li>"
         for cost, (low, high) in summary.reachable.items()
     )
     rows = "".join(
         f'<tr><th scope="row">{escape(phase)}</th><td class="num">{escape(duration_text(s))}</td></tr>'
         for phase, s in summary.seconds.items()
     )
-    total = f'<tr><th scope="row">total</th><td class="num">{duration_text(known.seconds)}</td></tr>'
-    body = f"{_head(['phase', ('num', 'time')])}<tbody>{rows}{total}</tbody>"
-    times = f'<div class="scroll"><table><caption>Wall time by phase</caption>{body}</table></div>' if rows else ""
-    reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>" if reach else ""
+    total = f'<tr><th scope="row">total</th><td class="num">{duration_text(sum(summary.seconds.values()))}</td></tr>'
+    times = _table("Wall time by phase", _head(["phase", ("num", "time")]), rows + total)
+    reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
     return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
+
+
+def _table(caption: str, head: str, body: str) -> str:
+    return f'<div class="scroll"><table><caption>{caption}</caption>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _head(columns: list[str | tuple[str, str]]) -> str:

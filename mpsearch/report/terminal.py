@@ -17,9 +17,10 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.peak import CostTable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
+from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
-from mpsearch.report.wording import TIMES, amount_text, duration_text, format_text, gain_text, metric_text, shape_text, short_amount
+from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_table"]
 
@@ -31,60 +32,54 @@ def front_table(summary: Summary, *, cost: str = "size") -> Grid:
         f"Front: {summary.metric} against {cost}", ["trial"], [cost, "mean bits", f"val. {summary.metric}"], ["trained", "origin", "budget"]
     )
     allocations = {record.number: record.allocation for record in summary.trials}
-    rows = [(str(p.number), p, allocations.get(p.number), "") for p in info.front]
+    rows = [(str(p.number), p, allocations[p.number], "") for p in info.front]
     if info.uniform is not None and summary.uniform is not None:
         rows.append(("uniform", info.uniform, summary.uniform.allocation, ""))
-    if info.winner is not None:
-        rows.append(("winner", info.winner, summary.winning_allocation, "bold"))
+    rows.append(("winner", info.winner, summary.winner.allocation, "bold"))
     for name, p, allocation, style in rows:
-        mean = "" if allocation is None else f"{allocation.mean_weight_bits(summary.layers):.2f}"
+        mean = f"{allocation.mean_weight_bits(summary.layers):.2f}"
         fits = Text("ok", style="green") if p.feasible else Text("over", style="red")
-        cells = [name, amount_text(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
+        cells = [name, format_amount(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
         grid.add_row(*map(Text, cells), fits, style=style)
-    if info.empty:
-        grid.caption = Text(info.empty)
     return grid
 
 
-def print_summary(summary: Summary, console: Console, run: Path | None = None) -> None:
+def print_summary(summary: Summary, console: Console, run: Path) -> None:
     """Print the front and the results of a run.
 
     Args:
         summary: results of the run.
         console: where to print.
-        run: the run directory, for the paths.
+        run: the run directory.
     """
     known = facts(summary)
     console.print(front_table(summary))
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for name, value in [*_scores(summary, known), *_sizes(known), *_places(summary, run)]:
+    for name, value in [*_scores(summary, known), *_sizes(summary, known), *_places(summary, run)]:
         grid.add_row(name, value)
     console.print()
     console.print(grid)
     for sentence in summary.skipped:
         console.print(Text(f"left out: {sentence}", style="dim"))
-    commands = _next_commands(summary, run)
-    if commands:
-        console.print()
-        console.print(Text("Next:"))
-        for command, purpose in commands:
-            console.print(Text.assemble("  ", (command, "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
+    console.print()
+    console.print(Text("Next:"))
+    for command, purpose in _next_commands(summary, run):
+        console.print(Text.assemble("  ", (command, "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
 
 
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     """One signal: a row per layer, a column per choice; the highest value of each column stands out."""
     grid = _grid(f"{table.name}, {table.unit}" if table.unit else table.name, ["layer"], ["weights", *map(str, table.choices)], [])
-    known = {layer.name: layer for layer in layers}
+    weights = {layer.name: layer.weights for layer in layers}
     worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
     for name, row in zip(table.layers, table.values.tolist(), strict=True):
         cells = [
             Text("-") if math.isnan(v) else Text(f"{v:.2g}", style="bold red" if v == top and v > 0 else "")
             for v, top in zip(row, worst, strict=True)
         ]
-        layer = known.get(name)
-        grid.add_row(Text(name), Text("" if layer is None else f"{layer.weights:,}"), *cells)
+        grid.add_row(Text(name), Text(f"{weights[name]:,}"), *cells)
     if table.cost:
         grid.caption = Text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
     return grid
@@ -123,7 +118,7 @@ def allocation_table(
     limits = {budget.cost: budget for budget in budgets}
     for cost, table in costs.items():
         amount, budget = table.total(allocation), limits.get(cost)
-        lines.append(f"{cost} {amount_text(cost, amount)}" + ("" if budget is None else _against(cost, amount, budget.text, budget.limit)))
+        lines.append(f"{cost} {format_amount(cost, amount)}" + ("" if budget is None else _against(budget, amount)))
     grid.caption = Text("\n".join(lines))
     grid.caption_justify = "left"
     return grid
@@ -131,58 +126,47 @@ def allocation_table(
 
 def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     metric = summary.metric
-    rows: list[tuple[str, Text]] = []
-    if known.float_score is not None:
-        rows.append((f"float {metric}, {known.split}", Text(metric_text(metric, known.float_score.metric))))
-    if known.control_score is not None:
-        rows.append((f"float trained as long, {known.split}", Text(metric_text(metric, known.control_score.metric))))
-    if known.final_score is not None:
-        drop = "" if known.drop is None else f"  ({gain_text(metric, known.drop)} against float)"
-        rows.append((f"final {metric}, {known.split}", Text.assemble((metric_text(metric, known.final_score.metric), "bold"), drop)))
+    shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
+    rows = [(f"float {metric}, {known.split}", Text(shown["float"]))]
+    if "control" in shown:
+        rows.append((f"float trained as long, {known.split}", Text(shown["control"])))
+    drop = f"  ({gain_text(metric, known.drop)} against float)"
     tone = {True: "green", False: "red", None: ""}[known.verdict.won]
+    rows.append((f"final {metric}, {known.split}", Text.assemble((shown["winner"], "bold"), drop)))
     rows.append(("against uniform", Text(known.verdict.sentence, style=tone)))
     return rows
 
 
-def _sizes(known: Facts) -> list[tuple[str, Text]]:
-    rows = [(_check_name(check, known), _check(check)) for check in known.budgets]
-    if known.size_bytes is not None and not any(check.cost == "size" for check in known.budgets):
-        rows.append(("size on disk" if known.on_disk else "size", Text(amount_text("size", known.size_bytes))))
-    if known.compression is not None and known.float_bytes is not None:
-        rows.append(
-            ("compression", Text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32"))
-        )
-    if known.mean_weight_bits is not None:
-        acts = "float" if known.mean_act_bits is None else f"{known.mean_act_bits:.2f}"
-        rows.append(("mean bits", Text(f"weights {known.mean_weight_bits:.2f}, activations {acts}")))
-    if known.weight_bytes is not None:
-        rows.append(("packed weights only", Text(amount_text("size", known.weight_bytes))))
-    if known.seconds:
-        rows.append(("time", Text(duration_text(known.seconds))))
-    return rows
+def _sizes(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
+    rows = {"size on disk" if check.budget.cost == "size" else check.budget.cost: _check(check) for check in known.budgets}
+    rows.setdefault("size on disk", Text(format_amount("size", summary.artifact_bytes)))
+    bits = known.bits
+    acts = "float" if bits.mean_act_bits is None else f"{bits.mean_act_bits:.2f}"
+    return [
+        *rows.items(),
+        ("compression", Text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32")),
+        ("mean bits", Text(f"weights {bits.mean_weight_bits:.2f}, activations {acts}")),
+        ("packed weights only", Text(format_amount("size", bits.weight_bytes))),
+        ("time", Text(duration_text(sum(summary.seconds.values())))),
+    ]
 
 
-def _places(summary: Summary, run: Path | None) -> list[tuple[str, Text]]:
-    rows: list[tuple[str, Text]] = []
-    if run is not None:
-        rows += [("run", Text(str(run))), ("report", Text(str(run / "front.html")))]
-    if summary.artifact:
-        rows.append(("artifact", Text(str(_artifact(summary, run)))))
+def _places(summary: Summary, run: Path) -> list[tuple[str, Text]]:
+    places = {"run": run, "report": run / "front.html", "artifact": run / summary.artifact}
     if summary.card:
-        rows.append(("card", Text(str(Path(summary.card) if run is None else run / summary.card))))
-    return rows
+        places["card"] = run / summary.card
+    return [(name, Text(str(path))) for name, path in places.items()]
 
 
 _OF_THIS_RUN = frozenset({"--effort", "--trials", "--epochs", "--out", "--run-dir"})
 """Options that set the scale of a run or its directory; a longer search replaces them."""
 
 
-def _next_commands(summary: Summary, run: Path | None) -> list[tuple[str, str]]:
-    commands: list[tuple[str, str]] = []
-    if summary.artifact:
-        commands.append((shlex.join(["mpsearch", "evaluate", str(_artifact(summary, run))]), "score the file from disk"))
-    if run is not None:
-        commands.append((shlex.join(["mpsearch", "plot", str(run)]), "draw the report again"))
+def _next_commands(summary: Summary, run: Path) -> list[tuple[str, str]]:
+    commands = [
+        (shlex.join(["mpsearch", "evaluate", str(run / summary.artifact)]), "score the file from disk"),
+        (shlex.join(["mpsearch", "plot", str(run)]), "draw the report again"),
+    ]
     deeper = {"quick": "normal", "normal": "thorough"}.get(summary.effort)
     if deeper is not None and summary.command.startswith("mpsearch study"):
         commands.append((shlex.join([*_without(_OF_THIS_RUN, summary.command), "--effort", deeper]), "search longer"))
@@ -199,29 +183,16 @@ def _without(options: frozenset[str], command: str) -> Iterator[str]:
             yield word
 
 
-def _artifact(summary: Summary, run: Path | None) -> Path:
-    return Path(summary.artifact) if run is None else run / summary.artifact
-
-
-def _check_name(check: BudgetCheck, known: Facts) -> str:
-    return "size on disk" if check.cost == "size" and known.on_disk else check.cost
-
-
 def _check(check: BudgetCheck) -> Text:
-    if check.amount is None:
-        return Text(f"unknown; budget {check.text}")
-    amount = amount_text(check.cost, check.amount)
-    reach = (
-        ""
-        if check.reachable is None
-        else f"; reachable {amount_text(check.cost, check.reachable[0])} to {amount_text(check.cost, check.reachable[1])}"
-    )
-    return Text.assemble((amount, "green" if check.ok else "bold red"), _against(check.cost, check.amount, check.text, check.limit), reach)
+    cost = check.budget.cost
+    low, high = (format_amount(cost, bound) for bound in check.reachable)
+    amount = (format_amount(cost, check.amount), "green" if check.ok else "bold red")
+    return Text.assemble(amount, _against(check.budget, check.amount), f"; reachable {low} to {high}")
 
 
-def _against(cost: str, amount: float, text: str, limit: float) -> str:
-    rest = limit - amount
-    return f" of {text}, {amount_text(cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
+def _against(budget: Budget, amount: float) -> str:
+    rest = budget.limit - amount
+    return f" of {budget.text}, {format_amount(budget.cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
 
 
 def _grid(title: str, left: Sequence[str], right: Sequence[str], tail: Sequence[str]) -> Grid:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.costs import budgets
 
 __all__ = [
     "MINUS",
     "TIMES",
-    "amount_text",
     "duration_text",
     "format_text",
     "format_words",
@@ -16,7 +14,6 @@ __all__ = [
     "is_fraction",
     "metric_text",
     "shape_text",
-    "short_amount",
 ]
 
 MINUS = "\u2212"
@@ -38,16 +35,6 @@ def gain_text(metric: str, difference: float) -> str:
     """A difference of two metrics with its sign: `+1.20 points`, `+0.013`."""
     text = f"{100 * difference:+.2f} points" if is_fraction(metric) else f"{difference:+.3g}"
     return text.replace("-", MINUS)
-
-
-def amount_text(cost: str, amount: float) -> str:
-    """An exact amount in a cost's unit: `79,872 B`, `2.200 bit`."""
-    return budgets.format_amount(cost, amount)
-
-
-def short_amount(cost: str, amount: float) -> str:
-    """An amount in three or four digits: `79.9 KB`, `2.20 bit`."""
-    return budgets.short_amount(cost, amount)
 
 
 def format_text(format: NumberFormat) -> str:

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpsearch.card import sections
 from mpsearch.card.schema import Card, canonical_id
-from mpsearch.card.sections import (
-    AblationSection,
-    CostSection,
-    CoverageSection,
-    DataSection,
-    Flip,
-    FormatSection,
-    GranularitySection,
-    HardwareSection,
-    IdentitySection,
-    ModelSection,
-    PrecisionSection,
-    ProvenanceSection,
-    RangeSection,
-    ResourceSection,
-    ResultSection,
-)
 
 __all__ = ["changed", "make_card"]
 
@@ -32,7 +16,7 @@ def make_card() -> Card:
         for name in ("calibration", "search", "fine-tune", "selection", "test")
     }
     return Card(
-        identity=IdentitySection(
+        identity=sections.IdentitySection(
             card_version=1,
             config_id=canonical_id({"a": 1}),
             parent_run="0123456789abcdef",
@@ -42,7 +26,7 @@ def make_card() -> Card:
             seeds=[0],
             repeats=1,
         ),
-        model=ModelSection(
+        model=sections.ModelSection(
             architecture="resnet50",
             options={},
             checkpoint="resnet50.safetensors",
@@ -58,7 +42,7 @@ def make_card() -> Card:
             parameters=25_557_032,
             macs=4_089_184_256,
         ),
-        coverage=CoverageSection(
+        coverage=sections.CoverageSection(
             scope="weights and layer inputs",
             ends="included",
             first_layer={"name": "conv1", "weight_bits": [4], "input_bits": [4]},
@@ -66,13 +50,13 @@ def make_card() -> Card:
             tensors={"weights, Conv2d": {"quantized": True, "bits": [4]}, "layer inputs": {"quantized": True, "bits": [4]}},
             float_ops={"add": {"calls": 16, "share_of_macs": 0.0, "share_of_bytes": 0.25}},
         ),
-        formats=FormatSection(
+        formats=sections.FormatSection(
             weights={"family": "uniform", "symmetric": True},
             activations={"family": "uniform", "symmetric": "where negative"},
             biases="float32",
         ),
-        granularity=GranularitySection(weights="per output channel", activations="per tensor", scales=26_560, scale_bytes=53_120),
-        ranges=RangeSection(
+        granularity=sections.GranularitySection(weights="per output channel", activations="per tensor", scales=26_560, scale_bytes=53_120),
+        ranges=sections.RangeSection(
             weights="least squares",
             activations="least squares",
             static=True,
@@ -81,7 +65,7 @@ def make_card() -> Card:
             bias_correction="none",
             batchnorm_images=1024,
         ),
-        precision=PrecisionSection(
+        precision=sections.PrecisionSection(
             method="lsq",
             bits={"conv1": "w4a4", "fc": "w4af"},
             allowed=["w2a4", "w4a4", "w8a4"],
@@ -92,8 +76,8 @@ def make_card() -> Card:
             kernels=["w4a4"],
             fractional_bits="n/a",
         ),
-        data=DataSection(use=use, overlap_with_test=0, synthetic="none", teacher="none"),
-        resources=ResourceSection(
+        data=sections.DataSection(use=use, overlap_with_test=0, synthetic="none", teacher="none"),
+        resources=sections.ResourceSection(
             tier="P2",
             device="CPU",
             seconds={"signals": 1.5},
@@ -103,7 +87,7 @@ def make_card() -> Card:
             peak_memory_bytes=1,
             hyperparameters_tuned=[],
         ),
-        result=ResultSection(
+        result=sections.ResultSection(
             metric="accuracy",
             split="test",
             mean=0.751,
@@ -113,7 +97,7 @@ def make_card() -> Card:
             full_split=True,
             worst_class="n/a",
         ),
-        costs=CostSection(
+        costs=sections.CostSection(
             file_bytes=12_900_000,
             weight_bytes=12_751_456,
             mean_weight_bits=4.0,
@@ -129,7 +113,7 @@ def make_card() -> Card:
             latency="n/a",
             energy="n/a",
         ),
-        hardware=HardwareSection(
+        hardware=sections.HardwareSection(
             datatypes={"weights": ["int4"]},
             zero_point_correction=False,
             zero_point="none needed",
@@ -138,12 +122,12 @@ def make_card() -> Card:
             grouping="none",
             runtimes={"any": True},
         ),
-        ablation=AblationSection(
+        ablation=sections.AblationSection(
             path="Calibrated",
             samples=100,
             unflipped_metric=0.7,
             flips=[
-                Flip(
+                sections.Flip(
                     toggle="T1",
                     what="per tensor",
                     status="measured",
@@ -151,10 +135,10 @@ def make_card() -> Card:
                     cost_change={"scale_bytes": -100},
                     note="a | b",
                 ),
-                Flip(toggle="T9", what="checkpoint", status="n/a", metric_change="n/a", cost_change={}, note="one run"),
+                sections.Flip(toggle="T9", what="checkpoint", status="n/a", metric_change="n/a", cost_change={}, note="one run"),
             ],
         ),
-        provenance=ProvenanceSection(
+        provenance=sections.ProvenanceSection(
             command="mpsearch study",
             config_file="study.yaml",
             packages={"torch": "2.6"},

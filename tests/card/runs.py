@@ -85,7 +85,7 @@ def prepared(model: nn.Module, x: Tensor, y: Tensor, weights: list[Any], acts: l
     parts = [as_split(TensorDataset(x[i * third : (i + 1) * third], y[i * third : (i + 1) * third])) for i in range(3)]
     splits = Splits(name="t", train=parts[0], validation=parts[1], test=parts[2], task=Task.classification(), fingerprint="t")
     made = assemble(config, splits, model, Silent())
-    return CardInputs(config=config, splits=splits, problem=made.problem)
+    return CardInputs(config=config, splits=splits, problem=made.problem, claim="0" * 16)
 
 
 def pictures(classes: int = 3) -> tuple[Tensor, Tensor]:

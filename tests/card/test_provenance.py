@@ -12,11 +12,11 @@ from mpsearch.card.sections import ResultSection
 from tests.card.cards import make_card
 
 
-def filled(result: mpsearch.Result, *, counted: bool = True, mean: Any = 0.5, **overlap: Any) -> tuple[list[str], list[str]]:
+def filled(result: mpsearch.Result, *, mean: Any = 0.5, **overlap: Any) -> tuple[list[str], list[str]]:
     card = make_card()
     use = {name: {**entry, "overlap_with_test": overlap.get(name, 0)} for name, entry in card.data.use.items()}
     scored: ResultSection = replace(card.result, mean=mean)
-    made = provenance(result.summary, replace(card.data, use=use), scored, counted=counted)
+    made = provenance(result.summary, replace(card.data, use=use), scored)
     assert made.command == result.summary.command
     return made.failed_checks, made.warnings
 
@@ -34,6 +34,5 @@ def test_a_result_that_is_no_number_fails_the_card(result: mpsearch.Result) -> N
 def test_what_is_not_known_is_a_warning(result: mpsearch.Result) -> None:
     said = list(result.summary.skipped)
     assert filled(result)[1] == said
-    assert filled(result, counted=False)[1] == [*said, "Passes and labels were not counted."]
     unknown = filled(result, selection="n/a: could not be known", test="n/a")[1]
     assert unknown == [*said, "It is not known whether these stages saw the test split: selection."]

@@ -151,6 +151,7 @@ def make_summary(*, seed: int = 0, acts: bool = False) -> Summary:
         },
         artifact="model.safetensors",
         artifact_bytes=int(best.costs["size"]),
+        formats=tuple(best.allocation[layer.name].weight for layer in layers),
         seconds={"float": 3.1, "signals": 14.2, "trials": 432.0, "retrain": 611.4, "export": 1.2},
         skipped=("The study ran 20 trials instead of the 60 it states (--trials 20).",),
     )
@@ -187,7 +188,6 @@ def _renamed(summary: Summary, name: str) -> Summary:
     def rename(allocation: Allocation) -> Allocation:
         return Allocation({name if key == old else key: choice for key, choice in allocation.items()})
 
-    assert summary.winner is not None
     assert summary.uniform is not None
     return replace(
         summary,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import plotly.graph_objects as go
 import pytest
 
-from mpsearch.report.figure_style import close_up_buttons, log_axis, metric_axis, note, style
+from mpsearch.report.figure_style import log_axis, metric_axis, note, style
 from mpsearch.report.info import history_info
 from tests.report.summaries import HOSTILE, make_summary
 
@@ -22,7 +24,7 @@ def test_the_legend_keeps_its_distance_at_any_height(height: int) -> None:
 def test_fractions_are_in_percent_and_others_are_not() -> None:
     for metric, format in (("accuracy", ".1~%"), ("MSE", None)):
         figure = go.Figure()
-        metric_axis(figure, metric)
+        metric_axis(figure, replace(history_info(make_summary()), metric=metric))
         assert figure.layout.yaxis.tickformat == format
         assert figure.layout.yaxis.title.text == f"validation {metric}"
 
@@ -37,8 +39,8 @@ def test_notes_are_text_and_axes_become_logarithmic_when_wanted() -> None:
 
 
 def test_buttons_switch_between_the_close_up_and_everything() -> None:
-    info, figure = history_info(make_summary()), go.Figure()
-    close_up_buttons(figure, info)
+    info, figure = replace(history_info(make_summary()), hidden=1), go.Figure()
+    metric_axis(figure, info)
     near, far = (button.args[0]["yaxis.range"] for button in figure.layout.updatemenus[0].buttons)
     assert tuple(near) == info.view
     assert far[0] < min(p.metric for p in info.points)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT
 from mpsearch.report import figures, info, palette
 from tests.report.summaries import make_summary
@@ -53,21 +54,21 @@ def test_logarithmic_axis_places_the_budgets_label_by_its_logarithm() -> None:
 def test_bits_paint_weights_and_only_quantized_activations(acts: bool) -> None:
     numbers = info.bits_info(make_summary(acts=acts))
     traces = _traces(figures.bits_figure(numbers))
-    assert list(traces["weights"].y) == [layer.weight.bits_per_value for layer in numbers.layers]
+    assert list(traces["weights"].y) == [layer.choice.weight.bits_per_value for layer in numbers.layers]
     assert ("activations" in traces) is acts
 
 
 def test_float_layers_stand_above_eight_bits_and_are_called_float() -> None:
     numbers = info.bits_info(make_summary())
-    figure = figures.bits_figure(replace(numbers, layers=(replace(numbers.layers[0], weight=FLOAT), *numbers.layers[1:])))
+    figure = figures.bits_figure(replace(numbers, layers=(replace(numbers.layers[0], choice=Choice(FLOAT)), *numbers.layers[1:])))
     assert 8 < figure.data[0].y[0] < 12
     assert figure.layout.yaxis.ticktext[-1] == "float"
 
 
-def test_one_panel_a_signal_with_pairs() -> None:
+def test_one_panel_a_signal() -> None:
     first, second = info.signal_infos(make_summary())
     assert len(figures.signals_figure([first, second]).data) == 2
-    assert len(figures.signals_figure([first, replace(second, pairs=())]).data) == 1
+    assert len(figures.signals_figure([second]).data) == 1
 
 
 def test_curves_share_one_legend_entry_for_both_panels() -> None:

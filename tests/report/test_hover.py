@@ -25,7 +25,7 @@ def test_a_layer_says_shape_bits_and_share() -> None:
     layer = bits_info(make_summary(acts=True)).layers[0]
     text = layer_hover(layer)
     assert "Conv2d 16 x 3 x 3 x 3" in text.replace(TIMES, "x")
-    assert f"weights {format_words(layer.weight)}, activations {format_words(layer.activation)}" in text
+    assert f"weights {format_words(layer.choice.weight)}, activations {format_words(layer.choice.activation)}" in text
     assert f"{layer.bytes:,} B in the file, {100 * layer.share:.1f} % of the layers" in text
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.report.wording import duration_text, format_text, format_words, gain_text, is_fraction, metric_text, short_amount
+from mpsearch.costs.budgets import short_amount
+from mpsearch.report.wording import duration_text, format_text, format_words, gain_text, is_fraction, metric_text
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,6 @@ def test_every_record_costs_what_its_own_method_writes(tmp_path: Path) -> None:
     )
     summary = result.summary
     winner = summary.winner
-    assert winner is not None
     assert result.path.stat().st_size == summary.artifact_bytes == winner.costs["size"] <= 2000
     assert tuple(choice.weight for choice in read_artifact(result.path).allocation.values()) == summary.formats
     method = winner.params.get("method", "alq")
@@ -136,7 +135,6 @@ def test_the_search_mixes_formats_that_stand_on_one_menu(tmp_path: Path) -> None
         progress=False,
     )
     winner = result.summary.winner
-    assert winner is not None
     chosen = {str(choice) for choice in winner.allocation.values()}
     assert chosen > {"wtaf"}
     assert chosen <= {"wtaf", "w2af", "w4af"}

@@ -70,7 +70,6 @@ def test_training_that_is_thrown_away_is_said_so(tmp_path: Path) -> None:
     wild = Recipe(optimizer="sgd", lr=1e3, batch_size=32, distill=0.0, reestimate=0, precision="float32")
     options: dict[str, Any] = {"signals": ["fisher"], "images": 64, "epochs": 1, "trials": 2, "effort": "quick", "progress": False}
     summary = mpsearch.search(model, data, data, budget="4bit", recipe=wild, run_dir=tmp_path / "run", **options).summary
-    assert summary.winner is not None
     assert summary.winner.note.startswith("Training ended above calibration alone")
     assert summary.winner.note in summary.skipped
     assert (tmp_path / "run" / "card.md").read_text().count("Training ended above calibration alone on validation") == 1 + sum(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mpsearch.core.choice import Choice
+from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.summary import Summary
 from mpsearch.targets.packed.layout import layer_bytes, weight_bytes
@@ -16,23 +18,15 @@ class LayerBits:
     """One layer of the winner.
 
     Args:
-        name: of the layer.
-        kind: class name of its module.
-        shape: of its weight.
-        weights: number of weights.
-        weight: its format.
-        activation: that of its input.
+        layer: its weight, without the tensor.
+        choice: formats of its weight and its input.
         bytes: what the layer takes in the file: packed codes, scales, biases, activation step.
         share: of the bytes of all layers, in [0, 1].
         uniform_weight: what the best uniform allocation gives it; `None` without one.
     """
 
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    weights: int
-    weight: NumberFormat
-    activation: NumberFormat
+    layer: Layer
+    choice: Choice
     bytes: int
     share: float
     uniform_weight: NumberFormat | None
@@ -48,65 +42,45 @@ class BitsInfo:
         mean_act_bits: the same over input elements; `None` if no activation is quantized.
         layer_bytes: sum over the layers.
         weight_bytes: packed codes and float weights alone.
-        overhead_bytes: header and unquantized tensors in the file; `None` without a file.
+        overhead_bytes: header and unquantized tensors in the file.
         finding: one sentence that says what is seen.
-        empty: why there is nothing to draw, or "".
     """
 
     layers: tuple[LayerBits, ...]
-    mean_weight_bits: float | None
+    mean_weight_bits: float
     mean_act_bits: float | None
     layer_bytes: int
     weight_bytes: int
-    overhead_bytes: int | None
+    overhead_bytes: int
     finding: str
-    empty: str
 
 
 def bits_info(summary: Summary) -> BitsInfo:
     """Numbers of the winner's layers."""
-    allocation = summary.winning_allocation
-    if allocation is None:
-        return BitsInfo(
-            layers=(),
-            mean_weight_bits=None,
-            mean_act_bits=None,
-            layer_bytes=0,
-            weight_bytes=0,
-            overhead_bytes=None,
-            finding="",
-            empty="No winner was chosen in this run.",
-        )
-    # Without a file, the winner's own words say what it would hold.
-    stored = summary.formats or tuple(allocation[layer.name].weight for layer in summary.layers)
-    formats = list(zip(summary.layers, stored, strict=True))
+    allocation, uniform = summary.winner.allocation, summary.uniform
+    formats = list(zip(summary.layers, summary.formats, strict=True))
     sizes = {layer.name: layer_bytes(layer, format, allocation[layer.name].activation) for layer, format in formats}
     total = sum(sizes.values())
-    uniform = None if summary.uniform is None else summary.uniform.allocation
     rows = tuple(
         LayerBits(
-            name=layer.name,
-            kind=layer.kind,
-            shape=layer.weight_shape,
-            weights=layer.weights,
-            weight=allocation[layer.name].weight,
-            activation=allocation[layer.name].activation,
+            layer=layer,
+            choice=allocation[layer.name],
             bytes=sizes[layer.name],
             share=sizes[layer.name] / total,
-            uniform_weight=None if uniform is None else uniform[layer.name].weight,
+            uniform_weight=None if uniform is None else uniform.allocation[layer.name].weight,
         )
         for layer in summary.layers
     )
-    activations = any(not row.activation.is_float for row in rows)
+    activations = any(not row.choice.activation.is_float for row in rows)
     mean = allocation.mean_weight_bits(summary.layers)
     largest = max(rows, key=lambda row: row.bytes)
+    share = f"{100 * largest.share:.0f} % of the layers' bytes"
     return BitsInfo(
         layers=rows,
         mean_weight_bits=mean,
         mean_act_bits=allocation.mean_act_bits(summary.layers) if activations else None,
         layer_bytes=total,
         weight_bytes=sum(weight_bytes(layer, format) for layer, format in formats),
-        overhead_bytes=summary.artifact_bytes - total if summary.artifact_bytes else None,
-        finding=f"{mean:.2f} bits per weight on average; {largest.name} alone takes {100 * largest.share:.0f} % of the layers' bytes.",
-        empty="",
+        overhead_bytes=summary.artifact_bytes - total,
+        finding=f"{mean:.2f} bits per weight on average; {largest.layer.name} alone takes {share}.",
     )

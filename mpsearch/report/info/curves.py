@@ -38,7 +38,7 @@ class CurvesInfo:
 
     metric: str
     curves: tuple[Curve, ...]
-    float_metric: float | None
+    float_metric: float
     missing: tuple[str, ...]
     finding: str
     empty: str
@@ -56,7 +56,6 @@ def curves_info(summary: Summary) -> CurvesInfo:
     records = {"winner": summary.winner, "uniform": summary.uniform, "control": summary.control}
     curves = tuple(_curve(name, record) for name, record in records.items() if record is not None and record.curve)
     drawn = {curve.name for curve in curves}
-    reference = summary.reference.scores.get("validation")
     finding = "; ".join(
         f"{curve.name} ends at {metric_text(summary.metric, curve.metric[-1])} after {curve.epochs[-1]:g} "
         f"epoch{'' if curve.epochs[-1] == 1 else 's'}"
@@ -66,7 +65,7 @@ def curves_info(summary: Summary) -> CurvesInfo:
     return CurvesInfo(
         metric=summary.metric,
         curves=curves,
-        float_metric=None if reference is None else reference.metric,
+        float_metric=summary.reference.scores["validation"].metric,
         missing=tuple(sentence for name, sentence in _ABSENT.items() if name not in drawn),
         finding=finding[:1].upper() + finding[1:] + "." if finding else "",
         empty="" if curves else "Nothing was retrained in this run.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mpsearch.core.summary import Summary
-from mpsearch.report.info.points import Point, close_up, final_score, higher_is_better, point, rung_order
+from mpsearch.report.info.points import Point, close_up, completed, higher_is_better, point, rung_order
 from mpsearch.report.wording import metric_text
 
 __all__ = ["HistoryInfo", "history_info"]
@@ -18,7 +18,6 @@ class HistoryInfo:
 
     Args:
         metric: name of the metric.
-        higher_is_better: its direction.
         rungs: that occur, shallowest first.
         points: all scored trials, by number.
         best: the feasible trial of least error so far, one entry each time it improves.
@@ -30,7 +29,6 @@ class HistoryInfo:
     """
 
     metric: str
-    higher_is_better: bool
     rungs: tuple[str, ...]
     points: tuple[Point, ...]
     best: tuple[Point, ...]
@@ -43,19 +41,16 @@ class HistoryInfo:
 
 def history_info(summary: Summary) -> HistoryInfo:
     """Numbers of the study's history."""
-    trials = sorted(summary.trials, key=lambda record: record.number)
-    points = tuple(p for record in trials if (p := point(record)) is not None)
+    points = tuple(map(point, completed(summary.trials)))
     best: list[Point] = []
     for p in points:
         if p.feasible and (not best or (p.error, p.loss) < (best[-1].error, best[-1].loss)):
             best.append(p)
-    failed = tuple((record.number, record.note) for record in trials if record.status != "complete")
+    failed = tuple((record.number, record.note) for record in summary.trials if record.status != "complete")
     rungs = rung_order(p.rung for p in points)
-    up = higher_is_better([score for record in trials if (score := final_score(record)) is not None])
-    view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], up)
+    view, hidden = close_up(points, rungs, [best[-1].metric] if best else [], higher_is_better(points))
     return HistoryInfo(
         metric=summary.metric,
-        higher_is_better=up,
         rungs=rungs,
         points=points,
         best=tuple(best),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record, Score
 
-__all__ = ["Point", "bits_lines", "close_up", "final_score", "higher_is_better", "point", "rung_order", "uniform_text"]
+__all__ = ["Point", "bits_lines", "close_up", "completed", "higher_is_better", "point", "rung_order", "uniform_text"]
 
 _KNOWN_RUNGS = ("ptq", "supernet", "short", "long", "full")
 _ZOOM_FROM = 2.5
@@ -47,26 +48,21 @@ class Point:
     bits: tuple[str, ...]
 
 
-def final_score(record: Record | None) -> Score | None:
-    """The validation score at the deepest rung; `None` for a record that failed or was never scored."""
-    if record is None or record.status != "complete":
-        return None
-    return record.scores.get(record.rung)
+def completed(records: Iterable[Record]) -> list[Record]:
+    """The records that did not fail; each of them has a score."""
+    return [record for record in records if record.status == "complete"]
 
 
-def point(record: Record | None, cost: str | None = None) -> Point | None:
-    """A record as a point; `None` if it has no score, or no amount of the cost."""
-    score = final_score(record)
-    if record is None or score is None or (cost is not None and cost not in record.costs):
-        return None
+def point(record: Record, cost: str | None = None) -> Point:
+    """A completed record as a point."""
     return Point(
         number=record.number,
         origin=record.origin,
         rung=_trained_rung(record),
         amount=float("nan") if cost is None else float(record.costs[cost]),
-        metric=score.metric,
-        error=score.error,
-        loss=score.loss,
+        metric=record.score.metric,
+        error=record.score.error,
+        loss=record.score.loss,
         feasible=record.feasible,
         bits=bits_lines(record.allocation),
     )
@@ -83,7 +79,7 @@ def rung_order(rungs: Iterable[str]) -> tuple[str, ...]:
     return tuple(rung for rung in _KNOWN_RUNGS if rung in seen) + tuple(rung for rung in seen if rung not in _KNOWN_RUNGS)
 
 
-def higher_is_better(scores: Sequence[Score]) -> bool:
+def higher_is_better(scores: Sequence[Score | Point]) -> bool:
     """Whether the metric rises where the error falls: `Σ (error − mean)(metric − mean) ≤ 0`."""
     errors, metrics = (np.array([getattr(score, name) for score in scores], dtype=np.float64) for name in ("error", "metric"))
     return len(scores) == 0 or bool(((errors - errors.mean()) * (metrics - metrics.mean())).sum() <= 0)
@@ -123,8 +119,7 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
     for name, choice in allocation.items():
         layers_of.setdefault(choice, []).append(name)
     lines: list[str] = []
-    for choice in sorted(layers_of):
-        names = layers_of[choice]
+    for choice, names in sorted(layers_of.items()):
         lines += textwrap.wrap(
             f"{choice} ({len(names)}): {', '.join(names)}", _LINE_WIDTH, subsequent_indent="    ", break_on_hyphens=False
         )
@@ -135,9 +130,6 @@ def bits_lines(allocation: Allocation) -> tuple[str, ...]:
 
 def uniform_text(allocation: Allocation) -> str:
     """The most common choice: `w2af`, or `w2af except 2 layers` where pins make some differ."""
-    counts: dict[Choice, int] = {}
-    for choice in allocation.values():
-        counts[choice] = counts.get(choice, 0) + 1
-    common = max(counts, key=lambda choice: counts[choice])
-    others = len(allocation) - counts[common]
+    ((common, count),) = Counter(allocation.values()).most_common(1)
+    others = len(allocation) - count
     return str(common) if not others else f"{common} except {others} layer{'s' if others > 1 else ''}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 
@@ -51,7 +51,7 @@ class SignalInfo:
     unit: str
     pairs: tuple[SignalPair, ...]
     rho: float | None
-    float_loss: float | None
+    float_loss: float
     log_predicted: bool
     log_measured: bool
     finding: str
@@ -60,8 +60,7 @@ class SignalInfo:
 
 def signal_infos(summary: Summary) -> tuple[SignalInfo, ...]:
     """One for every table of the run."""
-    reference = summary.reference.scores.get("validation")
-    return tuple(_signal(table, summary.trials, None if reference is None else reference.loss) for table in summary.tables)
+    return tuple(_signal(table, summary.trials, summary.reference.scores["validation"].loss) for table in summary.tables)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -92,8 +91,12 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean_rank[place]
 
 
-def _signal(table: Table, trials: Sequence[Record], float_loss: float | None) -> SignalInfo:
-    pairs = tuple(pair for record in sorted(trials, key=lambda record: record.number) if (pair := _pair(table, record)) is not None)
+def _signal(table: Table, trials: Sequence[Record], float_loss: float) -> SignalInfo:
+    pairs = tuple(
+        SignalPair(number=record.number, origin=record.origin, predicted=table.total(record.allocation), measured=score.loss)
+        for record in trials
+        if (score := _untrained(record)) is not None
+    )
     predicted, measured = [pair.predicted for pair in pairs], [pair.measured for pair in pairs]
     rho = spearman(predicted, measured)
     finding = f"{len(pairs)} trials" if rho is None else f"Spearman \u03c1 = {rho:.2f} over {len(pairs)} trials".replace("-", "\u2212")
@@ -110,16 +113,8 @@ def _signal(table: Table, trials: Sequence[Record], float_loss: float | None) ->
     )
 
 
-def _pair(table: Table, record: Record) -> SignalPair | None:
-    rung = next((rung for rung in _UNTRAINED if rung in record.scores), None)
-    if rung is None:
-        return None
-    if not all(record.allocation.get(layer) in table.choices for layer in table.layers):
-        return None
-    predicted, measured = table.total(record.allocation), record.scores[rung].loss
-    if not (math.isfinite(predicted) and math.isfinite(measured)):
-        return None
-    return SignalPair(number=record.number, origin=record.origin, predicted=predicted, measured=measured)
+def _untrained(record: Record) -> Score | None:
+    return next((record.scores[rung] for rung in _UNTRAINED if rung in record.scores), None)
 
 
 def _spans(values: Sequence[float]) -> bool:

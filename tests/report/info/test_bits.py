@@ -17,7 +17,6 @@ def test_bytes_add_up_to_the_file() -> None:
     assert info.overhead_bytes == OVERHEAD
     assert info.layer_bytes + OVERHEAD == summary.artifact_bytes
     assert sum(layer.share for layer in info.layers) == pytest.approx(1)
-    assert summary.winner is not None
     first = summary.layers[0]
     choice = summary.winner.allocation[first.name]
     assert info.layers[0].bytes == layer_bytes(first, choice.weight, choice.activation)
@@ -25,7 +24,6 @@ def test_bytes_add_up_to_the_file() -> None:
 
 def test_bytes_are_those_of_the_formats_in_the_file() -> None:
     summary = make_summary()
-    assert summary.winner is not None
     planes = tuple(NumberFormat("multibit", summary.winner.allocation[layer.name].weight.bits) for layer in summary.layers)
     plain, multibit = bits_info(summary), bits_info(replace(summary, formats=planes))
     extra = sum((layer.channels + 1) // 2 for layer in summary.layers)
@@ -46,9 +44,3 @@ def test_uniform_bits_stand_beside_if_there_is_a_uniform_allocation() -> None:
     summary = make_summary()
     assert {layer.uniform_weight for layer in bits_info(summary).layers} == {NumberFormat("uniform", 2)}
     assert {layer.uniform_weight for layer in bits_info(replace(summary, uniform=None)).layers} == {None}
-
-
-def test_without_a_winner_it_says_so() -> None:
-    info = bits_info(replace(make_summary(), winner=None))
-    assert info.layers == ()
-    assert "No winner" in info.empty

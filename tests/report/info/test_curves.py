@@ -13,14 +13,12 @@ def test_curves_of_all_that_was_retrained() -> None:
     info = curves_info(summary)
     assert [curve.name for curve in info.curves] == ["winner", "uniform", "control"]
     assert info.curves[0].epochs == tuple(float(epoch) for epoch in range(1, 11))
-    assert summary.winner is not None
     assert info.curves[0].metric[-1] == summary.winner.score.metric
     assert info.missing == ()
 
 
 def test_missing_curves_are_named() -> None:
     summary = make_summary()
-    assert summary.winner is not None
     info = curves_info(replace(summary, uniform=None, control=None))
     assert len(info.missing) == 2
     nothing = curves_info(replace(summary, winner=replace(summary.winner, curve=()), uniform=None, control=None))
@@ -30,7 +28,6 @@ def test_missing_curves_are_named() -> None:
 
 def test_an_epoch_without_a_measurement_leaves_a_gap() -> None:
     summary = make_summary()
-    assert summary.winner is not None
     curve = ({"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4, "metric": 0.8})
     info = curves_info(replace(summary, winner=replace(summary.winner, curve=curve)))
     assert info.curves[0].metric[0] != info.curves[0].metric[0]

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from mpsearch.core.record import Record
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import parse_budget
@@ -12,7 +10,7 @@ from tests.report.summaries import make_summary, make_trial
 
 
 def _with_trials(*trials: Record) -> Summary:
-    return replace(make_summary(), trials=trials, winner=None, uniform=None)
+    return replace(make_summary(), trials=trials, uniform=None)
 
 
 def test_front_is_what_no_trial_beats_in_size_and_error() -> None:
@@ -28,52 +26,45 @@ def test_front_is_what_no_trial_beats_in_size_and_error() -> None:
     assert [(p.amount, p.metric) for p in info.front] == [(100, 0.5), (200, 0.7), (300, 0.9)]
 
 
-def test_failed_and_unscored_trials_and_those_without_the_cost_are_left_out() -> None:
+def test_failed_trials_are_left_out() -> None:
     failed = replace(make_trial(0, size=10, metric=0.99), status="failed")
-    unscored = replace(make_trial(1, size=10, metric=0.99), scores={})
-    costless = replace(make_trial(2, size=10, metric=0.99), costs={"bops": 1.0})
-    info = front_info(_with_trials(failed, unscored, costless, make_trial(3, size=20, metric=0.5)))
-    assert [p.number for p in info.points] == [3]
+    unscored = replace(make_trial(1, size=10, metric=0.99), status="failed", rung="", scores={})
+    info = front_info(_with_trials(failed, unscored, make_trial(2, size=20, metric=0.5)))
+    assert [p.number for p in info.points] == [2]
 
 
 def test_references_and_budget_of_a_real_looking_run() -> None:
     summary = make_summary()
     info = front_info(summary)
     assert info.float_metric == 0.8934
-    assert info.limit == 80_000
-    assert info.limit_text == "80KB"
+    assert info.budget == parse_budget("80KB")
     assert info.rungs == ("ptq", "short", "long")
     assert len(info.points) == 19
-    assert info.winner is not None
-    assert summary.winner is not None
     assert info.winner.amount == summary.winner.costs["size"]
     assert not info.log_axis
-    assert info.higher_is_better
 
 
 def test_one_picture_for_size_and_one_for_every_other_budgeted_cost() -> None:
     summary = replace(make_summary(), budgets=(parse_budget("2.2bit"), parse_budget("80KB")))
     assert front_costs(summary) == ("size", "bits")
     info = front_info(summary, cost="bits")
-    assert info.limit == 2.2
+    assert info.budget == parse_budget("2.2bit")
     assert all(1 <= p.amount <= 8 for p in info.points)
 
 
 def test_axis_is_logarithmic_from_a_factor_of_eight() -> None:
-    assert not front_info(
-        replace(_with_trials(make_trial(0, size=100, metric=0.5), make_trial(1, size=790, metric=0.6)), budgets=())
-    ).log_axis
-    assert front_info(replace(_with_trials(make_trial(0, size=100, metric=0.5), make_trial(1, size=801, metric=0.6)), budgets=())).log_axis
+    winner = make_summary().winner.costs["size"]
+    for largest, log in ((7.9, False), (8.1, True)):
+        trials = make_trial(0, size=winner, metric=0.5), make_trial(1, size=largest * winner, metric=0.6)
+        info = front_info(replace(_with_trials(*trials), budgets=(parse_budget("2bit"),)))
+        assert info.span == (winner, largest * winner)
+        assert info.log_axis is log
 
 
-@pytest.mark.parametrize(
-    ("trials", "reason"),
-    [((), "No trial was run"), ((replace(make_trial(0, size=1, metric=0.5), status="failed", note="out of luck"),), "out of luck")],
-)
-def test_an_empty_front_says_why(trials: tuple[Record, ...], reason: str) -> None:
-    info = front_info(_with_trials(*trials))
+def test_without_a_trial_the_winner_is_there() -> None:
+    info = front_info(_with_trials(replace(make_trial(0, size=1, metric=0.5), status="failed")))
     assert info.points == info.front == ()
-    assert reason in info.empty
+    assert info.finding.endswith("0 trials, 0 on the front.")
 
 
 def test_close_up_leaves_out_what_would_squeeze_the_trained_trials() -> None:
@@ -89,7 +80,6 @@ def test_close_up_leaves_out_what_would_squeeze_the_trained_trials() -> None:
 
 def test_a_winner_that_was_only_calibrated_is_not_called_retrained() -> None:
     summary = make_summary()
-    assert summary.winner is not None
     assert front_info(summary).finding.startswith("The retrained winner: ")
     for winner in (replace(summary.winner, curve=()), replace(summary.winner, note="the calibrated network is delivered")):
         assert front_info(replace(summary, winner=winner)).finding.startswith("The winner, calibrated only: ")

@@ -8,9 +8,9 @@ from tests.report.summaries import make_summary, make_trial
 
 def test_best_so_far_counts_feasible_trials_only() -> None:
     trials = (
-        make_trial(2, size=1, metric=0.7),
         make_trial(0, size=1, metric=0.5),
         replace(make_trial(1, size=1, metric=0.9), feasible=False),
+        make_trial(2, size=1, metric=0.7),
         make_trial(3, size=1, metric=0.6),
         make_trial(4, size=1, metric=0.8),
         replace(make_trial(5, size=1, metric=0.99), status="failed", note="loss became NaN"),

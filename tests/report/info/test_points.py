@@ -6,34 +6,26 @@ import math
 from dataclasses import replace
 
 from mpsearch.core.record import Score
-from mpsearch.report.info.points import bits_lines, close_up, final_score, higher_is_better, point, rung_order, uniform_text
+from mpsearch.report.info.points import bits_lines, close_up, completed, higher_is_better, point, rung_order, uniform_text
 from tests.report.summaries import make_summary, make_trial
 
 
 def test_a_point_is_the_record_at_its_deepest_rung() -> None:
     record = next(trial for trial in make_summary().trials if trial.rung == "long")
     made = point(record, "size")
-    assert made is not None
     assert (made.number, made.origin, made.rung, made.amount) == (record.number, record.origin, "long", record.costs["size"])
     assert (made.metric, made.error, made.loss) == (record.scores["long"].metric, record.scores["long"].error, record.scores["long"].loss)
-    without = point(record)
-    assert without is not None
-    assert math.isnan(without.amount)
+    assert math.isnan(point(record).amount)
 
 
-def test_records_without_a_score_or_an_amount_are_no_points() -> None:
+def test_records_that_failed_are_left_out() -> None:
     record = make_trial(0, size=10, metric=0.5)
-    assert point(None) is None
-    assert point(record, "latency") is None
-    for odd in (replace(record, status="failed"), replace(record, scores={})):
-        assert final_score(odd) is None
-        assert point(odd, "size") is None
+    assert completed([record, replace(record, status="failed")]) == [record]
 
 
 def test_a_delivered_network_that_was_only_calibrated_stands_on_the_first_rung() -> None:
     winner = make_summary().winner
-    assert winner is not None
-    rungs = [made.rung for record in (winner, replace(winner, curve=()), replace(winner, note="worse")) if (made := point(record))]
+    rungs = [point(record).rung for record in (winner, replace(winner, curve=()), replace(winner, note="worse"))]
     assert rungs == ["full", "ptq", "ptq"]
 
 

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from mpsearch.core.allocation import Allocation
 from mpsearch.report.info import signal_infos, spearman
 from tests.report.summaries import make_summary
 
@@ -42,19 +39,15 @@ def test_pairs_hold_the_tables_total_against_the_loss_without_training() -> None
     assert info.float_loss == 0.361
 
 
-def test_a_choice_the_table_does_not_know_is_left_out() -> None:
+def test_trials_that_were_only_trained_are_left_out() -> None:
     summary = make_summary()
-    odd = replace(summary.trials[0], allocation=Allocation.from_dict(dict.fromkeys(summary.trials[0].allocation, "w6af")))
-    values = summary.tables[0].values.copy()
-    values[0, :] = np.nan
-    unknown, empty = signal_infos(
-        replace(summary, trials=(odd, summary.trials[1]), tables=(summary.tables[0], replace(summary.tables[0], values=values)))
-    )
-    assert [pair.number for pair in unknown.pairs] == [1]
-    assert unknown.rho is None
-    assert empty.pairs == ()
-    assert "No trial" in empty.empty
-    assert math.isfinite(unknown.pairs[0].predicted)
+    trained = replace(summary.trials[0], rung="long", scores={"long": summary.trials[0].scores["long"]})
+    (one, _) = signal_infos(replace(summary, trials=(trained, summary.trials[1])))
+    assert [pair.number for pair in one.pairs] == [1]
+    assert one.rho is None
+    (none, _) = signal_infos(replace(summary, trials=(trained,)))
+    assert none.pairs == ()
+    assert "No trial" in none.empty
 
 
 def test_axes_are_logarithmic_where_values_span_a_factor_of_twenty() -> None:
