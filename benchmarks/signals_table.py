@@ -29,8 +29,8 @@ from signals_report import Line, markdown, read_lines
 from mpsearch.allocate.random_allocations import random_allocations
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.progress import Silent
 from mpsearch.core.plain import as_plain
+from mpsearch.core.progress import Silent
 from mpsearch.run import sensitivities
 from mpsearch.run.sensitivity import by_dependence
 from mpsearch.run.setup import Setup, build_setup

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mpsearch.core.pass_counts import LabelReader, count
-from mpsearch.core.progress import Progress
 from mpsearch.core.plain import as_plain
+from mpsearch.core.progress import Progress
 from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import to_device
