@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.numbers.channels import Rows
 
 __all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "reestimate", "running_norms"]
@@ -76,17 +76,13 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
     norms = list(running_norms(model).values())
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    with modes_kept(model):
+    with modes_kept(model), temporarily(norms, "momentum", None):
         model.eval()
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None
             norm.train()
         largest = 1
         for inputs in batches:
             largest = max(largest, batch_size(inputs))
             if batch_size(inputs) > 1 or largest == 1:  # a batch of one sample has no variance
                 call(model, inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
