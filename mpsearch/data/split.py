@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpsearch.core.errors import DataError
 
-__all__ = ["InputsAndTargets", "Split", "check_targets", "count_steps", "input_tensors", "pair", "require_some", "sample_rows"]
+__all__ = ["InputsAndTargets", "Split", "check_targets", "count_steps", "pair", "require_some", "sample_rows"]
 
 InputsAndTargets = tuple[Any, Tensor]
 """One batch: inputs as the model takes them, and targets `[B, …]`."""
@@ -49,14 +49,6 @@ def pair(item: object) -> tuple[Any, Any]:
         return item[0], item[1]
     what = f"a {type(item).__name__} of {len(item)}" if isinstance(item, tuple | list | dict) else f"a {type(item).__name__}"
     raise DataError(f"a data set must give (input, target), this one gives {what}; wrap it so that each item is such a pair")
-
-
-def input_tensors(inputs: Any) -> list[Tensor]:
-    """The tensors in a batch of inputs, whatever its structure, in order."""
-    if isinstance(inputs, Tensor):
-        return [inputs]
-    values = inputs.values() if isinstance(inputs, dict) else inputs
-    return [tensor for value in values for tensor in input_tensors(value)]
 
 
 def check_targets(targets: Tensor, classes: int) -> Tensor:

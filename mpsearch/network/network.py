@@ -17,7 +17,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, act_quantizer_of, attach_act_quantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import GridStyle, act_grid, grid_of
 
@@ -118,7 +118,7 @@ class Network:
 
     def act_quantizer(self, layer: Layer) -> ActQuantizer | None:
         """The layer's input quantizer; None if its menu has only float inputs."""
-        return getattr(self.model.get_submodule(layer.module), "input_quantizer", None)
+        return act_quantizer_of(self.model, layer)
 
     def latent_weight(self, layer: Layer) -> Tensor:
         """The float weight behind the quantizer."""
