@@ -6,10 +6,14 @@ codes are base-3 digits, five per byte, the first the lowest: 1.6 bits per code,
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
+from mpsearch.core.number_format import Codes, Halves, NumberKind, Packed
+
+__all__ = ["TwosComplement", "pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
 
 _TRITS = 5
 
@@ -59,6 +63,24 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16
         unsigned = planes.astype(np.int16) @ (1 << np.arange(bits)).astype(np.int16)
     signed: NDArray[np.int16] = np.where(unsigned >= 2 ** (bits - 1), unsigned - 2**bits, unsigned).astype(np.int16)
     return signed
+
+
+class TwosComplement(NumberKind):
+    """Kinds whose codes take all values of 1 to 8 bits."""
+
+    widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
+
+    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """`⌈rows · columns · bits / 8⌉`."""
+        return packed_bytes(rows * columns, bits)
+
+    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+        """Codes in two's complement, little-endian, without gaps."""
+        return pack(codes, bits), scales
+
+    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+        """Inverse of `pack`."""
+        return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 
 
 def trit_bytes(count: int) -> int:
