@@ -5,7 +5,7 @@ import torch
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
-from mpsearch.data.split import Split, check_targets, count_steps, pair, require_some, sample_rows
+from mpsearch.data.split import Split, check_targets, pair, require_some, sample_rows
 from mpsearch.data.tensor_split import TensorSplit
 
 
@@ -62,7 +62,7 @@ def test_the_position_of_a_wrong_label_in_rows_of_labels() -> None:
     ("samples", "size", "drop_last", "steps"), [(10, 5, False, 2), (11, 5, False, 3), (11, 5, True, 2), (4, 5, True, 0), (4, 5, False, 1)]
 )
 def test_steps(samples: int, size: int, drop_last: bool, steps: int) -> None:
-    assert count_steps(samples, size, drop_last) == steps
+    assert TensorSplit(torch.zeros(samples), torch.zeros(samples)).steps(size, drop_last=drop_last) == steps
 
 
 def test_rows_are_distinct_random_and_fixed_by_the_seed() -> None:
