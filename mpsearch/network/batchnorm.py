@@ -16,7 +16,7 @@ from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "reestimate", "running_norms"]
+__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "owner_of", "reestimate", "running_norms"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
@@ -56,6 +56,12 @@ def fold(model: nn.Module, layer: Layer) -> None:
         remove_norm(model, layer.norm)
 
 
+def owner_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds a tensor or module, and its name there."""
+    owner, _, name = path.rpartition(".")
+    return model.get_submodule(owner), name
+
+
 def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
     """Replace a parameter by a frozen one."""
     setattr(module, parameter, nn.Parameter(weight, requires_grad=False))
@@ -63,8 +69,7 @@ def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
 
 def remove_norm(model: nn.Module, path: str) -> None:
     """Replace a module by an identity."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, nn.Identity())
+    setattr(*owner_of(model, path), nn.Identity())
 
 
 @torch.no_grad()

@@ -35,16 +35,7 @@ def pack(codes: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
     unsigned: NDArray[np.uint8] = (flat & (2**bits - 1)).astype(np.uint8)
     if bits == 8:
         return unsigned
-    if bits in (1, 2, 4):
-        per_byte = 8 // bits
-        padded = np.zeros(packed_bytes(flat.size, bits) * per_byte, dtype=np.uint8)
-        padded[: flat.size] = unsigned
-        shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
-        together: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
-        return together
-    planes = (unsigned[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1), bitorder="little")
-    return packed
+    return np.packbits(np.unpackbits(unsigned[:, None], axis=1, count=bits, bitorder="little"), bitorder="little")
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16]:
@@ -119,8 +110,7 @@ def unpack_trits(packed: NDArray[np.uint8], count: int) -> NDArray[np.int16]:
 
 def pack_planes(planes: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Bits 0 and 1 `[P, n]` → uint8 `[⌈P · n / 8⌉]`, plane after plane without gaps; unused bits of the last byte are 0."""
-    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1).astype(np.uint8), bitorder="little")
-    return packed
+    return np.packbits(planes.astype(np.uint8), bitorder="little")
 
 
 def unpack_planes(packed: NDArray[np.uint8], count: int, n: int) -> NDArray[np.int16]:
