@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,14 +118,9 @@ class Summary:
 
 def table_from_dict(plain: Mapping[str, Any]) -> Table:
     """A table from its plain data; inverse of `as_plain`."""
-    values = np.array([[math.nan if value is None else value for value in row] for row in plain["values"]], dtype=np.float64)
-    return Table(
-        name=plain["name"],
-        unit=plain["unit"],
-        layers=tuple(plain["layers"]),
-        choices=tuple(Choice.parse(choice) for choice in plain["choices"]),
-        values=values.reshape(len(plain["layers"]), len(plain["choices"])),
-        base=plain["base"],
-        cost=plain["cost"],
-        bits=plain.get("bits", {}),
-    )
+    fields = dict(plain)
+    fields["layers"] = tuple(fields["layers"])
+    fields["choices"] = tuple(Choice.parse(choice) for choice in fields["choices"])
+    values = np.array(fields["values"], dtype=np.float64)  # null becomes NaN
+    fields["values"] = values.reshape(len(fields["layers"]), len(fields["choices"]))
+    return Table(**fields)
