@@ -20,7 +20,8 @@ from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import Choice
 from mpsearch.core.files import write_text
 from mpsearch.core.number_format import FLOAT_BITS
-from mpsearch.core.summary import table_from_dict, table_to_dict
+from mpsearch.core.plain import as_plain
+from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
 from mpsearch.signals import SignalInputs, compute_signal
@@ -51,7 +52,7 @@ def signal_tables(problem: Problem, config: SignalsConfig, file: Path) -> dict[s
     kept = json.loads(file.read_text()) if file.exists() else {}
     for name, make in makers.items():
         if name not in kept:
-            kept[name] = table_to_dict(make())
+            kept[name] = as_plain(make())
             write_text(file, json.dumps(kept))
             print(f"signal {name}", flush=True)
     return {name: table_from_dict(kept[name]) for name in makers}

@@ -19,10 +19,11 @@ from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import na
 from mpsearch.card.sections import DataSection
 from mpsearch.core.errors import DataError
+from mpsearch.core.nested import leaves
 from mpsearch.core.pass_counts import PassCounts
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loader_split import LoaderSplit
-from mpsearch.data.split import Split, input_tensors
+from mpsearch.data.split import Split
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
 from mpsearch.network.inputs import batch_size
@@ -94,7 +95,7 @@ def _digests(inputs: Any, targets: Tensor) -> Iterator[bytes]:
     count = batch_size(inputs)
     columns = [
         tensor.detach().cpu().reshape(count, -1).contiguous().view(torch.uint8).numpy()
-        for tensor in (*input_tensors(inputs), targets)
+        for tensor in (*leaves(inputs), targets)
         if tensor.numel() and tensor.dim() and len(tensor) == count
     ]
     for row in range(count):

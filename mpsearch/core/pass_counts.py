@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -93,11 +93,8 @@ def active_counts() -> PassCounts | None:
 @contextmanager
 def phase(name: str) -> Iterator[None]:
     """Count what happens in the `with`, or in the function this decorates, as phase `name`."""
-    active = _ACTIVE.get()
-    if active is None:
-        yield
-        return
-    with active[0].listening(name):
+    counts = active_counts()
+    with nullcontext() if counts is None else counts.listening(name):
         yield
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.plain import as_plain
 
 __all__ = ["Record", "Score", "pareto_front"]
 
@@ -30,29 +31,29 @@ class Record:
     Args:
         number: trial number in the study; −1 for references.
         origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
-        allocation: one choice for every layer.
         rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
-        scores: validation score at each rung reached, in order.
-        costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
-        params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
         feasible: whether every budget holds.
         status: `complete` or `failed`.
         seconds: wall time.
         note: why it failed or stopped, as a sentence.
+        allocation: one choice for every layer.
+        scores: validation score at each rung reached, in order.
+        costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
+        params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
         curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
     """
 
     number: int
     origin: str
-    allocation: Allocation
     rung: str
-    scores: Mapping[str, Score]
-    costs: Mapping[str, float]
-    params: Mapping[str, Any] = field(default_factory=dict)
     feasible: bool = True
     status: str = "complete"
     seconds: float = 0.0
     note: str = ""
+    allocation: Allocation
+    scores: Mapping[str, Score]
+    costs: Mapping[str, float]
+    params: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[Mapping[str, float], ...] = ()
 
     @property
@@ -62,13 +63,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        plain = {name: getattr(self, name) for name in ("number", "origin", "rung", "feasible", "status", "seconds", "note")}
-        plain["allocation"] = self.allocation.to_dict()
-        plain["scores"] = {rung: asdict(score) for rung, score in self.scores.items()}
-        plain["costs"] = dict(self.costs)
-        plain["params"] = dict(self.params)
-        plain["curve"] = [dict(point) for point in self.curve]
-        return plain
+        return dict(as_plain(self))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Record:

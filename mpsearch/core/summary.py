@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
 from mpsearch.core.table import Table
 
-__all__ = ["Reference", "Summary", "table_from_dict", "table_to_dict"]
-
-_COPIED = ("name", "model", "data", "metric", "seed", "effort", "command", "artifact", "artifact_bytes", "card")
+__all__ = ["Reference", "Summary", "table_from_dict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,9 @@ class Summary:
         seed: of the run.
         effort: `quick`, `normal` or `thorough`.
         command: the command line.
+        artifact: path of the exported file, relative to the run directory.
+        artifact_bytes: its size on disk.
+        card: path of the quantization card, relative to the run directory; empty if there is none.
         budgets: the limits.
         layers: in forward order.
         tables: the signals, each with its own unit.
@@ -52,10 +53,7 @@ class Summary:
         uniform: the best uniform allocation that fits, retrained with the same recipe; None if none fits.
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `control`.
-        artifact: path of the exported file, relative to the run directory.
-        artifact_bytes: its size on disk.
-        formats: format of each layer's weight in the artifact, in layer order.
-        card: path of the quantization card, relative to the run directory; empty if there is none.
+    formats: tuple[NumberFormat, ...]
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
@@ -69,6 +67,9 @@ class Summary:
     seed: int
     effort: str
     command: str
+    artifact: str
+    artifact_bytes: int
+    card: str = ""
     budgets: tuple[Budget, ...]
     layers: tuple[Layer, ...]
     tables: tuple[Table, ...] = ()
@@ -79,32 +80,14 @@ class Summary:
     uniform: Record | None = None
     control: Record | None = None
     test: Mapping[str, Score] = field(default_factory=dict)
-    artifact: str
-    artifact_bytes: int
     formats: tuple[NumberFormat, ...]
-    card: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON (NaN in tables becomes null)."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in _COPIED}
-        plain["budgets"] = [asdict(budget) for budget in self.budgets]
-        plain["layers"] = [asdict(layer) for layer in self.layers]
-        plain["tables"] = [table_to_dict(table) for table in self.tables]
-        plain["reachable"] = {cost: list(bounds) for cost, bounds in self.reachable.items()}
-        plain["reference"] = {"scores": _scores(self.reference.scores), "costs": dict(self.reference.costs)}
-        plain["trials"] = [record.to_dict() for record in self.trials]
-        for name in ("winner", "uniform", "control"):
-            record = getattr(self, name)
-            plain[name] = None if record is None else record.to_dict()
-        plain["test"] = _scores(self.test)
-        plain["formats"] = [str(format) for format in self.formats]
-        plain["seconds"] = dict(self.seconds)
-        plain["surrogate"] = dict(self.surrogate)
-        plain["skipped"] = list(self.skipped)
-        return plain
+        """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
+        return dict(as_plain(self))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Summary:
@@ -133,34 +116,11 @@ class Summary:
         return self.winner.allocation
 
 
-def _scores(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
-    return {name: asdict(score) for name, score in scores.items()}
-
-
-def table_to_dict(table: Table) -> dict[str, Any]:
-    """A table as plain data; NaN becomes null."""
-    return {
-        "name": table.name,
-        "unit": table.unit,
-        "layers": list(table.layers),
-        "choices": [str(choice) for choice in table.choices],
-        "values": [[None if math.isnan(value) else value for value in row] for row in table.values.tolist()],
-        "base": table.base,
-        "cost": dict(table.cost),
-        "bits": dict(table.bits),
-    }
-
-
 def table_from_dict(plain: Mapping[str, Any]) -> Table:
-    """Inverse of `table_to_dict`."""
-    values = np.array([[math.nan if value is None else value for value in row] for row in plain["values"]], dtype=np.float64)
-    return Table(
-        name=plain["name"],
-        unit=plain["unit"],
-        layers=tuple(plain["layers"]),
-        choices=tuple(Choice.parse(choice) for choice in plain["choices"]),
-        values=values.reshape(len(plain["layers"]), len(plain["choices"])),
-        base=plain["base"],
-        cost=plain["cost"],
-        bits=plain.get("bits", {}),
-    )
+    """A table from its plain data; inverse of `as_plain`."""
+    fields = dict(plain)
+    fields["layers"] = tuple(fields["layers"])
+    fields["choices"] = tuple(Choice.parse(choice) for choice in fields["choices"])
+    values = np.array(fields["values"], dtype=np.float64)  # null becomes NaN
+    fields["values"] = values.reshape(len(fields["layers"]), len(fields["choices"]))
+    return Table(**fields)

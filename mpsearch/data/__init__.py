@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from mpsearch.core.errors import ConfigError
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.registry import Registry
 from mpsearch.data.base import DatasetSplit, LoaderSplit, Split, Splits, TensorSplit, as_split
 from mpsearch.data.cache import cache_directory
-from mpsearch.data.source import DataSource
+from mpsearch.data.source import DataSource, option_error
 
 __all__ = [
     "DATA",
@@ -47,7 +46,5 @@ def load_data(reference: str, *, seed: int = 0, progress: Progress | None = None
     known = [field.name for field in fields(source)]
     for option in options:
         if option not in known:
-            raise ConfigError(
-                f"data.options.{option}: '{name}' has no such option; it has {', '.join(known)}", path=f"data.options.{option}"
-            )
+            raise option_error(option, f"'{name}' has no such option; it has {', '.join(known)}")
     return source(**options).load(path if colon else None, seed=seed, progress=progress or Silent())

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 from mpsearch.core.errors import DataError
 from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import reseed
-from mpsearch.data.split import InputsAndTargets, count_steps, pair, sample_rows
+from mpsearch.data.split import InputsAndTargets, RowSplit, pair
 
 __all__ = ["DatasetSplit"]
 
 
-class DatasetSplit:
+class DatasetSplit(RowSplit):
     """Some rows of a map-style dataset.
 
     Args:
@@ -44,25 +44,11 @@ class DatasetSplit:
             if not hasattr(dataset, "__len__"):
                 raise DataError(f"the data set {type(dataset).__name__} has no length; give it one (__len__), or pass a DataLoader over it")
             rows = range(len(dataset))
+        super().__init__(f"the data set {type(dataset).__name__}", rows)
         self.dataset = dataset
         self.augmented = dataset if augmented is None else augmented
-        self.rows = torch.as_tensor(rows, dtype=torch.int64)
         self.workers = workers
         self.collate = collate
-        if len(self.rows) == 0:
-            raise DataError(f"the data set {type(dataset).__name__} holds no samples; give it at least one")
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """Indices in the dataset."""
-        return tuple(self.rows.tolist())
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Number of batches."""
-        return count_steps(len(self), batch_size, drop_last)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
@@ -73,25 +59,16 @@ class DatasetSplit:
             DataError: an item cannot be loaded, or is not (input, target).
         """
         generator = torch.Generator().manual_seed(seed)
-        rows = self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows
         loader: DataLoader[Any] = DataLoader(
             _Seeded(self.augmented if augment else self.dataset, seed),
             batch_size=batch_size,
-            sampler=rows.tolist(),
+            sampler=self._in_order(shuffle, generator).tolist(),
             num_workers=self.workers,
             collate_fn=self.collate,
             drop_last=drop_last,
             generator=generator,
         )
         return load_batches(loader, seed)
-
-    def take(self, n: int, seed: int) -> DatasetSplit:
-        """A fixed random subset."""
-        return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
-
-    def with_rows(self, rows: Tensor) -> DatasetSplit:
-        """The same dataset with other rows."""
-        return DatasetSplit(self.dataset, rows=rows, augmented=self.augmented, workers=self.workers, collate=self.collate)
 
 
 class _Seeded(Dataset[Any]):

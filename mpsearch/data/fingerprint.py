@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from mpsearch.data.split import Split, input_tensors
+from mpsearch.core.nested import leaves
+from mpsearch.data.split import Split
 
 __all__ = ["content_digest", "fingerprint_of"]
 
@@ -18,7 +19,7 @@ def fingerprint_of(split: Split) -> str:
     count = len(split)
     parts: list[object] = [count, split.indices]
     for inputs, targets in split.take(min(count, 64), 0).batches(64):
-        parts += [*input_tensors(inputs), targets]
+        parts += [*leaves(inputs), targets]
     return content_digest(parts)
 
 

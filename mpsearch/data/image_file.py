@@ -6,6 +6,8 @@ size without decoding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,8 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is not a whole image.
     """
-    try:
-        with Image.open(file) as image:
-            return np.array(image.convert("RGB"))
-    except _BROKEN as error:
-        raise _broken(file, error) from error
+    with _opened(file) as image:
+        return np.array(image.convert("RGB"))
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -39,13 +38,15 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         DataError: the file is not an image.
     """
+    with _opened(file) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as image:
-            return image.height, image.width
+            yield image
     except _BROKEN as error:
-        raise _broken(file, error) from error
-
-
-def _broken(file: Path, error: BaseException) -> DataError:
-    reason = " ".join(str(error).split()).replace(f" '{file}'", "") or type(error).__name__
-    return DataError(f"the image '{file}' cannot be read ({reason}); replace or remove it")
+        reason = " ".join(str(error).split()).replace(f" '{file}'", "") or type(error).__name__
+        raise DataError(f"the image '{file}' cannot be read ({reason}); replace or remove it") from error

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from mpsearch.core.errors import ConfigError, DataError
+from mpsearch.core.errors import DataError
 from mpsearch.core.progress import Progress
 from mpsearch.data import DATA
 from mpsearch.data.augment import CropFlip, Normalize
@@ -19,7 +19,7 @@ from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.image_dataset import ImageDataset, evaluation_transform, training_transform
 from mpsearch.data.image_listing import ImageListing, list_images
 from mpsearch.data.image_memory import common_size, load_pixels
-from mpsearch.data.source import DataSource, require_fraction, require_one_of
+from mpsearch.data.source import DataSource, option_error, require_fraction, require_one_of
 from mpsearch.data.split import Split
 from mpsearch.data.stratify import Indices, stratified_order, stratified_split
 from mpsearch.data.tensor_split import TensorSplit
@@ -69,13 +69,11 @@ class ImageFolder(DataSource):
         for name, least in (("images", 1), ("size", 1), ("workers", 0)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < least):
-                raise ConfigError(
-                    f"data.options.{name}: must be a whole number of at least {least}, got {value!r}", path=f"data.options.{name}"
-                )
+                raise option_error(name, f"must be a whole number of at least {least}, got {value!r}")
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
         if min(self.std) <= 0:
-            raise ConfigError(f"data.options.std: must be above zero, got {list(self.std)}", path="data.options.std")
+            raise option_error("std", f"must be above zero, got {list(self.std)}")
 
     def load(self, path: str | None, *, seed: int, progress: Progress) -> Splits:
         """List and split the images, and decode them if they are small; see `DataSource`."""
@@ -86,9 +84,7 @@ class ImageFolder(DataSource):
         parts = self._in_memory(listing, rows, progress) or self._lazy(listing, rows)
         return Splits(
             name=f"imagefolder:{path}",
-            train=parts["train"],
-            validation=parts["validation"],
-            test=parts["test"],
+            **parts,
             classes=listing.classes,
             task=Task.classification(),
             fingerprint=content_digest([listing.content, *astuple(self)[:-1], *(rows[name].tobytes() for name in sorted(rows))]),
@@ -134,4 +130,4 @@ class ImageFolder(DataSource):
 def _three_numbers(name: str, value: object) -> tuple[float, ...]:
     if isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(number, int | float) for number in value):
         return tuple(float(number) for number in value)
-    raise ConfigError(f"data.options.{name}: must be three numbers, one a channel, got {value!r}", path=f"data.options.{name}")
+    raise option_error(name, f"must be three numbers, one a channel, got {value!r}")

@@ -72,8 +72,6 @@ def _decode(listing: ImageListing, shape: tuple[int, ...], progress: Progress) -
 
 def _read(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """The cached pixels; `None` if there are none or the file is damaged."""
-    if not file.exists():
-        return None
     try:
         pixels: NDArray[np.uint8] = np.load(file)
     except (OSError, ValueError, EOFError):

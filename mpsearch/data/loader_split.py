@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mpsearch.core.errors import DataError
+from mpsearch.core.nested import mapped
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import RandomStream
@@ -92,7 +94,7 @@ class LoaderSplit:
         require_some(n)
         kept: list[Any] = []
         for inputs, targets in self.batches(0):
-            kept += [(_row(inputs, row), targets[row]) for row in range(min(len(targets), n - len(kept)))]
+            kept += [(mapped(inputs, itemgetter(row)), targets[row]) for row in range(min(len(targets), n - len(kept)))]
             if len(kept) == n:
                 break
         return DatasetSplit(_Kept(kept))
@@ -109,11 +111,3 @@ class _Kept(Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self._items)
-
-
-def _row(inputs: Any, row: int) -> Any:
-    if isinstance(inputs, dict):
-        return {name: _row(value, row) for name, value in inputs.items()}
-    if isinstance(inputs, tuple | list):
-        return type(inputs)(_row(value, row) for value in inputs)
-    return inputs[row]

@@ -10,7 +10,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.progress import Progress
 from mpsearch.data.base import Splits
 
-__all__ = ["DataSource", "require_fraction", "require_one_of"]
+__all__ = ["DataSource", "option_error", "require_fraction", "require_one_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,11 @@ class DataSource(ABC):
         """
 
 
+def option_error(name: str, problem: str) -> ConfigError:
+    """The error of one option, with the path of its key in a study."""
+    return ConfigError(f"data.options.{name}: {problem}", path=f"data.options.{name}")
+
+
 def require_fraction(name: str, value: object) -> None:
     """Check that an option is a number strictly between 0 and 1.
 
@@ -41,9 +46,7 @@ def require_fraction(name: str, value: object) -> None:
         ConfigError: it is not.
     """
     if not isinstance(value, int | float) or not 0 < value < 1:
-        raise ConfigError(
-            f"data.options.{name}: must be a share between 0 and 1, got {value!r}; write such as 0.1", path=f"data.options.{name}"
-        )
+        raise option_error(name, f"must be a share between 0 and 1, got {value!r}; write such as 0.1")
 
 
 def require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -53,4 +56,4 @@ def require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         ConfigError: it is not.
     """
     if value not in allowed:
-        raise ConfigError(f"data.options.{name}: must be one of {', '.join(allowed)}, got {value!r}", path=f"data.options.{name}")
+        raise option_error(name, f"must be one of {', '.join(allowed)}, got {value!r}")

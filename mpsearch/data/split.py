@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from mpsearch.core.errors import DataError
 
-__all__ = ["InputsAndTargets", "Split", "check_targets", "count_steps", "input_tensors", "pair", "require_some", "sample_rows"]
+__all__ = ["InputsAndTargets", "RowSplit", "Split", "check_targets", "pair", "require_some", "sample_rows"]
 
 InputsAndTargets = tuple[Any, Tensor]
 """One batch: inputs as the model takes them, and targets `[B, …]`."""
@@ -51,14 +52,6 @@ def pair(item: object) -> tuple[Any, Any]:
     raise DataError(f"a data set must give (input, target), this one gives {what}; wrap it so that each item is such a pair")
 
 
-def input_tensors(inputs: Any) -> list[Tensor]:
-    """The tensors in a batch of inputs, whatever its structure, in order."""
-    if isinstance(inputs, Tensor):
-        return [inputs]
-    values = inputs.values() if isinstance(inputs, dict) else inputs
-    return [tensor for value in values for tensor in input_tensors(value)]
-
-
 def check_targets(targets: Tensor, classes: int) -> Tensor:
     """Check that targets are class indices in [0, classes), and return them.
 
@@ -83,11 +76,6 @@ def check_targets(targets: Tensor, classes: int) -> Tensor:
     return targets
 
 
-def count_steps(samples: int, batch_size: int, drop_last: bool) -> int:
-    """`⌈samples / batch_size⌉`, or `⌊samples / batch_size⌋` if the last short batch is dropped."""
-    return samples // batch_size if drop_last else -(-samples // batch_size)
-
-
 def require_some(n: int) -> None:
     """Check that a subset of `n` samples is not empty.
 
@@ -106,3 +94,46 @@ def sample_rows(samples: int, n: int, seed: int) -> Tensor:
     """
     require_some(n)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:n]
+
+
+class RowSplit:
+    """Some rows of a source whose samples have an index.
+
+    Args:
+        source: the source, for messages.
+        rows: indices of the samples in this split.
+
+    Raises:
+        DataError: there are no samples.
+    """
+
+    def __init__(self, source: str, rows: Sequence[int] | Tensor) -> None:
+        self._source = source
+        self.rows = torch.as_tensor(rows, dtype=torch.int64)
+        if len(self.rows) == 0:
+            raise DataError(f"{source} holds no samples; give it at least one")
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Index of each sample in the source."""
+        return tuple(self.rows.tolist())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """Number of batches: `⌈samples / batch_size⌉`, or `⌊samples / batch_size⌋` if the last short batch is dropped."""
+        return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+
+    def take(self, n: int, seed: int) -> Self:
+        """A fixed random subset."""
+        return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
+
+    def with_rows(self, rows: Tensor) -> Self:
+        """The same source with other rows."""
+        other = copy.copy(self)
+        RowSplit.__init__(other, self._source, rows)
+        return other
+
+    def _in_order(self, shuffle: bool, generator: torch.Generator) -> Tensor:
+        return self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.split import InputsAndTargets, count_steps, sample_rows
+from mpsearch.data.split import InputsAndTargets, RowSplit
 
 __all__ = ["TensorSplit"]
 
 
-class TensorSplit:
+class TensorSplit(RowSplit):
     """Some rows of a tensor; several splits may share the tensor without copies.
 
     Args:
@@ -38,43 +38,21 @@ class TensorSplit:
     ) -> None:
         if len(x) != len(y):
             raise DataError(f"there must be one target for each input, but there are {len(x)} inputs and {len(y)} targets; make them match")
+        super().__init__("a split", torch.arange(len(x)) if rows is None else rows)
         self.x = x
         self.y = y
-        self.rows = torch.arange(len(x)) if rows is None else torch.as_tensor(rows, dtype=torch.int64)
         self.augment = augment
         self.transform = transform
-        if len(self.rows) == 0:
-            raise DataError("a split holds no samples; give it at least one")
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """Rows in the shared tensor."""
-        return tuple(self.rows.tolist())
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Number of batches."""
-        return count_steps(len(self), batch_size, drop_last)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
     ) -> Iterator[InputsAndTargets]:
         """One pass; see `Split`."""
         generator = torch.Generator().manual_seed(seed)
-        rows = self.rows[torch.randperm(len(self), generator=generator)] if shuffle else self.rows
+        rows = self._in_order(shuffle, generator)
         for step in range(self.steps(batch_size, drop_last=drop_last)):
             chosen = rows[step * batch_size : (step + 1) * batch_size]
             x = self.x[chosen]
             if augment and self.augment is not None:
                 x = self.augment(x, generator)
             yield (x if self.transform is None else self.transform(x)), self.y[chosen]
-
-    def take(self, n: int, seed: int) -> TensorSplit:
-        """A fixed random subset."""
-        return self.with_rows(self.rows[sample_rows(len(self), n, seed)])
-
-    def with_rows(self, rows: Tensor) -> TensorSplit:
-        """The same tensors with other rows."""
-        return TensorSplit(self.x, self.y, rows=rows, augment=self.augment, transform=self.transform)

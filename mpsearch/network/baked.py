@@ -20,7 +20,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from mpsearch.network.batchnorm import folded_gain_and_bias, remove_norm, replace_weight
+from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
 from mpsearch.numbers.channels import Rows
@@ -268,8 +268,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
         weight = baked.weight.values if isinstance(baked.weight, FloatWeight) else rows.join(baked.weight.values()).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:
-            owner, _, parameter = alias.rpartition(".")
-            setattr(model.get_submodule(owner), parameter, getattr(module, layer.parameter))
+            setattr(*owner_of(model, alias), getattr(module, layer.parameter))
         if baked.bias is not None:
             bias = baked.bias.numbers() if isinstance(baked.bias, ScaledHalves) else baked.bias
             module.bias = nn.Parameter(bias.to(device), requires_grad=False)
@@ -278,8 +277,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
         if baked.input is not None:
             attach_act_quantizer(module, fixed_act_quantizer(baked.input).to(device))
     for name, tensor in parts.rest.items():
-        owner, _, leaf = name.rpartition(".")
-        getattr(model.get_submodule(owner), leaf).copy_(tensor)
+        getattr(*owner_of(model, name)).copy_(tensor)
     keep_slow_attention(model)
     return model.requires_grad_(False).eval()
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "reestimate", "running_norms"]
+__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "owner_of", "reestimate", "running_norms"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
@@ -56,6 +56,12 @@ def fold(model: nn.Module, layer: Layer) -> None:
         remove_norm(model, layer.norm)
 
 
+def owner_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds a tensor or module, and its name there."""
+    owner, _, name = path.rpartition(".")
+    return model.get_submodule(owner), name
+
+
 def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
     """Replace a parameter by a frozen one."""
     setattr(module, parameter, nn.Parameter(weight, requires_grad=False))
@@ -63,8 +69,7 @@ def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
 
 def remove_norm(model: nn.Module, path: str) -> None:
     """Replace a module by an identity."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, nn.Identity())
+    setattr(*owner_of(model, path), nn.Identity())
 
 
 @torch.no_grad()
@@ -76,17 +81,13 @@ def reestimate(model: nn.Module, batches: Iterable[Any]) -> None:
     norms = list(running_norms(model).values())
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    with modes_kept(model):
+    with modes_kept(model), temporarily(norms, "momentum", None):
         model.eval()
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None
             norm.train()
         largest = 1
         for inputs in batches:
             largest = max(largest, batch_size(inputs))
             if batch_size(inputs) > 1 or largest == 1:  # a batch of one sample has no variance
                 call(model, inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.inputs import call
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
@@ -20,31 +20,16 @@ from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 __all__ = ["bypassed", "on_same_inputs", "statistics_kept"]
 
 
-@contextmanager
-def bypassed(model: nn.Module) -> Iterator[None]:
+def bypassed(model: nn.Module) -> AbstractContextManager[None]:
     """Bypass all quantizers in `model`; for passes that are not compiled."""
     # Only the attribute changes: an earlier graph may still need the buffers.
-    quantizers = {module: module.bits for module in model.modules() if isinstance(module, WeightQuantizer | ActQuantizer)}
-    for quantizer in quantizers:
-        quantizer.bits = FLOAT_BITS
-    try:
-        yield
-    finally:
-        for quantizer, bits in quantizers.items():
-            quantizer.bits = bits
+    return temporarily([module for module in model.modules() if isinstance(module, WeightQuantizer | ActQuantizer)], "bits", FLOAT_BITS)
 
 
-@contextmanager
-def statistics_kept(model: nn.Module) -> Iterator[None]:
+def statistics_kept(model: nn.Module) -> AbstractContextManager[None]:
     """Norms in training mode normalise by the batch without an update of their running statistics."""
-    norms: list[Any] = [module for module in model.modules() if module.training and getattr(module, "track_running_stats", False)]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
+    norms = [module for module in model.modules() if module.training and getattr(module, "track_running_stats", False)]
+    return temporarily(norms, "track_running_stats", False)
 
 
 def on_same_inputs(network: Network, inputs: Any, visit: Callable[[Layer, Tensor, Tensor], None]) -> None:
@@ -89,15 +74,8 @@ def _float_alone(network: Network, layer: Layer, module: nn.Module) -> Iterator[
     """One weight is float, and the only parameter of its module that gradients reach."""
     quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer)
     others = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter is not weight]
-    bits, quantizer.bits = quantizer.bits, FLOAT_BITS
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
+    with temporarily([quantizer], "bits", FLOAT_BITS), temporarily(others, "requires_grad", False):
         yield
-    finally:
-        quantizer.bits = bits
-        for parameter in others:
-            parameter.requires_grad_(True)
 
 
 @contextmanager

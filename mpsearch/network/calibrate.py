@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Calibration:
         self.style: GridStyle = style
 
     @classmethod
-    def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> Calibration:
+    def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> Self:
         """Collect activation samples from `batches` of inputs (not read when no activation is quantized).
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +37,10 @@ class CompensatedCalibration(Calibration):
         self._weights: dict[tuple[str, NumberFormat], Tensor] = {}
 
     @classmethod
-    def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> CompensatedCalibration:
+    def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> Self:
         """As `Calibration.fit`, with one more pass over the batches for the moments."""
         batches = list(batches)
-        base = Calibration.fit(model, space, batches, style)
-        found = cls(model, space, base._activations, style)
+        found = super().fit(model, space, batches, style)
         counts: dict[str, int] = {}
 
         def gather(name: str, central: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.nested import leaves, mapped
 from mpsearch.core.pass_counts import count
 
 __all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
@@ -27,20 +28,18 @@ def call(model: nn.Module, inputs: Any) -> Tensor:
 
 def batch_size(inputs: Any) -> int:
     """Length of the first tensor's first axis."""
-    while not isinstance(inputs, Tensor):
-        inputs = next(iter(inputs.values() if isinstance(inputs, dict) else inputs))
-    return inputs.shape[0] if inputs.dim() else 1
+    first: Tensor = next(leaves(inputs))
+    return first.shape[0] if first.dim() else 1
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
     """The same structure on `device`; images in channels-last memory if `channels_last` (the same values, faster convolutions)."""
-    if isinstance(inputs, dict):
-        return {key: to_device(value, device, channels_last=channels_last) for key, value in inputs.items()}
-    if isinstance(inputs, tuple | list):
-        return type(inputs)(to_device(value, device, channels_last=channels_last) for value in inputs)
-    if channels_last and inputs.dim() == 4:
-        return inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
-    return inputs.to(device, non_blocking=True)
+
+    def moved(tensor: Tensor) -> Tensor:
+        layout = torch.channels_last if channels_last and tensor.dim() == 4 else torch.preserve_format
+        return tensor.to(device, memory_format=layout, non_blocking=True)
+
+    return mapped(inputs, moved)
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from mpsearch.core.layer import Layer
+from mpsearch.core.nested import leaves
 from mpsearch.network.batchnorm import fold
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import keep_slow_attention
-from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
+from mpsearch.network.observe import hooked
+from mpsearch.network.quantizers import ActQuantizer, act_quantizer_of, attach_act_quantizer
 
 __all__ = ["FLOAT_READER", "Activation", "Lifetimes", "Step", "lifetimes", "observe"]
 
@@ -157,19 +160,13 @@ class _Recorder(TorchDispatchMode):
         self._constants = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._layer_of = {_storage(getattr(model.get_submodule(layer.module), layer.parameter)): layer.name for layer in layers}
 
-    @contextmanager
-    def through(self, model: nn.Module, layers: Sequence[Layer]) -> Iterator[None]:
+    def through(self, model: nn.Module, layers: Sequence[Layer]) -> AbstractContextManager[None]:
         """Attribute reads through input quantizers to their layers inside the `with`."""
-        handles: list[Any] = []
-        for layer in layers:
-            quantizer = getattr(model.get_submodule(layer.module), "input_quantizer", None)
-            if layer.act_quantizable and isinstance(quantizer, ActQuantizer):
-                handles += [quantizer.register_forward_pre_hook(self._enter), quantizer.register_forward_hook(self._leave(layer.name))]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        readers = [(act_quantizer_of(model, layer), layer.name) for layer in layers if layer.act_quantizable]
+        return hooked(
+            before=[(quantizer, self._enter) for quantizer, _ in readers if quantizer is not None],
+            after=[(quantizer, partial(self._leave, name)) for quantizer, name in readers if quantizer is not None],
+        )
 
     def meet(self, tensor: Tensor, now: int) -> None:
         """Record a new float tensor."""
@@ -224,19 +221,16 @@ class _Recorder(TorchDispatchMode):
             return int(sdpa_flop_count(*(tensor.shape for tensor in args[:3]))) // 2 // self._samples  # type: ignore[no-untyped-call]
         return 0
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._inside += 1
 
-    def _leave(self, reader: str) -> Any:
-        def leave(module: nn.Module, args: Any, output: Tensor) -> None:
-            self._inside -= 1
-            original = _storage(args[0])
-            if _storage(output) != original:
-                self._alive.append(output)
-                # For a copy of a copy, the original tensor.
-                self._quantized[_storage(output)] = (self._quantized.get(original, (original, reader))[0], reader)
-
-        return leave
+    def _leave(self, reader: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+        self._inside -= 1
+        original = _storage(args[0])
+        if _storage(output) != original:
+            self._alive.append(output)
+            # For a copy of a copy, the original tensor.
+            self._quantized[_storage(output)] = (self._quantized.get(original, (original, reader))[0], reader)
 
 
 def _storage(tensor: Tensor) -> int:
@@ -244,11 +238,4 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Tensor))

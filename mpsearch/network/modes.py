@@ -1,18 +1,19 @@
-"""`modes_kept`: training and evaluation modes, restored module by module."""
+"""Modes and other attributes of modules for one `with` block, restored module by module, also after an exception."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
-__all__ = ["modes_kept"]
+__all__ = ["modes_kept", "temporarily"]
 
 
 @contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Restore the mode of every module after the `with` block, also after an exception.
+    """Restore the mode of every module after the `with` block.
 
     `model.train(was_training)` would set all modules to the mode of the outermost, and modules may override `train` and `eval`.
     """
@@ -22,3 +23,16 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def temporarily(owners: Iterable[Any], name: str, value: Any) -> Iterator[None]:
+    """Give an attribute of every object another value for the `with` block."""
+    before = [(owner, getattr(owner, name)) for owner in owners]
+    for owner, _ in before:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, own in before:
+            setattr(owner, name, own)

@@ -16,8 +16,9 @@ from mpsearch.core.errors import SpaceError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, attach_act_quantizer
+from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, act_quantizer_of, attach_act_quantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import GridStyle, act_grid, grid_of
 
@@ -76,8 +77,7 @@ class Network:
                 quantizer.allow_zero_points()
             parametrize.register_parametrization(module, layer.parameter, quantizer)
             for alias in layer.aliases:
-                owner, _, parameter = alias.rpartition(".")
-                parametrize.register_parametrization(self.model.get_submodule(owner), parameter, quantizer)
+                parametrize.register_parametrization(*owner_of(self.model, alias), quantizer)
             if any(not choice.activation.is_float for choice in menu):
                 attach_act_quantizer(module, method.act_quantizer().to(device))
         keep_slow_attention(self.model)
@@ -118,7 +118,7 @@ class Network:
 
     def act_quantizer(self, layer: Layer) -> ActQuantizer | None:
         """The layer's input quantizer; None if its menu has only float inputs."""
-        return getattr(self.model.get_submodule(layer.module), "input_quantizer", None)
+        return act_quantizer_of(self.model, layer)
 
     def latent_weight(self, layer: Layer) -> Tensor:
         """The float weight behind the quantizer."""
@@ -166,8 +166,7 @@ class Network:
 
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer by its name in the float model's `state_dict`."""
-        owner, _, leaf = name.rpartition(".")
-        module = self.model.get_submodule(owner)
+        module, leaf = owner_of(self.model, name)
         if parametrize.is_parametrized(module, leaf):
             return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[leaf]).original
         return cast(Tensor, getattr(module, leaf))

@@ -67,9 +67,8 @@ class Patches:
         return rows.float().reshape(len(rows), self.groups, -1).transpose(0, 1)
 
 
-def _margins(module: nn.Module) -> list[int]:
+def _margins(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[int]:
     """For `F.pad`: last axis first, before and after."""
-    assert isinstance(module, _CONVOLUTIONS)
     margins: list[int] = []
     for axis in reversed(range(len(module.kernel_size))):
         if isinstance(module.padding, str):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, fake_quantize, fake_quantize_rows
@@ -18,7 +19,7 @@ from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
 from mpsearch.numbers.grid import Grid
 from mpsearch.numbers.power_of_two import DEEPEST
 
-__all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "attach_act_quantizer"]
+__all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "act_quantizer_of", "attach_act_quantizer"]
 
 
 class _Quantizer(nn.Module):
@@ -166,6 +167,11 @@ def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
     """
     module.input_quantizer = quantizer
     module.register_forward_pre_hook(_quantize_inputs, with_kwargs=True)
+
+
+def act_quantizer_of(model: nn.Module, layer: Layer) -> ActQuantizer | None:
+    """The quantizer of a layer's input; None if there is none."""
+    return getattr(model.get_submodule(layer.module), "input_quantizer", None)
 
 
 def _quantize_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -12,8 +12,8 @@ ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.network.batchnorm import running_norms
+from mpsearch.network.modes import temporarily
 from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked
 
@@ -51,29 +52,19 @@ class Shifts:
         self._seen: dict[str, tuple[Tensor, Tensor]] = {}
         self._paused = False
 
-    @contextmanager
-    def observing(self) -> Iterator[None]:
+    def observing(self) -> AbstractContextManager[None]:
         """The pass of the float network."""
-        with self._hooked(self._network.architecture, self._observe):
-            yield
+        return self._hooked(self._network.architecture, self._observe)
 
-    @contextmanager
-    def correcting(self) -> Iterator[None]:
+    def correcting(self) -> AbstractContextManager[None]:
         """The pass of the quantized network: each module is corrected when the pass reaches it, before the pass continues."""
-        with self._hooked(self._network.model, self._correct):
-            yield
+        return self._hooked(self._network.model, self._correct)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[None]:
         """Ignore other passes that run in the middle of one."""
-        self._paused = True
-        try:
-            yield
-        finally:
-            self._paused = False
+        return temporarily([self], "_paused", True)
 
-    @contextmanager
-    def _hooked(self, model: nn.Module, visit: Callable[[str, Any, Tensor], Tensor | None]) -> Iterator[None]:
+    def _hooked(self, model: nn.Module, visit: Callable[[str, Any, Tensor], Tensor | None]) -> AbstractContextManager[None]:
         def before(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not self._paused:
                 visit(path, module, args[0])
@@ -81,11 +72,10 @@ class Shifts:
         def after(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
             return None if self._paused else visit(path, module, output)
 
-        with hooked(
+        return hooked(
             before=[(model.get_submodule(path), partial(before, path)) for path in self._axes if path in self._norms],
             after=[(model.get_submodule(path), partial(after, path)) for path in self._axes if path not in self._norms],
-        ):
-            yield
+        )
 
     def _observe(self, path: str, module: nn.Module, x: Tensor) -> None:
         self._seen.setdefault(path, _moments(x, self._axes[path]))

@@ -14,7 +14,7 @@ from torch import nn
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.network.lifetimes import FLOAT_READER, observe
-from mpsearch.network.quantizers import ActQuantizer
+from mpsearch.network.quantizers import act_quantizer_of
 
 __all__ = ["FeatureMap", "Operation", "Walk", "walk"]
 
@@ -72,8 +72,7 @@ def walk(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Walk:
     found = observe(model, layers, inputs)
     bits = {FLOAT_READER: FLOAT_BITS}
     for layer in layers:
-        quantizer = getattr(model.get_submodule(layer.module), "input_quantizer", None)
-        if isinstance(quantizer, ActQuantizer):
+        if (quantizer := act_quantizer_of(model, layer)) is not None:
             bits[layer.name] = quantizer.bits
     elements = [seen.elements for seen in found.activations]
     operations = [

@@ -9,11 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["fake_quantize_between", "fit_asymmetric"]
+from mpsearch.numbers.ranges import best_ratios, sampled
 
-_COARSE = 20
-_FINE = 8
-_SAMPLES = 512
+__all__ = ["fake_quantize_between", "fit_asymmetric"]
 
 
 def fake_quantize_between(rows: Tensor, steps: Tensor, lo: Tensor, levels: int) -> Tensor:
@@ -41,16 +39,13 @@ def fit_asymmetric(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     rows = rows.detach().float()
     low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
     span = torch.where(high > low, high - low, torch.full_like(high, 2**bits - 1))
-    if rows.shape[1] > 2 * _SAMPLES and len(rows) > 1:
-        rows = rows[:, :: rows.shape[1] // _SAMPLES]
-    ratios = [*torch.linspace(0.15, 1.05, _COARSE).tolist(), 1.0]
-    best, error = torch.ones_like(span), torch.full_like(span, torch.inf)
-    for offsets in (None, torch.linspace(-(ratios[1] - ratios[0]) / 2, (ratios[1] - ratios[0]) / 2, _FINE).tolist()):
-        candidates = [torch.full_like(span, ratio) for ratio in ratios] if offsets is None else [best + offset for offset in offsets]
-        for ratio in candidates:
-            steps, lo = _grid(span * ratio, low * ratio, bits)
-            squared = fake_quantize_between(rows, steps, lo, 2**bits).sub_(rows).square_().sum(1)
-            best, error = torch.where(squared < error, ratio, best), torch.minimum(squared, error)
+    rows = sampled(rows)
+
+    def error(ratio: Tensor) -> Tensor:
+        steps, lo = _grid(span * ratio, low * ratio, bits)
+        return fake_quantize_between(rows, steps, lo, 2**bits).sub_(rows).square_().sum(1)
+
+    best = best_ratios(error, span)
     return _grid(span * best, low * best, bits)
 
 

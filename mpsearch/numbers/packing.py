@@ -6,10 +6,14 @@ codes are base-3 digits, five per byte, the first the lowest: 1.6 bits per code,
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
+from mpsearch.core.number_format import Codes, Halves, NumberKind, Packed
+
+__all__ = ["TwosComplement", "pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
 
 _TRITS = 5
 
@@ -31,16 +35,7 @@ def pack(codes: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
     unsigned: NDArray[np.uint8] = (flat & (2**bits - 1)).astype(np.uint8)
     if bits == 8:
         return unsigned
-    if bits in (1, 2, 4):
-        per_byte = 8 // bits
-        padded = np.zeros(packed_bytes(flat.size, bits) * per_byte, dtype=np.uint8)
-        padded[: flat.size] = unsigned
-        shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
-        together: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
-        return together
-    planes = (unsigned[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1), bitorder="little")
-    return packed
+    return np.packbits(np.unpackbits(unsigned[:, None], axis=1, count=bits, bitorder="little"), bitorder="little")
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16]:
@@ -59,6 +54,24 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16
         unsigned = planes.astype(np.int16) @ (1 << np.arange(bits)).astype(np.int16)
     signed: NDArray[np.int16] = np.where(unsigned >= 2 ** (bits - 1), unsigned - 2**bits, unsigned).astype(np.int16)
     return signed
+
+
+class TwosComplement(NumberKind):
+    """Kinds whose codes take all values of 1 to 8 bits."""
+
+    widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
+
+    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """`⌈rows · columns · bits / 8⌉`."""
+        return packed_bytes(rows * columns, bits)
+
+    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+        """Codes in two's complement, little-endian, without gaps."""
+        return pack(codes, bits), scales
+
+    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+        """Inverse of `pack`."""
+        return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 
 
 def trit_bytes(count: int) -> int:
@@ -97,8 +110,7 @@ def unpack_trits(packed: NDArray[np.uint8], count: int) -> NDArray[np.int16]:
 
 def pack_planes(planes: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Bits 0 and 1 `[P, n]` → uint8 `[⌈P · n / 8⌉]`, plane after plane without gaps; unused bits of the last byte are 0."""
-    packed: NDArray[np.uint8] = np.packbits(planes.reshape(-1).astype(np.uint8), bitorder="little")
-    return packed
+    return np.packbits(planes.astype(np.uint8), bitorder="little")
 
 
 def unpack_planes(packed: NDArray[np.uint8], count: int, n: int) -> NDArray[np.int16]:

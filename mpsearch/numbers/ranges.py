@@ -7,13 +7,15 @@ bit has a closed form: `s = mean|x|` (XNOR-Net, arXiv 1603.05279, eq. 6).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid
 
-__all__ = ["fit_step", "fit_steps"]
+__all__ = ["best_ratios", "fit_step", "fit_steps", "sampled"]
 
 _COARSE = 20
 _FINE = 8
@@ -24,20 +26,18 @@ def fit_steps(rows: Tensor, grid: Grid) -> Tensor:
     """`[C]` steps for the rows of `[C, n]`, float32, all positive (a row of zeros gets step 1)."""
     rows = rows.detach().float()
     largest = rows.abs().amax(1)
-    if rows.shape[1] > 2 * _SAMPLES:  # some thousand values of a row suffice to find its ratio
-        rows = rows[:, :: rows.shape[1] // _SAMPLES] if len(rows) > 1 else rows
-    safe = torch.where(largest > 0, largest, torch.ones_like(largest))
+    rows = sampled(rows)
     if grid.levels == 2:
         mean = rows.abs().mean(1)
         return torch.where(largest > 0, 2 * mean, torch.ones_like(mean)).clamp_min(torch.finfo(torch.float32).tiny)
-    top = max(abs(grid.lo + grid.offset), abs(grid.hi + grid.offset))
-    full = safe / top
-    ratios = [*torch.linspace(0.15, 1.05, _COARSE).tolist(), 1.0]
-    best, error = _search(rows, full, [torch.full_like(full, ratio) for ratio in ratios], grid)
-    width = (ratios[1] - ratios[0]) / 2
-    offsets = torch.linspace(-width, width, _FINE).tolist()
-    best, _ = _search(rows, full, [best + offset for offset in offsets], grid, best, error)
-    return full * best
+    full = torch.where(largest > 0, largest, torch.ones_like(largest)) / max(abs(grid.lo + grid.offset), abs(grid.hi + grid.offset))
+
+    def error(ratio: Tensor) -> Tensor:
+        step = (full * ratio).unsqueeze(1)
+        difference = dequantize(codes(rows, step, grid), step, grid.offset).sub_(rows)
+        return torch.einsum("cn,cn->c", difference, difference)
+
+    return full * best_ratios(error, full)
 
 
 def fit_step(values: Tensor, grid: Grid) -> Tensor:
@@ -45,15 +45,27 @@ def fit_step(values: Tensor, grid: Grid) -> Tensor:
     return fit_steps(values.reshape(1, -1), grid)[0]
 
 
-def _search(
-    rows: Tensor, full: Tensor, candidates: list[Tensor], grid: Grid, best: Tensor | None = None, error: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    if best is None or error is None:
-        best, error = torch.ones_like(full), torch.full_like(full, torch.inf)
-    for ratio in candidates:
-        step = (full * ratio).unsqueeze(1)
-        difference = dequantize(codes(rows, step, grid), step, grid.offset).sub_(rows)
-        squared = torch.einsum("cn,cn->c", difference, difference)
-        better = squared < error
-        best, error = torch.where(better, ratio, best), torch.where(better, squared, error)
-    return best, error
+def sampled(rows: Tensor) -> Tensor:
+    """Some hundred values of each long row, which suffice to find its ratio; a single row is kept whole."""
+    stride = rows.shape[1] // _SAMPLES if len(rows) > 1 and rows.shape[1] > 2 * _SAMPLES else 1
+    return rows[:, ::stride]
+
+
+def best_ratios(error: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    """`[C]` clipping ratios of least error, first on a coarse grid, then around the best of it.
+
+    Args:
+        error: ratios `[C]` → squared errors `[C]`.
+        like: `[C]`, for the type and the device.
+    """
+    ratios = [*torch.linspace(0.15, 1.05, _COARSE).tolist(), 1.0]
+    width = (ratios[1] - ratios[0]) / 2
+    best, least = torch.ones_like(like), torch.full_like(like, torch.inf)
+    center = torch.zeros_like(like)
+    for offsets in (ratios, torch.linspace(-width, width, _FINE).tolist()):
+        for ratio in [center + offset for offset in offsets]:
+            squared = error(ratio)
+            better = squared < least
+            best, least = torch.where(better, ratio, best), torch.where(better, squared, least)
+        center = best
+    return best

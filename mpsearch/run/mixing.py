@@ -41,10 +41,6 @@ class MeasuredAllocation:
     loss: float
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {"allocation": self.allocation.to_dict(), "loss": self.loss, "seconds": self.seconds}
-
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MeasuredAllocation:
         """Inverse of `to_dict`."""

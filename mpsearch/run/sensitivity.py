@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mpsearch.core.pass_counts import LabelReader, count
+from mpsearch.core.plain import as_plain
 from mpsearch.core.progress import Progress
-from mpsearch.core.summary import table_from_dict, table_to_dict
+from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import to_device
 from mpsearch.propose.learned_allocations import affordable_bits
@@ -37,7 +38,7 @@ class SignalResults:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"tables": [table_to_dict(table) for table in self.tables], "measured": [each.to_dict() for each in self.measured]}
+        return dict(as_plain(self))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> SignalResults:

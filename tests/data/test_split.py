@@ -5,7 +5,7 @@ import torch
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
-from mpsearch.data.split import Split, check_targets, count_steps, input_tensors, pair, require_some, sample_rows
+from mpsearch.data.split import Split, check_targets, pair, require_some, sample_rows
 from mpsearch.data.tensor_split import TensorSplit
 
 
@@ -62,7 +62,7 @@ def test_the_position_of_a_wrong_label_in_rows_of_labels() -> None:
     ("samples", "size", "drop_last", "steps"), [(10, 5, False, 2), (11, 5, False, 3), (11, 5, True, 2), (4, 5, True, 0), (4, 5, False, 1)]
 )
 def test_steps(samples: int, size: int, drop_last: bool, steps: int) -> None:
-    assert count_steps(samples, size, drop_last) == steps
+    assert TensorSplit(torch.zeros(samples), torch.zeros(samples)).steps(size, drop_last=drop_last) == steps
 
 
 def test_rows_are_distinct_random_and_fixed_by_the_seed() -> None:
@@ -80,9 +80,3 @@ def test_an_empty_subset_is_refused(n: int) -> None:
     for ask in (require_some, lambda n: sample_rows(5, n, 0)):
         with pytest.raises(DataError, match=f"a subset needs at least 1 sample, {n} were asked for"):
             ask(n)
-
-
-def test_tensors_of_nested_inputs_come_in_order() -> None:
-    a, b, c = (torch.full((2,), float(value)) for value in range(3))
-    assert [float(tensor[0]) for tensor in input_tensors({"x": [a, (b,)], "y": c})] == [0, 1, 2]
-    assert input_tensors(a)[0] is a

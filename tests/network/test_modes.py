@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import modes_kept, temporarily
 
 
 def test_each_module_gets_its_own_mode_back_also_after_an_error() -> None:
@@ -22,3 +22,10 @@ def test_each_module_gets_its_own_mode_back_also_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         fails()
     assert [module.training for module in model.modules()] == before == [False, False, False, True, False]
+
+
+def test_attributes_are_lent_to_a_block() -> None:
+    layers = [nn.BatchNorm1d(2, momentum=0.5), nn.BatchNorm1d(2)]
+    with temporarily(layers, "momentum", None):
+        assert [layer.momentum for layer in layers] == [None, None]
+    assert [layer.momentum for layer in layers] == [0.5, 0.1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
-from mpsearch.numbers.packing import pack, packed_bytes, unpack
+from mpsearch.core.number_format import NUMBER_KINDS
+from mpsearch.numbers.packing import TwosComplement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,24 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["PowerOfTwo"]
 
 
-class PowerOfTwo(NumberKind):
+class PowerOfTwo(TwosComplement):
     """Powers of two and their negatives; there is no zero."""
 
     name: ClassVar[str] = "power_of_two"
     letter: ClassVar[str] = "p"
-    widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
-
-    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
-        """`⌈rows · columns · bits / 8⌉`."""
-        return packed_bytes(rows * columns, bits)
-
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Codes in two's complement, without gaps."""
-        return pack(codes, bits), scales
-
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
-        """Inverse of `pack`."""
-        return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         """Codes by rounding in the logarithm; scales fitted alternately with the codes, starting at the largest magnitude of each row."""

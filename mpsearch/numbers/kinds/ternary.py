@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
+from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, Packed
+from mpsearch.numbers.grid import Grid
+from mpsearch.numbers.kinds.uniform import Uniform
 from mpsearch.numbers.packing import pack_trits, trit_bytes, unpack_trits
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Ternary"]
 
@@ -16,12 +15,12 @@ _BITS = 1.6
 """8 bits for five codes; the minimum is log2 3 = 1.585."""
 
 
-class Ternary(NumberKind):
+class Ternary(Uniform):
     """Three evenly spaced numbers."""
 
     name: ClassVar[str] = "ternary"
     letter: ClassVar[str] = "t"
-    evenly_spaced: ClassVar[bool] = True
+    zero_points: ClassVar[bool] = False
     widths: ClassVar[tuple[int, ...]] = (2,)
 
     def bits_per_value(self, bits: int) -> float:
@@ -40,21 +39,9 @@ class Ternary(NumberKind):
         """Inverse of `pack`."""
         return unpack_trits(packed, len(scales) * columns).reshape(-1, columns), scales
 
-    def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """Rounded to the nearest level, with the scale of least squared error per row."""
-        from mpsearch.numbers.gradients.affine import codes
-        from mpsearch.numbers.grid import Grid
-        from mpsearch.numbers.ranges import fit_steps
-
-        grid = Grid(-1, 1)
-        steps = fit_steps(values, grid)
-        return codes(values, steps.unsqueeze(1), grid), steps
-
-    def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """`code · scale`."""
-        from mpsearch.numbers.gradients import affine
-
-        return affine.dequantize(codes, scales.unsqueeze(1), 0.0)
+    def grid(self, bits: int) -> Grid:
+        """Codes −1, 0 and 1."""
+        return Grid(-1, 1)
 
 
 NUMBER_KINDS.register(Ternary.name)(Ternary())

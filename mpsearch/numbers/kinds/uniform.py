@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
-from mpsearch.numbers.packing import pack, packed_bytes, unpack
+from mpsearch.core.number_format import NUMBER_KINDS
+from mpsearch.numbers.grid import Grid
+from mpsearch.numbers.packing import TwosComplement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,36 +14,26 @@ if TYPE_CHECKING:
 __all__ = ["Uniform"]
 
 
-class Uniform(NumberKind):
+class Uniform(TwosComplement):
     """Evenly spaced numbers."""
 
     name: ClassVar[str] = "uniform"
     letter: ClassVar[str] = ""
     evenly_spaced: ClassVar[bool] = True
-    widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
     zero_points: ClassVar[bool] = True
     offset: ClassVar[float] = 0.0
     """`value = (code + offset) · scale`."""
 
-    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
-        """`⌈rows · columns · bits / 8⌉`."""
-        return packed_bytes(rows * columns, bits)
-
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
-        """Codes in two's complement, little-endian, without gaps."""
-        return pack(codes, bits), scales
-
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
-        """Inverse of `pack`."""
-        return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
+    def grid(self, bits: int) -> Grid:
+        """All codes of so many bits."""
+        return Grid(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, self.offset)
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         """Rounded to the nearest level, with the step of least squared error per row."""
         from mpsearch.numbers.gradients.affine import codes
-        from mpsearch.numbers.grid import Grid
         from mpsearch.numbers.ranges import fit_steps
 
-        grid = Grid(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, self.offset)
+        grid = self.grid(bits)
         steps = fit_steps(values, grid)
         return codes(values, steps.unsqueeze(1), grid), steps
 
