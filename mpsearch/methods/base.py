@@ -91,7 +91,7 @@ class Method(ABC):
 
     grid: GridStyle = "twos"
 
-    def require(self, name: str, rules: Mapping[str, tuple[bool, str]]) -> None:
+    def require(self, name: str, /, **rules: tuple[bool, str]) -> None:
         """Check settings against rules; `rules`: field → (whether the rule holds, its text).
 
         Raises:

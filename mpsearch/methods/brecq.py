@@ -82,15 +82,13 @@ class Brecq(Gptq):
         super().__post_init__()
         self.require(
             "brecq",
-            {
-                "iterations": (self.iterations >= 1, "1 or more"),
-                "block_batch": (self.block_batch >= 1, "1 or more"),
-                "rounding_lr": (self.rounding_lr > 0, "above 0"),
-                "step_lr": (self.step_lr >= 0, "0 or more"),
-                "hardness": (self.hardness > 0, "above 0"),
-                "block_images": (self.block_images >= 1, "1 or more"),
-                "views": (self.views >= 0, "0 or more"),
-            },
+            iterations=(self.iterations >= 1, "1 or more"),
+            block_batch=(self.block_batch >= 1, "1 or more"),
+            rounding_lr=(self.rounding_lr > 0, "above 0"),
+            step_lr=(self.step_lr >= 0, "0 or more"),
+            hardness=(self.hardness > 0, "above 0"),
+            block_images=(self.block_images >= 1, "1 or more"),
+            views=(self.views >= 0, "0 or more"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:

@@ -49,10 +49,10 @@ from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
+from mpsearch.methods.base import Batch
+from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes
 from mpsearch.numbers.gradients.categorical import Limits, Shape, mode, mode_of_masked
@@ -180,7 +180,7 @@ class _CategoricalWeight(WeightQuantizer):
 
 @METHODS.register("cpq")
 @dataclass(frozen=True, kw_only=True)
-class Cpq(Method):
+class Cpq(LearnedStepMethod):
     """CPQ-style quantization with DropBits (after arXiv 2109.02100).
 
     Args:
@@ -214,22 +214,15 @@ class Cpq(Method):
     def __post_init__(self) -> None:
         self.require(
             "cpq",
-            {
-                "bit_penalty": (math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
-                "keep": (0 < self.keep < 1, "between 0 and 1"),
-                "search": (0 < self.search <= 1, "above 0 and at most 1"),
-                "straight": (0 <= self.straight <= 1, "from 0 to 1"),
-                "zero_bin": (self.zero_bin in ("literal", "ste"), "literal or ste"),
-            },
+            bit_penalty=(math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
+            keep=(0 < self.keep < 1, "between 0 and 1"),
+            search=(0 < self.search <= 1, "above 0 and at most 1"),
+            straight=(0 <= self.straight <= 1, "from 0 to 1"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and noise scale per output channel, one mask logit per width."""
         return _CategoricalWeight(rows, self)
-
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step, as in LSQ."""
-        return LearnedStepActivation()
 
     def begin(self, network: Network) -> None:
         """Enable masks, which are drawn from the second step on, if the settings ask for them."""
@@ -247,7 +240,7 @@ class Cpq(Method):
 
     def after_step(self, network: Network, progress: float) -> None:
         """Project parameters, draw the next step's masks, and let bits follow the gates until the search is over."""
-        keep_steps_near(network)
+        super().after_step(network, progress)
         for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
