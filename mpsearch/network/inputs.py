@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.pass_counts import count
 
-__all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
+__all__ = ["batch_size", "call", "concatenated", "lay_out", "samples_of", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
@@ -34,13 +34,26 @@ def batch_size(inputs: Any) -> int:
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
     """The same structure on `device`; images in channels-last memory if `channels_last` (the same values, faster convolutions)."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        if channels_last and tensor.dim() == 4:
+            return tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
+        return tensor.to(device, non_blocking=True)
+
+    return _each(moved, inputs)
+
+
+def samples_of(inputs: Any, rows: slice | Tensor, samples: int) -> Any:
+    """The same structure with `rows` of every tensor that has an entry for each of `samples` samples; other values are kept."""
+    return _each(lambda value: value[rows] if isinstance(value, Tensor) and value.dim() and len(value) == samples else value, inputs)
+
+
+def _each(change: Callable[[Any], Any], inputs: Any) -> Any:
     if isinstance(inputs, dict):
-        return {key: to_device(value, device, channels_last=channels_last) for key, value in inputs.items()}
+        return {key: _each(change, value) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
-        return type(inputs)(to_device(value, device, channels_last=channels_last) for value in inputs)
-    if channels_last and inputs.dim() == 4:
-        return inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
-    return inputs.to(device, non_blocking=True)
+        return type(inputs)(_each(change, value) for value in inputs)
+    return change(inputs)
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
