@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch
+from mpsearch.methods.base import Batch, mean_over_weights
 from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
@@ -216,11 +216,8 @@ class Bsq(LearnedStepMethod):
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""
         if not self._searching(batch.progress):
             return batch.loss
-        sizes = {layer.name: quantizer.p[0].numel() for layer, quantizer in network.quantized(_PlaneWeight)}
-        if not sizes:
-            return batch.loss
-        terms = [quantizer.penalty() * (sizes[layer.name] / sum(sizes.values())) for layer, quantizer in network.quantized(_PlaneWeight)]
-        return batch.loss + self.alpha * torch.stack(terms).sum()
+        penalties = [(layer, quantizer.penalty()) for layer, quantizer in network.quantized(_PlaneWeight)]
+        return batch.loss + self.alpha * mean_over_weights(penalties)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Clip planes and scales, re-quantize when due, and keep fine-tuned weights on the grid."""

@@ -42,14 +42,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch
+from mpsearch.methods.base import Batch, mean_over_weights
 from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
@@ -165,7 +165,8 @@ class _CategoricalWeight(WeightQuantizer):
         return mode_of_masked(rows, *self._scales(rows), keep, grids, self._shape())
 
     def _scales(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.steps(rows), scale_gradient(self.spread, self._balance(rows))
+        balance = (rows.shape[1] * self._largest().clamp_min(1)).rsqrt()
+        return self.steps(rows), scale_gradient(self.spread, balance)
 
     def _shape(self) -> Shape:
         gain = self._largest().reciprocal() if self.method.normalize else torch.ones_like(self.high)
@@ -173,9 +174,6 @@ class _CategoricalWeight(WeightQuantizer):
 
     def _largest(self) -> Tensor:
         return torch.maximum(self.high + self.offset, -(self.low + self.offset))
-
-    def _balance(self, weight: Tensor) -> Tensor:
-        return (weight.shape[1] * self._largest().clamp_min(1)).rsqrt()
 
 
 @METHODS.register("cpq")
@@ -218,6 +216,7 @@ class Cpq(LearnedStepMethod):
             keep=(0 < self.keep < 1, "between 0 and 1"),
             search=(0 < self.search <= 1, "above 0 and at most 1"),
             straight=(0 <= self.straight <= 1, "from 0 to 1"),
+            zero_bin=(self.zero_bin in ("literal", "ste"), "literal or ste"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
@@ -230,13 +229,10 @@ class Cpq(LearnedStepMethod):
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """`loss + bit_penalty · Σ_l (#W_l / Σ #W) (E[bits] − 2)` while bits are learned."""
-        sizes = {layer.name: math.prod(layer.weight_shape) for layer, _ in network.quantized(_CategoricalWeight)}
-        terms = [
-            quantizer.extra_bits() * (sizes[layer.name] / sum(sizes.values()))
-            for layer, quantizer in network.quantized(_CategoricalWeight)
-            if self.bit_penalty > 0 and quantizer.dropping
-        ]
-        return batch.loss + self.bit_penalty * torch.stack(terms).sum() if terms else batch.loss
+        if self.bit_penalty == 0:
+            return batch.loss
+        extra = [(layer, quantizer.extra_bits()) for layer, quantizer in network.quantized(_CategoricalWeight) if quantizer.dropping]
+        return batch.loss + self.bit_penalty * mean_over_weights(extra)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Project parameters, draw the next step's masks, and let bits follow the gates until the search is over."""
@@ -260,9 +256,7 @@ class Cpq(LearnedStepMethod):
     def _draw_masks(self, network: Network, enabled: bool) -> None:
         """Enable or disable masks, also for float weights, so that compiled code sees one state of all quantizers."""
         for layer in network.space.layers:
-            quantizer = network.weight_quantizer(layer)
-            if isinstance(quantizer, _CategoricalWeight):
-                quantizer.dropping = enabled
+            cast(_CategoricalWeight, network.weight_quantizer(layer)).dropping = enabled
 
 
 def expected_bits(network: Network) -> dict[str, float]:
