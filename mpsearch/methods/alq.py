@@ -206,6 +206,7 @@ class Alq(LearnedStepMethod):
             extra_bases=(0 <= self.extra_bases < MOST_BASES, "from 0 to 7"),
             prune=(0 <= self.prune <= 1, "from 0 to 1"),
             scale_steps=(0 <= self.scale_steps <= 1 - self.prune, f"from 0 to {1 - self.prune:g}, when all pruning is done"),
+            variant=(self.variant in ("ste", "pure"), "'ste' or 'pure'"),
             score_lr=(self.score_lr >= 0, "0 or more"),
             target_bits=(0 <= self.target_bits <= MOST_BASES, "from 0 (bits as given) to 8"),
         )

@@ -26,7 +26,6 @@ Subsequent training is `lsq`: from the steps found if it continues from the cali
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +42,8 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.batchnorm import running_norms
+from mpsearch.network.bypass import statistics_kept
+from mpsearch.network.modes import modes_kept
 from mpsearch.network.network import Network
 from mpsearch.network.observe import draw, hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
@@ -218,16 +219,12 @@ def _at_exponent(search: JointSearch, factors: Sequence[_Factor], p: float, loss
 @contextmanager
 def _batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch if it has more than one value per channel; running statistics are kept."""
-    norms = list(running_norms(model).values())
-    before = [(norm.training, norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        with hooked(before=[(norm, _by_batch) for norm in norms]):
+    norms = running_norms(model).values()
+    with modes_kept(model), hooked(before=[(norm, _by_batch) for norm in norms]):
+        for norm in norms:
+            norm.training = True
+        with statistics_kept(model):
             yield
-    finally:
-        for norm, (training, momentum, count) in zip(norms, before, strict=True):
-            norm.training, norm.momentum, norm.num_batches_tracked = training, momentum, count
 
 
 def _by_batch(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

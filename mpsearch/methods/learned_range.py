@@ -153,8 +153,7 @@ class LearnedRange(Method):
         """Integer weight bits by layer name, 32 for float layers; None without a weight budget."""
         if not self.weight_budget:
             return None
-        quantizers = {layer.name: _width_of(network.weight_quantizer(layer)) for layer in network.space.layers}
-        return {name: quantizer.whole_bits() for name, quantizer in quantizers.items()}
+        return {layer.name: _width_of(network.weight_quantizer(layer)).whole_bits() for layer in network.space.layers}
 
     def learned_act_bits(self, network: Network) -> Mapping[str, float] | None:
         """Integer activation bits by name of the layers whose menu quantizes their input; None without an activation budget."""

@@ -62,21 +62,18 @@ class UniformRange(LearnedWidth):
         return (self.lo < 0).to(self.lo.dtype)
 
     def _reach(self) -> Tensor:
-        """`m/d` at the learned width."""
-        width = round_straight(self.width)
-        return torch.exp2(width - self._signed()) - 1 + self.offset
+        """`m/d` at the learned or given width."""
+        if not self.learns_bits:
+            return self.highest()
+        return torch.exp2(round_straight(self.width) - self._signed()) - 1 + self.offset
 
     def raw_step(self) -> Tensor:
         """`[]`, d before snapping."""
-        if "step" in self.learned:
-            return self.step
-        return self.top / (self._reach() if self.learns_bits else self.highest())
+        return self.step if "step" in self.learned else self.top / self._reach()
 
     def range_top(self) -> Tensor:
         """`[]`, m."""
-        if "top" in self.learned:
-            return self.top
-        return self.step * (self._reach() if self.learns_bits else self.highest())
+        return self.top if "top" in self.learned else self.step * self._reach()
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The present (d, m)."""
