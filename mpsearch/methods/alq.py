@@ -34,10 +34,9 @@ from torch import Tensor, nn
 
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
+from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.kinds.multibit import MOST_BASES
 from mpsearch.numbers.multibit import assign, code_of, fit, normalized, scores, sketch, values, weakest
@@ -172,7 +171,7 @@ class _AlqWeight(WeightQuantizer):
 
 @METHODS.register("alq")
 @dataclass(frozen=True, kw_only=True)
-class Alq(Method):
+class Alq(LearnedStepMethod):
     """Adaptive loss-aware quantization: sums of sign vectors, pruned by the loss (arXiv 1912.08883).
 
     Args:
@@ -204,14 +203,12 @@ class Alq(Method):
     def __post_init__(self) -> None:
         self.require(
             "alq",
-            {
-                "extra_bases": (0 <= self.extra_bases < MOST_BASES, "from 0 to 7"),
-                "prune": (0 <= self.prune <= 1, "from 0 to 1"),
-                "scale_steps": (0 <= self.scale_steps <= 1 - self.prune, f"from 0 to {1 - self.prune:g}, when all pruning is done"),
-                "variant": (self.variant in ("ste", "pure"), "'ste' or 'pure'"),
-                "score_lr": (self.score_lr >= 0, "0 or more"),
-                "target_bits": (0 <= self.target_bits <= MOST_BASES, "from 0 (bits as given) to 8"),
-            },
+            extra_bases=(0 <= self.extra_bases < MOST_BASES, "from 0 to 7"),
+            prune=(0 <= self.prune <= 1, "from 0 to 1"),
+            scale_steps=(0 <= self.scale_steps <= 1 - self.prune, f"from 0 to {1 - self.prune:g}, when all pruning is done"),
+            variant=(self.variant in ("ste", "pure"), "'ste' or 'pure'"),
+            score_lr=(self.score_lr >= 0, "0 or more"),
+            target_bits=(0 <= self.target_bits <= MOST_BASES, "from 0 (bits as given) to 8"),
         )
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
@@ -222,10 +219,6 @@ class Alq(Method):
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Sign vectors per output channel."""
         return _AlqWeight(rows, self.score_lr)
-
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step, as in LSQ."""
-        return LearnedStepActivation()
 
     def before_step(self, network: Network, progress: float) -> None:
         """Update the loss model with the gradients of the quantized weights, which reach the float weights unchanged.
@@ -243,7 +236,7 @@ class Alq(Method):
         for quantizer, weight in _quantized(network).values():
             quantizer.grow(quantizer.rows.split(weight), 0 if self.target_bits else self.extra_bases)
         self._prune_and_refit(network, progress)
-        keep_steps_near(network)
+        super().after_step(network, progress)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """The same without an optimizer step, so that even the shortest training reaches the end of the schedule."""

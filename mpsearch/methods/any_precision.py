@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.base import Method
 from mpsearch.methods.learned_step import keep_near
 from mpsearch.network.network import Network
@@ -137,5 +136,4 @@ def _begin(quantizer: WeightQuantizer | ActQuantizer, steps: Tensor) -> None:
 
 
 def _step_of(quantizer: WeightQuantizer | ActQuantizer) -> nn.Parameter:
-    assert quantizer.bits != FLOAT_BITS, "a float tensor has no step"
-    return cast(nn.Parameter, getattr(quantizer, f"step{quantizer.bits}"))
+    return quantizer.get_parameter(f"step{quantizer.bits}")

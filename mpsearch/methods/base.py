@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import GridStyle, stored_as_grid
 
-__all__ = ["Batch", "CalibrationLoss", "Method"]
+__all__ = ["Batch", "CalibrationLoss", "Method", "mean_over_weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Method(ABC):
 
     grid: GridStyle = "twos"
 
-    def require(self, name: str, rules: Mapping[str, tuple[bool, str]]) -> None:
+    def require(self, name: str, /, **rules: tuple[bool, str]) -> None:
         """Check settings against rules; `rules`: field → (whether the rule holds, its text).
 
         Raises:
@@ -155,3 +157,9 @@ class Method(ABC):
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
         """Weight bits by layer name that the training has learned; None if the method takes bits as given."""
         return None
+
+
+def mean_over_weights(terms: Sequence[tuple[Layer, Tensor]]) -> Tensor | float:
+    """`Σ_l (#W_l / Σ #W) · term_l`, `[]`; 0 without layers."""
+    total = sum(layer.weights for layer, _ in terms)
+    return torch.stack([term * (layer.weights / total) for layer, term in terms]).sum() if terms else 0.0

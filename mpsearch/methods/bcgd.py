@@ -29,7 +29,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
@@ -91,12 +90,10 @@ class _BcgdActivation(ActQuantizer):
     def step_value(self) -> Tensor:
         return self.ratio * self.start
 
-    def forward(self, x: Tensor) -> Tensor:
-        compiling = torch.compiler.is_compiling()
-        if not self.training or (not compiling and self.bits == FLOAT_BITS):
-            return super().forward(x)
-        quantized = coarse_quantize(x, self.step_value(), self.lo, self.hi, self.method.step_gradient)
-        return torch.where(self.is_float, x, quantized) if compiling else quantized
+    def quantize(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().quantize(x)
+        return coarse_quantize(x, self.step_value(), self.lo, self.hi, self.method.step_gradient)
 
 
 @METHODS.register("bcgd")
@@ -127,11 +124,9 @@ class Bcgd(Method):
     def __post_init__(self) -> None:
         self.require(
             "bcgd",
-            {
-                "rho": (0 <= self.rho <= 1, "from 0 to 1; the paper has 1e-5"),
-                "sweeps": (self.sweeps >= 1, "1 or more"),
-                "rate": (self.rate >= 0, "0 or more; 0 leaves the steps of activations as calibrated"),
-            },
+            rho=(0 <= self.rho <= 1, "from 0 to 1; the paper has 1e-5"),
+            sweeps=(self.sweeps >= 1, "1 or more"),
+            rate=(self.rate >= 0, "0 or more; 0 leaves the steps of activations as calibrated"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
@@ -147,11 +142,9 @@ class Bcgd(Method):
         for parameter in network.quantizer_parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(self.rate).clamp_(-1, 1)
-        for layer in network.space.layers:
-            quantizer = network.weight_quantizer(layer)
-            if quantizer.bits != FLOAT_BITS:
-                weight = network.latent_weight(layer)
-                weight.lerp_(quantizer(weight), self.rho)
+        for layer, quantizer in network.quantized(_BcgdWeight):
+            weight = network.latent_weight(layer)
+            weight.lerp_(quantizer(weight), self.rho)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Keep activation steps within the published bounds."""

@@ -35,7 +35,7 @@ from mpsearch.methods.gptq import Gptq, place_codes
 from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
 from mpsearch.methods.soft_weight import SoftWeight
 from mpsearch.network.blocks import blocks
-from mpsearch.network.inputs import batch_size, call, concatenated
+from mpsearch.network.inputs import batch_size, call, concatenated, samples_of
 from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import WeightQuantizer
@@ -82,15 +82,13 @@ class Brecq(Gptq):
         super().__post_init__()
         self.require(
             "brecq",
-            {
-                "iterations": (self.iterations >= 1, "1 or more"),
-                "block_batch": (self.block_batch >= 1, "1 or more"),
-                "rounding_lr": (self.rounding_lr > 0, "above 0"),
-                "step_lr": (self.step_lr >= 0, "0 or more"),
-                "hardness": (self.hardness > 0, "above 0"),
-                "block_images": (self.block_images >= 1, "1 or more"),
-                "views": (self.views >= 0, "0 or more"),
-            },
+            iterations=(self.iterations >= 1, "1 or more"),
+            block_batch=(self.block_batch >= 1, "1 or more"),
+            rounding_lr=(self.rounding_lr > 0, "above 0"),
+            step_lr=(self.step_lr >= 0, "0 or more"),
+            hardness=(self.hardness > 0, "above 0"),
+            block_images=(self.block_images >= 1, "1 or more"),
+            views=(self.views >= 0, "0 or more"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
@@ -140,18 +138,14 @@ class Brecq(Gptq):
         power = target.float().var(0, correction=0).mean().clamp_min(_SMALLEST)
 
         def error(rows: Tensor) -> Tensor:
-            args, kwargs = _chosen(inputs, rows, samples)
+            args, kwargs = samples_of(inputs, rows, samples)
             change: Tensor = block(*args, **kwargs).float() - target[rows].float()
             return change.square().mean() / power
 
         before = error(held_out)
         rounding = [quantizer.soften(quantizer.rows.split(network.latent_weight(layer).detach())) for layer, quantizer in soft]
-        optimizer = torch.optim.Adam(
-            [
-                {"params": rounding, "lr": self.rounding_lr},
-                *({"params": [step], "lr": self.step_lr * float(step.mean())} for step in steps),
-            ]
-        )
+        groups: list[dict[str, Any]] = [{"params": [step], "lr": self.step_lr * float(step.mean())} for step in steps]
+        optimizer = torch.optim.Adam([{"params": rounding, "lr": self.rounding_lr}, *groups])
         for iteration in range(self.iterations):
             chosen = learning[torch.randint(len(learning), (min(self.block_batch, len(learning)),), generator=generator).to(target.device)]
             with torch.enable_grad():
@@ -179,12 +173,3 @@ def _blocks(network: Network) -> dict[str, list[Layer]]:
             layers[network.model.get_submodule(layer.module)] = layer
     paths = {module: path for path, module in network.model.named_modules()}
     return {paths[block]: [layers[m] for m in block.modules() if m in layers] for block in blocks(network.model, layers)}
-
-
-def _chosen(values: Any, rows: Tensor, samples: int) -> Any:
-    """Index `rows` of every tensor with one entry per sample."""
-    if isinstance(values, dict):
-        return {key: _chosen(value, rows, samples) for key, value in values.items()}
-    if isinstance(values, tuple | list):
-        return type(values)(_chosen(value, rows, samples) for value in values)
-    return values[rows] if isinstance(values, Tensor) and values.dim() and len(values) == samples else values

@@ -40,10 +40,10 @@ from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
+from mpsearch.methods.base import Batch, mean_over_weights
+from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.bit_planes import (
     PLANES,
@@ -172,7 +172,7 @@ class _PlaneWeight(WeightQuantizer):
 
 @METHODS.register("bsq")
 @dataclass(frozen=True, kw_only=True)
-class Bsq(Method):
+class Bsq(LearnedStepMethod):
     """Bit-level sparsity quantization (arXiv 2102.10462).
 
     Args:
@@ -198,20 +198,14 @@ class Bsq(Method):
     def __post_init__(self) -> None:
         self.require(
             "bsq",
-            {
-                "alpha": (math.isfinite(self.alpha) and self.alpha >= 0, "0 or more"),
-                "interval": (0 < self.interval <= 1, "above 0 and at most 1"),
-                "search": (0 < self.search <= 1, "above 0 and at most 1"),
-            },
+            alpha=(math.isfinite(self.alpha) and self.alpha >= 0, "0 or more"),
+            interval=(0 < self.interval <= 1, "above 0 and at most 1"),
+            search=(0 < self.search <= 1, "above 0 and at most 1"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Bit planes, and a learned scale per output channel."""
         return _PlaneWeight(rows, refit=self.grid != "narrow")
-
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step, as in LSQ."""
-        return LearnedStepActivation()
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
         """Codes of the `narrow` grid, regardless of `grid`."""
@@ -222,15 +216,12 @@ class Bsq(Method):
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""
         if not self._searching(batch.progress):
             return batch.loss
-        sizes = {layer.name: quantizer.p[0].numel() for layer, quantizer in network.quantized(_PlaneWeight)}
-        if not sizes:
-            return batch.loss
-        terms = [quantizer.penalty() * (sizes[layer.name] / sum(sizes.values())) for layer, quantizer in network.quantized(_PlaneWeight)]
-        return batch.loss + self.alpha * torch.stack(terms).sum()
+        penalties = [(layer, quantizer.penalty()) for layer, quantizer in network.quantized(_PlaneWeight)]
+        return batch.loss + self.alpha * mean_over_weights(penalties)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Clip planes and scales, re-quantize when due, and keep fine-tuned weights on the grid."""
-        keep_steps_near(network)
+        super().after_step(network, progress)
         due = self._rounds_due(progress)
         for _, quantizer in network.quantized(_PlaneWeight):
             quantizer.clip()

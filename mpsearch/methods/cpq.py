@@ -42,17 +42,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
+from mpsearch.methods.base import Batch, mean_over_weights
+from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes
 from mpsearch.numbers.gradients.categorical import Limits, Shape, mode, mode_of_masked
@@ -165,7 +165,8 @@ class _CategoricalWeight(WeightQuantizer):
         return mode_of_masked(rows, *self._scales(rows), keep, grids, self._shape())
 
     def _scales(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.steps(rows), scale_gradient(self.spread, self._balance(rows))
+        balance = (rows.shape[1] * self._largest().clamp_min(1)).rsqrt()
+        return self.steps(rows), scale_gradient(self.spread, balance)
 
     def _shape(self) -> Shape:
         gain = self._largest().reciprocal() if self.method.normalize else torch.ones_like(self.high)
@@ -174,13 +175,10 @@ class _CategoricalWeight(WeightQuantizer):
     def _largest(self) -> Tensor:
         return torch.maximum(self.high + self.offset, -(self.low + self.offset))
 
-    def _balance(self, weight: Tensor) -> Tensor:
-        return (weight.shape[1] * self._largest().clamp_min(1)).rsqrt()
-
 
 @METHODS.register("cpq")
 @dataclass(frozen=True, kw_only=True)
-class Cpq(Method):
+class Cpq(LearnedStepMethod):
     """CPQ-style quantization with DropBits (after arXiv 2109.02100).
 
     Args:
@@ -214,22 +212,16 @@ class Cpq(Method):
     def __post_init__(self) -> None:
         self.require(
             "cpq",
-            {
-                "bit_penalty": (math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
-                "keep": (0 < self.keep < 1, "between 0 and 1"),
-                "search": (0 < self.search <= 1, "above 0 and at most 1"),
-                "straight": (0 <= self.straight <= 1, "from 0 to 1"),
-                "zero_bin": (self.zero_bin in ("literal", "ste"), "literal or ste"),
-            },
+            bit_penalty=(math.isfinite(self.bit_penalty) and self.bit_penalty >= 0, "0 or more"),
+            keep=(0 < self.keep < 1, "between 0 and 1"),
+            search=(0 < self.search <= 1, "above 0 and at most 1"),
+            straight=(0 <= self.straight <= 1, "from 0 to 1"),
+            zero_bin=(self.zero_bin in ("literal", "ste"), "literal or ste"),
         )
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and noise scale per output channel, one mask logit per width."""
         return _CategoricalWeight(rows, self)
-
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step, as in LSQ."""
-        return LearnedStepActivation()
 
     def begin(self, network: Network) -> None:
         """Enable masks, which are drawn from the second step on, if the settings ask for them."""
@@ -237,17 +229,14 @@ class Cpq(Method):
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """`loss + bit_penalty · Σ_l (#W_l / Σ #W) (E[bits] − 2)` while bits are learned."""
-        sizes = {layer.name: math.prod(layer.weight_shape) for layer, _ in network.quantized(_CategoricalWeight)}
-        terms = [
-            quantizer.extra_bits() * (sizes[layer.name] / sum(sizes.values()))
-            for layer, quantizer in network.quantized(_CategoricalWeight)
-            if self.bit_penalty > 0 and quantizer.dropping
-        ]
-        return batch.loss + self.bit_penalty * torch.stack(terms).sum() if terms else batch.loss
+        if self.bit_penalty == 0:
+            return batch.loss
+        extra = [(layer, quantizer.extra_bits()) for layer, quantizer in network.quantized(_CategoricalWeight) if quantizer.dropping]
+        return batch.loss + self.bit_penalty * mean_over_weights(extra)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Project parameters, draw the next step's masks, and let bits follow the gates until the search is over."""
-        keep_steps_near(network)
+        super().after_step(network, progress)
         for layer, quantizer in network.quantized(_CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
@@ -267,9 +256,7 @@ class Cpq(Method):
     def _draw_masks(self, network: Network, enabled: bool) -> None:
         """Enable or disable masks, also for float weights, so that compiled code sees one state of all quantizers."""
         for layer in network.space.layers:
-            quantizer = network.weight_quantizer(layer)
-            if isinstance(quantizer, _CategoricalWeight):
-                quantizer.dropping = enabled
+            cast(_CategoricalWeight, network.weight_quantizer(layer)).dropping = enabled
 
 
 def expected_bits(network: Network) -> dict[str, float]:

@@ -36,12 +36,12 @@ from torch import Tensor, nn
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
+from mpsearch.methods.learned_step import LearnedStepWeight
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches
-from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
 from mpsearch.numbers.compensated import damped, fit_compensated
 
@@ -91,49 +91,43 @@ class Gptq(Lsq):
     def __post_init__(self) -> None:
         self.require(
             "gptq",
-            {
-                "images": (self.images >= 1, "1 or more"),
-                "places": (self.places >= 1, "1 or more"),
-                "clips": (self.clips >= 1, "1 or more"),
-                "clip_low": (self.clip_low > 0, "above 0"),
-                "clip_high": (self.clip_high >= self.clip_low, f"clip_low, {self.clip_low}, or more"),
-                "sweeps": (self.sweeps >= 0, "0 or more"),
-                "damping": (self.damping > 0, "above 0"),
-                "ridge": (self.ridge > 0, "above 0"),
-            },
+            images=(self.images >= 1, "1 or more"),
+            places=(self.places >= 1, "1 or more"),
+            clips=(self.clips >= 1, "1 or more"),
+            clip_low=(self.clip_low > 0, "above 0"),
+            clip_high=(self.clip_high >= self.clip_low, f"clip_low, {self.clip_low}, or more"),
+            sweeps=(self.sweeps >= 0, "0 or more"),
+            damping=(self.damping > 0, "above 0"),
+            ridge=(self.ridge > 0, "above 0"),
         )
 
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
         """Set codes, steps, and BatchNorm statistics or biases of every layer, in the order of the forward pass."""
-        compensate(network, concatenated(loss.inputs, self.images), self)
+        images = concatenated(loss.inputs, self.images)
+        observed: dict[str, tuple[Patches, Tensor]] = {}
 
+        def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+            if layer.name not in observed:
+                patches = Patches(module, output.shape, self.places)
+                observed[layer.name] = patches, patches.outputs(output)
 
-def compensate(network: Network, images: Any, method: Gptq) -> None:
-    """As `Gptq.calibrate`, for one batch of images."""
-    observed: dict[str, tuple[Patches, Tensor]] = {}
+        def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if layer.name in observed:
+                patches, outputs = observed.pop(layer.name)
+                _round_layer(network, layer, patches.inputs(first_input(args, kwargs)), outputs, self)
 
-    def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        if layer.name not in observed:
-            patches = Patches(module, output.shape, method.places)
-            observed[layer.name] = patches, patches.outputs(output)
-
-    def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if layer.name in observed:
-            patches, outputs = observed.pop(layer.name)
-            _round_layer(network, layer, patches.inputs(first_input(args, kwargs)), outputs, method)
-
-    layers = [
-        layer
-        for layer, _ in network.quantized(WeightQuantizer)  # type: ignore[type-abstract]
-        if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
-    ]
-    shifts = Shifts(network)
-    observers = [(network.architecture.get_submodule(layer.module), partial(observe, layer)) for layer in layers]
-    with shifts.observing(), hooked(after=observers):
-        call(network.architecture, images)
-    rounders = [(network.model.get_submodule(layer.module), partial(round_weights, layer)) for layer in layers]
-    with shifts.correcting(), hooked(before=rounders):
-        call(network.model, images)
+        layers = [
+            layer
+            for layer, _ in network.quantized(LearnedStepWeight)
+            if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
+        ]
+        shifts = Shifts(network)
+        observers = [(network.architecture.get_submodule(layer.module), partial(observe, layer)) for layer in layers]
+        with shifts.observing(), hooked(after=observers):
+            call(network.architecture, images)
+        rounders = [(network.model.get_submodule(layer.module), partial(round_weights, layer)) for layer in layers]
+        with shifts.correcting(), hooked(before=rounders):
+            call(network.model, images)
 
 
 def _round_layer(network: Network, layer: Layer, inputs: Tensor, outputs: Tensor, method: Gptq) -> None:

@@ -26,7 +26,6 @@ Subsequent training is `lsq`: from the steps found if it continues from the cali
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +42,8 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods import METHODS
 from mpsearch.methods.lsq import Lsq
 from mpsearch.network.batchnorm import running_norms
+from mpsearch.network.bypass import statistics_kept
+from mpsearch.network.modes import modes_kept
 from mpsearch.network.network import Network
 from mpsearch.network.observe import draw, hooked
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
@@ -68,12 +69,13 @@ class JointSearch:
     Args:
         loss: `[D]` → value; values that are not finite count as infinite.
         evaluations: maximum number of calls.
+        start: the best point until one with a finite loss is visited.
     """
 
-    def __init__(self, loss: Callable[[Point], float], evaluations: int) -> None:
+    def __init__(self, loss: Callable[[Point], float], evaluations: int, start: Point) -> None:
         self._loss = loss
         self._left = evaluations
-        self.best: Point | None = None
+        self.best = start
         self.lowest = math.inf
 
     def at(self, point: Point) -> float:
@@ -86,17 +88,15 @@ class JointSearch:
         """Record a loss that was computed elsewhere; it counts as an evaluation."""
         self._left -= 1
         value = value if math.isfinite(value) else math.inf
-        if self.best is None or value < self.lowest:
+        if value < self.lowest:
             self.best, self.lowest = np.array(point), value
         return value
 
     def powell(self, iterations: int) -> None:
         """Powell's method from the best point, within log 0.3 and log 1.5 of it in each coordinate."""
-        assert self.best is not None
-        start = self.best
-        limits = [(x + _BOUNDS[0], x + _BOUNDS[1]) for x in start]
+        limits = [(x + _BOUNDS[0], x + _BOUNDS[1]) for x in self.best]
         with suppress(_Spent):
-            minimize(self.at, start, method="Powell", bounds=limits, options={"maxiter": iterations, "xtol": _TOLERANCE})
+            minimize(self.at, self.best, method="Powell", bounds=limits, options={"maxiter": iterations, "xtol": _TOLERANCE})
 
 
 @dataclass(kw_only=True)
@@ -149,13 +149,11 @@ class Lapq(Lsq):
     def __post_init__(self) -> None:
         self.require(
             "lapq",
-            {
-                "iterations": (self.iterations >= 0, "0 or more"),
-                "p_low": (self.p_low > 0, "above 0"),
-                "p_high": (self.p_high > self.p_low, f"above p_low, {self.p_low}"),
-                "points": (self.points >= 3, "3 or more, for a parabola"),
-                "evaluations": (self.evaluations >= self.points + 2, f"{self.points + 2} or more, for the exponents alone"),
-            },
+            iterations=(self.iterations >= 0, "0 or more"),
+            p_low=(self.p_low > 0, "above 0"),
+            p_high=(self.p_high > self.p_low, f"above p_low, {self.p_low}"),
+            points=(self.points >= 3, "3 or more, for a parabola"),
+            evaluations=(self.evaluations >= self.points + 2, f"{self.points + 2} or more, for the exponents alone"),
         )
 
     def calibrate(self, network: Network, loss: Callable[[], float]) -> None:
@@ -168,15 +166,14 @@ class Lapq(Lsq):
             _place(factors, point)
             return loss()
 
-        search = JointSearch(at, self.evaluations)
+        search = JointSearch(at, self.evaluations, np.zeros(len(factors)))
         with _batch_statistics(network.model):
-            search.at(np.zeros(len(factors)))
+            search.at(search.best)
             exponents = np.linspace(self.p_low, self.p_high, self.points).tolist()
             losses = [_at_exponent(search, factors, p, loss) for p in exponents]
             _at_exponent(search, factors, best_exponent(exponents, losses), loss)
             if self.iterations:
                 search.powell(self.iterations)
-        assert search.best is not None
         _place(factors, search.best)
 
 
@@ -204,42 +201,30 @@ def _at_exponent(search: JointSearch, factors: Sequence[_Factor], p: float, loss
         factor.set(0.0)
         if isinstance(factor.quantizer, WeightQuantizer):
             factor.fit(p)
-    acts = [factor for factor in factors if not isinstance(factor.quantizer, WeightQuantizer)]
-    with hooked(before=[(factor.quantizer, _FitOnFirstInput(factor, p)) for factor in acts]):
+    waiting: dict[nn.Module, _Factor] = {f.quantizer: f for f in factors if not isinstance(f.quantizer, WeightQuantizer)}
+
+    def fit_on_first_input(quantizer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if (factor := waiting.pop(quantizer, None)) is not None:
+            x = args[0].detach().float().reshape(-1)
+            if x.numel() > _SAMPLES:
+                x = draw(x, _SAMPLES, torch.Generator().manual_seed(0))
+            factor.rows = x.reshape(1, -1)
+            factor.fit(p)
+
+    with hooked(before=[(quantizer, fit_on_first_input) for quantizer in waiting]):
         value = loss()
     return search.visit(np.array([factor.log for factor in factors]), value)
-
-
-class _FitOnFirstInput:
-    """Hook that fits an activation's factor to its first input."""
-
-    def __init__(self, factor: _Factor, p: float) -> None:
-        self._factor, self._p, self._done = factor, p, False
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._done:
-            return
-        self._done = True
-        x = args[0].detach().float().reshape(-1)
-        if x.numel() > _SAMPLES:
-            x = draw(x, _SAMPLES, torch.Generator().manual_seed(0))
-        self._factor.rows = x.reshape(1, -1)
-        self._factor.fit(self._p)
 
 
 @contextmanager
 def _batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch if it has more than one value per channel; running statistics are kept."""
-    norms = list(running_norms(model).values())
-    before = [(norm.training, norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        with hooked(before=[(norm, _by_batch) for norm in norms]):
+    norms = running_norms(model).values()
+    with modes_kept(model), hooked(before=[(norm, _by_batch) for norm in norms]):
+        for norm in norms:
+            norm.training = True
+        with statistics_kept(model):
             yield
-    finally:
-        for norm, (training, momentum, count) in zip(norms, before, strict=True):
-            norm.training, norm.momentum, norm.num_batches_tracked = training, momentum, count
 
 
 def _by_batch(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

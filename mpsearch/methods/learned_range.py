@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -92,21 +92,18 @@ class LearnedRange(Method):
     snap: bool = False
 
     def __post_init__(self) -> None:
+        fitting = ("uniform", "power_of_two") if self.parametrization == "u3" else ("uniform",)
+        rule = "uniform, or power_of_two with the parametrization u3"
         self.require(
             "learned_range",
-            {
-                "parametrization": (self.parametrization in ("u3", "u2", "u1"), "u3, u2 or u1"),
-                "weight_budget": (self.weight_budget == 0 or LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
-                "act_budget": (self.act_budget == 0 or LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
-                "act_budget_kind": (self.act_budget_kind in ("sum", "max"), "sum or max"),
-                "penalty": (self.penalty > 0, "above 0"),
-                **{name: self._levels_rule(levels) for name, levels in (("levels", self.levels), ("act_levels", self.act_levels))},
-            },
+            parametrization=(self.parametrization in ("u3", "u2", "u1"), "u3, u2 or u1"),
+            weight_budget=(self.weight_budget == 0 or LOWEST_BITS <= self.weight_budget <= 8, "0 (bits as given) or from 2 to 8"),
+            act_budget=(self.act_budget == 0 or LOWEST_BITS <= self.act_budget <= 8, "0 (bits as given) or from 2 to 8"),
+            act_budget_kind=(self.act_budget_kind in ("sum", "max"), "sum or max"),
+            penalty=(self.penalty > 0, "above 0"),
+            levels=(self.levels in fitting, rule),
+            act_levels=(self.act_levels in fitting, rule),
         )
-
-    def _levels_rule(self, levels: str) -> tuple[bool, str]:
-        fits = levels == "uniform" or (levels == "power_of_two" and self.parametrization == "u3")
-        return fits, "uniform, or power_of_two with the parametrization u3"
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
         """Uniform numbers, or powers of two, as `levels` selects."""
@@ -156,8 +153,7 @@ class LearnedRange(Method):
         """Integer weight bits by layer name, 32 for float layers; None without a weight budget."""
         if not self.weight_budget:
             return None
-        quantizers = {layer.name: _width_of(network.weight_quantizer(layer)) for layer in network.space.layers}
-        return {name: quantizer.whole_bits() for name, quantizer in quantizers.items()}
+        return {layer.name: _width_of(network.weight_quantizer(layer)).whole_bits() for layer in network.space.layers}
 
     def learned_act_bits(self, network: Network) -> Mapping[str, float] | None:
         """Integer activation bits by name of the layers whose menu quantizes their input; None without an activation budget."""
@@ -179,8 +175,7 @@ def soft_bits(network: Network) -> dict[str, float]:
 
 
 def _width_of(quantizer: WeightQuantizer | ActQuantizer) -> LearnedWidth:
-    assert isinstance(quantizer, LearnedWidth)
-    return quantizer
+    return cast(LearnedWidth, quantizer)
 
 
 def _weights(network: Network) -> list[tuple[int, LearnedWidth]]:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 
-__all__ = ["LearnedStepActivation", "LearnedStepWeight", "keep_near", "keep_steps_near"]
+__all__ = ["LearnedStepActivation", "LearnedStepMethod", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 
 _MAX_RATIO = 4.0
 
@@ -75,6 +76,18 @@ class LearnedStepActivation(ActQuantizer):
         if self.training and not torch.compiler.is_compiling() and self.bits < FLOAT_BITS:
             self.factor.fill_((x[0].numel() * max(self.grid.hi, 1)) ** -0.5)
         return super().forward(x)
+
+
+class LearnedStepMethod(Method):
+    """A method whose activations are quantized as in LSQ."""
+
+    def act_quantizer(self) -> ActQuantizer:
+        """One learned step, as in LSQ."""
+        return LearnedStepActivation()
+
+    def after_step(self, network: Network, progress: float) -> None:
+        """Keep steps near their initial values."""
+        keep_steps_near(network)
 
 
 def keep_steps_near(network: Network) -> None:

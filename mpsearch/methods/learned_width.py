@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.numbers.gradients.learned_range import power_of_two
 
 __all__ = ["LOWEST_BITS", "LearnedWidth", "clip_to"]
 
@@ -18,6 +19,12 @@ class LearnedWidth(nn.Module, ABC):
     """A quantizer of a weight or an activation that can learn its bits."""
 
     bits: int
+    learns_bits: bool
+    snap: bool
+
+    def snapped(self, size: Tensor) -> Tensor:
+        """The size, or the power of two near it if sizes are to be powers of two."""
+        return power_of_two(size) if self.snap else size
 
     @abstractmethod
     def bits_now(self) -> Tensor:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_near
-from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.methods.learned_step import LearnedStepMethod, LearnedStepWeight
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 
 __all__ = ["Lsq"]
@@ -22,7 +20,7 @@ __all__ = ["Lsq"]
 
 @METHODS.register("lsq")
 @dataclass(frozen=True, kw_only=True)
-class Lsq(Method):
+class Lsq(LearnedStepMethod):
     """Learned step size quantization (arXiv 1902.08153)."""
 
     paper: ClassVar[str] = "Esser et al., Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153"
@@ -33,11 +31,3 @@ class Lsq(Method):
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Learned step per output channel."""
         return LearnedStepWeight(rows)
-
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step."""
-        return LearnedStepActivation()
-
-    def after_step(self, network: Network, progress: float) -> None:
-        """Keep steps near their initial values."""
-        keep_steps_near(network)

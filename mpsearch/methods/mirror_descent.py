@@ -35,10 +35,9 @@ from torch import Tensor
 
 from mpsearch.core.errors import ConfigError
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Method
-from mpsearch.methods.learned_step import LearnedStepActivation, keep_steps_near
+from mpsearch.methods.learned_step import LearnedStepMethod
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, fake_quantize_rows
 from mpsearch.numbers.gradients.soft_rounding import softmax_code, softmax_reach, tanh_code, tanh_reach
@@ -108,7 +107,7 @@ class _MirrorWeight(WeightQuantizer):
 
 @METHODS.register("mirror_descent")
 @dataclass(frozen=True, kw_only=True)
-class MirrorDescent(Method):
+class MirrorDescent(LearnedStepMethod):
     """Mirror descent with annealed soft rounding (arXiv 1910.08237).
 
     Args:
@@ -150,13 +149,9 @@ class MirrorDescent(Method):
         """Soft rounding, with one step per output channel."""
         return _MirrorWeight(rows, self)
 
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step, as in `lsq`."""
-        return LearnedStepActivation()
-
     def after_step(self, network: Network, progress: float) -> None:
         """Raise β, and keep activation steps near their initial values."""
         beta = self.beta(progress)
         for layer, quantizer in network.quantized(_MirrorWeight):
             quantizer.anneal(network.latent_weight(layer), beta)
-        keep_steps_near(network)
+        super().after_step(network, progress)

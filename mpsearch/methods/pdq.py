@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +38,12 @@ from torch import Tensor, nn
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.methods import METHODS
-from mpsearch.methods.base import Batch, Method
-from mpsearch.methods.learned_step import LearnedStepActivation, LearnedStepWeight, keep_steps_near
+from mpsearch.methods.base import Batch
+from mpsearch.methods.learned_step import LearnedStepMethod, LearnedStepWeight
 from mpsearch.network.bypass import bypassed, on_same_inputs, statistics_kept
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 
 __all__ = ["Dual", "Pdq", "multipliers", "proximities"]
@@ -64,7 +64,7 @@ class Dual(nn.Module):
             self.register_buffer(name, torch.zeros(()))
 
     @torch.no_grad()
-    def reset(self, value: float) -> None:
+    def reset(self, value: float | Tensor) -> None:
         """Set the multiplier to `value` and clear the excess."""
         self.value.fill_(value)
         self.excess.zero_()
@@ -79,9 +79,7 @@ class Dual(nn.Module):
     @torch.no_grad()
     def ascend(self, rate: float, cap: float) -> None:
         """`value ← clamp(value + rate · mean excess, 0, cap)`, then clear the excess; no change without observations."""
-        self.value.add_(rate * self.excess / self.samples.clamp_min(1)).clamp_(0, cap)
-        self.excess.zero_()
-        self.samples.zero_()
+        self.reset((self.value + rate * self.excess / self.samples.clamp_min(1)).clamp(0, cap))
 
 
 class _PdqWeight(LearnedStepWeight):
@@ -96,7 +94,7 @@ class _PdqWeight(LearnedStepWeight):
 
 @METHODS.register("pdq")
 @dataclass(frozen=True, kw_only=True)
-class Pdq(Method):
+class Pdq(LearnedStepMethod):
     """Training under proximity constraints (arXiv 2210.15623).
 
     Args:
@@ -130,10 +128,6 @@ class Pdq(Method):
         """Learned step per output channel, and the layer's multiplier."""
         return _PdqWeight(rows, self.ste)
 
-    def act_quantizer(self) -> ActQuantizer:
-        """One learned step."""
-        return LearnedStepActivation()
-
     def begin(self, network: Network) -> None:
         """λ_out = 1, λ_l = 0."""
         for layer in network.space.layers:
@@ -157,10 +151,6 @@ class Pdq(Method):
             loss = loss + dual.value * excess
             dual.observe(excess.detach(), samples)
         return loss
-
-    def after_step(self, network: Network, progress: float) -> None:
-        """Keep steps near their initial values."""
-        keep_steps_near(network)
 
     def after_epoch(self, network: Network, progress: float) -> None:
         """Update the multipliers."""
@@ -198,8 +188,7 @@ def multipliers(network: Network) -> dict[str, float]:
 
 
 def _proximity(network: Network, layer: Layer) -> Dual:
-    dual: Dual = network.weight_quantizer(layer).get_submodule("proximity")  # type: ignore[assignment]
-    return dual
+    return cast(_PdqWeight, network.weight_quantizer(layer)).proximity
 
 
 def _output(network: Network) -> Dual:
@@ -207,5 +196,4 @@ def _output(network: Network) -> Dual:
     first = network.weight_quantizer(network.space.layers[0])
     if "output" not in dict(first.named_children()):
         first.add_module("output", Dual().to(first.lo.device))
-    dual: Dual = first.get_submodule("output")  # type: ignore[assignment]
-    return dual
+    return cast(Dual, first.get_submodule("output"))

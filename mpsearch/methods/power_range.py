@@ -53,7 +53,7 @@ class PowerRange(LearnedWidth):
 
     def largest(self) -> Tensor:
         """`[]`, m."""
-        return power_of_two(self.top) if self.snap else self.top
+        return self.snapped(self.top)
 
     def ratio(self) -> Tensor:
         """`[]`, q/m, a power of two."""
@@ -108,11 +108,8 @@ class PowerRangeWeight(PowerRange, WeightQuantizer):
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Fit scales of small squared error, starting at the end of the calibrated grid."""
         scales = fit_scales(weight, steps * (self.hi + self.offset).clamp_min(0.5), self.bits)
-        median = scales.median()
-        if self.snap:
-            median = power_of_two(median)
-        ratios = scales / median
-        self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
+        median = self.snapped(scales.median())
+        self.ratios.copy_(self.snapped(scales / median))
         self._begin(median)
 
     def span(self) -> Tensor:
@@ -146,8 +143,7 @@ class PowerRangeActivation(PowerActQuantizer, PowerRange):
 
     def begin(self, step: Tensor) -> None:
         """Initialise m with the end of the calibrated grid."""
-        top = step * self.hi.clamp_min(1)
-        self._begin(power_of_two(top) if self.snap else top)
+        self._begin(self.snapped(step * self.hi.clamp_min(1)))
 
     def step_value(self) -> Tensor:
         """m, `[]`."""

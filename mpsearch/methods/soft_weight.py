@@ -28,8 +28,8 @@ class SoftWeight(LearnedStepWeight):
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
-        self._floor: Tensor | None = None
-        self._v: Tensor | None = None
+        self._soft = False
+        self._floor = self._v = torch.empty(0)
 
     def soften(self, weight: Tensor) -> Tensor:
         """Make rounding soft, with h at the position of `weight` `[C, n]` between its two codes; returns v `[C, n]`, a leaf to train."""
@@ -37,6 +37,7 @@ class SoftWeight(LearnedStepWeight):
         self._floor = position.floor()
         share = (position - self._floor).clamp(_MARGIN, 1 - _MARGIN)
         self._v = ((share + (_STRETCH - 1) / 2) / _STRETCH).logit().requires_grad_()
+        self._soft = True
         return self._v
 
     def openness(self, beta: float) -> Tensor:
@@ -45,18 +46,17 @@ class SoftWeight(LearnedStepWeight):
 
     def harden(self) -> Tensor:
         """Make rounding hard again; returns the learned codes, `[C, n]`."""
-        assert self._floor is not None
         codes = (self._floor + (self._share() > 0.5)).clamp(self.grid.lo, self.grid.hi).detach()
-        self._floor = self._v = None
+        self._soft = False
+        self._floor = self._v = torch.empty(0)
         return codes
 
     def quantize(self, rows: Tensor) -> Tensor:
         """Quantize with soft codes between `soften` and `harden`, else as LSQ."""
-        if self._floor is None:
+        if not self._soft:
             return super().quantize(rows)
         codes = torch.clamp(self._floor + self._share(), self.grid.lo, self.grid.hi)
         return (codes + self.grid.offset) * self.step.unsqueeze(1)
 
     def _share(self) -> Tensor:
-        assert self._v is not None
         return (_STRETCH * self._v.sigmoid() - (_STRETCH - 1) / 2).clamp(0, 1)

@@ -11,7 +11,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.learned_width import LOWEST_BITS, LearnedWidth, clip_to
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.gradients.learned_range import implied_bits, power_of_two, quantize_in_range, range_codes, round_straight
+from mpsearch.numbers.gradients.learned_range import implied_bits, quantize_in_range, range_codes, round_straight
 from mpsearch.numbers.grid import Grid
 
 __all__ = ["Parametrization", "RangeActivation", "RangeWeight", "UniformRange"]
@@ -62,28 +62,25 @@ class UniformRange(LearnedWidth):
         return (self.lo < 0).to(self.lo.dtype)
 
     def _reach(self) -> Tensor:
-        """`m/d` at the learned width."""
-        width = round_straight(self.width)
-        return torch.exp2(width - self._signed()) - 1 + self.offset
+        """`m/d` at the learned or given width."""
+        if not self.learns_bits:
+            return self.highest()
+        return torch.exp2(round_straight(self.width) - self._signed()) - 1 + self.offset
 
     def raw_step(self) -> Tensor:
         """`[]`, d before snapping."""
-        if "step" in self.learned:
-            return self.step
-        return self.top / (self._reach() if self.learns_bits else self.highest())
+        return self.step if "step" in self.learned else self.top / self._reach()
 
     def range_top(self) -> Tensor:
         """`[]`, m."""
-        if "top" in self.learned:
-            return self.top
-        return self.step * (self._reach() if self.learns_bits else self.highest())
+        return self.top if "top" in self.learned else self.step * self._reach()
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The present (d, m)."""
         step, top = self.raw_step(), self.range_top()
         if self.learns_bits:  # with two levels the range determines the step
             step = torch.where(self._two_levels(), top / self.highest(), step)
-        return (power_of_two(step) if self.snap else step), top
+        return self.snapped(step), top
 
     def bits_now(self) -> Tensor:
         """`[]`, the learned bits, with gradients."""
@@ -135,11 +132,8 @@ class RangeWeight(UniformRange, WeightQuantizer):
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Initialise with the calibrated steps: one for the layer, and each channel's ratio to it."""
-        median = steps.median()  # the step 1 of a zero channel would distort a mean
-        if self.snap:
-            median = power_of_two(median)
-        ratios = steps / median
-        self.ratios.copy_(power_of_two(ratios) if self.snap else ratios)
+        median = self.snapped(steps.median())  # the step 1 of a zero channel would distort a mean
+        self.ratios.copy_(self.snapped(steps / median))
         self._begin(median)
 
     def steps(self, weight: Tensor) -> Tensor:
@@ -174,21 +168,16 @@ class RangeActivation(UniformRange, ActQuantizer):
 
     def begin(self, step: Tensor) -> None:
         """Initialise with the calibrated step."""
-        self._begin(power_of_two(step) if self.snap else step)
+        self._begin(self.snapped(step))
 
     def step_value(self) -> Tensor:
         """The step, `[]`, that covers the range at the allocation's bits."""
-        if not self.learns_bits:
-            return self.pair()[0]
-        step = self.range_top() / self.highest()
-        return power_of_two(step) if self.snap else step
+        return self.snapped(self.range_top() / self.highest()) if self.learns_bits else self.pair()[0]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def quantize(self, x: Tensor) -> Tensor:
         """Quantize on the learned range in training, else as the file does."""
-        compiling = torch.compiler.is_compiling()
-        if not (self.learns_bits and self.training) or (not compiling and self.bits == FLOAT_BITS):
-            return super().forward(x)
+        if not (self.learns_bits and self.training):
+            return super().quantize(x)
         step, top = self.pair()
         low = -self._signed() * (top + step)
-        quantized = quantize_in_range(x, *(value.to(x.dtype) for value in (low, top, step, self.lo, self.hi, self.offset)))
-        return torch.where(self.is_float, x, quantized) if compiling else quantized
+        return quantize_in_range(x, *(value.to(x.dtype) for value in (low, top, step, self.lo, self.hi, self.offset)))

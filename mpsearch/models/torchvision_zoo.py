@@ -5,7 +5,7 @@ Every other torchvision network is available as `torchvision.models:NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -28,20 +28,17 @@ _PAPERS = {
 }
 
 
-def _builder(name: str) -> Callable[..., nn.Module]:
-    def build(classes: int = 1000) -> nn.Module:
-        from torchvision.models import get_model
+def _build(name: str, classes: int = 1000) -> nn.Module:
+    from torchvision.models import get_model
 
-        model: nn.Module = get_model(name, weights=None, num_classes=classes)
-        return model
-
-    return build
+    model: nn.Module = get_model(name, weights=None, num_classes=classes)
+    return model
 
 
 for _name, _paper in _PAPERS.items():
     MODELS.register(f"torchvision/{_name}")(
         ModelFactory(
-            build=_builder(_name),
+            build=partial(_build, _name),
             example_shape=(3, 224, 224),
             description=f"torchvision's {_name}, untrained; option classes (1000); published weights by --weights FILE",
             paper=_paper,

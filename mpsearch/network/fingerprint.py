@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mpsearch.core.nested import leaves
 from mpsearch.data.fingerprint import content_digest
-from mpsearch.data.split import input_tensors
 from mpsearch.network.inputs import call
 from mpsearch.network.modes import modes_kept
 
@@ -41,7 +41,7 @@ def fingerprint(model: nn.Module, inputs: Any) -> str:
     for name, tensor in state.items():
         digest.update(repr((name, tuple(tensor.shape), tensor.dtype)).encode())
     known = {id(tensor): name for name, tensor in state.items()}
-    known.update({id(tensor): f"input {place}" for place, tensor in enumerate(input_tensors(inputs))})
+    known.update({id(tensor): f"input {place}" for place, tensor in enumerate(leaves(inputs))})
     with modes_kept(model), torch.no_grad(), _Operations(digest, known):
         call(model.eval(), inputs)
     return digest.hexdigest()

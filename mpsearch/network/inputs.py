@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpsearch.core.nested import leaves, mapped
 from mpsearch.core.pass_counts import count
 
-__all__ = ["batch_size", "call", "concatenated", "lay_out", "to_device"]
+__all__ = ["batch_size", "call", "concatenated", "lay_out", "samples_of", "to_device"]
 
 
 def call(model: nn.Module, inputs: Any) -> Tensor:
@@ -40,6 +40,11 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
         return tensor.to(device, memory_format=layout, non_blocking=True)
 
     return mapped(inputs, moved)
+
+
+def samples_of(inputs: Any, rows: slice | Tensor, samples: int) -> Any:
+    """The same structure with `rows` of every tensor that has an entry for each of `samples` samples; other values are kept."""
+    return mapped(inputs, lambda value: value[rows] if isinstance(value, Tensor) and value.dim() and len(value) == samples else value)
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

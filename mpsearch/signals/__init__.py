@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 
 from mpsearch.core.errors import DataError, ModelError
@@ -17,6 +20,8 @@ SIGNALS: Registry[Signal] = Registry("signal", "mpsearch.signals", "mpsearch.sig
 def compute_signal(name: str, inputs: SignalInputs) -> Table:
     """Compute the table of a signal, `[L, C]` nats; NaN exactly where the space does not allow a choice.
 
+    The seconds and images of its cost are added here, unless the signal gives its own; a combination has those of its parts.
+
     Args:
         name: as registered, such as `fisher`.
         inputs: model, space, calibrated ranges and data.
@@ -29,7 +34,11 @@ def compute_signal(name: str, inputs: SignalInputs) -> Table:
     signal = SIGNALS[name]
     if not inputs.batches:
         raise DataError(f"signal '{name}' needs at least one batch of training data; the training split gave none")
+    began = time.perf_counter()
     table = signal.function(inputs)
+    if not signal.combines:
+        seconds, images = time.perf_counter() - began, float(inputs.images)
+        table = replace(table, cost={"seconds": seconds, "forwards": 0.0, "backwards": 0.0, "images": images, **table.cost})
     bad = ~np.isfinite(table.values) & inputs.space.allowed
     if bad.any():
         row, column = np.argwhere(bad)[0]

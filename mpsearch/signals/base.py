@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ModelError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import batch_size
+from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.tasks.task import Task
 
-__all__ = ["Signal", "SignalInputs", "private_copy"]
+__all__ = ["Signal", "SignalInputs", "by_choice", "finite_outputs", "private_copy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class Signal:
         name: as in `mpsearch signals --signal`.
         paper: authors, title, venue or arXiv number.
         description: one line for `mpsearch list`.
-        function: computes the table, unit nats; its `cost` counts seconds, images, and forwards and backwards in passes over those images.
+        function: computes the table, unit nats; its `cost` counts forwards and backwards in passes over the images.
         combines: whether it is computed from other signals' tables and measured allocations.
     """
 
@@ -92,3 +96,21 @@ def private_copy(model: nn.Module) -> Iterator[nn.Module]:
         copied = copy.deepcopy(model).eval().requires_grad_(False)
         keep_slow_attention(copied)
         yield copied
+
+
+def finite_outputs(model: nn.Module, batch: Any, whose: str = "the float network's") -> Tensor:
+    """The model's outputs on a batch.
+
+    Raises:
+        ModelError: they are not finite.
+    """
+    outputs = call(model, batch)
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError(f"{whose} outputs are not finite on the training data; check its weights and the inputs' scale")
+    return outputs
+
+
+def by_choice(space: ResolvedSpace, value: Callable[[int, Choice], float]) -> NDArray[np.float64]:
+    """`[L, C]`: `value(row, choice)` for each choice on the menu of a row's layer, NaN elsewhere."""
+    rows = [[value(row, choice) if choice in menu else np.nan for choice in space.choices] for row, menu in enumerate(space.menus)]
+    return np.array(rows, dtype=np.float64)

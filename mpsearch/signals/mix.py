@@ -100,6 +100,7 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], losses: Sequ
     floor = float(np.average(measured - features @ weights, weights=measured**-2.0))
     parts = features * weights
     shares = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
+    weight_of, share_of = (dict(zip(names, values.tolist(), strict=True)) for values in (weights, shares))
     spent = {key: sum(table.cost.get(key, 0.0) for table in tables) for key in ("seconds", "forwards", "backwards")}
     table = Table(
         name="mix",
@@ -113,20 +114,12 @@ def mix(tables: Sequence[Table], allocations: Sequence[Allocation], losses: Sequ
             "measured allocations": float(len(allocations)),
             "correlation": correlation,
             "floor": floor,
-            **{f"weight of {name}": float(weight) for name, weight in zip(names, weights, strict=True)},
-            **{f"share of {name}": float(share) for name, share in zip(names, shares, strict=True)},
+            **{f"weight of {name}": weight for name, weight in weight_of.items()},
+            **{f"share of {name}": share for name, share in share_of.items()},
             **{f"correlation of {name}": rho for name, rho in alone.items()},
         },
     )
-    return Mixture(
-        table=table,
-        weights=dict(zip(names, weights.tolist(), strict=True)),
-        shares=dict(zip(names, shares.tolist(), strict=True)),
-        floor=floor,
-        shrinkage=shrinkage,
-        correlation=correlation,
-        alone=alone,
-    )
+    return Mixture(table=table, weights=weight_of, shares=share_of, floor=floor, shrinkage=shrinkage, correlation=correlation, alone=alone)
 
 
 def rank_correlation(predicted: Floats, measured: Floats) -> float:

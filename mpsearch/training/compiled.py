@@ -33,21 +33,19 @@ class Compiler:
         mode: `on`, `off` or `auto`.
         device: device of the network.
         steps_to_come: estimated number of training steps of the whole study.
+
+    Attributes:
+        active: whether forwards are compiled.
     """
 
     def __init__(self, mode: str, device: torch.device, steps_to_come: int = 0) -> None:
-        self._wanted = mode == "on" or (mode == "auto" and steps_to_come >= _REPAID_AFTER and compiler_at_hand(device))
+        self.active = mode == "on" or (mode == "auto" and steps_to_come >= _REPAID_AFTER and compiler_at_hand(device))
         self._model: nn.Module | None = None
         self._forward: Callable[[Any], Tensor] | None = None
 
-    @property
-    def active(self) -> bool:
-        """Whether forwards are compiled."""
-        return self._wanted
-
     def compiled(self, model: nn.Module, steps: int) -> Callable[[Any], Tensor] | None:
         """The compiled forward of `model`, compiled on first use; None if training is eager."""
-        if not self._wanted or steps == 0:
+        if not self.active or steps == 0:
             return None
         if self._model is not model:
             module: Any = torch.compile(model)

@@ -110,9 +110,9 @@ def train(
     summed = 0.0
     if checkpoint is not None:
         step, summed = checkpoint.restore(model, optimizer, hooks.curve)
-    model.train()
     started = time.monotonic()
     for epoch in range(step // steps_per_epoch, recipe.epochs):
+        model.train()
         batches = split.batches(recipe.batch_size, shuffle=True, seed=seed * 100_003 + epoch, augment=recipe.augment)
         for inputs, targets, alone in _skip(batches, step - epoch * steps_per_epoch):
             if alone:
@@ -157,12 +157,10 @@ def train(
                 started = time.monotonic()
         with torch.no_grad():
             hooks.after_epoch(step / total)
-        last = epoch == recipe.epochs - 1
-        if last:
+        if epoch == recipe.epochs - 1:
             reestimate_batchnorm(model, split, recipe, device=device, seed=seed)
         model.eval()
         hooks.curve.append({"epoch": epoch + 1, "loss": summed / steps_per_epoch, **hooks.on_epoch(epoch + 1)})
-        model.train()
         summed = 0.0
         if checkpoint is not None:
             checkpoint.save(model, optimizer, hooks.curve, step, summed)

@@ -28,7 +28,6 @@ and Yan, arXiv 1703.01365.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,26 +36,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import ModelError
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.running_maximum import running_maximum
-from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import call
 from mpsearch.signals import SIGNALS
-from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.base import Signal, SignalInputs, by_choice, finite_outputs, private_copy
 from mpsearch.signals.probes.batch_axis import FEW, calls_of, take
 from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.quantization_path import QuantizationPath
 from mpsearch.signals.probes.saturation import coefficients, common_ceiling
+from mpsearch.signals.probes.separate import JOINT, parts, settings
 
 __all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
 
 POINTS = 2
 """Number of points on each path with gradients: the midpoints of as many equal pieces."""
 
-_FLOAT = Choice(FLOAT)
-_JOINT = 16
 _HEADROOM = 1.3
 
 Floats = NDArray[np.float64]
@@ -86,50 +82,41 @@ def coverage(inputs: SignalInputs) -> Table:
         inputs: `seed` is not used.
 
     Returns:
-        Table; `cost` has the `ceiling` C in nats and the `clipped` share of φ besides seconds, images and passes.
+        Table; `cost` has the `ceiling` C in nats and the `clipped` share of φ besides passes.
 
     Raises:
         ModelError: the float or the quantized outputs are not finite.
     """
-    began = time.perf_counter()
     space = inputs.space
-    joint = len(space.choices) <= _JOINT
-    found = shares(inputs, space if joint else _apart(space))
+    joint = len(space.choices) <= JOINT
+    apart = space if joint else replace(space, menus=tuple(settings(menu, joint=False) for menu in space.menus))
+    found = shares(replace(inputs, space=apart))
     kept = np.maximum(found.values, 0.0)
     sums = kept.sum(1, keepdims=True)
     scaled = list(kept * np.divide(found.damages[:, None], sums, out=np.zeros_like(sums), where=sums > 0))
     ceiling = common_ceiling(scaled, max(_HEADROOM * float(found.damages.max(initial=0.0)), found.ignorant))
-    by_choice = dict(zip(found.choices, (_coefficients(phi, ceiling) for phi in scaled), strict=True))
-    values = np.full(space.allowed.shape, np.nan)
-    for row, menu in enumerate(space.menus):
-        for choice in menu:
-            raw = sum(by_choice[part][row] for part in _parts(choice, joint=joint))
-            values[row, space.choices.index(choice)] = ceiling * raw
-    values = running_maximum(values, space.choices)
+    b = dict(zip(found.choices, (_coefficients(phi, ceiling) for phi in scaled), strict=True))
+    values = by_choice(space, lambda row, choice: ceiling * sum(b[part][row] for part in parts(choice, joint=joint)))
     everything = np.abs(found.values).sum()
     cost = {
-        "seconds": time.perf_counter() - began,
         "forwards": 1.0 + len(found.choices) * (POINTS + 1.0),
         "backwards": float(len(found.choices) * POINTS),
-        "images": float(inputs.images),
         "ceiling": ceiling,
         "clipped": float((kept - found.values).sum() / everything) if everything else 0.0,
     }
-    return space.table("coverage", "nats", values, cost=cost)
+    return space.table("coverage", "nats", running_maximum(values, space.choices), cost=cost)
 
 
-def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: int = POINTS) -> Shares:
+def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
     """φ of every path, and the damage at its end.
 
     Args:
-        inputs: batches and ranges.
-        space: space whose choices are the ends of paths; that of `inputs` by default.
+        inputs: batches, ranges, and the space whose choices are the ends of paths.
         points: gradients per path.
     """
-    space = space or inputs.space
-    ends = tuple(choice for choice in space.choices if choice != _FLOAT)
+    space, images = inputs.space, inputs.images
+    ends = tuple(choice for choice in space.choices if choice != Choice(FLOAT))
     values, damages = np.zeros((len(ends), len(space.layers))), np.zeros(len(ends))
-    images = sum(batch_size(batch) for batch, _ in inputs.batches)
     passes, done = (1 + len(ends)) * len(inputs.batches), 0
     with private_copy(inputs.model) as model, torch.enable_grad():
         check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
@@ -155,10 +142,7 @@ def shares(inputs: SignalInputs, space: ResolvedSpace | None = None, *, points: 
 
 @torch.no_grad()
 def _outputs(model: nn.Module, batch: object) -> Tensor:
-    outputs = call(model, batch)
-    if not bool(torch.isfinite(outputs).all()):
-        raise ModelError("the network's outputs are not finite on the training data; check its weights and the inputs' scale")
-    return outputs
+    return finite_outputs(model, batch, "the network's")
 
 
 @torch.no_grad()
@@ -169,19 +153,6 @@ def _divergence(inputs: SignalInputs, reference: Tensor, outputs: Tensor) -> flo
 def _coefficients(phi: Floats, ceiling: float) -> Floats:
     found = coefficients(phi, ceiling)
     return phi / ceiling if found is None else found
-
-
-def _apart(space: ResolvedSpace) -> ResolvedSpace:
-    """The same layers with menus of only weight bits and only activation bits."""
-    return replace(
-        space, menus=tuple(tuple(sorted({part for choice in menu for part in _parts(choice, joint=False)})) for menu in space.menus)
-    )
-
-
-def _parts(choice: Choice, *, joint: bool) -> tuple[Choice, ...]:
-    """The ends of the paths whose values add up to that of a choice; none for float."""
-    parts = (choice,) if joint else (Choice(choice.weight), Choice(FLOAT, choice.activation))
-    return tuple(part for part in parts if part != _FLOAT)
 
 
 COVERAGE = SIGNALS.register("coverage")(

@@ -15,8 +15,7 @@ NeurIPS 2019, arXiv 1905.12558.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import ModelError
-from mpsearch.core.number_format import FLOAT
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
-from mpsearch.signals.base import Signal, SignalInputs, private_copy
-from mpsearch.signals.probes.batch_axis import FEW, MORE, calls_of, sample_axes, take
+from mpsearch.signals.base import Signal, SignalInputs, finite_outputs, private_copy
+from mpsearch.signals.probes.batch_axis import FEW, MORE, calls_of, take
 from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.gradient_hooks import GradientHooks
 
@@ -50,31 +47,25 @@ def fisher(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the forward pass fails, its outputs are not finite, or the network changes a layer's input in place.
     """
-    began = time.perf_counter()
-    choices, sums, images = inputs.space.choices, np.zeros(inputs.space.allowed.shape), 0
+    choices, sums = inputs.space.choices, np.zeros(inputs.space.allowed.shape)
     with private_copy(inputs.model) as model:
-        hooks, axes = _attach_hooks(model, inputs)
+        hooks = _attach_hooks(model, inputs)
         generators: dict[torch.device, torch.Generator] = {}
         for number, (batch, _) in enumerate(inputs.batches):
-            for part in _parts(batch, whole=axes is not None):
-                samples = batch_size(part)
-                _pass(model, hooks, part, axes or {}, inputs, generators)
+            for part in _parts(batch, whole=hooks.axes is not None):
+                _pass(model, hooks, part, inputs, generators)
                 sums += _squares(hooks, choices)
-                images += samples
             inputs.report(number + 1, len(inputs.batches))
-    cost = {"seconds": time.perf_counter() - began, "forwards": 1.0, "backwards": 1.0, "images": float(images)}
-    return inputs.space.table("fisher", "nats", 0.5 * sums / max(images, 1), cost=cost)
+    return inputs.space.table("fisher", "nats", 0.5 * sums / inputs.images, cost={"forwards": 1.0, "backwards": 1.0})
 
 
-def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> tuple[GradientHooks, Mapping[str, int] | None]:
-    """(hooks, sample axis by module path); None for the axes if some module has no sample axis, so that samples are passed one by one."""
+def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> GradientHooks:
     first = inputs.batches[0][0]
     count = batch_size(first)
     few = calls_of(model, take(first, 0, min(FEW, count)))
     more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
     check_called(inputs.space.layers, few)
-    hooks = GradientHooks(model, inputs.space, inputs.calibration, few)
-    return hooks, sample_axes(few, more, hooks.paths)
+    return GradientHooks(model, inputs.space, inputs.calibration, few, more)
 
 
 def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
@@ -85,22 +76,11 @@ def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
         yield take(batch, start, start + 1)
 
 
-def _pass(
-    model: nn.Module,
-    hooks: GradientHooks,
-    part: Any,
-    axes: Mapping[str, int],
-    inputs: SignalInputs,
-    generators: dict[torch.device, torch.Generator],
-) -> None:
-    samples = batch_size(part)
-    device = next(iter(model.parameters())).device
-    with torch.enable_grad(), hooks.listening(samples, axes, device):
-        outputs = call(model, part)
+def _pass(model: nn.Module, hooks: GradientHooks, part: Any, inputs: SignalInputs, generators: dict[torch.device, torch.Generator]) -> None:
+    with torch.enable_grad(), hooks.listening(batch_size(part)):
+        outputs = finite_outputs(model, part)
     if not outputs.requires_grad:
         return
-    if not bool(torch.isfinite(outputs).all()):
-        raise ModelError("the float network's outputs are not finite on the training data; check its weights and the inputs' scale")
     generator = generators.setdefault(outputs.device, torch.Generator(outputs.device).manual_seed(inputs.seed))
     with torch.enable_grad():
         losses: Tensor = inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator))
@@ -114,7 +94,6 @@ def _squares(hooks: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.fl
         by_weight = dict(zip(hooks.weights[row], u.double().cpu().numpy().T, strict=True))
         by_act = dict(zip(hooks.activations[row], v.double().cpu().numpy().T, strict=True))
         zeros = np.zeros(len(u))
-        by_weight[FLOAT] = by_act[FLOAT] = zeros
         for column, choice in enumerate(choices):
             slopes = by_weight.get(choice.weight, zeros) + by_act.get(choice.activation, zeros)
             sums[row, column] = slopes @ slopes

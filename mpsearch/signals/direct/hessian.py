@@ -17,7 +17,6 @@ Source: HAWQ-V2 (Dong et al., NeurIPS 2020, arXiv 1911.03852).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +29,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mpsearch.core.errors import ModelError
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
-from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.base import Signal, SignalInputs, by_choice, finite_outputs, private_copy
 from mpsearch.signals.probes.batch_axis import FEW, calls_of, take
 from mpsearch.signals.probes.calling_modules import check_called
 
@@ -54,35 +53,23 @@ def hessian(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the outputs are not finite, or the network cannot be differentiated twice.
     """
-    began = time.perf_counter()
     space = inputs.space
-    probes = math.ceil(PROBES / max(len(inputs.batches), 1))
+    probes = math.ceil(PROBES / len(inputs.batches))
     samples: list[NDArray[np.float64]] = []
-    sizes: list[int] = []
     with private_copy(inputs.model) as model, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
         weights = [getattr(model.get_submodule(layer.module), layer.parameter).requires_grad_() for layer in space.layers]
         generator = torch.Generator(weights[0].device).manual_seed(inputs.seed)
         for number, (batch, targets) in enumerate(inputs.batches):
             samples.append(_probed(_loss(model, batch, targets, inputs, generator), weights, probes, generator))
-            sizes.append(batch_size(batch))
             inputs.report(number + 1, len(inputs.batches))
-    shares = np.repeat(sizes, probes) / (probes * sum(sizes))
+    shares = np.repeat([batch_size(batch) for batch, _ in inputs.batches], probes) / (probes * inputs.images)
     estimates = np.concatenate(samples)
     means = shares @ estimates
     errors = np.sqrt(shares**2 @ (estimates - means) ** 2)
-    values = np.full(space.allowed.shape, np.nan)
-    for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
-        for choice in menu:
-            curvature = np.maximum(means[row], errors[row]) / layer.weights
-            values[row, space.choices.index(choice)] = 0.5 * curvature * _squared_error(inputs, layer.name, choice.weight)
-    cost = {
-        "seconds": time.perf_counter() - began,
-        "forwards": 1.0,
-        "backwards": 1.0 + 2.0 * probes,
-        "images": float(sum(sizes)),
-        "floored": float((means < errors).sum()),
-    }
+    curvature = np.maximum(means, errors) / np.array([layer.weights for layer in space.layers])
+    values = by_choice(space, lambda row, choice: 0.5 * curvature[row] * _squared_error(inputs, space.names[row], choice.weight))
+    cost = {"forwards": 1.0, "backwards": 1.0 + 2.0 * probes, "floored": float((means < errors).sum())}
     return space.table("hessian", "nats", values, cost=cost)
 
 
@@ -119,9 +106,7 @@ def _probed(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: tor
 
 
 def _loss(model: nn.Module, batch: Any, targets: Tensor | None, inputs: SignalInputs, generator: torch.Generator) -> Tensor:
-    outputs = call(model, batch)
-    if not bool(torch.isfinite(outputs).all()):
-        raise ModelError("the float network's outputs are not finite on the training data; check its weights and the inputs' scale")
+    outputs = finite_outputs(model, batch)
     if targets is None:
         return inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator)).mean()
     return inputs.task.loss(outputs, targets)

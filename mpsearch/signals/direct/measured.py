@@ -12,9 +12,8 @@ arXiv 2307.05657), with a divergence from the float outputs in place of the loss
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,17 +23,15 @@ from mpsearch.core.number_format import FLOAT
 from mpsearch.core.table import Table
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import call
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.signals import SIGNALS
-from mpsearch.signals.base import Signal, SignalInputs, private_copy
+from mpsearch.signals.base import Signal, SignalInputs, by_choice, private_copy
 from mpsearch.signals.probes.calling_modules import calling_modules, check_called
 from mpsearch.signals.probes.prefix import PrefixCache
+from mpsearch.signals.probes.separate import JOINT, parts, settings
 
 __all__ = ["MEASURED", "measured"]
-
-_FLOAT = Choice(FLOAT)
-_JOINT = 16
 
 
 def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
@@ -47,57 +44,31 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
     Returns:
         Table; `cost` counts each pass as one forward, wherever it starts.
     """
-    began = time.perf_counter()
     space = inputs.space
-    settings_of = [_settings(menu) for menu in space.menus]
-    sums = [dict.fromkeys(settings, 0.0) for settings in settings_of]
-    steps, done, images = len(inputs.batches) * len(space.layers), 0, 0
+    joint = [len(menu) <= JOINT for menu in space.menus]
+    sums = [dict.fromkeys(settings(menu, joint=pairs), 0.0) for menu, pairs in zip(space.menus, joint, strict=True)]
+    steps, done = len(inputs.batches) * len(space.layers), 0
     with torch.no_grad(), private_copy(inputs.model) as model:
         switches = [_Switch(model, layer, inputs.calibration, menu) for layer, menu in zip(space.layers, space.menus, strict=True)]
         with PrefixCache(model).attached() as cache:
             for batch, _ in inputs.batches:
-                images += batch_size(batch)
-
-                def run(batch: object = batch) -> Tensor:
-                    return call(model, batch)
-
+                run = partial(call, model, batch)
                 reference = cache.record(run)
                 check_called(space.layers, cache.called)
                 for row, (layer, switch) in enumerate(zip(space.layers, switches, strict=True)):
                     start = min(cache.first_call(path) for path, _ in calling_modules(layer, cache.called)) if cached else 0
-                    for choice in settings_of[row]:
+                    for choice in sums[row]:
                         switch.set(choice)
                         sums[row][choice] += float(inputs.task.divergence(reference, cache.replay(start, run)).double().sum())
-                    switch.set(_FLOAT)
+                    switch.set(Choice(FLOAT))
                     done += 1
                     inputs.report(done, steps)
-    values = np.full(space.allowed.shape, np.nan)
-    for row, menu in enumerate(space.menus):
-        for choice in menu:
-            values[row, space.choices.index(choice)] = _value(sums[row], choice) / max(images, 1)
-    cost = {
-        "seconds": time.perf_counter() - began,
-        "forwards": 1.0 + sum(map(len, settings_of)),
-        "backwards": 0.0,
-        "images": float(images),
-    }
-    return space.table("measured", "nats", values, cost=cost)
 
+    def value(row: int, choice: Choice) -> float:
+        total = sum(sums[row][part] for part in parts(choice, joint=joint[row]))
+        return max(total, 0.0) / inputs.images  # NaN stays NaN
 
-def _settings(menu: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """The choices to measure for one layer."""
-    if len(menu) <= _JOINT:
-        return tuple(choice for choice in menu if choice != _FLOAT)
-    alone = {Choice(choice.weight) for choice in menu} | {Choice(FLOAT, choice.activation) for choice in menu}
-    return tuple(sorted(alone - {_FLOAT}))
-
-
-def _value(sums: dict[Choice, float], choice: Choice) -> float:
-    if choice in sums or choice == _FLOAT:
-        total = sums.get(choice, 0.0)
-    else:
-        total = sums.get(Choice(choice.weight), 0.0) + sums.get(Choice(FLOAT, choice.activation), 0.0)
-    return max(total, 0.0) if total == total else total
+    return space.table("measured", "nats", by_choice(space, value), cost={"forwards": 1.0 + sum(map(len, sums)), "backwards": 0.0})
 
 
 class _Switch:

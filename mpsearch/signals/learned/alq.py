@@ -16,7 +16,6 @@ Source: Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 
 from mpsearch.core.number_format import FLOAT_BITS
@@ -45,12 +44,11 @@ def alq(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the float outputs are not finite, or the training diverges.
     """
-    began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     target = aim(trained, widest(trained.space), 0.0)
     method = Alq(target_bits=target, prune=0.9, scale_steps=0.0)
     run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS)
-    return table_of_bits("alq", inputs, run, _priced_by_weight(inputs.space, method.learned_bits(run.network) or {}), began)
+    return table_of_bits("alq", inputs, run, _priced_by_weight(inputs.space, method.learned_bits(run.network) or {}))
 
 
 def _priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:

@@ -16,9 +16,8 @@ Source: Yang et al., BSQ, ICLR 2021, arXiv 2102.10462. UNPUBLISHED: the controll
 
 from __future__ import annotations
 
-import time
-
 import torch
+from torch import Tensor
 
 from mpsearch.core.table import Table
 from mpsearch.methods.bsq import Bsq, plane_sizes
@@ -28,7 +27,6 @@ from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
-from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["BSQ", "bsq"]
@@ -47,28 +45,22 @@ def bsq(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the float outputs are not finite, or the training diverges.
     """
-    began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     start = widest(trained.space)
     method = Bsq(alpha=0.05, interval=0.5, search=1.0)
-    control: list[PriceController[Bsq]] = []
+    full: dict[str, Tensor] = {}
 
-    def hooks(network: Network) -> Hooks:
-        full = plane_sizes(network)
+    def soft_bits(network: Network) -> dict[str, float]:
+        bits = {layer.name: float(network.weight_quantizer(layer).bits) for layer in network.space.layers}
+        for name, sizes in plane_sizes(network).items():
+            first = full.setdefault(name, sizes)
+            left = torch.where(first > 0, sizes / first.clamp_min(1e-12), 0.0)
+            bits[name] = 1 + float(left.clamp_max(1).sum())
+        return bits
 
-        def soft(network: Network) -> dict[str, float]:
-            bits = {layer.name: float(network.weight_quantizer(layer).bits) for layer in network.space.layers}
-            for name, sizes in plane_sizes(network).items():
-                left = torch.where(full[name] > 0, sizes / full[name].clamp_min(1e-12), 0.0)
-                bits[name] = 1 + float(left.clamp_max(1).sum())
-            return bits
-
-        target = aim(trained, start, _LOWEST)
-        control.append(PriceController(network, method, price="alpha", bits=soft, target=target, gain=0.3, arrive=0.6))
-        return control[0].hooks()
-
-    run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("bsq", inputs, run, control[0].bits, began)
+    control = PriceController(method, price="alpha", bits=soft_bits, target=aim(trained, start, _LOWEST), gain=0.3, arrive=0.6)
+    run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=control.hooks)
+    return table_of_bits("bsq", inputs, run, control.bits)
 
 
 BSQ = SIGNALS.register("bsq")(

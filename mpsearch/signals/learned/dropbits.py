@@ -23,7 +23,6 @@ gradient.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from itertools import pairwise
 
@@ -64,23 +63,16 @@ def dropbits(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the float outputs are not finite, or the training diverges.
     """
-    began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     target = aim(trained, widest(trained.space), _LOWEST)
     method = Cpq(bit_penalty=0.01, search=1.0)
-    control: list[PriceController[Cpq]] = []
+    control = PriceController(method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0)
 
     def hooks(network: Network) -> Hooks:
-        seen = _Gradients(network)
-
-        def rescale(network: Network, method: Cpq) -> None:
-            _learn_from_draw(network, method, seen.collect())
-
-        control.append(PriceController(network, method, price="bit_penalty", bits=expected_bits, target=target, gain=1.0, rescale=rescale))
-        return control[0].hooks()
+        return control.hooks(network, partial(_learn_from_draw, _Gradients(network)))
 
     run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("dropbits", inputs, run, control[0].bits, began)
+    return table_of_bits("dropbits", inputs, run, control.bits)
 
 
 class _Gradients:
@@ -103,9 +95,9 @@ class _Gradients:
         return {name: torch.stack(gradients).sum(0) for name, gradients in found.items() if gradients}
 
 
-def _learn_from_draw(network: Network, method: Cpq, gradients: dict[str, Tensor]) -> None:
+def _learn_from_draw(seen: _Gradients, network: Network, method: Cpq) -> None:
     """Replace the gradients of the masks' logits by those of the module docstring."""
-    logits = mask_logits(network)
+    logits, gradients = mask_logits(network), seen.collect()
     total = sum(layer.weights for layer in network.space.layers if layer.name in logits)
     for layer in network.space.layers:
         if layer.name not in logits or layer.name not in gradients:

@@ -20,7 +20,7 @@ Source: Uhlich et al., Mixed Precision DNNs, ICLR 2020, arXiv 1905.11452. UNPUBL
 from __future__ import annotations
 
 import math
-import time
+from functools import partial
 
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.table import Table
@@ -32,7 +32,6 @@ from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, short_run, widest
 from mpsearch.signals.learned.table_of_bits import table_of_bits
-from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["LEARNED_RANGE", "learned_range"]
@@ -52,21 +51,13 @@ def learned_range(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the float outputs are not finite, or the training diverges.
     """
-    began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     start = widest(trained.space)
-    control: list[PriceController[LearnedRange]] = []
-
-    def hooks(network: Network) -> Hooks:
-        target = aim(trained, start, LOWEST_BITS)
-        control.append(
-            PriceController(network, method, price="penalty", bits=soft_bits, target=target, gain=1.0, rescale=_in_units_of_the_price)
-        )
-        return control[0].hooks()
-
     method = LearnedRange(weight_budget=LOWEST_BITS, penalty=0.01)
+    control = PriceController(method, price="penalty", bits=soft_bits, target=aim(trained, start, LOWEST_BITS), gain=1.0)
+    hooks = partial(control.hooks, rescale=_in_units_of_the_price)
     run = short_run(trained, method, start, _RECIPE, steps=_STEPS, hooks=hooks)
-    return table_of_bits("learned_range", inputs, run, control[0].bits, began)
+    return table_of_bits("learned_range", inputs, run, control.bits)
 
 
 def _in_units_of_the_price(network: Network, method: LearnedRange) -> None:

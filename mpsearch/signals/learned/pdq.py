@@ -18,8 +18,6 @@ Source: Hounie et al., Neural Networks with Quantization Constraints, ICASSP 202
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from mpsearch.core.choice import Choice
@@ -49,7 +47,6 @@ def pdq(inputs: SignalInputs) -> Table:
     Raises:
         ModelError: the float outputs are not finite, or the training diverges.
     """
-    began = time.perf_counter()
     trained = in_uniform_bits(inputs)
     target = aim(trained, widest(trained.space), _LOWEST)
     method = Pdq(layerwise=True, eps_layer=0.0, dual_rate=1.0, dual_cap=1e6)
@@ -57,7 +54,7 @@ def pdq(inputs: SignalInputs) -> Table:
     price = multipliers(run.network)
     errors = _errors(run.network, inputs)
     shape = np.array([price[name] for name in inputs.space.names])[:, None] * errors
-    return table_of_weights("pdq", inputs, run, shape, reference=target, began=began)
+    return table_of_weights("pdq", inputs, run, shape, reference=target)
 
 
 def _errors(network: Network, inputs: SignalInputs) -> Floats:

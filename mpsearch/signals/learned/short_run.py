@@ -84,16 +84,8 @@ def short_run(
         recipe = replace(recipe, epochs=epochs, batch_size=images.largest, distill=0.0, augment=False, reestimate=0)
         try:
             with torch.enable_grad():
-                train(
-                    network.model,
-                    network.quantizer_parameters(),
-                    images,
-                    task,
-                    recipe,
-                    device=parameter.device,
-                    seed=inputs.seed,
-                    hooks=run_hooks,
-                )
+                quantizer_parameters = network.quantizer_parameters()
+                train(network.model, quantizer_parameters, images, task, recipe, device=parameter.device, seed=inputs.seed, hooks=run_hooks)
         except TrainingDiverged as error:
             raise ModelError(f"the short training of {type(method).__name__} did not stay finite: {error}") from error
     counted = passes[_PHASE]

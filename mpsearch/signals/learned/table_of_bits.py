@@ -16,7 +16,6 @@ that of the weights, with one more forward and backward pass.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import call
 from mpsearch.signals.base import SignalInputs, private_copy
 from mpsearch.signals.direct.fisher import fisher
 from mpsearch.signals.learned.short_run import ShortRun, mean_bits
@@ -37,7 +36,7 @@ __all__ = ["table_of_bits", "table_of_weights"]
 Floats = NDArray[np.float64]
 
 
-def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[str, float], began: float) -> Table:
+def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[str, float]) -> Table:
     """The table of the module docstring, `[L, C]` nats, with b* in `bits`.
 
     Args:
@@ -45,7 +44,6 @@ def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[
         inputs: inputs of the signal.
         run: the training.
         bits: b*_l by layer name, fractional if the method allows; 32 for layers without learned bits.
-        began: `time.perf_counter()` when the signal began.
     """
     space = inputs.space
     sizes = np.array([layer.weights for layer in space.layers], dtype=np.float64)
@@ -54,18 +52,11 @@ def table_of_bits(name: str, inputs: SignalInputs, run: ShortRun, bits: Mapping[
     quantized = (learned < FLOAT_BITS)[:, None] & (widths < FLOAT_BITS)
     shape = np.where(quantized, sizes[:, None] * np.exp2(2 * (learned[:, None] - widths)), 0.0)
     known = {layer: value for layer, value in bits.items() if value < FLOAT_BITS}
-    return table_of_weights(name, inputs, run, shape, reference=mean_bits(space.layers, known), began=began, bits=known)
+    return table_of_weights(name, inputs, run, shape, reference=mean_bits(space.layers, known), bits=known)
 
 
 def table_of_weights(
-    name: str,
-    inputs: SignalInputs,
-    run: ShortRun,
-    shape: Floats,
-    *,
-    reference: float,
-    began: float,
-    bits: Mapping[str, float] | None = None,
+    name: str, inputs: SignalInputs, run: ShortRun, shape: Floats, *, reference: float, bits: Mapping[str, float] | None = None
 ) -> Table:
     """Scale `shape`, `[L, C]` in any unit and zero for float weights, to nats, and add the activations' part.
 
@@ -75,7 +66,6 @@ def table_of_weights(
         run: the training.
         shape: relative damage of the weights.
         reference: bits of the measured uniform network: the widest format on the menus not above it, or the narrowest of all.
-        began: `time.perf_counter()` when the signal began.
         bits: learned bits by layer name, if any.
     """
     space = inputs.space
@@ -85,23 +75,18 @@ def table_of_weights(
     total = sum(shape[row, space.choices.index(uniform[layer])] for row, layer in enumerate(space.names))
     measured = _divergence(inputs, {layer: choice.weight for layer, choice in uniform.items()})
     values = shape * (measured / total if total > 0 else 0.0)
-    passes = 1.0
+    passes = 0.0
     if space.quantizes_activations:
         values = values + _activations(inputs)
-        passes += 1.0
-    cost = {
-        "seconds": time.perf_counter() - began,
-        "forwards": run.forwards + 1.0 + passes,  # the float outputs once more, for the unit
-        "backwards": run.backwards + passes - 1.0,
-        "images": float(inputs.images),
-    }
+        passes = 1.0
+    cost = {"forwards": run.forwards + 2.0 + passes, "backwards": run.backwards + passes}  # the float outputs once more, for the unit
     return space.table(name, "nats", values, cost=cost, bits=dict(bits or {}))
 
 
 @torch.no_grad()
 def _divergence(inputs: SignalInputs, weights: Mapping[str, NumberFormat]) -> float:
     """Mean divergence of the calibrated network with these weight formats and float activations from the float network; never negative."""
-    total, images = 0.0, 0
+    total = 0.0
     with private_copy(inputs.model) as model:
         references = [call(model, batch) for batch, _ in inputs.batches]
         for layer in inputs.space.layers:
@@ -109,8 +94,7 @@ def _divergence(inputs: SignalInputs, weights: Mapping[str, NumberFormat]) -> fl
             weight.copy_(inputs.calibration.weight(layer.name, weights[layer.name]))
         for reference, (batch, _) in zip(references, inputs.batches, strict=True):
             total += float(inputs.task.divergence(reference, call(model, batch)).double().sum())
-            images += batch_size(batch)
-    return max(total / max(images, 1), 0.0)
+    return max(total / inputs.images, 0.0)
 
 
 def _activations(inputs: SignalInputs) -> Floats:

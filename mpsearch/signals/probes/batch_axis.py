@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
-from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.network.observe import hooked
 
 __all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take"]
@@ -25,16 +25,7 @@ FEW, MORE = 2, 3
 
 def take(inputs: Any, start: int, stop: int) -> Any:
     """Samples `start … stop−1` of a batch of any structure."""
-    count = batch_size(inputs)
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: cut(item) for key, item in value.items()}
-        if isinstance(value, tuple | list):
-            return type(value)(cut(item) for item in value)
-        return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == count else value
-
-    return cut(inputs)
+    return samples_of(inputs, slice(start, stop), batch_size(inputs))
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -98,12 +89,10 @@ def sample_axes(few: Mapping[str, list[Tensor]], more: Mapping[str, list[Tensor]
 
 
 def _axis(few: Tensor, more: Tensor) -> int | None:
-    if few.dim() != more.dim():
+    differing = [axis for axis, (a, b) in enumerate(zip(few.shape, more.shape, strict=False)) if a != b]
+    if few.dim() != more.dim() or len(differing) != 1:
         return None
-    differing = [axis for axis, (a, b) in enumerate(zip(few.shape, more.shape, strict=True)) if a != b]
-    if len(differing) != 1:
-        return None
-    axis = differing[0]
+    (axis,) = differing
     if few.shape[axis] * MORE != more.shape[axis] * FEW:
         return None
     start = more.narrow(axis, 0, few.shape[axis])

@@ -22,7 +22,7 @@ from mpsearch.core.number_format import FLOAT
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
-from mpsearch.signals.probes.batch_axis import by_sample, first_tensor
+from mpsearch.signals.probes.batch_axis import by_sample, first_tensor, sample_axes
 from mpsearch.signals.probes.calling_modules import calling_modules
 from mpsearch.signals.probes.products import weight_products
 
@@ -42,15 +42,23 @@ class GradientHooks:
         model: the copy, frozen; the hooks are not removed.
         space: layers and menus.
         calibration: ranges.
-        called: paths of the modules that a forward pass calls.
+        few: `calls_of` for two samples: the modules that a forward pass calls.
+        more: `calls_of` for three samples.
 
     Attributes:
         u: per layer `[N, Kw]`, columns `weights` of the layer.
         v: per layer `[N, Ka]`, columns `activations` of the layer.
-        paths: modules whose sample axis must be known.
+        axes: sample axis by module path; None if some module has none, so that samples must be passed one by one.
     """
 
-    def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, called: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        space: ResolvedSpace,
+        calibration: Calibration,
+        few: Mapping[str, list[Tensor]],
+        more: Mapping[str, list[Tensor]],
+    ) -> None:
         self.weights = [sorted({choice.weight for choice in menu} - {FLOAT}) for menu in space.menus]
         self.activations = [sorted({choice.activation for choice in menu} - {FLOAT}) for menu in space.menus]
         self.u: list[Tensor] = []
@@ -58,35 +66,29 @@ class GradientHooks:
         self._calibration = calibration
         self._deltas: dict[str, Tensor] = {}
         self._keeps = sum(4 * layer.weights * len(bits) for layer, bits in zip(space.layers, self.weights, strict=True)) <= _KEPT_BYTES
-        self._axes: Mapping[str, int] = {}
+        self._device = next(model.parameters()).device
         self._samples = 0
         self._listening = False
         users: dict[str, list[tuple[int, Layer, str]]] = {}
         hooked_inputs: set[str] = set()
         for index, layer in enumerate(space.layers):
-            if self.activations[index] and layer.module in called:
+            if self.activations[index] and layer.module in few:
                 input_hook = _InputHook(partial(self._input, index, layer))
                 attach_act_quantizer(model.get_submodule(layer.module), cast(ActQuantizer, input_hook))
                 hooked_inputs.add(layer.module)
             if self.weights[index]:
-                for path, parameter in calling_modules(layer, called):
+                for path, parameter in calling_modules(layer, few):
                     users.setdefault(path, []).append((index, layer, parameter))
-        self.paths = tuple(sorted(hooked_inputs | users.keys()))
+        self.axes = sample_axes(few, more, hooked_inputs | users.keys())
         for path, weights in users.items():
             model.get_submodule(path).register_forward_hook(partial(self._output, path, weights), with_kwargs=True)
 
     @contextmanager
-    def listening(self, samples: int, axes: Mapping[str, int], device: torch.device) -> Iterator[None]:
-        """Reset the sums and record the forward pass in the `with`; calls outside of it are ignored.
-
-        Args:
-            samples: N.
-            axes: sample axis by module path; 0 for missing modules.
-            device: of `u` and `v`.
-        """
-        self._samples, self._axes, self._listening = samples, axes, True
-        self.u = [torch.zeros(samples, len(bits), device=device) for bits in self.weights]
-        self.v = [torch.zeros(samples, len(bits), device=device) for bits in self.activations]
+    def listening(self, samples: int) -> Iterator[None]:
+        """Reset the sums and record the forward pass of N `samples` in the `with`; calls outside of it are ignored."""
+        self._samples, self._listening = samples, True
+        self.u = [torch.zeros(samples, len(bits), device=self._device) for bits in self.weights]
+        self.v = [torch.zeros(samples, len(bits), device=self._device) for bits in self.activations]
         try:
             yield
         finally:
@@ -97,20 +99,21 @@ class GradientHooks:
             return x
         # A separate view, whose gradient is only that through this layer.
         hooked_input = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
-        hooked_input.register_hook(partial(self._input_products, index, layer, x.detach(), x._version))  # type: ignore[no-untyped-call]
-        return hooked_input
+        kept, version = x.detach(), x._version
 
-    @torch.no_grad()
-    def _input_products(self, index: int, layer: Layer, x: Tensor, version: int, h: Tensor) -> None:
-        _check_untouched(layer, x, version)
-        axis = self._axes.get(layer.module, 0)
-        x, h = by_sample(x, axis, self._samples), by_sample(h, axis, self._samples)
-        size = max(_CHUNK // x.shape[1], 1)
-        for start in range(0, self._samples, size):
-            piece, slope = x[start : start + size], h[start : start + size]
-            for column, format in enumerate(self.activations[index]):
-                change = self._calibration.activation(layer.name, format, piece).sub_(piece)
-                self.v[index][start : start + size, column] += change.mul_(slope).sum(1)
+        @torch.no_grad()
+        def add_products(h: Tensor) -> None:
+            _check_untouched(layer, kept, version)
+            values, slopes = (by_sample(tensor, self._axis(layer.module), self._samples) for tensor in (kept, h))
+            size = max(_CHUNK // values.shape[1], 1)
+            for start in range(0, self._samples, size):
+                piece, slope = values[start : start + size], slopes[start : start + size]
+                for column, format in enumerate(self.activations[index]):
+                    change = self._calibration.activation(layer.name, format, piece).sub_(piece)
+                    self.v[index][start : start + size, column] += change.mul_(slope).sum(1)
+
+        hooked_input.register_hook(add_products)  # type: ignore[no-untyped-call]
+        return hooked_input
 
     def _output(self, path: str, weights: list[tuple[int, Layer, str]], module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         y = first_tensor(output)
@@ -118,26 +121,20 @@ class GradientHooks:
             return None
         replaced = y if y.requires_grad else y.detach().requires_grad_().clone()
         x = first_tensor((args, kwargs))
-        replaced.register_hook(partial(self._weight_products, path, weights, module, args, kwargs, x, 0 if x is None else x._version))  # type: ignore[no-untyped-call]
+        version = None if x is None else x._version
+
+        @torch.no_grad()
+        def add_products(g: Tensor) -> None:
+            for index, layer, parameter in weights:
+                _check_untouched(layer, x, version)
+                deltas = self._weight_changes(index, layer)
+                self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, self._axis(path), self._samples)
+
+        replaced.register_hook(add_products)  # type: ignore[no-untyped-call]
         return None if replaced is y else _with_first_tensor(output, y, replaced)
 
-    @torch.no_grad()
-    def _weight_products(
-        self,
-        path: str,
-        weights: list[tuple[int, Layer, str]],
-        module: nn.Module,
-        args: Any,
-        kwargs: Any,
-        x: Tensor | None,
-        version: int,
-        g: Tensor,
-    ) -> None:
-        for index, layer, parameter in weights:
-            if x is not None:
-                _check_untouched(layer, x, version)
-            deltas, axis = self._weight_changes(index, layer), self._axes.get(path, 0)
-            self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, axis, self._samples)
+    def _axis(self, path: str) -> int:
+        return (self.axes or {}).get(path, 0)
 
     def _weight_changes(self, index: int, layer: Layer) -> Tensor:
         if layer.name in self._deltas:
@@ -160,8 +157,8 @@ class _InputHook(nn.Module):
         return self._hook(x)
 
 
-def _check_untouched(layer: Layer, x: Tensor, version: int) -> None:
-    if x._version != version:
+def _check_untouched(layer: Layer, x: Tensor | None, version: int | None) -> None:
+    if x is not None and x._version != version:
         raise ModelError(
             f"layer '{layer.name}': its input is changed in place after the layer has read it; make that operation out of place"
         )

@@ -15,7 +15,7 @@ the output with `W` is subtracted.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,12 +80,11 @@ def replay_difference(
 
     def outputs(replaced: Tensor) -> Tensor:
         output = first_tensor(functional_call(module, {parameter: replaced}, args, kwargs, tie_weights=False))
-        assert output is not None
-        return output
+        return by_sample(cast(Tensor, output), axis, samples)
 
     g = by_sample(g, axis, samples)
-    before = by_sample(outputs(weight), axis, samples)
-    columns = [((by_sample(outputs(weight + delta), axis, samples) - before) * g).sum(1) for delta in deltas]
+    before = outputs(weight)
+    columns = [((outputs(weight + delta) - before) * g).sum(1) for delta in deltas]
     return torch.stack(columns, 1)
 
 
@@ -138,17 +137,9 @@ def _window_products(plain: Unpadded, part: slice, groups: int) -> Tensor:
     x, g, deltas = plain.x[part], plain.g[part], plain.deltas
     kernel, (height, width) = deltas.shape[3:], g.shape[2:]
     by_sample_, by_channel, by_row, by_column = x.stride()
-    windows = x.as_strided(
-        (len(x), x.shape[1], *kernel, height, width),
-        (
-            by_sample_,
-            by_channel,
-            by_row * plain.dilation[0],
-            by_column * plain.dilation[1],
-            by_row * plain.stride[0],
-            by_column * plain.stride[1],
-        ),
-    )
+    by_tap = by_row * plain.dilation[0], by_column * plain.dilation[1]
+    by_place = by_row * plain.stride[0], by_column * plain.stride[1]
+    windows = x.as_strided((len(x), x.shape[1], *kernel, height, width), (by_sample_, by_channel, *by_tap, *by_place))
     if groups == 1:
         rows = windows.reshape(len(x), -1, height * width).transpose(1, 2)
         return linear_products(rows, g.reshape(len(x), -1, height * width).transpose(1, 2), deltas.flatten(2))

@@ -54,8 +54,8 @@ def bits_of(network: Any) -> Mapping[str, float]:
 @pytest.mark.parametrize("price", [1e-7, 1e-5, 1e-2])
 def test_reaches_the_target_from_any_price(price: float) -> None:
     network = Stub()
-    steered = PriceController(cast(Network, network), Priced(price=price), price="price", bits=bits_of, target=4.0, gain=0.5)
-    hooks = steered.hooks()
+    steered = PriceController(Priced(price=price), price="price", bits=bits_of, target=4.0, gain=0.5)
+    hooks = steered.hooks(cast(Network, network))
     for step in range(80):
         hooks.after_step(step / 80)
     mean = sum(SIZES[name] * bits for name, bits in steered.bits.items()) / 1000
@@ -66,5 +66,6 @@ def test_reaches_the_target_from_any_price(price: float) -> None:
 
 def test_before_it_arrives_the_bits_are_those_of_the_start() -> None:
     network = Stub()
-    steered = PriceController(cast(Network, network), Priced(), price="price", bits=bits_of, target=4.0, gain=0.5)
+    steered = PriceController(Priced(), price="price", bits=bits_of, target=4.0, gain=0.5)
+    steered.hooks(cast(Network, network))
     assert steered.bits == {"a": 8.0, "b": 8.0}

@@ -38,7 +38,7 @@ def given(weights: tuple[int, ...] = (1, 2, 4, 8, FLOAT_BITS), activations: tupl
 
 def table(inputs: SignalInputs, bits: dict[str, float] = BITS) -> tuple[dict[tuple[str, Choice], float], dict[str, float]]:
     network = Network(inputs.model, inputs.space, inputs.calibration, Ste())
-    made = table_of_bits("bsq", inputs, ShortRun(network=network, forwards=3.0, backwards=2.0, images=40), bits, 0.0)
+    made = table_of_bits("bsq", inputs, ShortRun(network=network, forwards=3.0, backwards=2.0, images=40), bits)
     cells = {(name, c): float(made.values[row, k]) for row, name in enumerate(made.layers) for k, c in enumerate(made.choices)}
     return cells, dict(made.bits)
 
