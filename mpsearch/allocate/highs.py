@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Core, Found, Knapsack
+from mpsearch.core.arrays import Floats
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -25,9 +26,7 @@ _MOST_NODES = 5_000
 _INFEASIBLE = 2
 
 
-def dual_prices(
-    objective: NDArray[np.float64], costs: NDArray[np.float64], rooms: NDArray[np.float64], kept: NDArray[np.bool_]
-) -> NDArray[np.float64] | None:
+def dual_prices(objective: Floats, costs: Floats, rooms: Floats, kept: NDArray[np.bool_]) -> Floats | None:
     """Dual prices of the limits in the linear relaxation.
 
     Args:

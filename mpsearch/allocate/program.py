@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
@@ -26,7 +26,7 @@ def admitted(budget: Budget, cost: CostTable) -> float:
     return float(math.floor(budget.limit + min(slop, 0.25))) if whole else budget.limit + slop
 
 
-def aligned(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
+def aligned(space: ResolvedSpace, table: Table) -> Floats:
     """`[L, C]` in the space's order, NaN off the menus.
 
     Raises:
@@ -52,7 +52,7 @@ def aligned(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
     return np.where(allowed, values, np.nan)
 
 
-def allocation_of(space: ResolvedSpace, picks: NDArray[np.intp]) -> Allocation:
+def allocation_of(space: ResolvedSpace, picks: Picks) -> Allocation:
     """Columns `[G]` as an allocation."""
     group_of = {index: g for g, group in enumerate(space.groups) for index in group}
     choices = space.choices
@@ -72,7 +72,7 @@ def cost_of(costs: Mapping[str, CostTable], budget: Budget) -> CostTable:
     return costs[budget.cost]
 
 
-def grouped(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
+def grouped(space: ResolvedSpace, table: Table) -> Floats:
     """`[G, C]`: sums over tied layers, NaN where one of them lacks the choice."""
     values = aligned(space, table)
     sums = np.array([values[group[0]] for group in space.groups])

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.frontier import Frontier
 from mpsearch.propose.surrogate.model import Surrogate
 
 __all__ = ["Candidate", "LocalSearch"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _MOST_STEPS = 12
 _MOST_MOVES = 320

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.program import allocation_of, knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 
 __all__ = ["IndexedSpace"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.prior_signals import PriorSignal
 from mpsearch.propose.surrogate.kernel import Metric
 from mpsearch.propose.surrogate.model import Evidence, Surrogate, fit_surrogate
 
 __all__ = ["PriorModel", "posterior_weights", "prior_model"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)

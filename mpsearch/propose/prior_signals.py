@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.program import grouped
 from mpsearch.allocate.solve import monotone
+from mpsearch.core.arrays import Floats
 from mpsearch.core.table import Table
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["PriorSignal", "informative_signals", "uninformative_signal"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["filled_exactly", "filled_greedily", "swaps"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _WIDTH = 64
 """Moves up, and moves down, that are paired with each other."""

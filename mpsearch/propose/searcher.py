@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.infeasible import infeasible_error
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
@@ -37,9 +37,6 @@ from mpsearch.propose.surrogate.model import Surrogate
 from mpsearch.propose.unvisited import any_unvisited, best_unvisited
 
 __all__ = ["Observation", "Proposal", "Searcher"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _SAMPLES = 4
 """Posterior samples solved for each proposal; half as many for programs above `_LARGE`."""

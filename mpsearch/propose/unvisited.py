@@ -6,16 +6,13 @@ from collections.abc import Iterable, Set
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.core.arrays import Floats, Picks
 
 __all__ = ["any_unvisited", "best_unvisited"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[Picks], *, time_limit: float) -> bool:

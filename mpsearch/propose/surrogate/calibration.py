@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mpsearch.core.arrays import Floats
 
 __all__ = ["PredictionQuality", "calibration_of"]
-
-Floats = NDArray[np.float64]
 
 _HALF, _NINETY = 0.6744897501960817, 1.6448536269514722
 """Half-widths of the central 50 % and 90 % of a normal distribution, in standard deviations."""

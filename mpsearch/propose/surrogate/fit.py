@@ -10,12 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.surrogate.kernel import Kernel, Metric
 
 __all__ = ["default_kernel", "fit_kernel"]
 
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 # (log of the middle, deviation of the log): amplitudes and noise in nats of log loss, lengths in doublings of bits
 _ADDITIVE = (np.log(0.3), 0.7)

@@ -22,10 +22,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Kernel", "Metric"]
+from mpsearch.core.arrays import Floats, Picks
 
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
+__all__ = ["Kernel", "Metric"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Prior", "fit_prior"]
+from mpsearch.core.arrays import Floats
 
-Floats = NDArray[np.float64]
+__all__ = ["Prior", "fit_prior"]
 
 _SPREAD = 0.3
 """Expected residual of the mean, nats of log loss."""
