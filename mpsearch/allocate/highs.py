@@ -111,9 +111,7 @@ def branch_and_bound(program: Knapsack, core: Core, width: float, time_limit: fl
             constraints=constraints,
             options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
         )
-        if answer.status == _INFEASIBLE:
-            return None
-        if answer.x is None and width < math.inf:
+        if answer.status == _INFEASIBLE or (answer.x is None and width < math.inf):
             return None
         if answer.x is None:
             raise TimeoutError(f"no allocation was found within {time_limit:.0f} s; allow more time or a smaller menu")

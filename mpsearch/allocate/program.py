@@ -33,23 +33,19 @@ def aligned(space: ResolvedSpace, table: Table) -> Floats:
         ValueError: a layer or choice of the space is missing, or a value on a menu is no finite number.
     """
     choices = space.choices
-    place = {choice: column for column, choice in enumerate(choices)}
     rows = {name: row for row, name in enumerate(table.layers)}
     columns = {choice: column for column, choice in enumerate(table.choices)}
     missing: list[object] = [name for name in space.names if name not in rows] + [c for c in choices if c not in columns]
     if missing:
         raise ValueError(f"table '{table.name}' lacks {', '.join(map(str, missing))}; compute it for this space")
     values = table.values[np.ix_([rows[name] for name in space.names], [columns[choice] for choice in choices])]
-    allowed = np.zeros(values.shape, dtype=np.bool_)
-    for row, menu in enumerate(space.menus):
-        allowed[row, [place[choice] for choice in menu]] = True
-    if (wrong := np.argwhere(allowed & ~np.isfinite(values))).size:
+    if (wrong := np.argwhere(space.allowed & ~np.isfinite(values))).size:
         row, column = wrong[0]
         raise ValueError(
             f"table '{table.name}' has {values[row, column]} for layer '{space.names[row]}' at {choices[column]}; "
             "every choice on a menu needs a finite number"
         )
-    return np.where(allowed, values, np.nan)
+    return np.where(space.allowed, values, np.nan)
 
 
 def allocation_of(space: ResolvedSpace, picks: Picks) -> Allocation:
