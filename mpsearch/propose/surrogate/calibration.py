@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,15 +31,6 @@ class PredictionQuality:
     error: float
     covered50: float
     covered90: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> PredictionQuality:
-        """Inverse of `to_dict`."""
-        return cls(**plain)
 
 
 def calibration_of(measured: Floats, mean: Floats, deviation: Floats) -> PredictionQuality:
