@@ -45,6 +45,14 @@ class Knapsack:
         """What the picks leave of each limit, float64 `[M]`; negative where they exceed it."""
         return np.array([limit - self.amount(m, picks) for m, limit in enumerate(self.limits)], dtype=np.float64)
 
+    def dearer(self, picks: Picks) -> Floats:
+        """What each choice costs more than that of the picks, float64 `[M, G, K]`."""
+        return self.costs - self.costs[:, np.arange(len(picks)), picks][:, :, None]
+
+    def affordable(self, picks: Picks) -> NDArray[np.bool_]:
+        """Whether one group may change to a choice and the picks still meet the limits, up to rounding, bool `[G, K]`."""
+        return self.allowed & (self.dearer(picks) <= self.room(picks)[:, None, None]).all(axis=0)
+
     def accepts(self, picks: Picks) -> bool:
         """Whether every limit holds and the picks are not excluded."""
         return tuple(picks.tolist()) not in self.excluded and self.broken(picks) is None

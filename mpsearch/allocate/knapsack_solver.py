@@ -138,13 +138,12 @@ def _core(program: Knapsack) -> Core | None:
     priced = np.where(kept, objective + np.tensordot(price, np.where(kept, costs, 0.0), axes=1), np.inf)
     anchor = priced.argmin(axis=1)
     groups = np.arange(len(anchor))
-    relative = np.where(kept, program.costs - program.costs[:, groups, anchor][:, :, None], 0.0)
     return Core(
         anchor=anchor,
         reduced=priced - priced[groups, anchor][:, None],
         objective=np.where(kept, objective - objective[groups, anchor][:, None], 0.0),
-        costs=relative,
-        rooms=np.array([limit - program.amount(m, anchor) for m, limit in enumerate(program.limits)]),
+        costs=np.where(kept, program.dearer(anchor), 0.0),
+        rooms=program.room(anchor),
         prices=price,
         slop=slop,
         scale=scale,

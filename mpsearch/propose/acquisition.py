@@ -100,7 +100,7 @@ class LocalSearch:
         linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
         g, c = np.nonzero(self._program.allowed & (np.arange(linear.shape[1]) != picks[:, None]))
         gain = linear[g, c] - linear[g, picks[g]]
-        cost = self._program.costs[:, g, c] - self._program.costs[:, g, picks[g]]
+        cost = self._program.dearer(picks)[:, g, c]
         room = self._program.room(picks)[:, None]
         most = self._most()
         single = np.flatnonzero((cost <= room).all(axis=0))

@@ -34,8 +34,7 @@ def filled_greedily(indexed: IndexedSpace, program: Knapsack, picks: Picks, line
     picks, groups = picks.copy(), np.arange(len(picks))
     refused: set[tuple[int, int]] = set()
     while True:
-        dearer = program.costs - program.costs[:, groups, picks][:, :, None]
-        options = indexed.richer[picks] & indexed.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
+        options = indexed.richer[picks] & program.affordable(picks)
         for move in refused:
             options[move] = False
         if not options.any():
@@ -87,7 +86,7 @@ def swaps(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats
     """
     groups = np.arange(len(picks))
     gains = linear - linear[groups, picks][:, None]
-    dearer = program.costs - program.costs[:, groups, picks][:, :, None]
+    dearer = program.dearer(picks)
     up, down = (_promising(moves & indexed.allowed, gains) for moves in (indexed.richer[picks], indexed.richer.T[picks]))
     both = gains[up][:, None] + gains[down][None]
     both[up[0][:, None] == down[0][None]] = np.inf

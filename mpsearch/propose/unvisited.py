@@ -29,9 +29,7 @@ def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[
             return True
         if program.broken(picks) is not None:
             continue
-        dearer = program.costs - program.costs[:, np.arange(len(picks)), picks][:, :, None]
-        fits = program.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
-        for group, choice in np.argwhere(fits):
+        for group, choice in np.argwhere(program.affordable(picks)):
             moved = picks.copy()
             moved[group] = choice
             if tuple(moved.tolist()) not in seen and program.broken(moved) is None:
