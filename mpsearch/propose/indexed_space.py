@@ -57,11 +57,6 @@ class IndexedSpace:
         return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
 
     @cached_property
-    def coordinates(self) -> Floats:
-        """Where the surrogate sees a choice: log2 of the bits of a weight and of an activation, float64 `[C, 2]`."""
-        return np.asarray(np.log2(self.bits))
-
-    @cached_property
     def bits(self) -> Floats:
         """Bits of a weight and of an activation, float64 `[C, 2]`."""
         return np.array([[c.weight.bits_per_value, c.activation.bits_per_value] for c in self.space.choices], dtype=np.float64)

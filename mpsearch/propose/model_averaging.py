@@ -57,7 +57,7 @@ def prior_model(signals: Sequence[PriorSignal], optima: Sequence[Picks], indexed
     allowed = indexed.allowed
     units = np.array([_unit(signal, picks) for signal, picks in zip(signals, optima, strict=True)])
     scaled = np.where(allowed, np.array([signal.values for signal in signals]) / units[:, None, None], 0.0)
-    metric = Metric(coordinates=indexed.coordinates, shares=_shares(scaled.mean(axis=0), allowed))
+    metric = Metric(coordinates=np.log2(indexed.bits), shares=_shares(scaled.mean(axis=0), allowed))
     return PriorModel(odds=odds, signals=scaled, metric=metric)
 
 

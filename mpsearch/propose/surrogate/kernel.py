@@ -61,7 +61,7 @@ class Metric:
     """Distances between choices, and the weight of each group.
 
     Args:
-        coordinates: log2 bits, float64 `[C, 2]`.
+        coordinates: of each choice, log2 of the bits of a weight and of an activation, float64 `[C, 2]`.
         shares: ω, float64 `[G]`, sum 1.
     """
 
