@@ -74,7 +74,7 @@ def fit_prior(totals: Floats, rungs: NDArray[np.intp], values: Floats, count: in
     """
     from scipy.optimize import least_squares
 
-    # Where the parts of theta begin: at 0 the logits, of which the first is left out, then log a and log C, then offsets and logs of slopes.
+    # Where the parts of theta begin: at 0 all logits but the first, then log a and log C, then the offsets, then the logs of the slopes.
     levels = totals.shape[1] - 1
     offsets = levels + 2
     slopes = offsets + count
