@@ -40,8 +40,7 @@ def informative_signals(indexed: IndexedSpace, tables: Sequence[Table]) -> list[
             values = grouped(indexed.space, monotone(table, indexed.space))
         except ValueError:  # a number is missing where a menu has a choice
             continue
-        values = np.where(indexed.allowed, values, 0.0) - np.where(indexed.allowed, values, np.inf).min(axis=1, keepdims=True)
-        values = np.where(indexed.allowed, values, 0.0)
+        values = np.where(indexed.allowed, values - np.nanmin(values, axis=1, keepdims=True), 0.0)
         if values.max() > 0:
             signals.append(PriorSignal(origin=f"milp:{table.name}", values=values))
     return signals

@@ -100,11 +100,6 @@ def _middle(rungs: int) -> tuple[Floats, Floats]:
 
 def _kernel(theta: Floats) -> Kernel:
     values = np.exp(theta)
-    return Kernel(
-        additive=float(values[0]),
-        product=float(values[1]),
-        lengths=(float(values[2]), float(values[3]), float(values[4])),
-        stretch=float(values[5]),
-        drift=float(values[6]),
-        noises=values[7:],
-    )
+    additive, product, weight, activation, nominal, stretch, drift = values[:7].tolist()
+    lengths = (weight, activation, nominal)
+    return Kernel(additive=additive, product=product, lengths=lengths, stretch=stretch, drift=drift, noises=values[7:])
