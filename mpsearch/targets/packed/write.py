@@ -26,7 +26,7 @@ def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
     apart = _stored_apart(rest)
     floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
     header = layout.header_bytes(_described(blueprint), len(blueprint.layers), _shapes(apart))
-    return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
+    return header + sum(tensor.numel() * tensor.element_size() for tensor in (*floats, *apart.values()))
 
 
 def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
