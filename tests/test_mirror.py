@@ -60,7 +60,6 @@ STAND_INS = {
 """Source without a test at its own path → the test file that covers it. A comment says why for those below it."""
 
 USES_OF_PRIVATES = {
-    "benchmarks/tabular/test_contest.py",
     "benchmarks/tabular/test_tree.py",
     "methods/test_bsq.py",
     "methods/test_cpq.py",
