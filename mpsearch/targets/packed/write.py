@@ -22,11 +22,11 @@ __all__ = ["file_overhead", "write_artifact"]
 def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
     """Bytes of the artifact that do not depend on the allocation."""
     state = model.state_dict()
-    rest = {name: state[name] for name in rest_of_state(model, blueprint.layers)}
+    rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, blueprint.layers)}
     apart = _stored_apart(rest)
     floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
     header = layout.header_bytes(_described(blueprint), len(blueprint.layers), _shapes(apart))
-    return header + sum(tensor.numel() * tensor.element_size() for tensor in (*floats, *apart.values()))
+    return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
 
 
 def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
