@@ -1,4 +1,4 @@
-"""A search problem that is solved in seconds: a trained network of three layers on 160 vectors."""
+"""A search problem that is solved in seconds: a network of three layers on 160 vectors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mpsearch.network.trace import trace
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Stopping
 from mpsearch.tasks.task import Task
+from mpsearch.training.loop import train
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.climb import Hyperparameters, Rung
 from mpsearch.trials.problem import Problem
@@ -26,12 +27,16 @@ __all__ = ["small_problem", "small_settings"]
 
 
 @cache
-def small_problem() -> Problem:
-    """Three linear layers, 300 bytes."""
+def small_problem(epochs: int = 0) -> Problem:
+    """Three linear layers, trained for some epochs, 300 bytes."""
     x = torch.randn(160, 6, generator=torch.Generator().manual_seed(0))
     data = TensorSplit(x, (x[:, 0] > x[:, 1]).long())
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    if epochs:
+        recipe = Recipe(epochs=epochs, batch_size=32, lr=0.1, precision="float32")
+        train(model, [], data, Task.classification(), recipe, device=torch.device("cpu"), seed=0)
+    model.eval()
     space = Space(name="s", weights=(1, 2, 4, 8)).resolve(trace(model, x))
     return Problem(
         model=model,

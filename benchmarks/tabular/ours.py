@@ -36,15 +36,15 @@ class Ours:
         tables = [contest.truth.tables[name] for name in signals]
         self._searcher = Searcher(contest.truth.space, tables, {"size": contest.truth.size}, contest.budgets, seed=seed, **options)
         self._refine = refine
-        self._seen: list[Observation] = []
+        self.seen: list[Observation] = []
         self._asked: Allocation | None = None
         self._again = False
 
     def ask(self) -> Picks | None:
         """The searcher's proposal."""
         try:
-            refine = self._refine is not None and len(self._seen) >= self._refine
-            self._asked = self._searcher.propose(self._seen, refine=refine, again=self._again).allocation
+            refine = self._refine is not None and len(self.seen) >= self._refine
+            self._asked = self._searcher.propose(self.seen, refine=refine, again=self._again).allocation
         except BudgetError:
             return None
         return self._truth.picks(self._asked)
@@ -55,7 +55,7 @@ class Ours:
 
     def _observe(self, losses: Mapping[str, float]) -> None:
         assert self._asked is not None
-        self._seen.append(Observation(allocation=self._asked, losses=losses))
+        self.seen.append(Observation(allocation=self._asked, losses=losses))
 
 
 OURS = Entry(name="mpsearch", start=lambda contest, seed: Ours(contest, seed))

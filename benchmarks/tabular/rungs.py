@@ -41,17 +41,17 @@ class Climbing(Ours):
     def ask(self) -> Picks | None:
         """The next proposal that climbs; those that do not, or not yet, are observed on the way."""
         while True:
-            self._again = room_above(self._seen, KEEP)
+            self._again = room_above(self.seen, KEEP)
             if (picks := super().ask()) is None:
                 return None
-            others = list(self._seen)
+            others = list(self.seen)
             self._observe({"ptq": float(self._early.loss[picks])})
-            if worth_more(self._seen[-1], others, others, KEEP, self._searcher):
+            if worth_more(self.seen[-1], others, others, KEEP, self._searcher):
                 return picks
 
     def tell(self, picks: Picks, loss: float, violation: float) -> None:
         """Both scores."""
-        cheap = self._seen.pop()
+        cheap = self.seen.pop()
         self._observe({**cheap.losses, "dear": loss})
 
 

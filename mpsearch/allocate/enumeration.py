@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Core, Found, Knapsack
+from mpsearch.core.arrays import Floats, Picks
 
 __all__ = ["CoreTooLarge", "enumerate_core"]
 
@@ -72,13 +73,13 @@ def enumerate_core(program: Knapsack, core: Core, width: float) -> Found | None:
     return None
 
 
-def _still_to_come(steps: list[NDArray[np.float64]], limits: int) -> NDArray[np.float64]:
+def _still_to_come(steps: list[Floats], limits: int) -> Floats:
     """Sum of the steps from each position to the end, float64 `[len(steps) + 1, M]`."""
     rows = np.array([*steps, np.zeros(limits)]).reshape(len(steps) + 1, limits)
     return np.cumsum(rows[::-1], axis=0)[::-1]
 
 
-def _cheapest_of_equal_cost(spent: NDArray[np.float64], reduced: NDArray[np.float64]) -> NDArray[np.intp]:
+def _cheapest_of_equal_cost(spent: Floats, reduced: Floats) -> NDArray[np.intp]:
     """Indices of the states to keep: of those with the same costs, the one with the least reduced cost."""
     order = np.lexsort((reduced, *spent))
     ordered = spent[:, order]
@@ -87,9 +88,7 @@ def _cheapest_of_equal_cost(spent: NDArray[np.float64], reduced: NDArray[np.floa
     return np.sort(order[first])
 
 
-def _walk_back(
-    anchor: NDArray[np.intp], free: NDArray[np.intp], trail: list[tuple[NDArray[np.intp], NDArray[np.intp]]], state: int
-) -> NDArray[np.intp]:
+def _walk_back(anchor: Picks, free: NDArray[np.intp], trail: list[tuple[NDArray[np.intp], NDArray[np.intp]]], state: int) -> Picks:
     """The picks of a final state, read from the last group to the first."""
     picks = anchor.copy()
     for group, (parent, taken) in zip(free[::-1], reversed(trail), strict=True):

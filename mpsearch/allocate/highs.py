@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Core, Found, Knapsack
+from mpsearch.core.arrays import Floats
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -25,9 +26,7 @@ _MOST_NODES = 5_000
 _INFEASIBLE = 2
 
 
-def dual_prices(
-    objective: NDArray[np.float64], costs: NDArray[np.float64], rooms: NDArray[np.float64], kept: NDArray[np.bool_]
-) -> NDArray[np.float64] | None:
+def dual_prices(objective: Floats, costs: Floats, rooms: Floats, kept: NDArray[np.bool_]) -> Floats | None:
     """Dual prices of the limits in the linear relaxation.
 
     Args:
@@ -112,9 +111,7 @@ def branch_and_bound(program: Knapsack, core: Core, width: float, time_limit: fl
             constraints=constraints,
             options={"mip_rel_gap": 0.0, "node_limit": nodes, "time_limit": max(0.1, deadline - time.monotonic())},
         )
-        if answer.status == _INFEASIBLE:
-            return None
-        if answer.x is None and width < math.inf:
+        if answer.status == _INFEASIBLE or (answer.x is None and width < math.inf):
             return None
         if answer.x is None:
             raise TimeoutError(f"no allocation was found within {time_limit:.0f} s; allow more time or a smaller menu")

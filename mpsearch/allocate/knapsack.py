@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
+
 __all__ = ["Core", "Found", "Knapsack"]
 
 
@@ -24,26 +26,34 @@ class Knapsack:
         excluded: picks that may not be returned, G column indices each.
     """
 
-    objective: NDArray[np.float64]
-    costs: NDArray[np.float64]
-    base: NDArray[np.float64]
-    limits: NDArray[np.float64]
+    objective: Floats
+    costs: Floats
+    base: Floats
+    limits: Floats
     allowed: NDArray[np.bool_]
     excluded: frozenset[tuple[int, ...]] = frozenset()
 
-    def amount(self, m: int, picks: NDArray[np.intp]) -> float:
+    def amount(self, m: int, picks: Picks) -> float:
         """Cost m of the picks: the exact sum, rounded once; itself exact for whole numbers below 2**53."""
         return math.fsum([float(self.base[m]), *self.costs[m, np.arange(len(picks)), picks].tolist()])
 
-    def broken(self, picks: NDArray[np.intp]) -> int | None:
+    def broken(self, picks: Picks) -> int | None:
         """Index of the first limit that the picks exceed; None when all hold."""
         return next((m for m, limit in enumerate(self.limits) if self.amount(m, picks) > limit), None)
 
-    def room(self, picks: NDArray[np.intp]) -> NDArray[np.float64]:
+    def room(self, picks: Picks) -> Floats:
         """What the picks leave of each limit, float64 `[M]`; negative where they exceed it."""
         return np.array([limit - self.amount(m, picks) for m, limit in enumerate(self.limits)], dtype=np.float64)
 
-    def accepts(self, picks: NDArray[np.intp]) -> bool:
+    def dearer(self, picks: Picks) -> Floats:
+        """What each choice costs more than that of the picks, float64 `[M, G, K]`."""
+        return self.costs - self.costs[:, np.arange(len(picks)), picks][:, :, None]
+
+    def affordable(self, picks: Picks) -> NDArray[np.bool_]:
+        """Whether one group may change to a choice and the picks still meet the limits, up to rounding, bool `[G, K]`."""
+        return self.allowed & (self.dearer(picks) <= self.room(picks)[:, None, None]).all(axis=0)
+
+    def accepts(self, picks: Picks) -> bool:
         """Whether every limit holds and the picks are not excluded."""
         return tuple(picks.tolist()) not in self.excluded and self.broken(picks) is None
 
@@ -66,20 +76,20 @@ class Core:
         scale: unit of the objectives here, in the objective's own unit.
     """
 
-    anchor: NDArray[np.intp]
-    reduced: NDArray[np.float64]
-    objective: NDArray[np.float64]
-    costs: NDArray[np.float64]
-    rooms: NDArray[np.float64]
-    prices: NDArray[np.float64]
-    slop: NDArray[np.float64]
+    anchor: Picks
+    reduced: Floats
+    objective: Floats
+    costs: Floats
+    rooms: Floats
+    prices: Floats
+    slop: Floats
     scale: float
 
     def within(self, width: float) -> NDArray[np.bool_]:
         """Columns, bool `[G, K]`, whose reduced cost is at most `width`; with infinite width, all columns that an optimum may need."""
         return np.isfinite(self.reduced) & (self.reduced <= width)
 
-    def above(self, picks: NDArray[np.intp]) -> float:
+    def above(self, picks: Picks) -> float:
         """How far the objective of the picks lies above the bound of the relaxation, in units of `scale`."""
         groups = np.arange(len(picks))
         slack = self.rooms - self.costs[:, groups, picks].sum(axis=1)
@@ -95,5 +105,5 @@ class Found:
         unproven: how much better another solution within the same core could be, in units of `Core.scale`.
     """
 
-    picks: NDArray[np.intp]
+    picks: Picks
     unproven: float = 0.0

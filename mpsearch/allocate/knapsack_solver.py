@@ -19,6 +19,7 @@ from mpsearch.allocate.child_process import branch_and_bound_in_child
 from mpsearch.allocate.enumeration import CoreTooLarge, enumerate_core
 from mpsearch.allocate.highs import dual_prices
 from mpsearch.allocate.knapsack import Core, Knapsack
+from mpsearch.core.arrays import Floats, Picks
 
 __all__ = ["KnapsackSolution", "solve_knapsack"]
 
@@ -39,7 +40,7 @@ class KnapsackSolution:
         gap: at most this much better is possible, in the objective's unit; 0.0 when proven optimal.
     """
 
-    picks: NDArray[np.intp]
+    picks: Picks
     gap: float
 
 
@@ -137,20 +138,19 @@ def _core(program: Knapsack) -> Core | None:
     priced = np.where(kept, objective + np.tensordot(price, np.where(kept, costs, 0.0), axes=1), np.inf)
     anchor = priced.argmin(axis=1)
     groups = np.arange(len(anchor))
-    relative = np.where(kept, program.costs - program.costs[:, groups, anchor][:, :, None], 0.0)
     return Core(
         anchor=anchor,
         reduced=priced - priced[groups, anchor][:, None],
         objective=np.where(kept, objective - objective[groups, anchor][:, None], 0.0),
-        costs=relative,
-        rooms=np.array([limit - program.amount(m, anchor) for m, limit in enumerate(program.limits)]),
+        costs=np.where(kept, program.dearer(anchor), 0.0),
+        rooms=program.room(anchor),
         prices=price,
         slop=slop,
         scale=scale,
     )
 
 
-def _dominators(objective: NDArray[np.float64], costs: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _dominators(objective: Floats, costs: Floats, kept: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Number of columns that dominate each column, int `[G, K]`: kept, of the same group, and no worse in anything.
 
     Of equal columns, the earlier dominates the later. With n picks excluded, there is an optimum without any column that more than n

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
@@ -26,33 +26,29 @@ def admitted(budget: Budget, cost: CostTable) -> float:
     return float(math.floor(budget.limit + min(slop, 0.25))) if whole else budget.limit + slop
 
 
-def aligned(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
+def aligned(space: ResolvedSpace, table: Table) -> Floats:
     """`[L, C]` in the space's order, NaN off the menus.
 
     Raises:
         ValueError: a layer or choice of the space is missing, or a value on a menu is no finite number.
     """
     choices = space.choices
-    place = {choice: column for column, choice in enumerate(choices)}
     rows = {name: row for row, name in enumerate(table.layers)}
     columns = {choice: column for column, choice in enumerate(table.choices)}
     missing: list[object] = [name for name in space.names if name not in rows] + [c for c in choices if c not in columns]
     if missing:
         raise ValueError(f"table '{table.name}' lacks {', '.join(map(str, missing))}; compute it for this space")
     values = table.values[np.ix_([rows[name] for name in space.names], [columns[choice] for choice in choices])]
-    allowed = np.zeros(values.shape, dtype=np.bool_)
-    for row, menu in enumerate(space.menus):
-        allowed[row, [place[choice] for choice in menu]] = True
-    if (wrong := np.argwhere(allowed & ~np.isfinite(values))).size:
+    if (wrong := np.argwhere(space.allowed & ~np.isfinite(values))).size:
         row, column = wrong[0]
         raise ValueError(
             f"table '{table.name}' has {values[row, column]} for layer '{space.names[row]}' at {choices[column]}; "
             "every choice on a menu needs a finite number"
         )
-    return np.where(allowed, values, np.nan)
+    return np.where(space.allowed, values, np.nan)
 
 
-def allocation_of(space: ResolvedSpace, picks: NDArray[np.intp]) -> Allocation:
+def allocation_of(space: ResolvedSpace, picks: Picks) -> Allocation:
     """Columns `[G]` as an allocation."""
     group_of = {index: g for g, group in enumerate(space.groups) for index in group}
     choices = space.choices
@@ -72,7 +68,7 @@ def cost_of(costs: Mapping[str, CostTable], budget: Budget) -> CostTable:
     return costs[budget.cost]
 
 
-def grouped(space: ResolvedSpace, table: Table) -> NDArray[np.float64]:
+def grouped(space: ResolvedSpace, table: Table) -> Floats:
     """`[G, C]`: sums over tied layers, NaN where one of them lacks the choice."""
     values = aligned(space, table)
     sums = np.array([values[group[0]] for group in space.groups])

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.solve import solve
 from mpsearch.core.allocation import Allocation
@@ -32,8 +31,6 @@ LEAST_FILL = 0.8
 _GROUP_NOISE = 1.5
 _CELL_NOISE = 0.5
 _ATTEMPTS = 8
-
-Floats = NDArray[np.float64]
 
 
 def random_allocations(

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.frontier import Frontier
 from mpsearch.propose.surrogate.model import Surrogate
 
 __all__ = ["Candidate", "LocalSearch"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _MOST_STEPS = 12
 _MOST_MOVES = 320
@@ -55,10 +53,10 @@ class LocalSearch:
         self._seen = seen
         self._random = random
 
-    def run(self, start: Picks, *, steps: int = _MOST_STEPS) -> Candidate | None:
+    def run(self, start: Picks) -> Candidate | None:
         """The local optimum that is reached from `start`, as far as it was not visited; None if everything around `start` was."""
         here, found = start, self.best_of(start[None])
-        for _ in range(steps):
+        for _ in range(_MOST_STEPS):
             better = self._best_move(here)
             if better is None or (found is not None and better.improvement <= found.improvement):
                 break
@@ -102,9 +100,9 @@ class LocalSearch:
         linear = self._surrogate.linear(float(self._surrogate.total_damage(picks[None])[0]))
         g, c = np.nonzero(self._program.allowed & (np.arange(linear.shape[1]) != picks[:, None]))
         gain = linear[g, c] - linear[g, picks[g]]
-        cost = self._program.costs[:, g, c] - self._program.costs[:, g, picks[g]]
+        cost = self._program.dearer(picks)[:, g, c]
         room = self._program.room(picks)[:, None]
-        most = self._most()
+        most = int(np.clip(_WORK / max(1, len(self._surrogate.residuals)) ** 2, 60, _MOST_MOVES))
         single = np.flatnonzero((cost <= room).all(axis=0))
         if len(single) > most:
             single = single[np.argpartition(gain[single], most)[:most]]
@@ -132,6 +130,3 @@ class LocalSearch:
         if len(down) > wide:
             down = down[np.argsort(gain[down] / -price[down], kind="stable")[:wide]]
         return up, down
-
-    def _most(self) -> int:
-        return int(np.clip(_WORK / max(1, len(self._surrogate.residuals)) ** 2, 60, _MOST_MOVES))

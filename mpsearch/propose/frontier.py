@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["Frontier", "Levels", "expected_improvement"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _EMPHASIS = 0.5
 """Weight of the budget itself. With less, the winner is found later; with more, the front has fewer points."""

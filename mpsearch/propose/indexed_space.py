@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.program import allocation_of, knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 
 __all__ = ["IndexedSpace"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +55,6 @@ class IndexedSpace:
         """The allocation with the least total of costs relative to their budgets, int `[G]`."""
         shares = self.program.costs / self.program.limits[:, None, None]
         return np.asarray(np.where(self.allowed, shares.sum(axis=0), np.inf).argmin(axis=1))
-
-    @cached_property
-    def coordinates(self) -> Floats:
-        """Where the surrogate sees a choice: log2 of the bits of a weight and of an activation, float64 `[C, 2]`."""
-        return np.asarray(np.log2(self.bits))
 
     @cached_property
     def bits(self) -> Floats:

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.prior_signals import PriorSignal
 from mpsearch.propose.surrogate.kernel import Metric
 from mpsearch.propose.surrogate.model import Evidence, Surrogate, fit_surrogate
 
 __all__ = ["PriorModel", "posterior_weights", "prior_model"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +54,8 @@ def prior_model(signals: Sequence[PriorSignal], optima: Sequence[Picks], indexed
         indexed: the space.
         odds: > 0.
     """
-    allowed = indexed.allowed
-    units = np.array([_unit(signal, picks) for signal, picks in zip(signals, optima, strict=True)])
-    scaled = np.where(allowed, np.array([signal.values for signal in signals]) / units[:, None, None], 0.0)
-    metric = Metric(coordinates=indexed.coordinates, shares=_shares(scaled.mean(axis=0), allowed))
+    scaled = np.array([signal.values / _unit(signal.values, picks) for signal, picks in zip(signals, optima, strict=True)])
+    metric = Metric(coordinates=np.log2(indexed.bits), shares=_shares(scaled.mean(axis=0), indexed.allowed))
     return PriorModel(odds=odds, signals=scaled, metric=metric)
 
 
@@ -70,11 +66,10 @@ def posterior_weights(priors: Sequence[PriorModel], surrogates: Sequence[Surroga
     return np.asarray(weights / weights.sum())
 
 
-def _unit(signal: PriorSignal, optimum: Picks) -> float:
+def _unit(values: Floats, optimum: Picks) -> float:
     """The least total within the budgets, but at least a thousandth of the largest total."""
-    values = signal.values
     least = float(values[np.arange(len(optimum)), optimum].sum())
-    return max(least, 1e-3 * float(np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1).sum()))
+    return max(least, 1e-3 * float(values.max(axis=1).sum()))
 
 
 def _shares(damage: Floats, allowed: NDArray[np.bool_]) -> Floats:
@@ -82,6 +77,6 @@ def _shares(damage: Floats, allowed: NDArray[np.bool_]) -> Floats:
     free = (allowed.sum(axis=1) > 1).astype(np.float64)
     if not free.any():
         return np.full(len(free), 1.0 / len(free))
-    stake = np.sqrt(np.where(allowed, damage, 0.0).max(axis=1)) * free
+    stake = np.sqrt(damage.max(axis=1)) * free
     stake = stake / stake.sum() if stake.sum() > 0 else free / free.sum()
     return np.asarray(0.5 * free / free.sum() + 0.5 * stake)

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.record import Record
 from mpsearch.propose.surrogate.model import Evidence
 
 __all__ = ["Observation", "Proposal", "evidence_of", "observed", "paused", "room_above"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.program import grouped
 from mpsearch.allocate.solve import monotone
+from mpsearch.core.arrays import Floats
 from mpsearch.core.table import Table
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["PriorSignal", "informative_signals", "uninformative_signal"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +40,7 @@ def informative_signals(indexed: IndexedSpace, tables: Sequence[Table]) -> list[
             values = grouped(indexed.space, monotone(table, indexed.space))
         except ValueError:  # a number is missing where a menu has a choice
             continue
-        values = np.where(indexed.allowed, values, 0.0) - np.where(indexed.allowed, values, np.inf).min(axis=1, keepdims=True)
-        values = np.where(indexed.allowed, values, 0.0)
+        values = np.where(indexed.allowed, values - np.nanmin(values, axis=1, keepdims=True), 0.0)
         if values.max() > 0:
             signals.append(PriorSignal(origin=f"milp:{table.name}", values=values))
     return signals

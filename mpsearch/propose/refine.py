@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["filled_exactly", "filled_greedily", "swaps"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _WIDTH = 64
 """Moves up, and moves down, that are paired with each other."""
@@ -36,8 +34,7 @@ def filled_greedily(indexed: IndexedSpace, program: Knapsack, picks: Picks, line
     picks, groups = picks.copy(), np.arange(len(picks))
     refused: set[tuple[int, int]] = set()
     while True:
-        dearer = program.costs - program.costs[:, groups, picks][:, :, None]
-        options = indexed.richer[picks] & indexed.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
+        options = indexed.richer[picks] & program.affordable(picks)
         for move in refused:
             options[move] = False
         if not options.any():
@@ -89,7 +86,7 @@ def swaps(indexed: IndexedSpace, program: Knapsack, picks: Picks, linear: Floats
     """
     groups = np.arange(len(picks))
     gains = linear - linear[groups, picks][:, None]
-    dearer = program.costs - program.costs[:, groups, picks][:, :, None]
+    dearer = program.dearer(picks)
     up, down = (_promising(moves & indexed.allowed, gains) for moves in (indexed.richer[picks], indexed.richer.T[picks]))
     both = gains[up][:, None] + gains[down][None]
     both[up[0][:, None] == down[0][None]] = np.inf

@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.infeasible import infeasible_error
-from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
@@ -29,17 +28,14 @@ from mpsearch.core.table import Table
 from mpsearch.propose.acquisition import Candidate, LocalSearch
 from mpsearch.propose.frontier import Frontier, Levels, expected_improvement
 from mpsearch.propose.indexed_space import IndexedSpace
-from mpsearch.propose.model_averaging import posterior_weights, prior_model
+from mpsearch.propose.model_averaging import PriorModel, posterior_weights, prior_model
 from mpsearch.propose.observation import Observation, Proposal, evidence_of, paused
-from mpsearch.propose.prior_signals import informative_signals, uninformative_signal
+from mpsearch.propose.prior_signals import PriorSignal, informative_signals, uninformative_signal
 from mpsearch.propose.refine import filled_exactly, filled_greedily, swaps
 from mpsearch.propose.surrogate.model import Surrogate
 from mpsearch.propose.unvisited import any_unvisited, best_unvisited
 
 __all__ = ["Observation", "Proposal", "Searcher"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _SAMPLES = 4
 """Posterior samples solved for each proposal; half as many for programs above `_LARGE`."""
@@ -101,17 +97,11 @@ class Searcher:
         self._program = self._levels.budget
         self._initial = [(origin, self._within_budgets(origin, allocation)) for origin, allocation in initial]
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        mixtures = [(_TRUST, informative_signals(self.indexed, tables)), (1.0, [uninformative_signal(self.indexed)])]
-        solved = [
-            (odds, signals, [self._solved(signal.values, self._program) for signal in signals]) for odds, signals in mixtures if signals
-        ]
-        self._priors = [prior_model(signals, optima, self.indexed, odds) for odds, signals, optima in solved]
+        self._priors: list[PriorModel] = []
         self._optima: list[tuple[str, Picks]] = []
-        for prior, (_, signals, optima) in zip(self._priors, solved, strict=True):
-            if len(signals) > _ALONE:
-                self._optima.append(("milp:signals", self._solved(prior.signals.mean(axis=0), self._program)))
-            else:
-                self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
+        if signals := informative_signals(self.indexed, tables):
+            self._add_prior(signals, _TRUST)
+        self._add_prior([uninformative_signal(self.indexed)], 1.0)
 
     def propose(
         self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False, again: bool = False
@@ -141,7 +131,8 @@ class Searcher:
         if (found := self._sought(models, levels, seen, random)) is not None:
             factor = levels.tightest(found.picks)
             return self._proposal("ei" if factor == 1 else f"ei@{factor:.2f}", found, surrogate)
-        return self._remaining(surrogate.linear(1.0), seen)
+        left = best_unvisited(self._program, surrogate.linear(1.0), seen, time_limit=_TIME)
+        return Proposal(origin="left", allocation=self.indexed.allocation(left))
 
     def left(self, tried: Sequence[Allocation]) -> bool:
         """Whether any allocation within the budgets was not tried."""
@@ -198,14 +189,24 @@ class Searcher:
         improvement, margin = found / sum(weight for weight, _ in models)
         return improvement, margin
 
+    def _add_prior(self, signals: Sequence[PriorSignal], odds: float) -> None:
+        """Add the prior model of a mixture of signals, and the optima that are its first proposals."""
+        optima = [self._solved(signal.values) for signal in signals]
+        prior = prior_model(signals, optima, self.indexed, odds)
+        self._priors.append(prior)
+        if len(signals) > _ALONE:
+            self._optima.append(("milp:signals", self._solved(prior.signals.mean(axis=0))))
+        else:
+            self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
+
     def _models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
         """(posterior probability, surrogate) of the prior models that propose, the most probable first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.indexed.weights))
         fitted = [prior.fitted(evidence, rungs) for prior in self._priors]
         weights = posterior_weights(self._priors, fitted)
-        under_way = self.indexed.stacked(pending) if pending else None
+        under_way = self.indexed.stacked(pending)
         return [
-            (float(weights[index]), fitted[index] if under_way is None else fitted[index].with_pending(under_way))
+            (float(weights[index]), fitted[index].with_pending(under_way) if pending else fitted[index])
             for index in np.argsort(-weights, kind="stable")
             if weights[index] >= _LEAST_WEIGHT
         ]
@@ -269,8 +270,8 @@ class Searcher:
             if solution is not None:
                 yield solution.picks
 
-    def _solved(self, objective: Floats, program: Knapsack) -> Picks:
-        solution = solve_knapsack(replace(program, objective=objective))
+    def _solved(self, objective: Floats) -> Picks:
+        solution = solve_knapsack(replace(self._program, objective=objective))
         if solution is None:
             raise infeasible_error(self.indexed.space, self.indexed.costs, self.indexed.budgets, excluded=0, time_limit=60.0)
         return solution.picks
@@ -293,10 +294,6 @@ class Searcher:
             return search.best_of(spent[None])
         return search.best_of(swaps(self.indexed, program, best, linear, _SWAPS))
 
-    def _remaining(self, objective: Floats, seen: set[tuple[int, ...]]) -> Proposal:
-        picks = best_unvisited(self._program, objective, seen, time_limit=_TIME)
-        return Proposal(origin="left", allocation=self.indexed.allocation(picks))
-
     def _proposal(self, origin: str, found: Candidate, surrogate: Surrogate) -> Proposal:
         allocation = self.indexed.allocation(found.picks)
         return Proposal(origin=origin, allocation=allocation, improvement=found.improvement, noise=surrogate.noise)
@@ -310,10 +307,7 @@ class Searcher:
         return picks
 
     def _keys(self, allocations: Sequence[Allocation]) -> set[tuple[int, ...]]:
-        return {self._key(allocation) for allocation in allocations}
-
-    def _key(self, allocation: Allocation) -> tuple[int, ...]:
-        return tuple(self._picks(allocation).tolist())
+        return {tuple(self._picks(allocation).tolist()) for allocation in allocations}
 
     def _picks(self, allocation: Allocation) -> Picks:
         """The picks of an allocation, kept because a study passes the same objects again and again."""

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Set
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
+from mpsearch.core.arrays import Floats, Picks
 
 __all__ = ["any_unvisited", "best_unvisited"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 
 def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[Picks], *, time_limit: float) -> bool:
@@ -32,9 +29,7 @@ def any_unvisited(program: Knapsack, seen: Set[tuple[int, ...]], near: Iterable[
             return True
         if program.broken(picks) is not None:
             continue
-        dearer = program.costs - program.costs[:, np.arange(len(picks)), picks][:, :, None]
-        fits = program.allowed & (dearer <= program.room(picks)[:, None, None]).all(axis=0)
-        for group, choice in np.argwhere(fits):
+        for group, choice in np.argwhere(program.affordable(picks)):
             moved = picks.copy()
             moved[group] = choice
             if tuple(moved.tolist()) not in seen and program.broken(moved) is None:

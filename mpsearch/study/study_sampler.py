@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.peak import CostTable
@@ -64,7 +65,7 @@ def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[
     observations = _observed(records)
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
-    return sampler.searcher.surrogate(observations).calibration().to_dict()
+    return asdict(sampler.searcher.surrogate(observations).calibration())
 
 
 def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None) -> Trial:

@@ -7,9 +7,10 @@ half-precision scales of the file: what is scored and delivered is the baked net
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -113,15 +114,9 @@ class MethodContract:
     def test_a_killed_training_resumes_to_the_same_end(self, tmp_path: Path) -> None:
         """All state of a method travels with the checkpoint."""
         checkpoint = Checkpoint(tmp_path / "x.checkpoint", every=0.0)
-        network = self._attached()
         with pytest.raises(KeyboardInterrupt):
-            _train(network, _mixed(network), checkpoint=checkpoint, killed_at=4)
-        ends = []
-        for saved in (checkpoint, None):
-            network = self._attached()
-            _train(network, _mixed(network), checkpoint=saved)
-            ends.append(bake(network))
-        _assert_same(*ends)
+            self._trained(_mixed, checkpoint=checkpoint, killed_at=4)
+        _assert_same(self._trained(_mixed, checkpoint=checkpoint), self._trained(_mixed))
 
     @every_choice
     def test_gradients_are_finite_and_reach_every_layer(self, choice: Choice) -> None:
@@ -149,12 +144,7 @@ class MethodContract:
 
     def test_same_seed_same_codes(self) -> None:
         """Two trainings with one seed end alike."""
-        ends = []
-        for _ in range(2):
-            network = self._attached()
-            _train(network, network.space.uniform(Choice(2, 4)))
-            ends.append(bake(network))
-        _assert_same(*ends)
+        _assert_same(*(self._trained(lambda network: network.space.uniform(Choice(2, 4))) for _ in range(2)))
 
     def test_state_dict_and_deepcopy_round_trips(self) -> None:
         """A network is its `state_dict`, whatever allocation it was at before."""
@@ -185,6 +175,11 @@ class MethodContract:
         model, x = trained_statistics(Depthwise()), _data().x
         space = _SPACE.resolve(trace(model, x))
         return Network(model, space, Calibration.fit(model, space, [x]), replace(self.method, grid=grid))
+
+    def _trained(self, choose: Callable[[Network], Allocation], **training: Any) -> Parts:
+        network = self._attached()
+        _train(network, choose(network), **training)
+        return bake(network)
 
 
 def _data() -> TensorSplit:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 __all__ = ["Depthwise", "trained_statistics"]
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class Depthwise(nn.Module):
@@ -28,7 +32,7 @@ class Depthwise(nn.Module):
         return logits
 
 
-def trained_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
+def trained_statistics(model: N, seed: int = 0) -> N:
     """Give BatchNorm statistics, gains and shifts unlike those of a fresh one, some gains negative; evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():

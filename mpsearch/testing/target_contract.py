@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError, SpaceError
 from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, NumberFormat
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
-from mpsearch.methods import METHODS, Method
+from mpsearch.methods import Method
+from mpsearch.methods.alq import Alq
+from mpsearch.methods.learned_range import LearnedRange
+from mpsearch.methods.lsq import Lsq
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
@@ -58,7 +60,8 @@ class TargetContract:
         size = self.target.write(path, blueprint, parts)
         assert size == path.stat().st_size == self._promised(blueprint, model, parts)
         artifact = self.target.read(path)
-        assert {name: choice.weight for name, choice in artifact.allocation.items()} == _stored(parts)
+        stored = {name: baked.weight_format for name, baked in parts.layers.items()}
+        assert {name: choice.weight for name, choice in artifact.allocation.items()} == stored
         assert artifact.parts(_Net()).chosen(parts.allocation).allocation == parts.allocation
         with torch.no_grad():
             assert torch.equal(call(artifact.install(_Net()), x), call(install(model, space.layers, parts), x))
@@ -140,9 +143,7 @@ class _Net(nn.Module):
 
 def _trains(format: NumberFormat) -> Method:
     """A method that trains a format."""
-    candidates: list[Method] = [METHODS["lsq"](), METHODS["alq"]()]
-    powers: dict[str, str] = {"levels": "power_of_two"}
-    candidates.append(METHODS["learned_range"](**powers))  # type: ignore[arg-type]
+    candidates: tuple[Method, ...] = (Lsq(), Alq(), LearnedRange(levels="power_of_two"))
     return next(method for method in candidates if method.stores(format) is not None)
 
 
@@ -155,14 +156,5 @@ def _baked(format: NumberFormat, activation: NumberFormat) -> tuple[nn.Module, R
     narrow = {} if format.granularity == "channel" else {"grouped": single}
     space = Space(name="one", weights=(format,), activations=(activation,), layers=narrow).resolve(layers)
     network = Network(model, space, Calibration.fit(model, space, [x]), _trains(format))
-    network.begin(Allocation({name: _only(menu) for name, menu in zip(space.names, space.menus, strict=True)}))
+    network.begin(Allocation({name: only for name, (only,) in zip(space.names, space.menus, strict=True)}))
     return model, space, bake(network), x
-
-
-def _only(menu: tuple[Choice, ...]) -> Choice:
-    (choice,) = menu
-    return choice
-
-
-def _stored(parts: Parts) -> dict[str, NumberFormat]:
-    return {name: layer.weight_format for name, layer in parts.layers.items()}

@@ -20,7 +20,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from tests.methods.test_gptq import Loss, attached, calibrated
+from tests.methods.calibrations import Loss, attached, calibrated
 from tests.networks import NETWORKS
 
 QUICK: dict[str, Any] = {"iterations": 40, "block_batch": 32}

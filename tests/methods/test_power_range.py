@@ -23,7 +23,7 @@ from mpsearch.numbers.power_of_two import codes, fit_scales, values
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import write_artifact
-from tests.methods.test_learned_range import attached, data, mean_bits, trained, weight_quantizer
+from tests.methods.learned_ranges import attached, data, mean_bits, trained, weight_quantizer
 
 POWERS = LearnedRange(levels="power_of_two")
 LEARNING = LearnedRange(levels="power_of_two", weight_budget=2.5)

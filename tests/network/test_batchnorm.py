@@ -28,7 +28,7 @@ def test_norms_with_running_statistics_by_path() -> None:
 def test_folding_leaves_the_outputs(bias: bool) -> None:
     torch.manual_seed(0)
     model = trained_statistics(nn.Sequential(nn.Conv2d(2, 4, 3, bias=bias), nn.BatchNorm2d(4))).eval()
-    norm: Any = model[1]  # type: ignore[index]
+    norm: Any = model[1]
     with torch.no_grad():
         norm.weight.uniform_(-2, 2)
         norm.bias.normal_()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mpsearch.core.budget import Budget
 from mpsearch.propose.frontier import Frontier, Levels, expected_improvement
 from mpsearch.propose.indexed_space import IndexedSpace
-from tests.propose.test_searcher import World
+from tests.propose.worlds import World
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from mpsearch.propose.learned_allocations import affordable_bits, learned_alloca
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.searcher import Searcher
 from mpsearch.trials.problem import Problem
-from tests.study.test_study_sampler import problem, tables
+from tests.study.proposals import problem, tables
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 

@@ -9,7 +9,7 @@ from mpsearch.propose.model_averaging import PriorModel, posterior_weights
 from mpsearch.propose.searcher import Searcher
 from mpsearch.propose.surrogate.kernel import Metric
 from mpsearch.propose.surrogate.model import Evidence, Surrogate, fit_surrogate
-from tests.propose.test_searcher import World, played, table
+from tests.propose.worlds import World, played, table
 
 GROUPS = 6
 COORDINATES = np.stack([np.log2([1.0, 2.0, 4.0, 8.0]), np.full(4, 5.0)], axis=1)

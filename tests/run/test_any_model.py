@@ -14,22 +14,8 @@ import mpsearch
 from mpsearch.config import load_bits
 from mpsearch.core.errors import BudgetError, DataError, RunDirectoryError, UsageError
 from mpsearch.tasks.task import Task
-from mpsearch.training.recipe import Recipe
 from tests.networks import Depthwise, Transformer
-
-RECIPE = Recipe(optimizer="adamw", lr=2e-3, scale_lr=0.1, batch_size=32, distill=0.5, reestimate=96, precision="float32")
-
-
-def vectors() -> tuple[Tensor, Tensor]:
-    x = torch.randn(240, 6)
-    return x, (x[:, :3].sum(1) > x[:, 3:].sum(1)).long()
-
-
-def images() -> tuple[Tensor, Tensor]:
-    x = torch.randn(240, 1, 8, 8)
-    y = torch.randint(0, 3, (240,))
-    x[torch.arange(240), 0, 2 * y] += 2.0
-    return x, y
+from tests.run.searches import RECIPE, images, mlp, pretrained, small, vectors
 
 
 def tokens() -> tuple[Tensor, Tensor]:
@@ -40,21 +26,6 @@ def tokens() -> tuple[Tensor, Tensor]:
 def targets() -> tuple[Tensor, Tensor]:
     x = torch.randn(240, 6)
     return x, torch.stack([x[:, 0] * x[:, 1], x.sum(1)], 1)
-
-
-def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 2))
-
-
-def pretrained(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> nn.Module:
-    """A minute's worth of Adam in two seconds: the float network a user would bring."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    model.train()
-    for _ in range(60):
-        optimizer.zero_grad()
-        task.loss(model(x), y).backward()
-        optimizer.step()
-    return model.eval()
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, Tensor]], Task, str, str]] = {
@@ -152,25 +123,6 @@ def test_mobilenet_v2(tmp_path: Path) -> None:
     )
     assert result.path.stat().st_size <= 1_200_000
     assert len(result.allocation) == 53
-
-
-def small(tmp_path: Path, **changes: object) -> mpsearch.Result:
-    torch.manual_seed(0)
-    x, y = vectors()
-    arguments: dict[str, object] = {
-        "train": TensorDataset(x[:160], y[:160]),
-        "validation": TensorDataset(x[160:], y[160:]),
-        "budget": "3bit",
-        "recipe": RECIPE,
-        "images": 32,
-        "trials": 3,
-        "epochs": 1,
-        "run_dir": tmp_path / "run",
-        "progress": False,
-        "signals": ["fisher"],
-    }
-    model = changes.pop("model", None) or mlp().eval()
-    return mpsearch.search(model, **{**arguments, **changes})  # type: ignore[arg-type]
 
 
 def test_budget_below_the_smallest_says_that_number(tmp_path: Path) -> None:

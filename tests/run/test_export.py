@@ -11,7 +11,7 @@ import mpsearch
 from mpsearch.cli.export import export
 from mpsearch.core.errors import RunDirectoryError
 from mpsearch.run import export_run
-from tests.run.test_any_model import mlp, small
+from tests.run.searches import mlp, small
 
 
 def test_artifact_and_card_go_together(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mpsearch.run import sensitivity
 from mpsearch.signals import compute_signal
 from mpsearch.tasks.task import Task
 from tests.networks import Depthwise
-from tests.run.test_any_model import RECIPE, images, pretrained
+from tests.run.searches import RECIPE, images, pretrained
 
 
 @pytest.mark.parametrize("method", ["gptq", "brecq"])

@@ -14,7 +14,7 @@ from mpsearch.core.errors import BudgetError, ConfigError, MpsearchError, RunDir
 from mpsearch.study.storage import open_storage
 from mpsearch.tasks.task import Task
 from mpsearch.trials.evaluator import Evaluator
-from tests.run.test_any_model import small, vectors
+from tests.run.searches import small, vectors
 
 
 def test_anybodys_sampler_proposes_instead(tmp_path: Path) -> None:

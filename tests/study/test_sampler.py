@@ -20,7 +20,7 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError, ConfigError, SpaceError
 from mpsearch.study.sampler import BitsSampler, bits_space, suggest_bits
-from tests.propose.test_searcher import World, space_of, table
+from tests.propose.worlds import World, space_of, table
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -16,7 +16,7 @@ from mpsearch.trials.climb import costs_of
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
-from tests.study.test_study_sampler import problem, proposals
+from tests.study.proposals import problem, proposals
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,14 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.record import Record, Score
 from mpsearch.propose.observation import Observation, evidence_of, observed, paused, room_above
-from mpsearch.study.settings import SearchSettings
-from mpsearch.study.stopping import Stopping
 from mpsearch.study.study import run_trials
 from mpsearch.study.study_sampler import bits_sampler
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
-from tests.propose.test_searcher import World
-from tests.trials import test_supernet as small
+from tests.problems import small_problem, small_settings
+from tests.propose.worlds import World, played
 
 KEEP = 0.34
 
@@ -118,8 +116,9 @@ def test_waiting_is_to_be_proposed_again_only_where_there_is_room() -> None:
 
 
 def optima(world: World) -> list[tuple[str, Allocation]]:
-    searcher = world.searcher()
-    return [(origin, searcher.indexed.allocation(picks)) for origin, picks in searcher._optima]
+    """The first proposals, which need no surrogate."""
+    _, proposals = played(world.searcher(), world.loss, 4)
+    return [(proposal.origin, proposal.allocation) for proposal in proposals if proposal.origin.startswith("milp:")]
 
 
 def all_inside(world: World) -> list[Allocation]:
@@ -168,12 +167,11 @@ def test_where_training_turns_the_ranking_over_the_trained_are_believed() -> Non
 
 @pytest.mark.parametrize("keep", [0.25, 0.5])
 def test_in_a_study_what_waited_comes_again_to_go_on_and_is_scored_once(tmp_path: Path, keep: float) -> None:
-    problem = small.problem()
+    problem = small_problem(epochs=10)
     rungs = (Rung(name="ptq", epochs=0), Rung(name="short", epochs=1, keep=keep))
-    stopping = Stopping(trials=14)
-    settings = SearchSettings(stopping=stopping, rungs=rungs, default=small.HYPER, suggest=lambda trial: small.HYPER)
-    sampler = bits_sampler(problem, [], (1.0, 1.0), stopping=stopping, refine=0.0, rungs=rungs)
-    found = run_trials(problem, Evaluator(problem, Compiler("off", small.CPU)), sampler, settings, f"sqlite:///{tmp_path}/study.db")
+    settings = replace(small_settings(14), rungs=rungs)
+    sampler = bits_sampler(problem, [], (1.0, 1.0), stopping=settings.stopping, refine=0.0, rungs=rungs)
+    found = run_trials(problem, Evaluator(problem, Compiler("off", problem.device)), sampler, settings, f"sqlite:///{tmp_path}/study.db")
     went = [record for record in found if len(record.scores) > 1]
     scored = {record.allocation for record in found}
     assert 1 <= len(went) < len(scored)

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.space import Space
-from mpsearch.costs.base import CostInputs
-from mpsearch.costs.budgets import parse_budget
-from mpsearch.costs.size import size
-from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.calibrate import Calibration
-from mpsearch.network.trace import trace
-from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
-from mpsearch.training.loop import train
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.trials.climb import Hyperparameters, Rung, evaluate_trial
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
 from mpsearch.trials.trial import Trial
+from tests.problems import small_problem
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=32, lr=0.05, distill=0.5, precision="float32", reestimate=64)
 HYPER = Hyperparameters(method=Lsq(), recipe=RECIPE, params={"method": "lsq"})
 
 
-@cache
 def problem() -> Problem:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(160, 6, generator=generator)
-    data = TensorSplit(x, (x[:, 0] > x[:, 1]).long())
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
-    train(model, [], data, Task.classification(), Recipe(epochs=10, batch_size=32, lr=0.1, precision="float32"), device=CPU, seed=0)
-    model.eval()
-    space = Space(name="s", weights=(1, 2, 4, 8)).resolve(trace(model, x))
-    return Problem(
-        model=model,
-        train=data,
-        validation=data,
-        task=Task.classification(),
-        space=space,
-        costs={"size": size(CostInputs(space=space))},
-        budgets=(parse_budget("300B"),),
-        calibration=Calibration.fit(model, space, [x]),
-        device=CPU,
-        seed=0,
-    )
+    return small_problem(epochs=10)
 
 
 def evaluator(**options: Any) -> SupernetEvaluator:

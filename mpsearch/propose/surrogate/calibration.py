@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mpsearch.core.arrays import Floats
 
 __all__ = ["PredictionQuality", "calibration_of"]
-
-Floats = NDArray[np.float64]
 
 _HALF, _NINETY = 0.6744897501960817, 1.6448536269514722
 """Half-widths of the central 50 % and 90 % of a normal distribution, in standard deviations."""
@@ -34,15 +31,6 @@ class PredictionQuality:
     error: float
     covered50: float
     covered90: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> PredictionQuality:
-        """Inverse of `to_dict`."""
-        return cls(**plain)
 
 
 def calibration_of(measured: Floats, mean: Floats, deviation: Floats) -> PredictionQuality:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.surrogate.kernel import Kernel, Metric
 
 __all__ = ["default_kernel", "fit_kernel"]
 
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 # (log of the middle, deviation of the log): amplitudes and noise in nats of log loss, lengths in doublings of bits
 _ADDITIVE = (np.log(0.3), 0.7)
@@ -101,11 +100,6 @@ def _middle(rungs: int) -> tuple[Floats, Floats]:
 
 def _kernel(theta: Floats) -> Kernel:
     values = np.exp(theta)
-    return Kernel(
-        additive=float(values[0]),
-        product=float(values[1]),
-        lengths=(float(values[2]), float(values[3]), float(values[4])),
-        stretch=float(values[5]),
-        drift=float(values[6]),
-        noises=values[7:],
-    )
+    additive, product, weight, activation, nominal, stretch, drift = values[:7].tolist()
+    lengths = (weight, activation, nominal)
+    return Kernel(additive=additive, product=product, lengths=lengths, stretch=stretch, drift=drift, noises=values[7:])

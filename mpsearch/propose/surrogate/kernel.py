@@ -22,10 +22,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Kernel", "Metric"]
+from mpsearch.core.arrays import Floats, Picks
 
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
+__all__ = ["Kernel", "Metric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Metric:
     """Distances between choices, and the weight of each group.
 
     Args:
-        coordinates: log2 bits, float64 `[C, 2]`.
+        coordinates: of each choice, log2 of the bits of a weight and of an activation, float64 `[C, 2]`.
         shares: ω, float64 `[G]`, sum 1.
     """
 

@@ -20,15 +20,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.surrogate.calibration import PredictionQuality, calibration_of
 from mpsearch.propose.surrogate.fit import default_kernel, fit_kernel
 from mpsearch.propose.surrogate.kernel import Kernel, Metric
 from mpsearch.propose.surrogate.prior import Prior, fit_prior
 
 __all__ = ["Evidence", "Surrogate", "conditioned", "fit_surrogate"]
-
-Floats = NDArray[np.float64]
-Picks = NDArray[np.intp]
 
 _INTERCEPT = 0.5
 _SLOPE = 0.2

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Prior", "fit_prior"]
+from mpsearch.core.arrays import Floats
 
-Floats = NDArray[np.float64]
+__all__ = ["Prior", "fit_prior"]
 
 _SPREAD = 0.3
 """Expected residual of the mean, nats of log loss."""
@@ -74,43 +74,44 @@ def fit_prior(totals: Floats, rungs: NDArray[np.intp], values: Floats, count: in
     """
     from scipy.optimize import least_squares
 
-    signals = totals.shape[1]
+    # Where the parts of theta begin: at 0 all logits but the first, then log a and log C, then the offsets, then the logs of the slopes.
+    levels = totals.shape[1] - 1
+    offsets = levels + 2
+    slopes = offsets + count
+    start = np.concatenate([np.zeros(levels), [_FLOOR[0], _CEILING[0]], np.zeros(count), np.full(count, np.log(_SLOPE[0]))])
+
+    def logits(theta: Floats) -> Floats:
+        return np.concatenate([[0.0], theta[:levels]])
 
     def unpack(theta: Floats) -> Prior:
-        logits = np.concatenate([[0.0], theta[: signals - 1]])
-        weights = np.exp(logits - logits.max())
+        weights = np.exp(logits(theta) - logits(theta).max())
         return Prior(
             weights=weights / weights.sum(),
-            floor=float(np.exp(theta[signals - 1])),
-            ceiling=float(np.exp(theta[signals])),
-            offsets=theta[signals + 1 : signals + 1 + count],
-            slopes=np.exp(theta[signals + 1 + count :]),
+            floor=float(np.exp(theta[levels])),
+            ceiling=float(np.exp(theta[levels + 1])),
+            offsets=theta[offsets:slopes],
+            slopes=np.exp(theta[slopes:]),
         )
 
-    start = np.concatenate(
-        [np.zeros(signals - 1), [_FLOOR[0], _CEILING[0]], np.zeros(count), np.full(count, np.log(_SLOPE[0]))],
-    )
-    if not len(values):
-        return unpack(start)
     default = unpack(start)
+    if not len(values):
+        return default
     expected = default.slopes[0] * default.mean(default.damage(totals))
-    for rung in range(count):
-        mine = rungs == rung
-        start[signals + 1 + rung] = float(np.median((values - expected)[mine])) if mine.any() else 0.0
+    for rung in np.unique(rungs):
+        start[offsets + rung] = np.median((values - expected)[rungs == rung])
 
     def residuals(theta: Floats) -> Floats:
         prior = unpack(theta)
         fitted = prior.offsets[rungs] + prior.slopes[rungs] * prior.mean(prior.damage(totals))
-        logits = np.concatenate([[0.0], theta[: signals - 1]])
-        penalties = np.concatenate(
+        return np.concatenate(
             [
-                (logits - logits.mean()) / _WEIGHT,
-                [(theta[signals - 1] - _FLOOR[0]) / _FLOOR[1], (theta[signals] - _CEILING[0]) / _CEILING[1]],
-                (theta[signals + 1 + count :] - np.log(_SLOPE[0])) / _SLOPE[1],
-                (theta[signals + 1 : signals + 1 + count] - start[signals + 1 : signals + 1 + count]) / 10.0,
+                (values - fitted) / _SPREAD,
+                (logits(theta) - logits(theta).mean()) / _WEIGHT,
+                [(theta[levels] - _FLOOR[0]) / _FLOOR[1], (theta[levels + 1] - _CEILING[0]) / _CEILING[1]],
+                (theta[slopes:] - np.log(_SLOPE[0])) / _SLOPE[1],
+                (theta[offsets:slopes] - start[offsets:slopes]) / 10.0,
             ]
         )
-        return np.concatenate([(values - fitted) / _SPREAD, penalties])
 
     reach = np.full(len(start), 20.0)
     answer = least_squares(residuals, start, bounds=(start - reach, start + reach), loss="linear", max_nfev=60)

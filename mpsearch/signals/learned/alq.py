@@ -28,7 +28,7 @@ from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, 
 from mpsearch.signals.learned.table_of_bits import table_of_bits
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["ALQ", "alq"]
+__all__ = ["ALQ", "alq", "priced_by_weight"]
 
 _STEPS = 16
 _ABOVE = 3
@@ -48,10 +48,10 @@ def alq(inputs: SignalInputs) -> Table:
     target = aim(trained, widest(trained.space), 0.0)
     method = Alq(target_bits=target, prune=0.9, scale_steps=0.0)
     run = short_run(trained, method, widest(trained.space, target + _ABOVE), _RECIPE, steps=_STEPS)
-    return table_of_bits("alq", inputs, run, _priced_by_weight(inputs.space, method.learned_bits(run.network) or {}))
+    return table_of_bits("alq", inputs, run, priced_by_weight(inputs.space, method.learned_bits(run.network) or {}))
 
 
-def _priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:
+def priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:
     """Bits by layer name from bases per channel; 32 for layers with float weights."""
     layers = [layer for layer in space.layers if layer.name in kept]
     bits = {layer.name: kept[layer.name] - 0.5 * math.log2(layer.weights / layer.channels) for layer in layers}

@@ -32,7 +32,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mpsearch.core.layer import Layer
@@ -49,9 +49,9 @@ __all__ = [
     "decompress",
     "file_digest",
     "header_bytes",
+    "header_text",
     "input_format",
     "layer_bytes",
-    "overhead_bytes",
     "rows_of",
     "scale_bytes",
     "spell_bits",
@@ -66,17 +66,14 @@ VERSION = "mpsearch-2"
 TENSORS = {"codes": "U8", "scales": "F16", "exponents": "I8", "biases": "U8", "act_steps": "F32", "floats": "F32"}
 """Tensor name → safetensors dtype, in file order."""
 
-INPUT_LETTERS = "uspq"
-"""Letters of the activation levels, see the table above."""
-
 ACT_STEP_BYTES = 4
 _EXPONENT_BYTES = 2
 _HEX_DIGEST = 32
 _LARGEST_OFFSET = 10**15
 _UNIFORM, _ZERO_POINT = "u", "z"
-_INPUT_LETTERS = dict(
-    zip((("uniform", False), ("uniform", True), ("power_of_two", False), ("power_of_two", True)), INPUT_LETTERS, strict=True)
-)
+_INPUT_LETTERS = {("uniform", False): "u", ("uniform", True): "s", ("power_of_two", False): "p", ("power_of_two", True): "q"}
+INPUT_LETTERS = "".join(_INPUT_LETTERS.values())
+"""Letters of the activation levels, see the table above."""
 
 
 def rows_of(layer: Layer, weight: NumberFormat) -> int:
@@ -110,22 +107,14 @@ def layer_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) ->
     return weight_bytes(layer, weight) + scale_bytes(layer, weight) + bias_bytes(layer) + act + _EXPONENT_BYTES
 
 
-def overhead_bytes(
-    model: Mapping[str, Any], layer_count: int, float_elements: int, extra: Mapping[str, tuple[str, Sequence[int], int]]
-) -> int:
-    """Bytes that do not depend on the choices: the header and the unquantized tensors.
+def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
+    """Length of the safetensors header, its 8-byte prefix included, for offsets of up to 15 digits; the writer pads to it.
 
     Args:
         model: plain data of the metadata key `model`.
         layer_count: L.
-        float_elements: number of float32 values outside the layers.
-        extra: further tensors by name: (safetensors dtype, shape, bytes), such as integer buffers.
+        extra: (safetensors dtype, shape) of further tensors by name, such as integer buffers.
     """
-    return header_bytes(model, layer_count, extra) + 4 * float_elements + sum(size for _, _, size in extra.values())
-
-
-def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str, tuple[str, Sequence[int], int]]) -> int:
-    """Length of the safetensors header, its 8-byte prefix included, for offsets of up to 15 digits; the writer pads to it."""
     entries: dict[str, Any] = {
         "__metadata__": {
             "format": VERSION,
@@ -136,12 +125,14 @@ def header_bytes(model: Mapping[str, Any], layer_count: int, extra: Mapping[str,
             "pad": "",
         }
     }
-    for name, dtype in TENSORS.items():
-        entries[name] = {"dtype": dtype, "shape": [_LARGEST_OFFSET], "data_offsets": [_LARGEST_OFFSET, _LARGEST_OFFSET]}
-    for name, (dtype, shape, _) in extra.items():
-        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [_LARGEST_OFFSET, _LARGEST_OFFSET]}
-    length = len(json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode())
-    return 8 + (length + 7) // 8 * 8
+    for name, (dtype, shape) in {**{name: (dtype, (_LARGEST_OFFSET,)) for name, dtype in TENSORS.items()}, **extra}.items():
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [_LARGEST_OFFSET, _LARGEST_OFFSET]}
+    return 8 + (len(header_text(entries)) + 7) // 8 * 8
+
+
+def header_text(entries: Mapping[str, Any]) -> bytes:
+    """The safetensors header of these entries."""
+    return json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def spell_bits(weight: NumberFormat, input: QuantizedInput | None) -> str:
@@ -163,16 +154,12 @@ def weight_format(bits: str, letter: str, granularity: Granularity = "channel") 
     Raises:
         ValueError: there is no such format.
     """
-    if (bits == "-") != (letter == "-"):
-        raise ValueError(f"format '{letter}' of a weight of '{bits}' bits is unknown")
-    if letter == "-":
+    if bits == letter == "-":
         return FLOAT
-    if letter == _ZERO_POINT:
-        return NumberFormat("uniform", int(bits), granularity, zero_point=True)
-    kind = next((name for name, kind in NUMBER_KINDS.items() if (kind.letter or _UNIFORM) == letter), None)
-    if kind is None:
+    kinds = {kind.letter or _UNIFORM: name for name, kind in NUMBER_KINDS.items()} | {_ZERO_POINT: "uniform"}
+    if "-" in (bits, letter) or letter not in kinds:
         raise ValueError(f"format '{letter}' of a weight of '{bits}' bits is unknown")
-    return NumberFormat(kind, int(bits), granularity)
+    return NumberFormat(kinds[letter], int(bits), granularity, zero_point=letter == _ZERO_POINT)
 
 
 def input_format(bits: str, letter: str) -> tuple[NumberFormat, bool] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -49,20 +50,18 @@ class _Reader:
     """Sequential reader of a file's tensors."""
 
     def __init__(self, tensors: Mapping[str, bytes]) -> None:
-        self._tensors, self._position = tensors, dict.fromkeys(tensors, 0)
+        self._streams = {name: BytesIO(tensors.get(name, b"")) for name in layout.TENSORS}
 
     def take(self, name: str, count: int, dtype: str) -> np.ndarray[Any, Any]:
         size = count * np.dtype(dtype).itemsize
-        start = self._position.get(name, 0)
-        data = self._tensors.get(name, b"")[start : start + size]
+        data = self._streams[name].read(size)
         if len(data) != size:
             raise ArtifactError(f"the artifact's '{name}' holds too few values for this model; give the model it was made from")
-        self._position[name] = start + size
         return np.frombuffer(data, dtype=dtype)
 
     def finish(self) -> None:
-        for name in layout.TENSORS:
-            if self._position.get(name, 0) != len(self._tensors.get(name, b"")):
+        for name, stream in self._streams.items():
+            if stream.read(1):
                 raise ArtifactError(f"the artifact's '{name}' holds more values than this model; give the model it was made from")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.files import replacing
-from mpsearch.core.layer import Layer
 from mpsearch.network.baked import FloatWeight, Parts, ScaledHalves, rest_of_state
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
@@ -23,8 +21,12 @@ __all__ = ["file_overhead", "write_artifact"]
 
 def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
     """Bytes of the artifact that do not depend on the allocation."""
-    floats, extra = _rest_sizes(blueprint.layers, model.state_dict(), rest_of_state(model, blueprint.layers))
-    return layout.overhead_bytes(_described(blueprint), len(blueprint.layers), floats, extra)
+    state = model.state_dict()
+    rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, blueprint.layers)}
+    apart = _stored_apart(rest)
+    floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
+    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), _shapes(apart))
+    return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
 
 
 def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
@@ -59,24 +61,20 @@ def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
         bits += layout.spell_bits(baked.weight_format, baked.input)
         formats += layout.spell_format(baked.weight_format)
     tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
-    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name, tensor in parts.rest.items():
+    for tensor in parts.rest.values():
         if tensor.dtype == torch.float32:
             tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
-        else:
-            stored = stored_as(name, tensor)
-            tensors[f"rest.{name}"] = bytearray(stored.contiguous().numpy().tobytes())
-            shapes[f"rest.{name}"] = (STORED_DTYPES[stored.dtype], tuple(stored.shape))
-    for name, dtype in layout.TENSORS.items():
-        shapes[name] = (dtype, (len(tensors[name]) // _WIDTH[dtype],))
+    apart = _stored_apart(parts.rest)
+    tensors |= {name: bytearray(tensor.contiguous().numpy().tobytes()) for name, tensor in apart.items()}
+    shapes = _shapes(apart)
+    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), shapes)
+    shapes |= {name: (dtype, (len(tensors[name]) // _WIDTH[dtype],)) for name, dtype in layout.TENSORS.items()}
     metadata = {"format": layout.VERSION, "model": layout.compress(_described(blueprint)), "bits": bits, "formats": formats}
     metadata["digest"] = layout.file_digest(metadata, tensors)
-    _, extra = _rest_sizes(blueprint.layers, parts.rest, list(parts.rest))
-    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), extra)
     return _write(path, metadata, tensors, shapes, header)
 
 
-_WIDTH = {"U8": 1, "I8": 1, "BOOL": 1, "F16": 2, "I16": 2, "F32": 4, "I32": 4, "F64": 8, "I64": 8}
+_WIDTH = {"U8": 1, "I8": 1, "F16": 2, "F32": 4}
 
 
 def _write(
@@ -85,11 +83,11 @@ def _write(
     entries: dict[str, Any] = {"__metadata__": {**metadata, "pad": ""}}
     position = 0
     for name, data in tensors.items():
-        entries[name] = {"dtype": shapes[name][0], "shape": list(shapes[name][1]), "data_offsets": [position, position + len(data)]}
+        dtype, shape = shapes[name]
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, position + len(data)]}
         position += len(data)
-    missing = header - 8 - len(_json(entries))
-    entries["__metadata__"]["pad"] = " " * missing
-    text = _json(entries)
+    entries["__metadata__"]["pad"] = " " * (header - 8 - len(layout.header_text(entries)))
+    text = layout.header_text(entries)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
@@ -98,22 +96,13 @@ def _write(
     return path.stat().st_size
 
 
-def _json(entries: Mapping[str, Any]) -> bytes:
-    return json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+def _stored_apart(rest: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What no layer holds and is not float32, as the file stores it, by its name there."""
+    return {f"rest.{name}": stored_as(name, tensor) for name, tensor in rest.items() if tensor.dtype != torch.float32}
 
 
-def _rest_sizes(
-    layers: Sequence[Layer], state: Mapping[str, Tensor], names: Sequence[str]
-) -> tuple[int, dict[str, tuple[str, tuple[int, ...], int]]]:
-    floats = sum(state[name].numel() for name in names if state[name].dtype == torch.float32)
-    extra: dict[str, tuple[str, tuple[int, ...], int]] = {}
-    for name in names:
-        tensor = state[name]
-        if tensor.dtype != torch.float32:
-            stored = stored_as(name, tensor)
-            dtype = STORED_DTYPES[stored.dtype]
-            extra[f"rest.{name}"] = (dtype, tuple(stored.shape), stored.numel() * _WIDTH[dtype])
-    return floats, extra
+def _shapes(apart: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: (STORED_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in apart.items()}
 
 
 def _described(blueprint: Blueprint) -> dict[str, Any]:

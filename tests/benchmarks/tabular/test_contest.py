@@ -142,13 +142,13 @@ def test_an_early_rung_lets_only_the_best_climb() -> None:
     entry = Entry(name="climbing", start=lambda c, s: climbing, trials=4, front=True)
     trials = play(contest, entry, 0)
     assert len(set(trials)) == len(trials) > 0
-    assert len(climbing._seen) > len(trials)
-    for observation in climbing._seen:
+    assert len(climbing.seen) > len(trials)
+    for observation in climbing.seen:
         picks = contest.truth.picks(observation.allocation)
         assert observation.losses["ptq"] == early.loss[picks]
         if "dear" in observation.losses:
             assert observation.losses["dear"] == contest.truth.loss[picks]
-    assert sum("dear" in observation.losses for observation in climbing._seen) == len(trials)
+    assert sum("dear" in observation.losses for observation in climbing.seen) == len(trials)
 
 
 def test_only_tables_after_training_have_a_cheap_counterpart() -> None:

@@ -9,13 +9,13 @@ from torch import nn
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.network.trace import trace
-from mpsearch.signals.learned.alq import _priced_by_weight
+from mpsearch.signals.learned.alq import priced_by_weight
 
 
 def test_a_base_of_four_times_the_weights_counts_a_bit_less() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 16), nn.Linear(16, 8))
     space = Space(name="s", weights=(1, 2, 4, FLOAT_BITS)).resolve(trace(model, torch.randn(2, 4)))
-    bits = _priced_by_weight(space, {"0": 2.0, "1": 2.0, "3": 3.0})
+    bits = priced_by_weight(space, {"0": 2.0, "1": 2.0, "3": 3.0})
     assert bits["2"] == FLOAT_BITS
     assert bits["0"] - bits["3"] == pytest.approx(2 - 3 + 1)  # 4 and 16 weights a base
     assert bits["0"] - bits["1"] == pytest.approx(0.5)
