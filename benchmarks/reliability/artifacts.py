@@ -41,7 +41,23 @@ def sound(folder: Path, space: str) -> bytes:
     """A sound artifact of a ResNet-8 on the digits, 3 bits a weight, made through the front door."""
     settings = {"model.options": json.dumps(OPTIONS), "float_recipe.epochs": "1", "signals.names": "[fisher]"}
     code = command(
-        ["study", "--model", MODEL, "--data", "digits", "--budget", "3bit", "--space", space, "--trials", "1", "--epochs", "0", "--effort", "quick"]
+        [
+            "study",
+            "--model",
+            MODEL,
+            "--data",
+            "digits",
+            "--budget",
+            "3bit",
+            "--space",
+            space,
+            "--trials",
+            "1",
+            "--epochs",
+            "0",
+            "--effort",
+            "quick",
+        ]
         + [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         + ["--run-dir", str(folder), "--quiet"]
     )

@@ -34,7 +34,7 @@ class _StrictLoader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark, before, depth = self.peek_event().start_mark, self._nodes, len(self._open)
+        mark, before, depth = self.peek_event().start_mark, self._nodes, len(self._open)  # type: ignore[no-untyped-call]
         if depth > _DEPTH:
             raise yaml.constructor.ConstructorError(None, None, f"nested more than {_DEPTH} deep", mark)
         alias = self.check_event(yaml.AliasEvent)

@@ -52,11 +52,11 @@ def weights_digest(model: nn.Module) -> str:
     return content_digest(item for pair in model.state_dict().items() for item in pair)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Updates a digest with every operation: its name, its plain arguments, and where its tensors come from."""
 
     def __init__(self, digest: Any, known: Mapping[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._digest = digest
         self._origins = dict(known)
         self._alive: list[Tensor] = []  # an identity is only free for another tensor after its own is gone
@@ -90,4 +90,3 @@ class _Operations(TorchDispatchMode):
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
-
