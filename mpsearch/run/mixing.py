@@ -13,8 +13,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, DataError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import to_device
-from mpsearch.signals import SignalInputs, compute_signal
+from mpsearch.signals import compute_signal
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.climb import Hyperparameters
@@ -80,16 +79,7 @@ def combined(
         only = ", ".join(table.name for table in tables) or "none"
         progress.say(f"no {name}: it combines at least two signals, and signals.names has only {only}; name one more")
         return []
-    train = problem.train.take(min(signals.images, len(problem.train)), problem.seed)
-    inputs = SignalInputs(
-        model=problem.model,
-        space=problem.space,
-        calibration=problem.calibration,
-        batches=[(to_device(inputs, problem.device), targets) for inputs, targets in train.batches(signals.batch_size)],
-        task=problem.task,
-        seed=problem.seed,
-        tables=tables,
-    )
+    inputs = replace(problem.signal_inputs(signals.images, signals.batch_size), tables=tables)
     default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
@@ -99,12 +89,12 @@ def combined(
     except (BudgetError, DataError) as error:
         progress.say(f"no {name}, the other signals are used without it: {error}")
         return []
-    forwards, backwards = (len(allocations) * images / len(train) for images in _images(config, problem, default))
+    forwards, backwards = (len(allocations) * images / inputs.images for images in _images(config, problem, default))
     spent = {
         "seconds": table.cost["seconds"] + sum(each.seconds for each in measured),
         "forwards": table.cost["forwards"] + forwards,
         "backwards": table.cost["backwards"] + backwards,
-        "images": float(len(train)),
+        "images": float(inputs.images),
     }
     return [replace(table, cost={**table.cost, **spent})]
 

@@ -10,11 +10,9 @@ from mpsearch.core.pass_counts import LabelReader, count
 from mpsearch.core.progress import Progress
 from mpsearch.core.summary import table_from_dict, table_to_dict
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import to_device
 from mpsearch.propose.learned_allocations import affordable_bits
 from mpsearch.run.mixing import MeasuredAllocation, combined
 from mpsearch.signals import SIGNALS, compute_signal
-from mpsearch.signals.base import SignalInputs
 from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
@@ -100,24 +98,14 @@ def compute_signals(
 
 
 def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress) -> Table:
-    images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
-    batches = [
-        (to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.signals.batch_size)
-    ]
     labels = LabelReader(problem.task.loss)
     with progress.phase(f"signal {name}", 1) as bar:
-        table = compute_signal(
-            name,
-            SignalInputs(
-                model=problem.model,
-                space=problem.space,
-                calibration=problem.calibration,
-                batches=batches,
-                task=replace(problem.task, loss=labels),
-                seed=config.seed,
-                progress=lambda done, total: bar.update(done, total),
-                target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
-            ),
+        inputs = replace(
+            problem.signal_inputs(config.signals.images, config.signals.batch_size),
+            task=replace(problem.task, loss=labels),
+            progress=bar.update,
+            target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
         )
+        table = compute_signal(name, inputs)
     count(backward=round(table.cost.get("backwards", 0.0) * table.cost.get("images", 0.0)))
     return replace(table, cost={**table.cost, "labels": float(labels.read)})

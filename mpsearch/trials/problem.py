@@ -18,6 +18,8 @@ from mpsearch.costs import COSTS, CostInputs, compute_costs
 from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import to_device
+from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -73,6 +75,18 @@ class Problem:
         costs = self.costs_of(method)
         broken = [budget for budget in self.budgets if not meets(allocation, costs, [budget])]
         return " and ".join(f"{format_amount(b.cost, costs[b.cost].total(allocation))}, above the budget {b}" for b in broken)
+
+    def signal_inputs(self, images: int, batch_size: int) -> SignalInputs:
+        """The inputs of a signal: at most `images` fixed, unaugmented training images with their targets, on the device."""
+        taken = self.train.take(min(images, len(self.train)), self.seed)
+        return SignalInputs(
+            model=self.model,
+            space=self.space,
+            calibration=self.calibration,
+            batches=[(to_device(inputs, self.device), targets.to(self.device)) for inputs, targets in taken.batches(batch_size)],
+            task=self.task,
+            seed=self.seed,
+        )
 
     def costs_of(self, method: Method | None) -> Mapping[str, CostTable]:
         """The cost tables of `method`; without a method, upper bounds over the methods of the study."""
