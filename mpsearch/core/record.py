@@ -1,4 +1,4 @@
-"""`Record`: one evaluated allocation with its scores and costs; `pareto_front`: the non-dominated records."""
+"""`Trial`: an allocation to evaluate; `Record`: the result, with scores and costs; `pareto_front`: the non-dominated records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from mpsearch.core.allocation import Allocation
 
-__all__ = ["Record", "Score", "pareto_front"]
+__all__ = ["Record", "Score", "Trial", "pareto_front"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +24,28 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """An evaluated trial, or a reference such as the best uniform allocation.
+class Trial:
+    """An allocation to evaluate.
 
     Args:
         number: trial number in the study; −1 for references.
         origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
         allocation: one choice for every layer.
+        scores: validation score at each rung reached, in order; empty before the first.
+    """
+
+    number: int
+    origin: str
+    allocation: Allocation
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Trial):
+    """An evaluated trial, or a reference such as the best uniform allocation; its first arguments are those of `Trial`.
+
+    Args:
         rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
-        scores: validation score at each rung reached, in order.
         costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
         params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
         feasible: whether every budget holds.
@@ -42,11 +55,7 @@ class Record:
         curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
     """
 
-    number: int
-    origin: str
-    allocation: Allocation
     rung: str
-    scores: Mapping[str, Score]
     costs: Mapping[str, float]
     params: Mapping[str, Any] = field(default_factory=dict)
     feasible: bool = True

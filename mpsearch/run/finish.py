@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,28 +35,15 @@ from mpsearch.trials.evaluator import Evaluator, with_epochs
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["Finished", "finish", "finished"]
+__all__ = ["finish", "finished"]
 
 _WINNER = "winner.json"
 _TEST = "test.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """The results of a run.
-
-    Args:
-        summary: content of the report.
-        parts: the numbers of the delivered network.
-    """
-
-    summary: Summary
-    parts: Parts
-
-
 def finish(
     config: StudyConfig, prepared: Prepared, worked: Worked, evaluator: Evaluator, ledger: Ledger, command: str, progress: Progress
-) -> Finished:
+) -> Summary:
     """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, write the report.
 
     Args:
@@ -87,7 +74,7 @@ def finish(
             _WINNER,
             setup.target.file,
             setup,
-            lambda: retrain_allocation(retraining, "winner", selected.trial, checkpoint, selected.scores),
+            lambda: retrain_allocation(retraining, "winner", selected.trial, checkpoint),
         )
         _write_bits(ledger, setup, winner)
         with phase("references"):
@@ -100,7 +87,7 @@ def finish(
         summary = _with_card(config, setup, summary, winner.parts, selected.hyper, ledger, progress)
     ledger.write(SUMMARY, summary.to_dict())
     _report(summary, ledger.directory)
-    return Finished(summary=summary, parts=winner.parts)
+    return summary
 
 
 def finished(directory: Path) -> Summary | None:

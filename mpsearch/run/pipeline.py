@@ -56,7 +56,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
         setup, ledger = build_setup(config, progress, check_limits=False), Ledger(directory)
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
         worked = given(config, setup.problem, allocation)
-        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress).summary
+        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 
 
 def run(
@@ -93,7 +93,7 @@ def run(
         name=STUDY if storage is None else f"{config.name}-{claim_of(directory)}",
         sampler=sampler,
     )
-    return finish(config, prepared, worked, evaluator, ledger, command, progress).summary
+    return finish(config, prepared, worked, evaluator, ledger, command, progress)
 
 
 def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mpsearch.core.files import replacing
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
@@ -19,7 +19,6 @@ from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
-from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 
 if TYPE_CHECKING:
@@ -49,21 +48,16 @@ def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, l
     problem = setup.problem
     candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
     trials = [Trial(number=-1, origin=origin, allocation=allocation) for origin, allocation in candidates]
-    best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else None
-    if best is not None:
-        trial = Trial(number=-1, origin=best.origin, allocation=best.allocation)
-    elif len(trials) == 1:
-        trial = trials[0]
-    else:
+    best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else next(iter(trials), None)
+    if best is None:
         return None
-    scores = {} if best is None else best.scores
     checkpoint = Checkpoint(ledger.path("uniform.checkpoint"))
     return retrained_once(
         ledger,
         _UNIFORM,
         f"uniform{Path(setup.target.file).suffix}",
         setup,
-        lambda: retrain_allocation(settings, "uniform", trial, checkpoint, scores),
+        lambda: retrain_allocation(settings, "uniform", best, checkpoint),
     )
 
 

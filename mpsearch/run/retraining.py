@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +10,13 @@ import torch
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.progress import Progress
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Trial
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters, costs_of
 from mpsearch.trials.evaluator import Evaluator
-from mpsearch.trials.trial import Trial
 
 __all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float"]
 
@@ -42,9 +40,7 @@ class Retraining:
     progress: Progress
 
 
-def retrain_allocation(
-    settings: Retraining, name: str, trial: Trial, checkpoint: Checkpoint, scores: Mapping[str, Score]
-) -> tuple[Record, Parts]:
+def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint: Checkpoint) -> tuple[Record, Parts]:
     """Train one allocation; returns its record and its numbers.
 
     A training that ends with a larger validation error and loss than calibration alone is discarded: the calibrated network is returned,
@@ -53,9 +49,8 @@ def retrain_allocation(
     Args:
         settings: evaluator, hyperparameters, data, seed.
         name: for messages, such as `winner`.
-        trial: its allocation.
+        trial: its allocation, and earlier scores for the record.
         checkpoint: file to resume from.
-        scores: earlier scores of the allocation, for the record.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
@@ -98,7 +93,7 @@ def retrain_allocation(
         origin=trial.origin,
         allocation=trial.allocation,
         rung="full",
-        scores={**scores, "full": found},
+        scores={**trial.scores, "full": found},
         costs=costs,
         params=settings.hyper.params,
         feasible=feasible,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, MpsearchError
 from mpsearch.core.progress import Progress
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Trial
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
@@ -22,7 +22,6 @@ from mpsearch.trials.climb import Hyperparameters, best_record
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
-from mpsearch.trials.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -37,14 +36,12 @@ class Selected:
     """The allocation to retrain and deliver.
 
     Args:
-        trial: its origin and allocation.
+        trial: its origin and allocation; without scores if this allocation was not evaluated itself.
         hyper: method and recipe of the trial.
-        scores: scores of the trial by rung; empty if this allocation was not evaluated itself.
     """
 
     trial: Trial
     hyper: Hyperparameters
-    scores: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +124,7 @@ def _best(config: StudyConfig, problem: Problem, sampler: BitsSampler, records: 
     if best is None:
         raise MpsearchError(_why_none(records))
     hyper = hyperparameters_of(config, best.params)
-    trial = with_budget_spent(sampler, best, records, problem.costs_of(hyper.method))
-    return Selected(trial=trial, hyper=hyper, scores=best.scores if trial.allocation == best.allocation else {})
+    return Selected(trial=with_budget_spent(sampler, best, records, problem.costs_of(hyper.method)), hyper=hyper)
 
 
 def _why_none(records: Sequence[Record]) -> str:

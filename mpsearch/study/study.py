@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.errors import BudgetError, ConfigError
 from mpsearch.core.progress import Bar, Progress, Silent
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
@@ -26,7 +26,6 @@ from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_s
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 
 __all__ = ["STUDY", "run_trials"]
 

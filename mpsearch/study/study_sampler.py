@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.peak import CostTable
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, observed, room_above
 from mpsearch.study.sampler import BitsSampler
@@ -15,7 +15,6 @@ from mpsearch.study.stopping import Stopping
 from mpsearch.study.storage import StoredRecords
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 
 __all__ = ["bits_sampler", "prediction_quality", "with_budget_spent"]
 
@@ -81,8 +80,9 @@ def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Reco
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
     allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)
-    origin = best.origin if allocation == best.allocation else f"{best.origin}, budget spent"
-    return Trial(number=best.number, origin=origin, allocation=allocation)
+    if allocation == best.allocation:
+        return best
+    return Trial(number=best.number, origin=f"{best.origin}, budget spent", allocation=allocation)
 
 
 def _observed(records: Sequence[Record]) -> list[Observation]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from mpsearch.core.errors import ModelError, TrainingDiverged
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Score, Trial
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.propose.searcher import Searcher
@@ -18,7 +18,6 @@ from mpsearch.training.recipe import Recipe
 from mpsearch.trials.evaluator import Evaluator, with_epochs
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
-from mpsearch.trials.trial import Trial
 
 __all__ = ["Hyperparameters", "Rung", "best_record", "costs_of", "evaluate_trial", "trial_seed"]
 

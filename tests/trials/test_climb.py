@@ -9,11 +9,10 @@ import pytest
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import TrainingDiverged
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Score, Trial
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
-from mpsearch.trials.trial import Trial
 from tests.problems import small_problem, small_settings
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.record import Trial
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.bits import bits
 from mpsearch.costs.budgets import parse_budget, parse_budgets
@@ -14,7 +15,6 @@ from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
 from mpsearch.trials.climb import costs_of
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 from tests.study.test_study_sampler import problem, proposals
 

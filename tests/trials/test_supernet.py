@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.record import Trial
 from mpsearch.core.space import Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.budgets import parse_budget
@@ -27,7 +28,6 @@ from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.trials.climb import Hyperparameters, Rung, evaluate_trial
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
-from mpsearch.trials.trial import Trial
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=32, lr=0.05, distill=0.5, precision="float32", reestimate=64)
