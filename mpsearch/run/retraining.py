@@ -15,7 +15,7 @@ from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.trials.climb import Hyperparameters, costs_of
+from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator
 
 __all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float"]
@@ -76,7 +76,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint
                     recipe,
                     seed=settings.seed,
                     split=settings.split,
-                    on_step=lambda step, total: bar.update(step, total),
+                    on_step=bar.update,
                     on_epoch=score,
                     checkpoint=checkpoint,
                 )
@@ -87,16 +87,15 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint
         if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # a difference of one sample can be chance
             note = "Training ended above calibration alone on validation, so the calibrated network is delivered; try a lower lr."
             parts, found = calibrated
-    costs, feasible = costs_of(evaluator.problem, trial, method)
     record = Record(
         number=trial.number,
         origin=trial.origin,
         allocation=trial.allocation,
         rung="full",
         scores={**trial.scores, "full": found},
-        costs=costs,
+        costs=evaluator.problem.amounts(trial.allocation, method),
         params=settings.hyper.params,
-        feasible=feasible,
+        feasible=evaluator.problem.fits(trial.allocation, method),
         seconds=time.monotonic() - started,
         note=note,
         curve=tuple(curve),
@@ -112,7 +111,7 @@ def retrain_float(settings: Retraining, checkpoint: Checkpoint) -> tuple[Record,
             settings.hyper.recipe,
             seed=settings.seed,
             split=settings.split,
-            on_step=lambda step, total: bar.update(step, total),
+            on_step=bar.update,
             checkpoint=checkpoint,
         )
     record = Record(

@@ -19,7 +19,7 @@ from mpsearch.trials.evaluator import Evaluator, with_epochs
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
 
-__all__ = ["Hyperparameters", "Rung", "best_record", "costs_of", "evaluate_trial", "trial_seed"]
+__all__ = ["Hyperparameters", "Rung", "best_record", "evaluate_trial", "trial_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,6 @@ def evaluate_trial(
     scores: dict[str, Score] = {}
     curve: list[dict[str, float]] = []
     chosen = default
-    costs, feasible = costs_of(problem, trial, chosen.method)
     network: Network | None = None
 
     def record(**outcome: Any) -> Record:
@@ -113,8 +112,8 @@ def evaluate_trial(
             allocation=trial.allocation,
             rung=next(reversed(scores), ""),
             scores=dict(scores),
-            costs=costs,
-            feasible=feasible,
+            costs=problem.amounts(trial.allocation, chosen.method),
+            feasible=problem.fits(trial.allocation, chosen.method),
             seconds=time.monotonic() - started,
             **outcome,
         )
@@ -128,7 +127,6 @@ def evaluate_trial(
             else:
                 if network is None:
                     chosen = choose()
-                    costs, feasible = costs_of(problem, trial, chosen.method)
                     network = evaluator.begin(trial.allocation, chosen.method)
                 curve += evaluator.train(
                     network,
@@ -144,11 +142,6 @@ def evaluate_trial(
     except (TrainingDiverged, ModelError) as error:
         return record(params=chosen.params, status="failed", note=str(error))
     return record(params=chosen.params if curve else {}, curve=tuple(curve))
-
-
-def costs_of(problem: Problem, trial: Trial, method: Method) -> tuple[dict[str, float], bool]:
-    """(Costs of a trial as `method` stores it, whether every budget holds)."""
-    return problem.amounts(trial.allocation, method), problem.fits(trial.allocation, method)
 
 
 def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mpsearch.allocate.solve import meets
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget, tightness
+from mpsearch.core.budget import Budget
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.costs import COSTS, CostInputs, compute_costs
@@ -65,10 +65,6 @@ class Problem:
     def fits(self, allocation: Allocation, method: Method | None = None) -> bool:
         """Whether every budget holds for `method`; without a method, for all methods of the study."""
         return meets(allocation, self.costs_of(method), self.budgets)
-
-    def tightness(self, allocation: Allocation, method: Method | None = None) -> float:
-        """Largest used share of a budget."""
-        return tightness(self.amounts(allocation, method), self.budgets)
 
     def excess(self, allocation: Allocation, method: Method | None = None) -> str:
         """The budgets an allocation exceeds, in their own units: `41,216 B, above the budget 40KB`; empty if all hold."""
