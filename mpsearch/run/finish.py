@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
 from mpsearch.run.summary import summarise
 from mpsearch.run.work import Worked
-from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator, with_epochs
@@ -65,17 +65,12 @@ def finish(
         hyper=replace(selected.hyper, recipe=with_epochs(selected.hyper.recipe, config.retrain.epochs)),
         split=splits.train_and_validation() if config.retrain.include_validation else splits.train,
         seed=config.seed + 1,
+        directory=ledger.directory,
         progress=progress,
     )
     with clock("retraining"):
-        checkpoint = Checkpoint(ledger.path("winner.checkpoint"))
-        winner = retrained_once(
-            ledger,
-            _WINNER,
-            setup.target.file,
-            setup,
-            lambda: retrain_allocation(retraining, "winner", selected.trial, checkpoint),
-        )
+        train = partial(retrain_allocation, retraining, "winner", selected.trial)
+        winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train)
         _write_bits(ledger, setup, winner)
         with phase("references"):
             uniform = uniform_reference(config, setup, retraining, ledger)

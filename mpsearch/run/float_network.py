@@ -69,10 +69,9 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, file: Pa
     """
     checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
+        hooks = Hooks(on_step=bar.update)
         lay_out(model, torch.channels_last)
-        train(
-            model, [], splits.train, splits.task, recipe, device=device, seed=seed, hooks=Hooks(on_step=bar.update), checkpoint=checkpoint
-        )
+        train(model, [], splits.train, splits.task, recipe, device=device, seed=seed, hooks=hooks, checkpoint=checkpoint)
         score = evaluate(model, splits.validation, splits.task, device=device)
         bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")
     if not math.isfinite(score.loss):

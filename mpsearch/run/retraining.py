@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -30,6 +31,7 @@ class Retraining:
         hyper: method and recipe, with the epochs of this training.
         split: training data.
         seed: seed of the training.
+        directory: run directory, for the checkpoints to resume from.
         progress: gets a bar per training.
     """
 
@@ -37,10 +39,15 @@ class Retraining:
     hyper: Hyperparameters
     split: Split
     seed: int
+    directory: Path
     progress: Progress
 
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of one training."""
+        return Checkpoint(self.directory / f"{name}.checkpoint")
 
-def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint: Checkpoint) -> tuple[Record, Parts]:
+
+def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[Record, Parts]:
     """Train one allocation; returns its record and its numbers.
 
     A training that ends with a larger validation error and loss than calibration alone is discarded: the calibrated network is returned,
@@ -48,9 +55,8 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint
 
     Args:
         settings: evaluator, hyperparameters, data, seed.
-        name: for messages, such as `winner`.
+        name: for messages and the checkpoint, such as `winner`.
         trial: its allocation, and earlier scores for the record.
-        checkpoint: file to resume from.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
@@ -78,7 +84,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint
                     split=settings.split,
                     on_step=bar.update,
                     on_epoch=score,
-                    checkpoint=checkpoint,
+                    checkpoint=settings.checkpoint(name),
                 )
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
@@ -103,7 +109,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial, checkpoint
     return record, parts
 
 
-def retrain_float(settings: Retraining, checkpoint: Checkpoint) -> tuple[Record, torch.nn.Module]:
+def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
     """Train the float network further for as many epochs with the same recipe; returns its record and the network."""
     evaluator, problem = settings.evaluator, settings.evaluator.problem
     with settings.progress.phase("float control", 1) as bar:
@@ -112,7 +118,7 @@ def retrain_float(settings: Retraining, checkpoint: Checkpoint) -> tuple[Record,
             seed=settings.seed,
             split=settings.split,
             on_step=bar.update,
-            checkpoint=checkpoint,
+            checkpoint=settings.checkpoint("control"),
         )
     record = Record(
         number=-1,

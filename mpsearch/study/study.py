@@ -10,15 +10,15 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.errors import BudgetError, ConfigError
 from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record, Trial
+from mpsearch.propose.observation import Proposal
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
@@ -71,7 +71,7 @@ def run_trials(
         bar.update(len(records))
         reason = end_of(study)
         while reason is None:
-            outlooks = [_outlook(trial) for trial in finished_trials(study)]
+            outlooks = [Outlook(**trial.user_attrs.get("outlook", {})) for trial in finished_trials(study)]
             reason = settings.stopping.reason(outlooks, before + time.monotonic() - started)
             if reason is not None:
                 break
@@ -105,17 +105,17 @@ def _run_trial(
     if searcher is not None and not searcher.left([record.allocation for record in records]):
         raise exhausted()
     asked = study.ask()
-    trial, outlook = _proposed(study, asked, problem)
-    asked.set_user_attr("origin", trial.origin)
-    if math.isfinite(outlook.improvement):
-        asked.set_user_attr("outlook", asdict(outlook))
+    proposal = _proposed(study, asked, problem)
+    asked.set_user_attr("origin", proposal.origin)
+    if math.isfinite(proposal.improvement):
+        asked.set_user_attr("outlook", {"improvement": proposal.improvement, "noise": proposal.noise})
     record = evaluate_trial(
         problem,
         evaluator,
         settings.rungs,
         settings.default,
         records,
-        trial,
+        Trial(number=asked.number, origin=proposal.origin, allocation=proposal.allocation),
         lambda: settings.suggest(asked),
         lambda text: bar.update(len(records), text=text),
         seed=trial_seed(problem, len(records)),
@@ -126,8 +126,8 @@ def _run_trial(
     write_record(study, asked, record, problem.budgets)
 
 
-def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tuple[Trial, Outlook]:
-    """(the sampler's proposal for a trial, its expected improvement).
+def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> Proposal:
+    """The sampler's proposal for a trial.
 
     Raises:
         ConfigError: the sampler cannot sample two objectives or these bits.
@@ -145,11 +145,5 @@ def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tup
                 path="sampler",
             ) from error
         raise ConfigError(f"sampler: {kind} cannot draw the bits: {error}", path="sampler") from error
-    if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(asked)) is not None:
-        outlook = Outlook(improvement=proposal.improvement, noise=proposal.noise)
-        return Trial(number=asked.number, origin=proposal.origin, allocation=allocation), outlook
-    return Trial(number=asked.number, origin=kind, allocation=allocation), Outlook()
-
-
-def _outlook(trial: FrozenTrial) -> Outlook:
-    return Outlook(**trial.user_attrs.get("outlook", {}))
+    proposal = sampler.proposal(asked) if isinstance(sampler, BitsSampler) else None
+    return proposal or Proposal(origin=kind, allocation=allocation)

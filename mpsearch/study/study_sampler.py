@@ -9,7 +9,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
-from mpsearch.propose.observation import Observation, observed, room_above
+from mpsearch.propose.observation import observed, room_above
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
 from mpsearch.study.storage import StoredRecords
@@ -60,7 +60,7 @@ def bits_sampler(
 
 def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
     """Prediction quality of the surrogate on the study's scores, fields of `PredictionQuality`; empty if there are too few scores."""
-    observations = _observed(records)
+    observations = [observed(record) for record in records]
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
     return sampler.searcher.surrogate(observations).calibration().to_dict()
@@ -79,14 +79,10 @@ def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Reco
         costs: tables of the best record's method; those of the study by default.
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
-    allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)
+    allocation = sampler.searcher.spend(best.allocation, [observed(record) for record in records], without=lost, costs=costs)
     if allocation == best.allocation:
         return best
     return Trial(number=best.number, origin=f"{best.origin}, budget spent", allocation=allocation)
-
-
-def _observed(records: Sequence[Record]) -> list[Observation]:
-    return [observed(record) for record in records]
 
 
 def _refines(number: int, stopping: Stopping, share: float) -> bool:
