@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from mpsearch.config.shipped import find_yaml
-from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.strict import Strict, validated
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
@@ -120,10 +120,7 @@ def read_space(reference: str | Path | Mapping[str, Any]) -> SpaceConfig:
     if isinstance(reference, str | Path):
         path = reference if isinstance(reference, Path) else find_yaml("space", "spaces", reference)
         label, content = str(path), {"name": path.stem, **read_yaml(path)}
-    try:
-        return SpaceConfig.model_validate(content)
-    except ValidationError as error:
-        raise config_error(error, SpaceConfig, label=label) from error
+    return validated(SpaceConfig, content, label=label)
 
 
 def load_space(reference: str | Path | Mapping[str, Any]) -> Space:
