@@ -58,18 +58,17 @@ def finish(
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
     """
-    setup, selected, clock = prepared.setup, worked.selected, ledger.clock
-    splits = setup.splits
+    setup, splits, clock = prepared.setup, prepared.setup.splits, ledger.clock
     retraining = Retraining(
         evaluator=evaluator,
-        hyper=replace(selected.hyper, recipe=with_epochs(selected.hyper.recipe, config.retrain.epochs)),
+        hyper=replace(worked.hyper, recipe=with_epochs(worked.hyper.recipe, config.retrain.epochs)),
         split=splits.train_and_validation() if config.retrain.include_validation else splits.train,
         seed=config.seed + 1,
         directory=ledger.directory,
         progress=progress,
     )
     with clock("retraining"):
-        train = partial(retrain_allocation, retraining, "winner", selected.trial)
+        train = partial(retrain_allocation, retraining, "winner", worked.trial)
         winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train)
         _write_bits(ledger, setup, winner)
         with phase("references"):
@@ -79,7 +78,7 @@ def finish(
         test = _test_scores(splits.test, evaluator, winner, uniform, control, ledger) if splits.test is not None else {}
     summary = summarise(config, prepared, worked, winner, uniform, control, test, command, clock.seconds)
     with progress.phase("card", 1), clock("card"):
-        summary = _with_card(config, setup, summary, winner.parts, selected.hyper, ledger, progress)
+        summary = _with_card(config, setup, summary, winner.parts, worked.hyper, ledger, progress)
     ledger.write(SUMMARY, summary.to_dict())
     _report(summary, ledger.directory)
     return summary

@@ -55,8 +55,8 @@ def combined(
     config: StudyConfig,
     problem: Problem,
     tables: Sequence[Table],
-    earlier: Sequence[MeasuredAllocation],
-    keep: Callable[[Sequence[MeasuredAllocation]], None],
+    measured: dict[Allocation, MeasuredAllocation],
+    keep: Callable[[], None],
     progress: Progress,
 ) -> list[Table]:
     """The table of a combining signal, in a list; an empty list, and a line with the reason, if signals or measurements do not allow one.
@@ -70,8 +70,8 @@ def combined(
         config: the study.
         problem: search problem; the allocations are near its budgets.
         tables: the signals to combine.
-        earlier: measurements of an interrupted run.
-        keep: called with all measurements after each one.
+        measured: measurements of an interrupted run; new ones are added.
+        keep: called after each measurement.
         progress: gets a bar and that line.
     """
     signals = config.signals
@@ -83,15 +83,16 @@ def combined(
     default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        measured = _measured(name, config, problem, default, allocations, earlier, keep, progress)
-        pairs = [(each.allocation, each.loss) for each in measured if math.isfinite(each.loss)]
+        _measure(name, config, problem, default, allocations, measured, keep, progress)
+        fitted = [measured[allocation] for allocation in allocations]
+        pairs = [(each.allocation, each.loss) for each in fitted if math.isfinite(each.loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
     except (BudgetError, DataError) as error:
         progress.say(f"no {name}, the other signals are used without it: {error}")
         return []
     forwards, backwards = (len(allocations) * images / inputs.images for images in _images(config, problem, default))
     spent = {
-        "seconds": table.cost["seconds"] + sum(each.seconds for each in measured),
+        "seconds": table.cost["seconds"] + sum(each.seconds for each in fitted),
         "forwards": table.cost["forwards"] + forwards,
         "backwards": table.cost["backwards"] + backwards,
         "images": float(inputs.images),
@@ -109,30 +110,28 @@ def _images(config: StudyConfig, problem: Problem, default: Hyperparameters) -> 
     return trained * (2 if recipe.distill else 1) + reestimated + len(problem.validation), trained
 
 
-def _measured(
+def _measure(
     name: str,
     config: StudyConfig,
     problem: Problem,
     default: Hyperparameters,
     allocations: Sequence[Allocation],
-    earlier: Sequence[MeasuredAllocation],
-    keep: Callable[[Sequence[MeasuredAllocation]], None],
+    measured: dict[Allocation, MeasuredAllocation],
+    keep: Callable[[], None],
     progress: Progress,
-) -> list[MeasuredAllocation]:
-    """Each allocation with its loss, measured unless it is in `earlier`."""
-    results = {each.allocation: each for each in earlier}
+) -> None:
+    """Add the allocations that are not in `measured` yet."""
     evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
     with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
         for done, allocation in enumerate(allocations):
             bar.update(done)
-            if allocation in results:
+            if allocation in measured:
                 continue
             started = time.monotonic()
             loss = _loss(evaluator, allocation, config, default)
-            results[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
-            keep(list(results.values()))
+            measured[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
+            keep()
         bar.update(len(allocations))
-    return [results[allocation] for allocation in allocations]
 
 
 def _loss(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> float:

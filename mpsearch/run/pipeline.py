@@ -24,31 +24,28 @@ from mpsearch.trials.supernet import SupernetEvaluator
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from rich.console import Console
 
     from mpsearch.config import StudyConfig
 
 __all__ = ["build_evaluator", "retrain", "run", "run_study"]
 
 
-def run_study(config: StudyConfig, directory: Path, command: str, console: Console, *, storage: str | None = None) -> Summary:
+def run_study(config: StudyConfig, directory: Path, command: str, progress: Progress, *, storage: str | None = None) -> Summary:
     """Search, retrain, export and report: `mpsearch study`.
 
     Args:
         config: the study.
         directory: run directory.
         command: the command line, for the report.
-        console: console for progress.
+        progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
     """
-    progress = _bars(console)
     with claimed(directory, config, command, storage=storage):
         return finished(directory) or run(config, build_setup(config, progress), directory, command, progress, storage=storage)
 
 
-def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, console: Console) -> Summary:
+def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, progress: Progress) -> Summary:
     """Train, export and report a given allocation, without a search: `mpsearch retrain`."""
-    progress = _bars(console)
     with claimed(directory, config, command, extra=allocation.key()):
         if (summary := finished(directory)) is not None:
             return summary
@@ -119,9 +116,3 @@ def _without_supernet(config: StudyConfig) -> StudyConfig:
     """The study without shared weights, which only the search needs."""
     search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
     return config.model_copy(update={"search": search})
-
-
-def _bars(console: Console) -> Progress:
-    from mpsearch.report.progress import RichProgress
-
-    return RichProgress(console)

@@ -77,24 +77,21 @@ def compute_signals(
         held: results of an interrupted computation.
         keep: called with the results after every signal and every measurement.
     """
-    results = held
     independent, combining = by_dependence(config.signals.names)
-    done = {table.name: table for table in results.tables if table.name in independent}
+    done = {table.name: table for table in held.tables if table.name in independent}
+    measured = {each.allocation: each for each in held.measured}
+
+    def keep_all() -> None:
+        keep(SignalResults(tables=tuple(done.values()), measured=tuple(measured.values())))
+
     for name in independent:
         if name not in done:
             done[name] = _computed(name, config, problem, progress)
-            results = replace(results, tables=tuple(done.values()))
-            keep(results)
+            keep_all()
     tables = [done[name] for name in independent]
-
-    def keep_measured(measured: Sequence[MeasuredAllocation]) -> None:
-        nonlocal results
-        results = replace(results, measured=tuple(measured))
-        keep(results)
-
     for name in combining:
-        tables = combined(name, config, problem, tables, results.measured, keep_measured, progress) + tables
-    return replace(results, tables=tuple(tables))
+        tables = combined(name, config, problem, tables, measured, keep_all, progress) + tables
+    return SignalResults(tables=tuple(tables), measured=tuple(measured.values()))
 
 
 def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress) -> Table:

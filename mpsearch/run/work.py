@@ -13,7 +13,6 @@ from mpsearch.core.record import Record, Trial
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
-from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.settings import hyperparameters_of, search_settings
 from mpsearch.study.storage import study_ended
 from mpsearch.study.study import run_trials
@@ -28,20 +27,7 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["Selected", "Worked", "given", "work"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selected:
-    """The allocation to retrain and deliver.
-
-    Args:
-        trial: its origin and allocation; without scores if this allocation was not evaluated itself.
-        hyper: method and recipe of the trial.
-    """
-
-    trial: Trial
-    hyper: Hyperparameters
+__all__ = ["Worked", "given", "work"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +35,14 @@ class Worked:
     """The results of the trials.
 
     Args:
-        selected: the best allocation, with the remaining budget spent.
+        trial: the best allocation, with the remaining budget spent, to retrain and deliver; without scores if it was not evaluated itself.
+        hyper: method and recipe of the trial.
         records: records of all trials, by number.
         surrogate: prediction quality of the surrogate, see `Summary`.
     """
 
-    selected: Selected
+    trial: Trial
+    hyper: Hyperparameters
     records: tuple[Record, ...] = ()
     surrogate: Mapping[str, float] = field(default_factory=dict)
 
@@ -100,9 +88,13 @@ def work(
             evaluator.prepare()
     with ledger.clock("study"):
         records = run_trials(problem, evaluator, sampler or own, settings, storage, progress, name=name)
-        selected = _best(config, problem, own, records)
+        best = best_record(records)
+        if best is None:
+            raise MpsearchError(_why_none(records))
+        hyper = hyperparameters_of(config, best.params)
+        trial = with_budget_spent(own, best, records, problem.costs_of(hyper.method))
         surrogate = prediction_quality(own, records) if sampler is None else {}
-    return Worked(selected=selected, records=tuple(records), surrogate=surrogate)
+    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate)
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:
@@ -116,15 +108,7 @@ def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Work
     trial = Trial(number=-1, origin="given", allocation=problem.space.check(allocation))
     if excess := problem.excess(trial.allocation, hyper.method):
         raise BudgetError(f"the allocation takes {excess}; lower its bits")
-    return Worked(selected=Selected(trial=trial, hyper=hyper))
-
-
-def _best(config: StudyConfig, problem: Problem, sampler: BitsSampler, records: Sequence[Record]) -> Selected:
-    best = best_record(records)
-    if best is None:
-        raise MpsearchError(_why_none(records))
-    hyper = hyperparameters_of(config, best.params)
-    return Selected(trial=with_budget_spent(sampler, best, records, problem.costs_of(hyper.method)), hyper=hyper)
+    return Worked(trial=trial, hyper=hyper)
 
 
 def _why_none(records: Sequence[Record]) -> str:

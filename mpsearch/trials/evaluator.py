@@ -118,16 +118,16 @@ class Evaluator:
         recipe: Recipe,
         *,
         seed: int,
-        split: Split | None = None,
-        on_step: Callable[[int, int], None] = lambda done, total: None,
-        checkpoint: Checkpoint | None = None,
+        split: Split,
+        on_step: Callable[[int, int], None],
+        checkpoint: Checkpoint,
     ) -> tuple[nn.Module, list[dict[str, float]]]:
         """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
         model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
         curve = train(
             model,
             [],
-            self.problem.train if split is None else split,
+            split,
             self.problem.task,
             recipe,
             device=self.problem.device,
