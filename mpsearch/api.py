@@ -146,12 +146,12 @@ def search(
     recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
     config = _config(
         model,
-        budgets=[budget] if isinstance(budget, str) else list(budget),
+        budgets=_listed(budget),
         space=dict(space) if isinstance(space, Mapping) else str(space),
         methods={name: dict(settings) for name, settings in methods.items()}
         if isinstance(methods, Mapping)
-        else {name: {} for name in _names(methods)},
-        signals={"images": images, **(signals if isinstance(signals, Mapping) else {"names": _names(signals)})},
+        else {name: {} for name in _listed(methods)},
+        signals={"images": images, **(signals if isinstance(signals, Mapping) else {"names": _listed(signals)})},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
         search={
             "trials": trials if trials is not None else MANY_TRIALS if timeout is not None or until_flat else scale["trials"],
@@ -173,7 +173,6 @@ def search(
         train=training,
         validation=as_split(validation),
         test=None if test is None else as_split(test),
-        classes=(),
         task=task or Task.classification(),
         fingerprint=fingerprint_of(training),
     )
@@ -236,7 +235,7 @@ def _check_sampler(sampler: object) -> None:
         raise ConfigError(f"sampler: one of Optuna's is needed, such as TPESampler(), not {given}", path="sampler")
 
 
-def _names(given: str | Sequence[str]) -> list[str]:
+def _listed(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
