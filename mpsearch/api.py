@@ -192,11 +192,7 @@ def search(
     assert winner is not None  # a finished run has one
     path = directory / summary.artifact
     return Result(
-        summary=summary,
-        model=read_artifact(path).install(model).cpu(),
-        allocation=winner.allocation,
-        path=path,
-        run_dir=directory,
+        summary=summary, model=read_artifact(path).install(model).cpu(), allocation=winner.allocation, path=path, run_dir=directory
     )
 
 

@@ -76,8 +76,7 @@ def _kind_of(value: Any) -> str:
 
 _Choices = Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("[choices]")]
 Setting = Annotated[
-    Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices,
-    Discriminator(lambda value: f"[{_kind_of(value)}]"),
+    Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices, Discriminator(lambda value: f"[{_kind_of(value)}]")
 ]
 """Any setting, before it is checked against a name and type."""
 

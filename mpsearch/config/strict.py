@@ -76,14 +76,8 @@ def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
     found: Any = model
     for part in location:
         found = _step_into(found, part)
-    return _fields(found)
-
-
-def _fields(annotation: Any) -> list[str]:
-    for candidate in _alternatives(annotation):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return list(candidate.model_fields)
-    return []
+    models = (each for each in _alternatives(found) if isinstance(each, type) and issubclass(each, BaseModel))
+    return next((list(each.model_fields) for each in models), [])
 
 
 def _step_into(annotation: Any, part: int | str) -> Any:

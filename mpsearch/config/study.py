@@ -89,8 +89,7 @@ class ModelConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     weights: str | None = Field(default=None, description="safetensors file or state_dict; ~ and $VARIABLES are expanded")
     other_weights: str | None = Field(
-        default=None,
-        description="weights of the same architecture from another training; the card scores the same bits on them",
+        default=None, description="weights of the same architecture from another training; the card scores the same bits on them"
     )
 
     @property

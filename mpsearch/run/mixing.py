@@ -83,7 +83,14 @@ def combined(
     default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        _measure(name, config, problem, default, allocations, measured, keep, progress)
+        evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
+        with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
+            for done, allocation in enumerate(allocations):
+                bar.update(done)
+                if allocation not in measured:
+                    measured[allocation] = _measured(evaluator, allocation, config, default)
+                    keep()
+            bar.update(len(allocations))
         fitted = [measured[allocation] for allocation in allocations]
         pairs = [(each.allocation, each.loss) for each in fitted if math.isfinite(each.loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
@@ -110,28 +117,10 @@ def _images(config: StudyConfig, problem: Problem, default: Hyperparameters) -> 
     return trained * (2 if recipe.distill else 1) + reestimated + len(problem.validation), trained
 
 
-def _measure(
-    name: str,
-    config: StudyConfig,
-    problem: Problem,
-    default: Hyperparameters,
-    allocations: Sequence[Allocation],
-    measured: dict[Allocation, MeasuredAllocation],
-    keep: Callable[[], None],
-    progress: Progress,
-) -> None:
-    """Add the allocations that are not in `measured` yet."""
-    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
-    with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
-        for done, allocation in enumerate(allocations):
-            bar.update(done)
-            if allocation in measured:
-                continue
-            started = time.monotonic()
-            loss = _loss(evaluator, allocation, config, default)
-            measured[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
-            keep()
-        bar.update(len(allocations))
+def _measured(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> MeasuredAllocation:
+    started = time.monotonic()
+    loss = _loss(evaluator, allocation, config, default)
+    return MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
 
 
 def _loss(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> float:

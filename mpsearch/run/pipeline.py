@@ -80,16 +80,9 @@ def run(
     ledger = Ledger(directory)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
     prepared = prepare(config, setup, ledger, progress)
-    worked = work(
-        config,
-        prepared,
-        evaluator,
-        ledger,
-        progress,
-        storage=storage or f"sqlite:///{ledger.path(STORAGE)}",
-        name=STUDY if storage is None else f"{config.name}-{claim_of(directory)}",
-        sampler=sampler,
-    )
+    url = storage or f"sqlite:///{ledger.path(STORAGE)}"
+    name = STUDY if storage is None else f"{config.name}-{claim_of(directory)}"
+    worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler)
     return finish(config, prepared, worked, evaluator, ledger, command, progress)
 
 

@@ -114,11 +114,7 @@ def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
     evaluator, problem = settings.evaluator, settings.evaluator.problem
     with settings.progress.phase("float control", 1) as bar:
         model, curve = evaluator.control(
-            settings.hyper.recipe,
-            seed=settings.seed,
-            split=settings.split,
-            on_step=bar.update,
-            checkpoint=settings.checkpoint("control"),
+            settings.hyper.recipe, seed=settings.seed, split=settings.split, on_step=bar.update, checkpoint=settings.checkpoint("control")
         )
     record = Record(
         number=-1,

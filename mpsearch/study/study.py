@@ -92,12 +92,7 @@ def run_trials(
 
 
 def _run_trial(
-    study: optuna.Study,
-    problem: Problem,
-    evaluator: Evaluator,
-    settings: SearchSettings,
-    records: Sequence[Record],
-    bar: Bar,
+    study: optuna.Study, problem: Problem, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar
 ) -> None:
     """Ask for one trial, evaluate it, store its record."""
     sampler = study.sampler

@@ -114,13 +114,7 @@ class Evaluator:
         )
 
     def control(
-        self,
-        recipe: Recipe,
-        *,
-        seed: int,
-        split: Split,
-        on_step: Callable[[int, int], None],
-        checkpoint: Checkpoint,
+        self, recipe: Recipe, *, seed: int, split: Split, on_step: Callable[[int, int], None], checkpoint: Checkpoint
     ) -> tuple[nn.Module, list[dict[str, float]]]:
         """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
         model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
