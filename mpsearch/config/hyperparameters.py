@@ -98,7 +98,7 @@ def _setting_of(annotation: Any) -> Any:
         kinds["range"] = Range
     if len(kinds) == 1:
         return annotation
-    tagged = Union[tuple(Annotated[kind, Tag(f"[{name}]")] for name, kind in kinds.items())]  # noqa: UP007
+    tagged: Any = Union[tuple(Annotated[kind, Tag(f"[{name}]")] for name, kind in kinds.items())]  # noqa: UP007
     return Annotated[tagged, Discriminator(lambda value: f"[{kind}]" if (kind := _kind_of(value)) in kinds else "[value]")]
 
 
