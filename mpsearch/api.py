@@ -32,14 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Result", "load", "search"]
 
 _COMMAND = "mpsearch.search(…)"
+_PTQ = {"name": "ptq", "epochs": 0}
+_SHORT = {"name": "short", "epochs": 1, "keep": 0.34}
+_LONG = {"name": "long", "epochs": 3, "keep": 0.34}
 _EFFORTS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"trials": 8, "rungs": [{"name": "ptq", "epochs": 0}], "epochs": 2},
-    "normal": {"trials": 16, "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}], "epochs": 6},
-    "thorough": {
-        "trials": 48,
-        "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}, {"name": "long", "epochs": 3, "keep": 0.34}],
-        "epochs": 15,
-    },
+    "quick": {"trials": 8, "rungs": [_PTQ], "epochs": 2},
+    "normal": {"trials": 16, "rungs": [_PTQ, _SHORT], "epochs": 6},
+    "thorough": {"trials": 48, "rungs": [_PTQ, _SHORT, _LONG], "epochs": 15},
 }
 
 

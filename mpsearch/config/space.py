@@ -31,14 +31,6 @@ def _read_with(parse: Callable[[object], NumberFormat | Choice]) -> BeforeValida
     return BeforeValidator(read)
 
 
-def _weight(value: object) -> NumberFormat:
-    return Choice(NumberFormat.parse(value)).weight
-
-
-def _activation(value: object) -> NumberFormat:
-    return Choice(FLOAT, NumberFormat.parse(value)).activation
-
-
 def _spelled(format: NumberFormat) -> int | str:
     """The spelling on a menu: uniform bits as a number."""
     if format.is_float:
@@ -56,8 +48,8 @@ def _menu_schema(lowest: int) -> WithJsonSchema:
     )
 
 
-WeightFormat = Annotated[NumberFormat, _read_with(_weight), _spell, _menu_schema(1)]
-ActFormat = Annotated[NumberFormat, _read_with(_activation), _spell, _menu_schema(2)]
+WeightFormat = Annotated[NumberFormat, _read_with(lambda value: Choice(NumberFormat.parse(value)).weight), _spell, _menu_schema(1)]
+ActFormat = Annotated[NumberFormat, _read_with(lambda value: Choice(FLOAT, NumberFormat.parse(value)).activation), _spell, _menu_schema(2)]
 PinnedChoice = Annotated[
     Choice,
     _read_with(Choice.parse),

@@ -63,9 +63,7 @@ def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial]
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
             seed = trial_seed(problem, trial.number)
-            records.append(
-                evaluate_trial(problem, settings.evaluator, climbed, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True)
-            )
+            records.append(evaluate_trial(settings.evaluator, climbed, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True))
             bar.update(len(records))
             ledger.write(_CANDIDATES, [record.to_dict() for record in records])
     return best_record(records)

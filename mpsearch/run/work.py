@@ -87,7 +87,7 @@ def work(
         with ledger.clock("supernet"):
             evaluator.prepare()
     with ledger.clock("study"):
-        records = run_trials(problem, evaluator, sampler or own, settings, storage, progress, name=name)
+        records = run_trials(evaluator, sampler or own, settings, storage, progress, name=name)
         best = best_record(records)
         if best is None:
             raise MpsearchError(_why_none(records))

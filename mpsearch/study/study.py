@@ -34,7 +34,6 @@ STUDY = "mpsearch"
 
 
 def run_trials(
-    problem: Problem,
     evaluator: Evaluator,
     sampler: optuna.samplers.BaseSampler,
     settings: SearchSettings,
@@ -48,8 +47,7 @@ def run_trials(
     Unfinished trials of a dead process are marked as failed, and their bits can be proposed again. A study that has ended is only read.
 
     Args:
-        problem: the search problem.
-        evaluator: trains and scores.
+        evaluator: trains and scores; has the search problem.
         sampler: that of `study_sampler.bits_sampler`, or any other Optuna sampler, whose trials can exceed the budgets.
         settings: rungs, hyperparameters, stopping rules.
         storage: URL, see `storage.open_study`.
@@ -59,7 +57,7 @@ def run_trials(
     Raises:
         ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or two objectives.
     """
-    progress = progress or Silent()
+    progress, problem = progress or Silent(), evaluator.problem
     study = open_study(storage, name, sampler)
     ended = threading.Event()
     study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
@@ -76,7 +74,7 @@ def run_trials(
             if reason is not None:
                 break
             try:
-                _run_trial(study, problem, evaluator, settings, records, bar)
+                _run_trial(study, evaluator, settings, records, bar)
             except BudgetError as error:
                 reason = str(error)
                 break
@@ -91,11 +89,9 @@ def run_trials(
     return records
 
 
-def _run_trial(
-    study: optuna.Study, problem: Problem, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar
-) -> None:
+def _run_trial(study: optuna.Study, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar) -> None:
     """Ask for one trial, evaluate it, store its record."""
-    sampler = study.sampler
+    sampler, problem = study.sampler, evaluator.problem
     searcher = sampler.searcher if isinstance(sampler, BitsSampler) else None
     if searcher is not None and not searcher.left([record.allocation for record in records]):
         raise exhausted()
@@ -105,7 +101,6 @@ def _run_trial(
     if math.isfinite(proposal.improvement):
         asked.set_user_attr("outlook", {"improvement": proposal.improvement, "noise": proposal.noise})
     record = evaluate_trial(
-        problem,
         evaluator,
         settings.rungs,
         settings.default,

@@ -71,7 +71,6 @@ def trial_seed(problem: Problem, ordinal: int) -> int:
 
 
 def evaluate_trial(
-    problem: Problem,
     evaluator: Evaluator,
     rungs: Sequence[Rung],
     default: Hyperparameters,
@@ -87,8 +86,7 @@ def evaluate_trial(
     """Evaluate a trial rung by rung as long as it is promoted. The record has status `failed` if a loss or a weight is not finite.
 
     Args:
-        problem: the search problem.
-        evaluator: trains and scores.
+        evaluator: trains and scores; has the search problem.
         rungs: from cheap to expensive.
         default: hyperparameters of the rungs without training.
         records: the trials it competes with.
@@ -99,7 +97,7 @@ def evaluate_trial(
         to_the_top: run every rung, without competition.
         searcher: predicts the loss of allocations; None: trials compete only by their scores.
     """
-    started = time.monotonic()
+    problem, started = evaluator.problem, time.monotonic()
     scores: dict[str, Score] = {}
     curve: list[dict[str, float]] = []
     chosen = default

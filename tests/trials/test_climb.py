@@ -20,7 +20,7 @@ def climbed(bits: int, records: tuple[Record, ...] = (), number: int = 7, **name
     problem, settings = small_problem(), small_settings(1)
     trial = Trial(number=number, origin="ei", allocation=problem.space.uniform(Choice(bits)))
     evaluator = Evaluator(problem, Compiler("off", problem.device))
-    return evaluate_trial(problem, evaluator, settings.rungs, settings.default, records, trial, lambda: settings.default, seed=1, **named)
+    return evaluate_trial(evaluator, settings.rungs, settings.default, records, trial, lambda: settings.default, seed=1, **named)
 
 
 def test_the_first_trial_takes_every_rung() -> None:
