@@ -32,14 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Result", "load", "search"]
 
 _COMMAND = "mpsearch.search(…)"
+_PTQ = {"name": "ptq", "epochs": 0}
+_SHORT = {"name": "short", "epochs": 1, "keep": 0.34}
+_LONG = {"name": "long", "epochs": 3, "keep": 0.34}
 _EFFORTS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"trials": 8, "rungs": [{"name": "ptq", "epochs": 0}], "epochs": 2},
-    "normal": {"trials": 16, "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}], "epochs": 6},
-    "thorough": {
-        "trials": 48,
-        "rungs": [{"name": "ptq", "epochs": 0}, {"name": "short", "epochs": 1, "keep": 0.34}, {"name": "long", "epochs": 3, "keep": 0.34}],
-        "epochs": 15,
-    },
+    "quick": {"trials": 8, "rungs": [_PTQ], "epochs": 2},
+    "normal": {"trials": 16, "rungs": [_PTQ, _SHORT], "epochs": 6},
+    "thorough": {"trials": 48, "rungs": [_PTQ, _SHORT, _LONG], "epochs": 15},
 }
 
 
@@ -146,12 +145,12 @@ def search(
     recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
     config = _config(
         model,
-        budgets=[budget] if isinstance(budget, str) else list(budget),
+        budgets=_listed(budget),
         space=dict(space) if isinstance(space, Mapping) else str(space),
         methods={name: dict(settings) for name, settings in methods.items()}
         if isinstance(methods, Mapping)
-        else {name: {} for name in _names(methods)},
-        signals={"images": images, **(signals if isinstance(signals, Mapping) else {"names": _names(signals)})},
+        else {name: {} for name in _listed(methods)},
+        signals={"images": images, **(signals if isinstance(signals, Mapping) else {"names": _listed(signals)})},
         recipe={name: value for name, value in asdict(recipe).items() if name != "epochs"},
         search={
             "trials": trials if trials is not None else MANY_TRIALS if timeout is not None or until_flat else scale["trials"],
@@ -173,7 +172,6 @@ def search(
         train=training,
         validation=as_split(validation),
         test=None if test is None else as_split(test),
-        classes=(),
         task=task or Task.classification(),
         fingerprint=fingerprint_of(training),
     )
@@ -191,11 +189,7 @@ def search(
         )
     path = directory / summary.artifact
     return Result(
-        summary=summary,
-        model=read_artifact(path).install(model).cpu(),
-        allocation=summary.winner.allocation,
-        path=path,
-        run_dir=directory,
+        summary=summary, model=read_artifact(path).install(model).cpu(), allocation=summary.winner.allocation, path=path, run_dir=directory
     )
 
 
@@ -234,7 +228,7 @@ def _check_sampler(sampler: object) -> None:
         raise ConfigError(f"sampler: one of Optuna's is needed, such as TPESampler(), not {given}", path="sampler")
 
 
-def _names(given: str | Sequence[str]) -> list[str]:
+def _listed(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 

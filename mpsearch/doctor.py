@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,8 @@ __all__ = ["Check", "examine"]
 
 _PYTHONS = ((3, 11), (3, 14))
 _FREE_BYTES = 2 * 10**9
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError)
+"""Errors of an installation that does not fit together."""
 _REINSTALL = "python -m pip install --force-reinstall torch torchvision   (both from the same index)"
 
 
@@ -37,23 +38,12 @@ def examine(folder: Path | None = None) -> tuple[Check, ...]:
         folder: folder that runs would be written to; the working directory if not given.
     """
     place = folder or Path.cwd()
-    checks: tuple[Callable[[], Check], ...] = (
-        _python,
-        _torch,
-        _torchvision,
-        _device,
-        _compiler,
-        lambda: _disk(place),
-        lambda: _writable(place),
-        _storage,
-    )
-    return tuple(check() for check in checks)
+    return (_python(), _torch(), _torchvision(), _device(), _compiler(), _disk(place), _writable(place), _storage())
 
 
 def _python() -> Check:
-    version = sys.version_info[:2]
-    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    if _PYTHONS[0] <= version <= _PYTHONS[1]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         return Check("Python", "ok", found)
     return Check("Python", "fail", found, "make the virtual environment with Python 3.11, 3.12, 3.13 or 3.14")
 
@@ -62,10 +52,11 @@ def _torch() -> Check:
     try:
         torch = importlib.import_module("torch")
         total = float((torch.ones(8) @ torch.ones(8)).item())
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+    except _BROKEN as error:
         return Check("torch", "fail", _first_line(error), _REINSTALL)
-    status: Literal["ok", "fail"] = "ok" if total == 8.0 else "fail"
-    return Check("torch", status, str(torch.__version__), "" if status == "ok" else _REINSTALL)
+    if total == 8.0:
+        return Check("torch", "ok", str(torch.__version__))
+    return Check("torch", "fail", str(torch.__version__), _REINSTALL)
 
 
 def _torchvision() -> Check:
@@ -75,7 +66,7 @@ def _torchvision() -> Check:
         # A build for another torch may import and yet lack its compiled operators.
         kept = torch.ops.torchvision.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
         found = f"{torchvision.__version__}, its operators answer ({len(kept)} box kept of 1)"
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+    except _BROKEN as error:
         return Check("torchvision", "fail", f"does not work with this torch: {_first_line(error)}", _REINSTALL)
     wanted = _torch_wanted_by_torchvision()
     have = str(torch.__version__).partition("+")[0]
@@ -102,7 +93,7 @@ def _device() -> Check:
             return Check("device", "warn" if cure else "ok", f"{threads}, no CUDA", cure)
         names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         torch.ones(8, device="cuda").sum().item()
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+    except _BROKEN as error:
         return Check("device", "fail", _first_line(error), "run with --device cpu, or repair the GPU driver")
     return Check("device", "ok", f"{threads}, CUDA: {names}")
 

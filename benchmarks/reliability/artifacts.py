@@ -1,7 +1,7 @@
 """Mutations of packed files: raw damage, and forgeries whose digest is right.
 
-A forgery changes what the file says (the model's name and options, layers, formats) or holds, and signs it again, as an attacker would. Each
-file is loaded and, if that is not refused, run on one image; an image's answer must be numbers.
+A forgery changes what the file says (the model's name and options, layers, formats) or holds, and signs it again, as an attacker would.
+Each file is loaded and, if that is not refused, run on one image; the answer must be numbers.
 
 python -m benchmarks.reliability.artifacts --mutations 100000 --seed 0 --out docs/results/reliability/artifacts.json
 """
@@ -32,7 +32,8 @@ MODEL, OPTIONS = "resnet20_cifar", {"depth": 8, "classes": 10, "in_channels": 1}
 ROOM = 64 * 2**20
 """Bytes that a load may take beside ten times the file: PyTorch's own."""
 VALUES: tuple[Any, ...] = (
-    0, -1, 1, 2, 8, 10**6, 4_000_000, 120_002, 2**31, 2**63, 10**30, 0.5, -1e308, True, None, "", "a", "/etc/passwd", [], [1], {}, {"a": 1}, "x" * 5000,
+    0, -1, 1, 2, 8, 10**6, 4_000_000, 120_002, 2**31, 2**63, 10**30, 0.5, -1e308, True, None, "", "a", "/etc/passwd",
+    [], [1], {}, {"a": 1}, "x" * 5000,
 )  # fmt: skip
 NAMES = ("weights", "reference", "depth", "classes", "in_channels", "self", "build", "device", "__class__", "")
 

@@ -41,13 +41,13 @@ SOUND = {
     "--data": ("digits", "imagefolder:nowhere"),
     "--device": ("cpu", "auto", "cuda:7"),
     "--seed": ("0", "3"),
-    "--set": ("recipe.lr=0.01", "space.weights=[2,4]", "signals.names=[fisher]", "search.rungs=[{name: ptq, epochs: 0}]", "methods.lsq.grid=half"),
+    "--set": ("recipe.lr=0.01", "space.weights=[2,4]", "signals.names=[fisher]", "search.rungs=[{name: ptq, epochs: 0}]"),
     "--storage": ("sqlite:///nowhere/trials.db", "journal:///nowhere/trials.log", "nonsense"),
 }  # fmt: skip
 
 
 def line(random: Random) -> tuple[list[str], str]:
-    """(Arguments of one command line, what was changed.)"""
+    """Arguments of one command line, and what was changed."""
     arguments, changes = ["study", random.choice(("digits_resnet18", "digits_resnet18", "cifar10_resnet20"))], []
     if random.random() < 0.05:
         arguments[1] = random.choice(TOKENS)

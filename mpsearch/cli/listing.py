@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 import click
@@ -15,14 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["list_known"]
 
-REGISTRIES = {
-    "methods": ("mpsearch.methods", "METHODS"),
-    "signals": ("mpsearch.signals", "SIGNALS"),
-    "costs": ("mpsearch.costs", "COSTS"),
-    "targets": ("mpsearch.targets", "TARGETS"),
-    "models": ("mpsearch.models", "MODELS"),
-    "data": ("mpsearch.data", "DATA"),
-}
+REGISTRIES = ("methods", "signals", "costs", "targets", "models", "data")
+"""Packages of mpsearch, each with a registry of the same name in capitals."""
 FOLDERS = ("studies", "spaces", "hardware")
 
 
@@ -44,10 +39,7 @@ def list_known(kinds: tuple[str, ...]) -> None:
 
 
 def _registry(kind: str) -> Registry[object]:
-    import importlib
-
-    module, attribute = REGISTRIES[kind]
-    registry: Registry[object] = getattr(importlib.import_module(module), attribute)
+    registry: Registry[object] = getattr(importlib.import_module(f"mpsearch.{kind}"), kind.upper())
     return registry
 
 

@@ -65,20 +65,14 @@ _RUN = [
     click.option("--quiet", "-q", is_flag=True, help="No progress, only the closing summary."),
 ]
 _KEYS = {
-    "effort": "effort",
-    "space": "space",
-    "target": "target",
-    "hardware": "hardware",
+    **{key: key for key in ("effort", "space", "target", "hardware", "compile", "device", "seed")},
     "images": "signals.images",
     "evaluate": "search.evaluate",
     "trials": "search.trials",
     "timeout": "search.timeout",
     "until_flat": "search.until_flat",
     "epochs": "retrain.epochs",
-    "compile": "compile",
     "weights": "model.weights",
-    "device": "device",
-    "seed": "seed",
 }
 
 

@@ -15,12 +15,7 @@ SUMMARY = "summary.json"
 
 @click.command(short_help="Draw the report page of a run again.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Default: front.html in RUN.",
-)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: front.html in RUN.")
 def plot(run: Path, out: Path | None) -> None:
     """Draw the report page of the run directory RUN."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):

@@ -24,9 +24,10 @@ def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None
 
     allocation = load_bits(bits)
 
+    from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import print_summary
     from mpsearch.run import retrain as train
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
-    print_summary(train(config, allocation, directory, command_line(), progress), results, directory)
+    print_summary(train(config, allocation, directory, command_line(), RichProgress(progress)), results, directory)

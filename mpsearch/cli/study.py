@@ -25,10 +25,11 @@ def study(run_dir: Path | None, quiet: bool, storage: str | None, **flags: Any) 
     """
     config = read_config(flags)
 
+    from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import print_summary
     from mpsearch.run import run_study
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / config.run_name
-    summary = run_study(config, directory, command_line(), progress, storage=storage)
+    summary = run_study(config, directory, command_line(), RichProgress(progress), storage=storage)
     print_summary(summary, results, directory)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictInt, ValidationError, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from mpsearch.config.shipped import find_yaml
-from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.strict import Strict, validated
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.costs.hardware import Hardware, MatmulKernel
@@ -77,7 +77,4 @@ def parse_hardware(content: Mapping[str, Any], *, label: str = "") -> Hardware:
     Raises:
         ConfigError: a key is missing or unknown, or a value is wrong; the message has the key's path.
     """
-    try:
-        return HardwareConfig.model_validate(content).build()
-    except ValidationError as error:
-        raise config_error(error, HardwareConfig, label=label) from error
+    return validated(HardwareConfig, content, label=label).build()

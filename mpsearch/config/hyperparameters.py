@@ -76,8 +76,7 @@ def _kind_of(value: Any) -> str:
 
 _Choices = Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("[choices]")]
 Setting = Annotated[
-    Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices,
-    Discriminator(lambda value: f"[{_kind_of(value)}]"),
+    Annotated[Scalar, Tag("[value]")] | Annotated[Range, Tag("[range]")] | _Choices, Discriminator(lambda value: f"[{_kind_of(value)}]")
 ]
 """Any setting, before it is checked against a name and type."""
 
@@ -86,23 +85,21 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
+def _takes_sequences(annotation: Any) -> bool:
+    return any(get_origin(member) in (list, tuple) for member in _members(annotation))
+
+
 def _setting_of(annotation: Any) -> Any:
     """`annotation`, or choices of it, or, if it is a number, a range."""
-    members = _members(annotation)
-    sequence = any(get_origin(member) in (list, tuple) for member in members)
-    numeric = float in members or int in members
-    kinds: Any = Annotated[annotation, Tag("[value]")]
-    if not sequence:
-        kinds |= Annotated[tuple[annotation, ...], Field(min_length=1), Tag("[choices]")]
-    if numeric:
-        kinds |= Annotated[Range, Tag("[range]")]
-
-    def tag(value: Any) -> str:
-        kind = _kind_of(value)
-        usable = kind == "value" or (kind == "range" and numeric) or (kind == "choices" and not sequence)
-        return f"[{kind}]" if usable else "[value]"
-
-    return annotation if kinds == Annotated[annotation, Tag("[value]")] else Annotated[kinds, Discriminator(tag)]
+    kinds: dict[str, Any] = {"value": annotation}
+    if not _takes_sequences(annotation):
+        kinds["choices"] = Annotated[tuple[annotation, ...], Field(min_length=1)]
+    if {int, float} & set(_members(annotation)):
+        kinds["range"] = Range
+    if len(kinds) == 1:
+        return annotation
+    tagged: Any = Union[tuple(Annotated[kind, Tag(f"[{name}]")] for name, kind in kinds.items())]  # noqa: UP007
+    return Annotated[tagged, Discriminator(lambda value: f"[{kind}]" if (kind := _kind_of(value)) in kinds else "[value]")]
 
 
 def hyperparameter_model(
@@ -123,32 +120,26 @@ def hyperparameter_model(
     for entry in dataclasses.fields(definition):
         if not entry.init or entry.name in without:
             continue
-        if entry.default is not dataclasses.MISSING:
-            default = Field(default=entry.default)
-        elif entry.default_factory is not dataclasses.MISSING:
-            default = Field(default_factory=entry.default_factory)
-        else:
-            default = Field()
-        fields[entry.name] = (_setting_of(hints[entry.name]), default)
+        defaults = {"default": entry.default, "default_factory": entry.default_factory}
+        stated: dict[str, Any] = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
+        fields[entry.name] = (_setting_of(hints[entry.name]), Field(**stated))
     return create_model(
         name, __base__=base, __doc__=f"{definition.__name__}; every number may also be a range or a list of choices.", **fields
     )
 
 
-def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance] | None = None) -> SearchableSettings:
+def split_settings(settings: Mapping[str, Any], definition: type[DataclassInstance]) -> SearchableSettings:
     """Separate validated settings into fixed and searched ones.
 
     Args:
         settings: name → value, `Range` or tuple of choices.
         definition: the dataclass they belong to; in a field of tuples, a tuple is a value and not choices.
     """
-    hints = typing.get_type_hints(definition) if definition else {}
-    fixed: dict[str, Any] = {}
-    ranges: dict[str, Range | tuple[Any, ...]] = {}
-    for name, value in settings.items():
-        sequence = any(get_origin(member) in (list, tuple) for member in _members(hints.get(name)))
-        if isinstance(value, Range) or (isinstance(value, tuple) and not sequence):
-            ranges[name] = value
-        else:
-            fixed[name] = value
-    return SearchableSettings(fixed, ranges)
+    hints = typing.get_type_hints(definition)
+
+    def searched(name: str) -> bool:
+        value = settings[name]
+        return isinstance(value, Range) or (isinstance(value, tuple) and not _takes_sequences(hints.get(name)))
+
+    ranges = {name: value for name, value in settings.items() if searched(name)}
+    return SearchableSettings({name: value for name, value in settings.items() if name not in ranges}, ranges)

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mpsearch.config.hyperparameters import hyperparameter_model
 from mpsearch.config.overlay import overlay, replaced
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.space import read_space
-from mpsearch.config.strict import config_error
+from mpsearch.config.strict import validated
 from mpsearch.config.study import StudyConfig, effort_changes, validate_study
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.errors import ConfigError
@@ -92,12 +90,10 @@ def check_plugins(config: StudyConfig) -> None:
         alone = ", ".join(config.signals.names)
         raise ConfigError(f"signals.names: '{alone}' combines other signals; name at least two more", path="signals.names")
     for name, settings in config.methods.items():
-        model = hyperparameter_model(METHODS[name], name)
         try:
-            model.model_validate(settings)
-        except ValidationError as error:
-            problem = config_error(error, model, label="")
-            raise ConfigError(f"methods.{name}.{problem}", path=f"methods.{name}.{problem.path}") from error
+            validated(hyperparameter_model(METHODS[name], name), settings, label="")
+        except ConfigError as error:
+            raise ConfigError(f"methods.{name}.{error}", path=f"methods.{name}.{error.path}") from error
         try:
             config.hyperparameters(name).build(METHODS[name])
         except ConfigError as error:

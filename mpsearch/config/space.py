@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from mpsearch.config.shipped import find_yaml
-from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.strict import Strict, validated
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
@@ -31,14 +31,6 @@ def _read_with(parse: Callable[[object], NumberFormat | Choice]) -> BeforeValida
     return BeforeValidator(read)
 
 
-def _weight(value: object) -> NumberFormat:
-    return Choice(NumberFormat.parse(value)).weight
-
-
-def _activation(value: object) -> NumberFormat:
-    return Choice(FLOAT, NumberFormat.parse(value)).activation
-
-
 def _spelled(format: NumberFormat) -> int | str:
     """The spelling on a menu: uniform bits as a number."""
     if format.is_float:
@@ -56,8 +48,8 @@ def _menu_schema(lowest: int) -> WithJsonSchema:
     )
 
 
-WeightFormat = Annotated[NumberFormat, _read_with(_weight), _spell, _menu_schema(1)]
-ActFormat = Annotated[NumberFormat, _read_with(_activation), _spell, _menu_schema(2)]
+WeightFormat = Annotated[NumberFormat, _read_with(lambda value: Choice(NumberFormat.parse(value)).weight), _spell, _menu_schema(1)]
+ActFormat = Annotated[NumberFormat, _read_with(lambda value: Choice(FLOAT, NumberFormat.parse(value)).activation), _spell, _menu_schema(2)]
 PinnedChoice = Annotated[
     Choice,
     _read_with(Choice.parse),
@@ -120,10 +112,7 @@ def read_space(reference: str | Path | Mapping[str, Any]) -> SpaceConfig:
     if isinstance(reference, str | Path):
         path = reference if isinstance(reference, Path) else find_yaml("space", "spaces", reference)
         label, content = str(path), {"name": path.stem, **read_yaml(path)}
-    try:
-        return SpaceConfig.model_validate(content)
-    except ValidationError as error:
-        raise config_error(error, SpaceConfig, label=label) from error
+    return validated(SpaceConfig, content, label=label)
 
 
 def load_space(reference: str | Path | Mapping[str, Any]) -> Space:

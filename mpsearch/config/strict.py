@@ -1,17 +1,20 @@
-"""`Strict`: base of the config models; `config_error`: pydantic's errors as one line with the key's path."""
+"""`Strict`: base of the config models; `validated`: plain data as a model, with errors in one line with the key's path."""
 
 from __future__ import annotations
 
 import difflib
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mpsearch.core.errors import ConfigError
 
-__all__ = ["Strict", "config_error"]
+__all__ = ["Strict", "validated"]
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
@@ -20,14 +23,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-def config_error(error: ValidationError, model: type[BaseModel], *, label: str) -> ConfigError:
-    """The first problem as one line: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
+def validated(model: type[Model], content: object, *, label: str) -> Model:
+    """Plain data as a model.
 
     Args:
-        error: pydantic's error.
-        model: the validated model, which has the keys that exist at a path.
-        label: start of the message, such as the file's path; may be empty.
+        model: the model.
+        content: keys and values.
+        label: start of messages, such as the file's path; may be empty.
+
+    Raises:
+        ConfigError: the first problem as one line: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
     """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _config_error(error, model, label) from error
+
+
+def _config_error(error: ValidationError, model: type[BaseModel], label: str) -> ConfigError:
     # An unknown key is often the misspelling of a missing one, so it is reported first.
     first = min(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
     origin = first.get("ctx", {}).get("error")
@@ -63,17 +76,8 @@ def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
     found: Any = model
     for part in location:
         found = _step_into(found, part)
-    return _fields(found)
-
-
-def _fields(annotation: Any) -> list[str]:
-    for candidate in _alternatives(annotation):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return list(candidate.model_fields)
-        fields = getattr(candidate, "__dataclass_fields__", None)
-        if fields is not None:
-            return list(fields)
-    return []
+    models = (each for each in _alternatives(found) if isinstance(each, type) and issubclass(each, BaseModel))
+    return next((list(each.model_fields) for each in models), [])
 
 
 def _step_into(annotation: Any, part: int | str) -> Any:

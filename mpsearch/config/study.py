@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from mpsearch.config.hyperparameters import SearchableSettings, Setting, split_settings
 from mpsearch.config.overlay import overlay
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.space import SpaceConfig, read_space
-from mpsearch.config.strict import Strict, config_error
+from mpsearch.config.strict import Strict, validated
 from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
 from mpsearch.core.budget import Budget
@@ -89,8 +89,7 @@ class ModelConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     weights: str | None = Field(default=None, description="safetensors file or state_dict; ~ and $VARIABLES are expanded")
     other_weights: str | None = Field(
-        default=None,
-        description="weights of the same architecture from another training; the card scores the same bits on them",
+        default=None, description="weights of the same architecture from another training; the card scores the same bits on them"
     )
 
     @property
@@ -285,18 +284,14 @@ class StudyConfig(Strict):
 
     def to_yaml(self) -> str:
         """The resolved study: effort and space are part of the text, so that it depends on no other file."""
-        plain = self.to_dict()
-        del plain["efforts"]
-        return dump_yaml(plain)
+        return dump_yaml(self.model_dump(mode="json", exclude={"efforts"}))
 
     def fingerprint(self) -> str:
         """SHA-256 (16 hexadecimal digits) of everything that affects results, the content of weight and hardware files included.
 
         The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine.
         """
-        plain = self.to_dict()
-        for label in ("name", "description", "effort", "efforts", "device", "compile"):
-            del plain[label]
+        plain = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile"})
         del plain["space"]["name"], plain["space"]["description"]
         plain["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
         plain["model"]["weights"] = _file_digest(self.model.weights)
@@ -331,7 +326,4 @@ def validate_study(content: Mapping[str, Any], *, label: str) -> StudyConfig:
     Raises:
         ConfigError: a key, type or value is wrong; the message has its path.
     """
-    try:
-        return StudyConfig.model_validate(content)
-    except ValidationError as error:
-        raise config_error(error, StudyConfig, label=label) from error
+    return validated(StudyConfig, content, label=label)

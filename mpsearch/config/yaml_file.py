@@ -109,21 +109,20 @@ def parse_yaml(text: str, *, label: str) -> Any:
         raise ConfigError(f"{label}: not YAML: {' '.join(str(error).split())}") from error
 
 
-def read_yaml(path: Path, *, label: str = "") -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or is not a mapping with text keys.
     """
-    label = label or str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{label}: cannot be read: {reason}") from error
-    content = parse_yaml(text, label=label)
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    content = parse_yaml(text, label=str(path))
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"{label}: must hold a mapping of keys to values, not {type(content).__name__}")
+        raise ConfigError(f"{path}: must hold a mapping of keys to values, not {type(content).__name__}")
     return content
 
 

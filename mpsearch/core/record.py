@@ -1,4 +1,4 @@
-"""`Record`: one evaluated allocation with its scores and costs; `pareto_front`: the non-dominated records."""
+"""`Trial`: an allocation to evaluate; `Record`: the result, with scores and costs; `pareto_front`: the non-dominated records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.plain import as_plain
 
-__all__ = ["Record", "Score", "pareto_front"]
+__all__ = ["Record", "Score", "Trial", "pareto_front"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,35 +25,44 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """An evaluated trial, or a reference such as the best uniform allocation.
+class Trial:
+    """An allocation to evaluate.
 
     Args:
         number: trial number in the study; −1 for references.
         origin: who proposed it: `milp:fisher`, `uniform`, `swap`, …
-        rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
-        feasible: whether every budget holds.
-        status: `complete` or `failed`.
-        seconds: wall time.
-        note: why it failed or stopped, as a sentence.
         allocation: one choice for every layer.
-        scores: validation score at each rung reached, in order.
-        costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
-        params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
-        curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
+        scores: validation score at each rung reached, in order; empty before the first.
     """
 
     number: int
     origin: str
+    allocation: Allocation
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Trial):
+    """An evaluated trial, or a reference such as the best uniform allocation; its first arguments are those of `Trial`.
+
+    Args:
+        rung: name of the deepest rung reached: `ptq`, `short`, `long`, `full`.
+        costs: amounts by cost name (`size` in bytes, `bits`, `bops`, `latency` in seconds).
+        params: hyperparameters, such as `{"method": "lsq", "lr": 0.02}`.
+        feasible: whether every budget holds.
+        status: `complete` or `failed`.
+        seconds: wall time.
+        note: why it failed or stopped, as a sentence.
+        curve: validation metric and training loss by epoch, `[{"epoch": 1, "loss": …, "metric": …}, …]`.
+    """
+
     rung: str
+    costs: Mapping[str, float]
+    params: Mapping[str, Any] = field(default_factory=dict)
     feasible: bool = True
     status: str = "complete"
     seconds: float = 0.0
     note: str = ""
-    allocation: Allocation
-    scores: Mapping[str, Score]
-    costs: Mapping[str, float]
-    params: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[Mapping[str, float], ...] = ()
 
     @property

@@ -5,7 +5,7 @@
 | `setup` | network, data, layers, space, costs, ranges | none; rebuilt in every process |
 | `prepare` | signals, learned allocations → `Prepared` | `prepared.json` |
 | `work` | trials → `Worked` | Optuna's storage, by default `study.db` |
-| `finish` | retraining, references, artifact, test, card, report → `Finished` | the files below; `summary.json` is the last |
+| `finish` | retraining, references, artifact, test, card, report → `Summary` | the files below; `summary.json` is the last |
 
 Each stage gets the results of the earlier ones as arguments, stores its own in the run directory, and reads it back when it is called
 again: the same command resumes an interrupted run.

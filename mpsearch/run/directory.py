@@ -88,17 +88,14 @@ def claim_of(directory: Path) -> str:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    lock = FileLock(directory / _LOCK)
     try:
-        lock.acquire(blocking=False)
+        held = FileLock(directory / _LOCK).acquire(blocking=False)
     except Timeout:
         raise RunDirectoryError(
             f"another process is at work in {directory}; wait for it to end and repeat the command, or give another --run-dir"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _names(directory: Path) -> set[str]:

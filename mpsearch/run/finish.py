@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
 from mpsearch.run.summary import summarise
 from mpsearch.run.work import Worked
-from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator, with_epochs
@@ -35,28 +35,15 @@ from mpsearch.trials.evaluator import Evaluator, with_epochs
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["Finished", "finish", "finished"]
+__all__ = ["finish", "finished"]
 
 _WINNER = "winner.json"
 _TEST = "test.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """The results of a run.
-
-    Args:
-        summary: content of the report.
-        parts: the numbers of the delivered network.
-    """
-
-    summary: Summary
-    parts: Parts
-
-
 def finish(
     config: StudyConfig, prepared: Prepared, worked: Worked, evaluator: Evaluator, ledger: Ledger, command: str, progress: Progress
-) -> Finished:
+) -> Summary:
     """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, write the report.
 
     Args:
@@ -71,24 +58,18 @@ def finish(
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
     """
-    setup, selected, clock = prepared.setup, worked.selected, ledger.clock
-    splits = setup.splits
+    setup, splits, clock = prepared.setup, prepared.setup.splits, ledger.clock
     retraining = Retraining(
         evaluator=evaluator,
-        hyper=replace(selected.hyper, recipe=with_epochs(selected.hyper.recipe, config.retrain.epochs)),
+        hyper=replace(worked.hyper, recipe=with_epochs(worked.hyper.recipe, config.retrain.epochs)),
         split=splits.train_and_validation() if config.retrain.include_validation else splits.train,
         seed=config.seed + 1,
+        directory=ledger.directory,
         progress=progress,
     )
     with clock("retraining"):
-        checkpoint = Checkpoint(ledger.path("winner.checkpoint"))
-        winner = retrained_once(
-            ledger,
-            _WINNER,
-            setup.target.file,
-            setup,
-            lambda: retrain_allocation(retraining, "winner", selected.trial, checkpoint, selected.scores),
-        )
+        train = partial(retrain_allocation, retraining, "winner", worked.trial)
+        winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train)
         _write_bits(ledger, setup, winner)
         with phase("references"):
             uniform = uniform_reference(config, setup, retraining, ledger)
@@ -97,10 +78,10 @@ def finish(
         test = _test_scores(splits.test, evaluator, winner, uniform, control, ledger) if splits.test is not None else {}
     summary = summarise(config, prepared, worked, winner, uniform, control, test, command, clock.seconds)
     with progress.phase("card", 1), clock("card"):
-        summary = _with_card(config, setup, summary, winner.parts, selected.hyper, ledger, progress)
+        summary = _with_card(config, setup, summary, winner.parts, worked.hyper, ledger, progress)
     ledger.write(SUMMARY, summary.to_dict())
     _report(summary, ledger.directory)
-    return Finished(summary=summary, parts=winner.parts)
+    return summary
 
 
 def finished(directory: Path) -> Summary | None:

@@ -69,7 +69,7 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, file: Pa
     """
     checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
-        hooks = Hooks(on_step=lambda done, total: bar.update(done, total))
+        hooks = Hooks(on_step=bar.update)
         lay_out(model, torch.channels_last)
         train(model, [], splits.train, splits.task, recipe, device=device, seed=seed, hooks=hooks, checkpoint=checkpoint)
         score = evaluate(model, splits.validation, splits.task, device=device)

@@ -13,8 +13,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, DataError, ModelError, TrainingDiverged
 from mpsearch.core.progress import Progress
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import to_device
-from mpsearch.signals import SignalInputs, compute_signal
+from mpsearch.signals import compute_signal
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.climb import Hyperparameters
@@ -52,8 +51,8 @@ def combined(
     config: StudyConfig,
     problem: Problem,
     tables: Sequence[Table],
-    earlier: Sequence[MeasuredAllocation],
-    keep: Callable[[Sequence[MeasuredAllocation]], None],
+    measured: dict[Allocation, MeasuredAllocation],
+    keep: Callable[[], None],
     progress: Progress,
 ) -> list[Table]:
     """The table of a combining signal, in a list; an empty list, and a line with the reason, if signals or measurements do not allow one.
@@ -67,8 +66,8 @@ def combined(
         config: the study.
         problem: search problem; the allocations are near its budgets.
         tables: the signals to combine.
-        earlier: measurements of an interrupted run.
-        keep: called with all measurements after each one.
+        measured: measurements of an interrupted run; new ones are added.
+        keep: called after each measurement.
         progress: gets a bar and that line.
     """
     signals = config.signals
@@ -76,31 +75,30 @@ def combined(
         only = ", ".join(table.name for table in tables) or "none"
         progress.say(f"no {name}: it combines at least two signals, and signals.names has only {only}; name one more")
         return []
-    train = problem.train.take(min(signals.images, len(problem.train)), problem.seed)
-    inputs = SignalInputs(
-        model=problem.model,
-        space=problem.space,
-        calibration=problem.calibration,
-        batches=[(to_device(inputs, problem.device), targets) for inputs, targets in train.batches(signals.batch_size)],
-        task=problem.task,
-        seed=problem.seed,
-        tables=tables,
-    )
+    inputs = replace(problem.signal_inputs(signals.images, signals.batch_size), tables=tables)
     default = search_settings(config).default
     try:
         allocations = random_allocations(problem.space, problem.costs, problem.budgets, signals.mixed_on, problem.seed)
-        measured = _measured(name, config, problem, default, allocations, earlier, keep, progress)
-        pairs = [(each.allocation, each.loss) for each in measured if math.isfinite(each.loss)]
+        evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
+        with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
+            for done, allocation in enumerate(allocations):
+                bar.update(done)
+                if allocation not in measured:
+                    measured[allocation] = _measured(evaluator, allocation, config, default)
+                    keep()
+            bar.update(len(allocations))
+        fitted = [measured[allocation] for allocation in allocations]
+        pairs = [(each.allocation, each.loss) for each in fitted if math.isfinite(each.loss)]
         table = compute_signal(name, replace(inputs, measured=pairs))
     except (BudgetError, DataError) as error:
         progress.say(f"no {name}, the other signals are used without it: {error}")
         return []
-    forwards, backwards = (len(allocations) * images / len(train) for images in _images(config, problem, default))
+    forwards, backwards = (len(allocations) * images / inputs.images for images in _images(config, problem, default))
     spent = {
-        "seconds": table.cost["seconds"] + sum(each.seconds for each in measured),
+        "seconds": table.cost["seconds"] + sum(each.seconds for each in fitted),
         "forwards": table.cost["forwards"] + forwards,
         "backwards": table.cost["backwards"] + backwards,
-        "images": float(len(train)),
+        "images": float(inputs.images),
     }
     return [replace(table, cost={**table.cost, **spent})]
 
@@ -115,30 +113,10 @@ def _images(config: StudyConfig, problem: Problem, default: Hyperparameters) -> 
     return trained * (2 if recipe.distill else 1) + reestimated + len(problem.validation), trained
 
 
-def _measured(
-    name: str,
-    config: StudyConfig,
-    problem: Problem,
-    default: Hyperparameters,
-    allocations: Sequence[Allocation],
-    earlier: Sequence[MeasuredAllocation],
-    keep: Callable[[Sequence[MeasuredAllocation]], None],
-    progress: Progress,
-) -> list[MeasuredAllocation]:
-    """Each allocation with its loss, measured unless it is in `earlier`."""
-    results = {each.allocation: each for each in earlier}
-    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
-    with progress.phase(f"signal {name}: measuring allocations", len(allocations)) as bar:
-        for done, allocation in enumerate(allocations):
-            bar.update(done)
-            if allocation in results:
-                continue
-            started = time.monotonic()
-            loss = _loss(evaluator, allocation, config, default)
-            results[allocation] = MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
-            keep(list(results.values()))
-        bar.update(len(allocations))
-    return [results[allocation] for allocation in allocations]
+def _measured(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> MeasuredAllocation:
+    started = time.monotonic()
+    loss = _loss(evaluator, allocation, config, default)
+    return MeasuredAllocation(allocation=allocation, loss=loss, seconds=time.monotonic() - started)
 
 
 def _loss(evaluator: Evaluator, allocation: Allocation, config: StudyConfig, default: Hyperparameters) -> float:

@@ -24,31 +24,28 @@ from mpsearch.trials.supernet import SupernetEvaluator
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from rich.console import Console
 
     from mpsearch.config import StudyConfig
 
 __all__ = ["build_evaluator", "retrain", "run", "run_study"]
 
 
-def run_study(config: StudyConfig, directory: Path, command: str, console: Console, *, storage: str | None = None) -> Summary:
+def run_study(config: StudyConfig, directory: Path, command: str, progress: Progress, *, storage: str | None = None) -> Summary:
     """Search, retrain, export and report: `mpsearch study`.
 
     Args:
         config: the study.
         directory: run directory.
         command: the command line, for the report.
-        console: console for progress.
+        progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
     """
-    progress = _bars(console)
     with claimed(directory, config, command, storage=storage):
         return finished(directory) or run(config, build_setup(config, progress), directory, command, progress, storage=storage)
 
 
-def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, console: Console) -> Summary:
+def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, progress: Progress) -> Summary:
     """Train, export and report a given allocation, without a search: `mpsearch retrain`."""
-    progress = _bars(console)
     with claimed(directory, config, command, extra=allocation.key()):
         if (summary := finished(directory)) is not None:
             return summary
@@ -56,7 +53,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
         setup, ledger = build_setup(config, progress, check_limits=False), Ledger(directory)
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
         worked = given(config, setup.problem, allocation)
-        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress).summary
+        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 
 
 def run(
@@ -83,17 +80,10 @@ def run(
     ledger = Ledger(directory)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
     prepared = prepare(config, setup, ledger, progress)
-    worked = work(
-        config,
-        prepared,
-        evaluator,
-        ledger,
-        progress,
-        storage=storage or f"sqlite:///{ledger.path(STORAGE)}",
-        name=STUDY if storage is None else f"{config.name}-{claim_of(directory)}",
-        sampler=sampler,
-    )
-    return finish(config, prepared, worked, evaluator, ledger, command, progress).summary
+    url = storage or f"sqlite:///{ledger.path(STORAGE)}"
+    name = STUDY if storage is None else f"{config.name}-{claim_of(directory)}"
+    worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler)
+    return finish(config, prepared, worked, evaluator, ledger, command, progress)
 
 
 def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
@@ -119,9 +109,3 @@ def _without_supernet(config: StudyConfig) -> StudyConfig:
     """The study without shared weights, which only the search needs."""
     search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
     return config.model_copy(update={"search": search})
-
-
-def _bars(console: Console) -> Progress:
-    from mpsearch.report.progress import RichProgress
-
-    return RichProgress(console)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress
@@ -37,26 +37,6 @@ class Prepared:
     initial: tuple[tuple[str, Allocation], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """Content of `prepared.json`; `initial` is None while signals are being computed."""
-
-    signals: SignalResults
-    initial: tuple[tuple[str, Allocation], ...] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        initial = None if self.initial is None else [[origin, allocation.to_dict()] for origin, allocation in self.initial]
-        return {"signals": self.signals.to_dict(), "initial": initial}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> _File:
-        initial = plain["initial"]
-        return cls(
-            signals=SignalResults.from_dict(plain["signals"]),
-            initial=None if initial is None else tuple((origin, Allocation.from_dict(allocation)) for origin, allocation in initial),
-        )
-
-
 def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progress) -> Prepared:
     """Compute the signals and the allocations they have learned, or read them back.
 
@@ -66,16 +46,19 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
         ledger: stores the results in `prepared.json` after every signal.
         progress: gets a bar per signal.
     """
-    file = ledger.read(_PREPARED, _File.from_dict) or _File(signals=SignalResults())
-    signals, initial = file.signals, file.initial
-    if initial is None:
+    held = ledger.read(_PREPARED, dict) or {"signals": SignalResults().to_dict(), "initial": None}
+    signals = SignalResults.from_dict(held["signals"])
+    if held["initial"] is not None:  # None while signals are being computed
+        initial = [(origin, Allocation.from_dict(allocation)) for origin, allocation in held["initial"]]
+    else:
         problem = setup.problem
 
-        def keep(unfinished: SignalResults) -> None:
-            ledger.write(_PREPARED, _File(signals=unfinished).to_dict())
+        def keep(results: SignalResults, learned: Sequence[tuple[str, Allocation]] | None = None) -> None:
+            initial = None if learned is None else [[origin, allocation.to_dict()] for origin, allocation in learned]
+            ledger.write(_PREPARED, {"signals": results.to_dict(), "initial": initial})
 
         with ledger.clock("signals"):
             signals = compute_signals(config, problem, progress, held=signals, keep=keep)
-        initial = tuple(learned_allocations(problem.space, problem.costs, problem.budgets, signals.tables))
-        ledger.write(_PREPARED, _File(signals=signals, initial=initial).to_dict())
-    return Prepared(setup=setup, tables=signals.tables, initial=initial)
+        initial = learned_allocations(problem.space, problem.costs, problem.budgets, signals.tables)
+        keep(signals, initial)
+    return Prepared(setup=setup, tables=signals.tables, initial=tuple(initial))

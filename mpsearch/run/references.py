@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,13 @@ import torch
 from torch import nn
 
 from mpsearch.core.files import replacing
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
 from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
-from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
-from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 
 if TYPE_CHECKING:
@@ -49,37 +48,22 @@ def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, l
     problem = setup.problem
     candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
     trials = [Trial(number=-1, origin=origin, allocation=allocation) for origin, allocation in candidates]
-    best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else None
-    if best is not None:
-        trial = Trial(number=-1, origin=best.origin, allocation=best.allocation)
-    elif len(trials) == 1:
-        trial = trials[0]
-    else:
+    best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else next(iter(trials), None)
+    if best is None:
         return None
-    scores = {} if best is None else best.scores
-    checkpoint = Checkpoint(ledger.path("uniform.checkpoint"))
-    return retrained_once(
-        ledger,
-        _UNIFORM,
-        f"uniform{Path(setup.target.file).suffix}",
-        setup,
-        lambda: retrain_allocation(settings, "uniform", trial, checkpoint, scores),
-    )
+    train = partial(retrain_allocation, settings, "uniform", best)
+    return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train)
 
 
 def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial], ledger: Ledger) -> Record | None:
-    problem, rungs = settings.evaluator.problem, search_settings(config).rungs
+    problem, hyper, rungs = settings.evaluator.problem, settings.hyper, search_settings(config).rungs
     first_training = next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)
+    climbed = rungs[: first_training + 1]
     records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain]) or []
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
-            first = rungs[: first_training + 1]
             seed = trial_seed(problem, trial.number)
-            records.append(
-                evaluate_trial(
-                    problem, settings.evaluator, first, settings.hyper, (), trial, lambda: settings.hyper, seed=seed, to_the_top=True
-                )
-            )
+            records.append(evaluate_trial(settings.evaluator, climbed, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True))
             bar.update(len(records))
             ledger.write(_CANDIDATES, [record.to_dict() for record in records])
     return best_record(records)
@@ -92,11 +76,11 @@ def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledge
     problem, state = setup.problem, ledger.path(_CONTROL_STATE)
     record = ledger.read(_CONTROL, Record.from_dict) if state.exists() else None
     if record is None:
-        record, model = retrain_float(settings, Checkpoint(ledger.path("control.checkpoint")))
+        record, model = retrain_float(settings)
         with replacing(state) as temporary:
             torch.save(model.state_dict(), temporary)
         ledger.write(_CONTROL, record.to_dict())
-        return Control(record=record, model=model)
-    model = copy.deepcopy(problem.model)
-    model.load_state_dict(torch.load(state, map_location=problem.device, weights_only=True))
+    else:
+        model = copy.deepcopy(problem.model)
+        model.load_state_dict(torch.load(state, map_location=problem.device, weights_only=True))
     return Control(record=record, model=model)

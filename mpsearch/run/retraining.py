@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.progress import Progress
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Trial
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
-from mpsearch.trials.climb import Hyperparameters, costs_of
+from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator
-from mpsearch.trials.trial import Trial
 
 __all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float"]
 
@@ -32,6 +31,7 @@ class Retraining:
         hyper: method and recipe, with the epochs of this training.
         split: training data.
         seed: seed of the training.
+        directory: run directory, for the checkpoints to resume from.
         progress: gets a bar per training.
     """
 
@@ -39,12 +39,15 @@ class Retraining:
     hyper: Hyperparameters
     split: Split
     seed: int
+    directory: Path
     progress: Progress
 
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of one training."""
+        return Checkpoint(self.directory / f"{name}.checkpoint")
 
-def retrain_allocation(
-    settings: Retraining, name: str, trial: Trial, checkpoint: Checkpoint, scores: Mapping[str, Score]
-) -> tuple[Record, Parts]:
+
+def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[Record, Parts]:
     """Train one allocation; returns its record and its numbers.
 
     A training that ends with a larger validation error and loss than calibration alone is discarded: the calibrated network is returned,
@@ -52,10 +55,8 @@ def retrain_allocation(
 
     Args:
         settings: evaluator, hyperparameters, data, seed.
-        name: for messages, such as `winner`.
-        trial: its allocation.
-        checkpoint: file to resume from.
-        scores: earlier scores of the allocation, for the record.
+        name: for messages and the checkpoint, such as `winner`.
+        trial: its allocation, and earlier scores for the record.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
@@ -81,9 +82,9 @@ def retrain_allocation(
                     recipe,
                     seed=settings.seed,
                     split=settings.split,
-                    on_step=lambda step, total: bar.update(step, total),
+                    on_step=bar.update,
                     on_epoch=score,
-                    checkpoint=checkpoint,
+                    checkpoint=settings.checkpoint(name),
                 )
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
@@ -92,16 +93,15 @@ def retrain_allocation(
         if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # a difference of one sample can be chance
             note = "Training ended above calibration alone on validation, so the calibrated network is delivered; try a lower lr."
             parts, found = calibrated
-    costs, feasible = costs_of(evaluator.problem, trial, method)
     record = Record(
         number=trial.number,
         origin=trial.origin,
         allocation=trial.allocation,
         rung="full",
-        scores={**scores, "full": found},
-        costs=costs,
+        scores={**trial.scores, "full": found},
+        costs=evaluator.problem.amounts(trial.allocation, method),
         params=settings.hyper.params,
-        feasible=feasible,
+        feasible=evaluator.problem.fits(trial.allocation, method),
         seconds=time.monotonic() - started,
         note=note,
         curve=tuple(curve),
@@ -109,16 +109,12 @@ def retrain_allocation(
     return record, parts
 
 
-def retrain_float(settings: Retraining, checkpoint: Checkpoint) -> tuple[Record, torch.nn.Module]:
+def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
     """Train the float network further for as many epochs with the same recipe; returns its record and the network."""
     evaluator, problem = settings.evaluator, settings.evaluator.problem
     with settings.progress.phase("float control", 1) as bar:
         model, curve = evaluator.control(
-            settings.hyper.recipe,
-            seed=settings.seed,
-            split=settings.split,
-            on_step=lambda step, total: bar.update(step, total),
-            checkpoint=checkpoint,
+            settings.hyper.recipe, seed=settings.seed, split=settings.split, on_step=bar.update, checkpoint=settings.checkpoint("control")
         )
     record = Record(
         number=-1,

@@ -11,11 +11,9 @@ from mpsearch.core.plain import as_plain
 from mpsearch.core.progress import Progress
 from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
-from mpsearch.network.inputs import to_device
 from mpsearch.propose.learned_allocations import affordable_bits
 from mpsearch.run.mixing import MeasuredAllocation, combined
 from mpsearch.signals import SIGNALS, compute_signal
-from mpsearch.signals.base import SignalInputs
 from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
@@ -80,45 +78,32 @@ def compute_signals(
         held: results of an interrupted computation.
         keep: called with the results after every signal and every measurement.
     """
-    results = held
     independent, combining = by_dependence(config.signals.names)
-    done = {table.name: table for table in results.tables if table.name in independent}
+    done = {table.name: table for table in held.tables if table.name in independent}
+    measured = {each.allocation: each for each in held.measured}
+
+    def keep_all() -> None:
+        keep(SignalResults(tables=tuple(done.values()), measured=tuple(measured.values())))
+
     for name in independent:
         if name not in done:
             done[name] = _computed(name, config, problem, progress)
-            results = replace(results, tables=tuple(done.values()))
-            keep(results)
+            keep_all()
     tables = [done[name] for name in independent]
-
-    def keep_measured(measured: Sequence[MeasuredAllocation]) -> None:
-        nonlocal results
-        results = replace(results, measured=tuple(measured))
-        keep(results)
-
     for name in combining:
-        tables = combined(name, config, problem, tables, results.measured, keep_measured, progress) + tables
-    return replace(results, tables=tuple(tables))
+        tables = combined(name, config, problem, tables, measured, keep_all, progress) + tables
+    return SignalResults(tables=tuple(tables), measured=tuple(measured.values()))
 
 
 def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress) -> Table:
-    images = problem.train.take(min(config.signals.images, len(problem.train)), config.seed)
-    batches = [
-        (to_device(inputs, problem.device), targets.to(problem.device)) for inputs, targets in images.batches(config.signals.batch_size)
-    ]
     labels = LabelReader(problem.task.loss)
     with progress.phase(f"signal {name}", 1) as bar:
-        table = compute_signal(
-            name,
-            SignalInputs(
-                model=problem.model,
-                space=problem.space,
-                calibration=problem.calibration,
-                batches=batches,
-                task=replace(problem.task, loss=labels),
-                seed=config.seed,
-                progress=lambda done, total: bar.update(done, total),
-                target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
-            ),
+        inputs = replace(
+            problem.signal_inputs(config.signals.images, config.signals.batch_size),
+            task=replace(problem.task, loss=labels),
+            progress=bar.update,
+            target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
         )
+        table = compute_signal(name, inputs)
     count(backward=round(table.cost.get("backwards", 0.0) * table.cost.get("images", 0.0)))
     return replace(table, cost={**table.cost, "labels": float(labels.read)})

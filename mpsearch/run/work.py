@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, MpsearchError
 from mpsearch.core.progress import Progress
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Trial
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
-from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.settings import hyperparameters_of, search_settings
 from mpsearch.study.storage import study_ended
 from mpsearch.study.study import run_trials
@@ -22,29 +21,13 @@ from mpsearch.trials.climb import Hyperparameters, best_record
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
-from mpsearch.trials.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["Selected", "Worked", "given", "work"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selected:
-    """The allocation to retrain and deliver.
-
-    Args:
-        trial: its origin and allocation.
-        hyper: method and recipe of the trial.
-        scores: scores of the trial by rung; empty if this allocation was not evaluated itself.
-    """
-
-    trial: Trial
-    hyper: Hyperparameters
-    scores: Mapping[str, Score] = field(default_factory=dict)
+__all__ = ["Worked", "given", "work"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +35,14 @@ class Worked:
     """The results of the trials.
 
     Args:
-        selected: the best allocation, with the remaining budget spent.
+        trial: the best allocation, with the remaining budget spent, to retrain and deliver; without scores if it was not evaluated itself.
+        hyper: method and recipe of the trial.
         records: records of all trials, by number.
         surrogate: prediction quality of the surrogate, see `Summary`.
     """
 
-    selected: Selected
+    trial: Trial
+    hyper: Hyperparameters
     records: tuple[Record, ...] = ()
     surrogate: Mapping[str, float] = field(default_factory=dict)
 
@@ -102,10 +87,14 @@ def work(
         with ledger.clock("supernet"):
             evaluator.prepare()
     with ledger.clock("study"):
-        records = run_trials(problem, evaluator, sampler or own, settings, storage, progress, name=name)
-        selected = _best(config, problem, own, records)
+        records = run_trials(evaluator, sampler or own, settings, storage, progress, name=name)
+        best = best_record(records)
+        if best is None:
+            raise MpsearchError(_why_none(records))
+        hyper = hyperparameters_of(config, best.params)
+        trial = with_budget_spent(own, best, records, problem.costs_of(hyper.method))
         surrogate = prediction_quality(own, records) if sampler is None else {}
-    return Worked(selected=selected, records=tuple(records), surrogate=surrogate)
+    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate)
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:
@@ -119,16 +108,7 @@ def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Work
     trial = Trial(number=-1, origin="given", allocation=problem.space.check(allocation))
     if excess := problem.excess(trial.allocation, hyper.method):
         raise BudgetError(f"the allocation takes {excess}; lower its bits")
-    return Worked(selected=Selected(trial=trial, hyper=hyper))
-
-
-def _best(config: StudyConfig, problem: Problem, sampler: BitsSampler, records: Sequence[Record]) -> Selected:
-    best = best_record(records)
-    if best is None:
-        raise MpsearchError(_why_none(records))
-    hyper = hyperparameters_of(config, best.params)
-    trial = with_budget_spent(sampler, best, records, problem.costs_of(hyper.method))
-    return Selected(trial=trial, hyper=hyper, scores=best.scores if trial.allocation == best.allocation else {})
+    return Worked(trial=trial, hyper=hyper)
 
 
 def _why_none(records: Sequence[Record]) -> str:

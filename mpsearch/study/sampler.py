@@ -231,7 +231,7 @@ class BitsSampler(BaseSampler):
             has_bits = self._has_bits(other)
             if other.state.is_finished() and (not has_bits or self._losses(other) is None):
                 continue
-            bits = other.params if has_bits else other.system_attrs.get(_CLAIM, {})
+            bits = self._bits_of(other)
             if all(bits.get(name) == value for name, value in params.items()) and (has_bits or other.number < trial.number):
                 return True
         return False
@@ -251,13 +251,15 @@ class BitsSampler(BaseSampler):
                     if key not in self._allocations:
                         self._allocations[key] = self.allocation(other.params)
                     observations.append(Observation(allocation=self._allocations[key], losses=losses))
-            elif other.state == TrialState.RUNNING and self._has_bits(other):
-                pending.append(self.allocation(other.params))
-            elif other.state == TrialState.RUNNING and _CLAIM in other.system_attrs:
-                pending.append(self.allocation(other.system_attrs[_CLAIM]))
+            elif other.state == TrialState.RUNNING and (bits := self._bits_of(other)):
+                pending.append(self.allocation(bits))
             elif other.state == TrialState.RUNNING and other.number < trial.number:
                 ahead += 1
         return observations, pending, ahead
+
+    def _bits_of(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        """The parameters of a trial, or the claim of one that has none yet; empty without either."""
+        return trial.params if self._has_bits(trial) else trial.system_attrs.get(_CLAIM, {})
 
     def _has_bits(self, trial: FrozenTrial) -> bool:
         return trial.params.keys() >= self._bits.keys()

@@ -90,7 +90,6 @@ class StoredRecords:
 
     def __init__(self) -> None:
         self._records: dict[int, Record] = {}
-        self._losses: dict[int, Mapping[str, float]] = {}
 
     def of(self, study: optuna.Study) -> list[Record]:
         """The records of all trials that have ended, by number."""
@@ -106,12 +105,8 @@ class StoredRecords:
 
     def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
         """Validation loss by rung, for `BitsSampler`; None if the trial has no record."""
-        if trial.number not in self._losses:
-            record = self.record(trial)
-            if record is None:
-                return None
-            self._losses[trial.number] = observed(record).losses
-        return self._losses[trial.number]
+        record = self.record(trial)
+        return None if record is None else observed(record).losses
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:

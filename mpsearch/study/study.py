@@ -10,15 +10,15 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.errors import BudgetError, ConfigError
 from mpsearch.core.progress import Bar, Progress, Silent
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
+from mpsearch.propose.observation import Proposal
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
@@ -26,7 +26,6 @@ from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_s
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 
 __all__ = ["STUDY", "run_trials"]
 
@@ -35,7 +34,6 @@ STUDY = "mpsearch"
 
 
 def run_trials(
-    problem: Problem,
     evaluator: Evaluator,
     sampler: optuna.samplers.BaseSampler,
     settings: SearchSettings,
@@ -49,8 +47,7 @@ def run_trials(
     Unfinished trials of a dead process are marked as failed, and their bits can be proposed again. A study that has ended is only read.
 
     Args:
-        problem: the search problem.
-        evaluator: trains and scores.
+        evaluator: trains and scores; has the search problem.
         sampler: that of `study_sampler.bits_sampler`, or any other Optuna sampler, whose trials can exceed the budgets.
         settings: rungs, hyperparameters, stopping rules.
         storage: URL, see `storage.open_study`.
@@ -60,7 +57,7 @@ def run_trials(
     Raises:
         ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or two objectives.
     """
-    progress = progress or Silent()
+    progress, problem = progress or Silent(), evaluator.problem
     study = open_study(storage, name, sampler)
     ended = threading.Event()
     study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
@@ -72,12 +69,12 @@ def run_trials(
         bar.update(len(records))
         reason = end_of(study)
         while reason is None:
-            outlooks = [_outlook(trial) for trial in finished_trials(study)]
+            outlooks = [Outlook(**trial.user_attrs.get("outlook", {})) for trial in finished_trials(study)]
             reason = settings.stopping.reason(outlooks, before + time.monotonic() - started)
             if reason is not None:
                 break
             try:
-                _run_trial(study, problem, evaluator, settings, records, bar)
+                _run_trial(study, evaluator, settings, records, bar)
             except BudgetError as error:
                 reason = str(error)
                 break
@@ -92,31 +89,23 @@ def run_trials(
     return records
 
 
-def _run_trial(
-    study: optuna.Study,
-    problem: Problem,
-    evaluator: Evaluator,
-    settings: SearchSettings,
-    records: Sequence[Record],
-    bar: Bar,
-) -> None:
+def _run_trial(study: optuna.Study, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar) -> None:
     """Ask for one trial, evaluate it, store its record."""
-    sampler = study.sampler
+    sampler, problem = study.sampler, evaluator.problem
     searcher = sampler.searcher if isinstance(sampler, BitsSampler) else None
     if searcher is not None and not searcher.left([record.allocation for record in records]):
         raise exhausted()
     asked = study.ask()
-    trial, outlook = _proposed(study, asked, problem)
-    asked.set_user_attr("origin", trial.origin)
-    if math.isfinite(outlook.improvement):
-        asked.set_user_attr("outlook", asdict(outlook))
+    proposal = _proposed(study, asked, problem)
+    asked.set_user_attr("origin", proposal.origin)
+    if math.isfinite(proposal.improvement):
+        asked.set_user_attr("outlook", {"improvement": proposal.improvement, "noise": proposal.noise})
     record = evaluate_trial(
-        problem,
         evaluator,
         settings.rungs,
         settings.default,
         records,
-        trial,
+        Trial(number=asked.number, origin=proposal.origin, allocation=proposal.allocation),
         lambda: settings.suggest(asked),
         lambda text: bar.update(len(records), text=text),
         seed=trial_seed(problem, len(records)),
@@ -127,8 +116,8 @@ def _run_trial(
     write_record(study, asked, record, problem.budgets)
 
 
-def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tuple[Trial, Outlook]:
-    """(the sampler's proposal for a trial, its expected improvement).
+def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> Proposal:
+    """The sampler's proposal for a trial.
 
     Raises:
         ConfigError: the sampler cannot sample two objectives or these bits.
@@ -146,11 +135,5 @@ def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> tup
                 path="sampler",
             ) from error
         raise ConfigError(f"sampler: {kind} cannot draw the bits: {error}", path="sampler") from error
-    if isinstance(sampler, BitsSampler) and (proposal := sampler.proposal(asked)) is not None:
-        outlook = Outlook(improvement=proposal.improvement, noise=proposal.noise)
-        return Trial(number=asked.number, origin=proposal.origin, allocation=allocation), outlook
-    return Trial(number=asked.number, origin=kind, allocation=allocation), Outlook()
-
-
-def _outlook(trial: FrozenTrial) -> Outlook:
-    return Outlook(**trial.user_attrs.get("outlook", {}))
+    proposal = sampler.proposal(asked) if isinstance(sampler, BitsSampler) else None
+    return proposal or Proposal(origin=kind, allocation=allocation)

@@ -8,15 +8,14 @@ from dataclasses import asdict
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.peak import CostTable
-from mpsearch.core.record import Record
+from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
-from mpsearch.propose.observation import Observation, observed, room_above
+from mpsearch.propose.observation import observed, room_above
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
 from mpsearch.study.storage import StoredRecords
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 
 __all__ = ["bits_sampler", "prediction_quality", "with_budget_spent"]
 
@@ -62,7 +61,7 @@ def bits_sampler(
 
 def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[str, float]:
     """Prediction quality of the surrogate on the study's scores, fields of `PredictionQuality`; empty if there are too few scores."""
-    observations = _observed(records)
+    observations = [observed(record) for record in records]
     if sum(len(observation.losses) for observation in observations) < _FEWEST:
         return {}
     return asdict(sampler.searcher.surrogate(observations).calibration())
@@ -81,13 +80,10 @@ def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Reco
         costs: tables of the best record's method; those of the study by default.
     """
     lost = [r.allocation for r in records if len(r.scores) >= len(best.scores) and r.allocation != best.allocation]
-    allocation = sampler.searcher.spend(best.allocation, _observed(records), without=lost, costs=costs)
-    origin = best.origin if allocation == best.allocation else f"{best.origin}, budget spent"
-    return Trial(number=best.number, origin=origin, allocation=allocation)
-
-
-def _observed(records: Sequence[Record]) -> list[Observation]:
-    return [observed(record) for record in records]
+    allocation = sampler.searcher.spend(best.allocation, [observed(record) for record in records], without=lost, costs=costs)
+    if allocation == best.allocation:
+        return best
+    return Trial(number=best.number, origin=f"{best.origin}, budget spent", allocation=allocation)
 
 
 def _refines(number: int, stopping: Stopping, share: float) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from mpsearch.core.errors import ModelError, TrainingDiverged
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Score, Trial
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.propose.searcher import Searcher
@@ -18,9 +18,8 @@ from mpsearch.training.recipe import Recipe
 from mpsearch.trials.evaluator import Evaluator, with_epochs
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
-from mpsearch.trials.trial import Trial
 
-__all__ = ["Hyperparameters", "Rung", "best_record", "costs_of", "evaluate_trial", "trial_seed"]
+__all__ = ["Hyperparameters", "Rung", "best_record", "evaluate_trial", "trial_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,6 @@ def trial_seed(problem: Problem, ordinal: int) -> int:
 
 
 def evaluate_trial(
-    problem: Problem,
     evaluator: Evaluator,
     rungs: Sequence[Rung],
     default: Hyperparameters,
@@ -88,8 +86,7 @@ def evaluate_trial(
     """Evaluate a trial rung by rung as long as it is promoted. The record has status `failed` if a loss or a weight is not finite.
 
     Args:
-        problem: the search problem.
-        evaluator: trains and scores.
+        evaluator: trains and scores; has the search problem.
         rungs: from cheap to expensive.
         default: hyperparameters of the rungs without training.
         records: the trials it competes with.
@@ -100,11 +97,10 @@ def evaluate_trial(
         to_the_top: run every rung, without competition.
         searcher: predicts the loss of allocations; None: trials compete only by their scores.
     """
-    started = time.monotonic()
+    problem, started = evaluator.problem, time.monotonic()
     scores: dict[str, Score] = {}
     curve: list[dict[str, float]] = []
     chosen = default
-    costs, feasible = costs_of(problem, trial, chosen.method)
     network: Network | None = None
 
     def record(**outcome: Any) -> Record:
@@ -114,8 +110,8 @@ def evaluate_trial(
             allocation=trial.allocation,
             rung=next(reversed(scores), ""),
             scores=dict(scores),
-            costs=costs,
-            feasible=feasible,
+            costs=problem.amounts(trial.allocation, chosen.method),
+            feasible=problem.fits(trial.allocation, chosen.method),
             seconds=time.monotonic() - started,
             **outcome,
         )
@@ -129,7 +125,6 @@ def evaluate_trial(
             else:
                 if network is None:
                     chosen = choose()
-                    costs, feasible = costs_of(problem, trial, chosen.method)
                     network = evaluator.begin(trial.allocation, chosen.method)
                 curve += evaluator.train(
                     network,
@@ -145,11 +140,6 @@ def evaluate_trial(
     except (TrainingDiverged, ModelError) as error:
         return record(params=chosen.params, status="failed", note=str(error))
     return record(params=chosen.params if curve else {}, curve=tuple(curve))
-
-
-def costs_of(problem: Problem, trial: Trial, method: Method) -> tuple[dict[str, float], bool]:
-    """(Costs of a trial as `method` stores it, whether every budget holds)."""
-    return problem.amounts(trial.allocation, method), problem.fits(trial.allocation, method)
 
 
 def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +47,6 @@ class Evaluator:
         self.problem = problem
         self._compiler = compiler
         self._networks: dict[str, Network] = {}
-        self._teacher: nn.Module | None = None
         self._inputs: dict[int, list[Any]] = {}
         self._outputs: dict[int, list[Tensor]] = {}
 
@@ -107,34 +107,26 @@ class Evaluator:
             recipe,
             device=self.problem.device,
             seed=seed,
-            teacher=self.teacher(),
+            teacher=self.teacher,
             hooks=hooks,
             checkpoint=checkpoint,
             compiled=self._compiler.compiled(network.model, recipe.epochs * split.steps(recipe.batch_size)) if method.compilable else None,
         )
 
     def control(
-        self,
-        recipe: Recipe,
-        *,
-        seed: int,
-        split: Split | None = None,
-        on_step: Callable[[int, int], None] = lambda done, total: None,
-        checkpoint: Checkpoint | None = None,
+        self, recipe: Recipe, *, seed: int, split: Split, on_step: Callable[[int, int], None], checkpoint: Checkpoint
     ) -> tuple[nn.Module, list[dict[str, float]]]:
         """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
-        import copy
-
         model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
         curve = train(
             model,
             [],
-            self.problem.train if split is None else split,
+            split,
             self.problem.task,
             recipe,
             device=self.problem.device,
             seed=seed,
-            teacher=self.teacher(),
+            teacher=self.teacher,
             hooks=Hooks(on_step=on_step),
             checkpoint=checkpoint,
         )
@@ -159,11 +151,9 @@ class Evaluator:
 
     def _divergence(self, network: Network, images: int) -> _Divergence:
         """The divergence as a callable, for calibration without training. Neither labels nor other splits are read."""
-        problem = self.problem
         if images not in self._inputs:
-            taken = problem.train.take(min(images, len(problem.train)), problem.seed)
-            self._inputs[images] = [to_device(inputs, problem.device, channels_last=True) for inputs, _ in taken.batches(256)]
-        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), self._drawn, problem.task)
+            self._inputs[images] = self._drawn(images, 0)
+        return _Divergence(network.model, self._inputs[images], partial(self._reference, images), self._drawn, self.problem.task)
 
     def _drawn(self, images: int, views: int) -> list[Any]:
         problem = self.problem
@@ -173,18 +163,16 @@ class Evaluator:
 
     def _reference(self, images: int) -> list[Tensor]:
         if images not in self._outputs:
-            self._outputs[images] = [call(self.teacher(), inputs) for inputs in self._inputs[images]]
+            self._outputs[images] = [call(self.teacher, inputs) for inputs in self._inputs[images]]
         return self._outputs[images]
 
+    @cached_property
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
-        if self._teacher is None:
-            import copy
-
-            self._teacher = lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
-        return self._teacher
+        return lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
 
 
+@dataclass(frozen=True)
 class _Divergence:
     """A network's mean divergence from the float network (`methods.base.CalibrationLoss`).
 
@@ -196,21 +184,16 @@ class _Divergence:
         task: has the divergence.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        inputs: list[Any],
-        reference: Callable[[], list[Tensor]],
-        drawn: Callable[[int, int], list[Any]],
-        task: Task,
-    ) -> None:
-        self.inputs, self.drawn = inputs, drawn
-        self._model, self._reference, self._task = model, reference, task
+    model: nn.Module
+    inputs: list[Any]
+    reference: Callable[[], list[Tensor]]
+    drawn: Callable[[int, int], list[Any]]
+    task: Task
 
     def __call__(self) -> float:
         with parametrize.cached():
-            pairs = zip(self._reference(), self.inputs, strict=True)
-            apart = [self._task.divergence(outputs, call(self._model, inputs)) for outputs, inputs in pairs]
+            pairs = zip(self.reference(), self.inputs, strict=True)
+            apart = [self.task.divergence(outputs, call(self.model, inputs)) for outputs, inputs in pairs]
         return float(torch.cat(apart).mean())
 
 

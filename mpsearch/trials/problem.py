@@ -11,13 +11,15 @@ from torch import nn
 
 from mpsearch.allocate.solve import meets
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget, tightness
+from mpsearch.core.budget import Budget
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.costs import COSTS, CostInputs, compute_costs
 from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import to_device
+from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -64,15 +66,23 @@ class Problem:
         """Whether every budget holds for `method`; without a method, for all methods of the study."""
         return meets(allocation, self.costs_of(method), self.budgets)
 
-    def tightness(self, allocation: Allocation, method: Method | None = None) -> float:
-        """Largest used share of a budget."""
-        return tightness(self.amounts(allocation, method), self.budgets)
-
     def excess(self, allocation: Allocation, method: Method | None = None) -> str:
         """The budgets an allocation exceeds, in their own units: `41,216 B, above the budget 40KB`; empty if all hold."""
         costs = self.costs_of(method)
         broken = [budget for budget in self.budgets if not meets(allocation, costs, [budget])]
         return " and ".join(f"{format_amount(b.cost, costs[b.cost].total(allocation))}, above the budget {b}" for b in broken)
+
+    def signal_inputs(self, images: int, batch_size: int) -> SignalInputs:
+        """The inputs of a signal: at most `images` fixed, unaugmented training images with their targets, on the device."""
+        taken = self.train.take(min(images, len(self.train)), self.seed)
+        return SignalInputs(
+            model=self.model,
+            space=self.space,
+            calibration=self.calibration,
+            batches=[(to_device(inputs, self.device), targets.to(self.device)) for inputs, targets in taken.batches(batch_size)],
+            task=self.task,
+            seed=self.seed,
+        )
 
     def costs_of(self, method: Method | None) -> Mapping[str, CostTable]:
         """The cost tables of `method`; without a method, upper bounds over the methods of the study."""

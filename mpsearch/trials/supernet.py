@@ -73,8 +73,8 @@ class SupernetEvaluator(Evaluator):
                     problem.task,
                     device=problem.device,
                     seed=problem.seed,
-                    teacher=self.teacher(),
-                    on_step=lambda done, total: bar.update(done, total),
+                    teacher=self.teacher,
+                    on_step=bar.update,
                     checkpoint=None if self._checkpoint is None else Checkpoint(self._checkpoint),
                 )
             supernet.freeze(problem.train, device=problem.device, seed=problem.seed)

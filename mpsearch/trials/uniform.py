@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -22,14 +23,10 @@ def uniform_candidates(problem: Problem, method: Method | None = None) -> list[t
     """
     space = problem.space
     found: dict[Allocation, str] = {}
-    fitting = [choice for choice in space.choices if problem.fits(space.uniform(choice), method)]
-    for choice in _non_dominated(fitting):
-        allocation = space.uniform(choice)
-        found.setdefault(allocation, f"uniform {_commonest(allocation)}")
-    ends = [choice for choice in space.choices if problem.fits(_with_ends(space, choice), method)]
-    for choice in _non_dominated(ends):
-        allocation = _with_ends(space, choice)
-        found.setdefault(allocation, f"uniform {_commonest(allocation)}, ends at most bits")
+    for allocate, ends in ((space.uniform, ""), (partial(_with_ends, space), ", ends at most bits")):
+        for choice in _non_dominated([choice for choice in space.choices if problem.fits(allocate(choice), method)]):
+            allocation = allocate(choice)
+            found.setdefault(allocation, f"uniform {_commonest(allocation)}{ends}")
     return [(origin, allocation) for allocation, origin in found.items()]
 
 
@@ -39,10 +36,7 @@ def _commonest(allocation: Allocation) -> Choice:
 
 
 def _non_dominated(choices: Sequence[Choice]) -> list[Choice]:
-    def dominates(a: Choice, b: Choice) -> bool:
-        return a != b and a.at_least(b)
-
-    return [choice for choice in choices if not any(dominates(other, choice) for other in choices)]
+    return [choice for choice in choices if not any(other != choice and other.at_least(choice) for other in choices)]
 
 
 def _with_ends(space: ResolvedSpace, choice: Choice) -> Allocation:

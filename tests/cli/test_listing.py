@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import re
 
 import pytest
@@ -18,10 +19,7 @@ def test_files_are_listed_with_what_they_are(kind: str, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_every_plugin_is_listed(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    import importlib
-
-    module, attribute = REGISTRIES[kind]
-    registry = getattr(importlib.import_module(module), attribute)
+    registry = getattr(importlib.import_module(f"mpsearch.{kind}"), kind.upper())
     assert main(["list", kind]) == 0
     words = set(re.split(r"[\s]+", capsys.readouterr().out))
     assert registry.names()
@@ -30,8 +28,5 @@ def test_every_plugin_is_listed(kind: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("kind", ["methods", "signals"])
 def test_methods_and_signals_name_their_papers(kind: str) -> None:
-    import importlib
-
-    module, attribute = REGISTRIES[kind]
-    for name, member in getattr(importlib.import_module(module), attribute).items():
+    for name, member in getattr(importlib.import_module(f"mpsearch.{kind}"), kind.upper()).items():
         assert getattr(member, "paper", ""), f"{name} names no paper"

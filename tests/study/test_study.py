@@ -22,7 +22,7 @@ TRIALS = 6
 def ran(storage: str, trials: int = TRIALS, **named: Any) -> list[Record]:
     problem, settings = small_problem(), small_settings(trials)
     sampler = bits_sampler(problem, [], (1.0, 1.0), stopping=settings.stopping, refine=0.25, rungs=settings.rungs)
-    return run_trials(problem, Evaluator(problem, Compiler("off", problem.device)), sampler, settings, storage, **named)
+    return run_trials(Evaluator(problem, Compiler("off", problem.device)), sampler, settings, storage, **named)
 
 
 def essence(records: list[Record]) -> list[Any]:

@@ -9,11 +9,10 @@ import pytest
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import TrainingDiverged
-from mpsearch.core.record import Record, Score
+from mpsearch.core.record import Record, Score, Trial
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
-from mpsearch.trials.trial import Trial
 from tests.problems import small_problem, small_settings
 
 
@@ -21,7 +20,7 @@ def climbed(bits: int, records: tuple[Record, ...] = (), number: int = 7, **name
     problem, settings = small_problem(), small_settings(1)
     trial = Trial(number=number, origin="ei", allocation=problem.space.uniform(Choice(bits)))
     evaluator = Evaluator(problem, Compiler("off", problem.device))
-    return evaluate_trial(problem, evaluator, settings.rungs, settings.default, records, trial, lambda: settings.default, seed=1, **named)
+    return evaluate_trial(evaluator, settings.rungs, settings.default, records, trial, lambda: settings.default, seed=1, **named)
 
 
 def test_the_first_trial_takes_every_rung() -> None:

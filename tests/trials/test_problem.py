@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mpsearch.core.budget import tightness
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.costs.base import CostInputs
@@ -12,9 +13,7 @@ from mpsearch.costs.bits import bits
 from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
-from mpsearch.trials.climb import costs_of
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.trial import Trial
 from mpsearch.trials.uniform import uniform_candidates
 from tests.study.proposals import problem, proposals
 
@@ -51,9 +50,7 @@ def test_budget_holds_by_the_methods_own_amount() -> None:
     two = asked("1KB").space.uniform(Choice(2))
     between = asked(f"{int(asked('1KB').amounts(two, Plain())['size'])}B")
     assert [between.fits(two, method) for method in (Plain(), Bases(), None)] == [True, False, False]
-    trial = Trial(number=0, origin="", allocation=two)
-    assert costs_of(between, trial, Plain()) == ({"size": between.budgets[0].limit}, True)
-    assert costs_of(between, trial, Bases())[1] is False
+    assert between.amounts(two, Plain()) == {"size": between.budgets[0].limit}
 
 
 def test_proposals_fit_whichever_method_they_are_trained_with() -> None:
@@ -80,10 +77,10 @@ def test_excess_is_said_in_the_unit_of_each_budget_and_tightness_is_the_fullest(
     )
     bytes_taken = int(both.amounts(two, Plain())["size"])
     assert both.excess(two, Plain()) == f"{bytes_taken} B, above the budget 100B and 2.000 bit, above the budget 1.5bit"
-    assert both.tightness(two, Plain()) == max(bytes_taken / 100, 2 / 1.5)
-    assert both.tightness(two, Bases()) > both.tightness(two, Plain())
+    assert tightness(both.amounts(two, Plain()), both.budgets) == max(bytes_taken / 100, 2 / 1.5)
+    assert tightness(both.amounts(two, Bases()), both.budgets) > tightness(both.amounts(two, Plain()), both.budgets)
     roomy = replace(both, budgets=parse_budgets(["2bit", "1MB"]))
-    assert (roomy.excess(two, Bases()), roomy.tightness(two)) == ("", 1.0)
+    assert (roomy.excess(two, Bases()), tightness(roomy.amounts(two), roomy.budgets)) == ("", 1.0)
 
 
 def test_only_costs_that_read_formats_are_computed_again_for_a_method() -> None:

@@ -171,7 +171,7 @@ def test_in_a_study_what_waited_comes_again_to_go_on_and_is_scored_once(tmp_path
     rungs = (Rung(name="ptq", epochs=0), Rung(name="short", epochs=1, keep=keep))
     settings = replace(small_settings(14), rungs=rungs)
     sampler = bits_sampler(problem, [], (1.0, 1.0), stopping=settings.stopping, refine=0.0, rungs=rungs)
-    found = run_trials(problem, Evaluator(problem, Compiler("off", problem.device)), sampler, settings, f"sqlite:///{tmp_path}/study.db")
+    found = run_trials(Evaluator(problem, Compiler("off", problem.device)), sampler, settings, f"sqlite:///{tmp_path}/study.db")
     went = [record for record in found if len(record.scores) > 1]
     scored = {record.allocation for record in found}
     assert 1 <= len(went) < len(scored)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mpsearch.core.choice import Choice
+from mpsearch.core.record import Trial
 from mpsearch.methods.lsq import Lsq
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
@@ -16,7 +17,6 @@ from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.trials.climb import Hyperparameters, Rung, evaluate_trial
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.supernet import SupernetEvaluator
-from mpsearch.trials.trial import Trial
 from tests.problems import small_problem
 
 CPU = torch.device("cpu")
@@ -39,10 +39,10 @@ def uniform(bits: int) -> Trial:
 def test_a_trial_climbs_from_shared_weights_to_training_from_float() -> None:
     rungs = (Rung(name="supernet", epochs=0), Rung(name="short", epochs=1), Rung(name="long", epochs=2))
     scored = evaluator()
-    record = evaluate_trial(problem(), scored, rungs, HYPER, (), uniform(2), lambda: HYPER, seed=1)
+    record = evaluate_trial(scored, rungs, HYPER, (), uniform(2), lambda: HYPER, seed=1)
     assert list(record.scores) == ["supernet", "short", "long"]
     assert record.scores["supernet"] == scored.untrained(record.allocation, HYPER.method, RECIPE)
-    plain = evaluate_trial(problem(), super_of(scored), rungs[1:], HYPER, (), uniform(2), lambda: HYPER, seed=1)
+    plain = evaluate_trial(super_of(scored), rungs[1:], HYPER, (), uniform(2), lambda: HYPER, seed=1)
     assert record.scores["long"] == plain.scores["long"], "trained as any trial is, whatever was scored before"
 
 
