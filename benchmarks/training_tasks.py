@@ -109,7 +109,7 @@ def prepare(task: Task, place: Place, seed: int, *, quantized_inputs: bool) -> G
         changes["data.options.images"] = task.images
     config = load_study(task.study, changes)
     splits = load_data(config.data.reference, seed=seed if task.images is None else 0, **config.data.options)
-    model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
+    model = build_model(config.model.factory, config.model.options, weights=config.model.weights_path)
     setup = assemble(config, splits, model, Silent(), check_limits=False)
     assert splits.test is not None
     score = evaluate(setup.problem.model, splits.test, splits.task, device=setup.problem.device)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from mpsearch.core.version import __version__
+
 if TYPE_CHECKING:
     from mpsearch.api import Result, load, search
     from mpsearch.config import StudyConfig, load_space, load_study
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from mpsearch.tasks.task import Task
     from mpsearch.training.recipe import Recipe
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Allocation",

@@ -18,9 +18,10 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
-from mpsearch.models import build_model, is_registered
+from mpsearch.models import is_registered
+from mpsearch.models.described import build_described
 from mpsearch.network.canonical import canonical
-from mpsearch.run import claimed, finished, run
+from mpsearch.run import Ledger, claimed, finished, run
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
@@ -184,8 +185,9 @@ def search(
 
         reporter = RichProgress(Console(stderr=True))
     with claimed(directory, config, _COMMAND, extra=_digest(model, splits, sampler), storage=storage):
-        summary = finished(directory) or run(
-            config, assemble(config, splits, model, reporter), directory, _COMMAND, reporter, storage=storage, sampler=sampler
+        ledger = Ledger(directory, reporter)
+        summary = finished(ledger) or run(
+            config, lambda: assemble(config, splits, model, reporter), ledger, _COMMAND, reporter, storage=storage, sampler=sampler
         )
     path = directory / summary.artifact
     return Result(
@@ -214,9 +216,9 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
             raise ArtifactError(
                 f"{path} was made from {named}, which mpsearch does not build by itself; call load(path, model=…) with that architecture"
             )
-        model = build_model(artifact.model, **dict(artifact.options))
+        model = build_described(artifact.model, artifact.options, artifact.bits)
     elif isinstance(model, str):
-        model = build_model(model, **dict(artifact.options))
+        model = build_described(model, artifact.options, artifact.bits)
     return artifact.install(model).cpu()
 
 

@@ -43,6 +43,7 @@ DOORS = {
     "safetensors": {"targets", "run", "models", "numbers", "training"},
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
     "sklearn": {"data"},
+    "sqlalchemy": {"study"},
     "yaml": {"config", "targets", "run"},
 }
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}

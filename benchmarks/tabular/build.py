@@ -26,6 +26,7 @@ from benchmarks.tabular.truth import Picks, Truth, file_of
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.progress import Silent
 from mpsearch.data import cache_directory
+from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import build_evaluator
 from mpsearch.run.setup import build_setup
 from mpsearch.study.settings import search_settings
@@ -83,7 +84,7 @@ def tree_of(config: StudyConfig, problem: Problem, weights_from: str, folder: Pa
     default = search_settings(config).default
     if weights_from == "trained":
         return Trained(problem, default.method, default.recipe)
-    evaluator = build_evaluator(config, problem, Compiler("off", problem.device, 0), folder, Silent())
+    evaluator = build_evaluator(config, problem, Compiler("off", problem.device, 0), Ledger(folder), Silent())
     if isinstance(evaluator, SupernetEvaluator):
         return Tree.shared(problem, evaluator.prepare())
     return Tree.untrained(problem, default.method, default.recipe)

@@ -135,12 +135,17 @@ def _setting(text: str) -> tuple[str, Any]:
     return key.strip(), parse_yaml(value, label=f"--set {key.strip()}")
 
 
-def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> StudyConfig:
+def read_config(
+    flags: Mapping[str, Any], study: str | Path | None = None, *, trusted: Callable[[str], bool] = lambda code: False
+) -> StudyConfig:
     """The study that the command line asks for.
+
+    Code that the command line does not name itself must declare to build a network, see `check_declared`.
 
     Args:
         flags: keyword arguments of a command with `study_options` or `data_options`.
         study: instead of the one in `flags`.
+        trusted: whether `package.module:factory` in the study may be run as it is; may refuse it.
 
     Raises:
         UsageError: a wrong request.
@@ -153,7 +158,13 @@ def read_config(flags: Mapping[str, Any], study: str | Path | None = None) -> St
 
     from mpsearch.config import load_study
 
-    return load_study(study if study is not None else flags.get("study", DEFAULT_STUDY), changes)
+    config = load_study(study if study is not None else flags.get("study", DEFAULT_STUDY), changes)
+    code = config.model.factory
+    if ":" in code and "model.factory" not in changes and not trusted(code):
+        from mpsearch.models.factory import check_declared
+
+        check_declared(code)
+    return config
 
 
 def command_line() -> str:

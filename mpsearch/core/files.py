@@ -1,14 +1,18 @@
-"""Atomic writes: a file is replaced by its new content in one step, so a reader or a killed process sees the old file or the new one."""
+"""Files: looked at without surprises, and written atomically.
+
+A file is replaced by its new content in one step, so a reader or a killed process sees the old file or the new one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["LEFTOVERS", "replacing", "write_bytes", "write_text"]
+__all__ = ["LEFTOVERS", "file_digest", "is_file", "replacing", "write_bytes", "write_text"]
 
 LEFTOVERS = ".*.part"
 """Pattern of the temporary files that a process killed with SIGKILL may leave in a folder."""
@@ -48,3 +52,19 @@ def write_bytes(path: Path, data: bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return path
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a regular file; False also for a name that no file can have (too long, or with a null character)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits; "" if there is no file."""
+    if not is_file(path):
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -54,6 +54,7 @@ class Summary:
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `control`.
     formats: tuple[NumberFormat, ...]
+        delivered: files that are handed over, relative to the run directory → SHA-256.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
@@ -81,6 +82,7 @@ class Summary:
     control: Record | None = None
     test: Mapping[str, Score] = field(default_factory=dict)
     formats: tuple[NumberFormat, ...]
+    delivered: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()

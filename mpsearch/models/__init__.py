@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -22,14 +24,14 @@ def is_registered(reference: str) -> bool:
     return reference in MODELS
 
 
-def build_model(reference: str, *, weights: str | Path | None = None, **options: Any) -> nn.Module:
+def build_model(reference: str, options: Mapping[str, Any] = MappingProxyType({}), *, weights: str | Path | None = None) -> nn.Module:
     """Build a float network.
 
     Args:
         reference: a registered name, or `package.module:factory`, importable or in the current directory. Only the latter runs code that is
             not mpsearch's.
-        weights: file with its weights; see `load_weights`.
         options: keyword arguments of the factory.
+        weights: file with its weights; see `load_weights`.
 
     Raises:
         UnknownNameError: there is no model of that name.

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from mpsearch.core.errors import ModelError, UsageError
 
-__all__ = ["ModelFactory", "call_factory", "find_factory"]
+__all__ = ["ModelFactory", "call_factory", "check_declared", "find_factory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,14 @@ def find_factory(reference: str) -> Callable[..., Any]:
     """Import the callable that `package.module:factory` names; the current directory is importable.
 
     Raises:
-        ModelError: there is no such module, its import fails, it has no such name, or that is not callable.
+        ModelError: there is no such module, it is of Python's standard library, its import fails, it has no such name, or that is not
+            callable.
     """
     module_name, _, path = reference.partition(":")
     if not module_name or not path:
         raise ModelError(f"'{reference}' names no factory; write package.module:factory")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        raise ModelError(f"'{reference}' is of Python's standard library, which builds no networks; name a function of your own module")
     found: Any = _import(module_name, reference)
     for part in path.split("."):
         if not hasattr(found, part):
@@ -59,6 +62,27 @@ def find_factory(reference: str) -> Callable[..., Any]:
     if not callable(found):
         raise ModelError(f"'{reference}' is a {type(found).__name__} and cannot be called; give a function that returns the network")
     return found  # type: ignore[no-any-return]
+
+
+def check_declared(reference: str) -> None:
+    """Check that a factory which a file names declares to build a network, so that a file cannot have any other function called.
+
+    Args:
+        reference: `package.module:factory`; imported.
+
+    Raises:
+        ModelError: it is no `nn.Module` class, and its declared return is none.
+    """
+    factory = find_factory(reference)
+    try:
+        returned = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
+    except Exception:  # a hint that cannot be resolved can raise anything
+        returned = None
+    if not (isinstance(returned, type) and issubclass(returned, nn.Module)):
+        raise ModelError(
+            f"the study names the factory '{reference}', which does not declare to return a network; "
+            "write '-> torch.nn.Module' at its definition, or name it yourself by --model"
+        )
 
 
 def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> nn.Module:

@@ -8,11 +8,13 @@
 | `finish` | retraining, references, artifact, test, card, report → `Summary` | the files below; `summary.json` is the last |
 
 Each stage gets the results of the earlier ones as arguments, stores its own in the run directory, and reads it back when it is called
-again: the same command resumes an interrupted run.
+again: the same command resumes an interrupted run. Every result is stored with a digest of what it was made from, and is computed again,
+with a line that says so, if that differs or the file is damaged.
 
 | file | content |
 |---|---|
 | `study.yaml`, `run.json` | the resolved study; its fingerprint and the command |
+| `identity.json` | digests of network, weights and data, and the version of mpsearch; the run is continued with the same only |
 | `prepared.json` | signals, the random allocations measured for them, and the allocations they learned |
 | `study.db` | trials and their records, in Optuna's SQLite storage |
 | `model.safetensors`, `winner.json`, `bits.yaml` | the artifact, its record and its allocation |
@@ -30,6 +32,7 @@ from mpsearch.run.evaluate import evaluate_artifact
 from mpsearch.run.export import export_run
 from mpsearch.run.finish import finished
 from mpsearch.run.inspection import allocate, sensitivities
+from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study
 
-__all__ = ["allocate", "claimed", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]
+__all__ = ["Ledger", "allocate", "claimed", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]

@@ -34,9 +34,9 @@ class Retrained:
 
 
 def retrained_once(
-    ledger: Ledger, record_name: str, artifact_name: str, setup: Setup, train: Callable[[], tuple[Record, Parts]]
+    ledger: Ledger, record_name: str, artifact_name: str, setup: Setup, train: Callable[[], tuple[Record, Parts]], made_from: str
 ) -> Retrained:
-    """The retrained network in the run directory; trained if there is none yet.
+    """The retrained network in the run directory; trained if there is no sound one of the same training.
 
     The numbers are always read from the file, also right after training, so later scores are those of the delivered file.
 
@@ -46,17 +46,17 @@ def retrained_once(
         artifact_name: file of the numbers, in the format of the study's target.
         setup: network and layers.
         train: returns the record and the numbers.
+        made_from: identity of the training.
 
     Raises:
         ArtifactError: the file's size differs from the record's cost, or its outputs from those of the scored network.
     """
     target, model, path = setup.target, setup.problem.model, ledger.path(artifact_name)
-    record = ledger.read(record_name, Record.from_dict) if path.exists() else None
+    record = ledger.read_record(record_name, artifact_name, made_from=made_from)
     if record is None:
-        ledger.path(record_name).unlink(missing_ok=True)  # the record of a missing file
         record, parts = train()
         _write_verified(path, setup, parts, record.costs["size"])
-        ledger.write(record_name, record.to_dict())
+        ledger.write_record(record_name, artifact_name, record, made_from=made_from)
     return Retrained(record=record, parts=target.read(path).parts(model).chosen(record.allocation), path=path)
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from mpsearch.core.files import write_text
-from mpsearch.run.clock import read_passes
+from mpsearch.run.clock import PASSES, SECONDS, read_passes
+from mpsearch.run.read_back import read_back
+from mpsearch.run.trust import remember
 from mpsearch.study.storage import open_storage
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["BITS", "CARD", "CARD_FIELDS", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
+__all__ = ["BITS", "CARD", "CARD_FIELDS", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
 
 BITS = "bits.yaml"
 CARD = "card.md"
@@ -29,8 +33,11 @@ STORAGE = "study.db"
 SUMMARY = "summary.json"
 _CLAIM = "run.json"
 _STUDY = "study.yaml"
+IDENTITY = "identity.json"
+_BEGUN = {_CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
+"""Files of a run without any result."""
 _LOCK = ".lock"
-"""Lock file of the working process; the operating system releases the lock when the process dies."""
+"""Lock file, where a folder cannot be locked."""
 
 
 @contextmanager
@@ -53,32 +60,45 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
     if storage is not None:
         open_storage(storage)  # fail early
     identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
-    file = directory / _CLAIM
-    if file.exists():
-        claim = json.loads(file.read_text())
-        if claim["fingerprint"] != identity:
-            raise RunDirectoryError(
-                f"{directory} holds another study ('{claim['command']}'); give another --run-dir, or delete that folder to start again"
-            )
-    elif directory.exists() and any(not entry.name.startswith((f".{_CLAIM}.", _LOCK)) for entry in directory.iterdir()):
-        raise RunDirectoryError(f"{directory} exists and holds no run of mpsearch; give another --run-dir")
+    file, study, text = directory / _CLAIM, directory / _STUDY, config.to_yaml()
+    claim = read_back(file, _Claim.from_dict)
+    occupied = directory.exists() and any(not entry.name.startswith((f".{_CLAIM}.", _LOCK)) for entry in directory.iterdir())
+    if claim is not None and claim.fingerprint != identity:
+        raise RunDirectoryError(
+            f"{directory} holds another study ('{claim.command}'); give another --run-dir, or delete that folder to start again"
+        )
+    if claim is None and occupied and (found := _text(study)) != text:
+        held = "holds another study" if found else "exists and holds no run of mpsearch"
+        raise RunDirectoryError(f"{directory} {held}; give another --run-dir")
     created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory):
-        fresh = not file.exists()
-        if fresh:
-            write_text(file, json.dumps({"fingerprint": identity, "command": command}))
-        study = directory / _STUDY
-        if not study.exists():  # missing if the run was killed right after its claim
-            write_text(study, config.to_yaml())
-        try:
-            with read_passes(directory).listening("preparation"):
-                yield
-        except UsageError as error:
-            # A wrong request has no results to keep; a later error has.
-            if fresh and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= {_CLAIM, _STUDY}):
-                _remove(directory, created)
-            raise
+    with _one_line(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory):
+            if claim is None:  # new, or the file is gone or damaged
+                write_text(file, json.dumps(asdict(_Claim(fingerprint=identity, command=command))))
+            if _text(study) != text:  # missing if the run was killed right after its claim
+                write_text(study, text)
+            remember(directory, text)
+            try:
+                with read_passes(directory).listening("preparation"):
+                    yield
+            except UsageError as error:
+                # A wrong request has no results to keep; a later error has.
+                if not occupied and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= _BEGUN):
+                    _remove(directory, created)
+                raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """The study of a run directory: its fingerprint, and the command that began it."""
+
+    fingerprint: str
+    command: str
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> _Claim:
+        return cls(fingerprint=str(plain["fingerprint"]), command=str(plain["command"]))
 
 
 def claim_of(directory: Path) -> str:
@@ -87,15 +107,52 @@ def claim_of(directory: Path) -> str:
 
 
 @contextmanager
+def _one_line(directory: Path) -> Iterator[None]:
+    """A disk that is full, a folder that is read-only or gone: a refusal that says so, not a traceback."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or directory
+        raise RunDirectoryError(
+            f"{place}: {error.strerror or error}; mend that, and the same command goes on where it stopped, or give another --run-dir"
+        ) from error
+
+
+@contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     try:
-        held = FileLock(directory / _LOCK).acquire(blocking=False)
-    except Timeout:
+        release = _lock(directory)
+    except (BlockingIOError, Timeout):
         raise RunDirectoryError(
             f"another process is at work in {directory}; wait for it to end and repeat the command, or give another --run-dir"
         ) from None
-    with held:
+    try:
         yield
+    finally:
+        release()
+
+
+def _lock(directory: Path) -> Callable[[], None]:
+    """Lock the folder itself, since a lock file could be deleted; the operating system releases the lock when the process dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows cannot lock a folder
+        held = FileLock(directory / _LOCK).acquire(blocking=False)
+        return held.lock.release
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return lambda: os.close(descriptor)
+
+
+def _text(path: Path) -> str:
+    """The text of a file; "" if there is none or it is damaged."""
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return ""
 
 
 def _names(directory: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Score
 from mpsearch.data import load_data
 from mpsearch.models import build_model, is_registered
+from mpsearch.models.described import build_described
 from mpsearch.run.setup import pick_device
 from mpsearch.targets import read_artifact
 from mpsearch.training.evaluate import evaluate
@@ -33,12 +35,16 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
     artifact = read_artifact(path)
     device = pick_device(config.device)
     # Only a registered name is taken from the file; any other factory must come from the study, for security.
-    reference, options = (
-        (artifact.model, artifact.options) if is_registered(artifact.model) else (config.model.factory, config.model.options)
-    )
-    model = artifact.install(build_model(reference, **dict(options)).to(device))
+    if is_registered(artifact.model):
+        model = build_described(artifact.model, artifact.options, artifact.bits)
+    else:
+        model = build_model(config.model.factory, config.model.options)
+    model = artifact.install(model.to(device))
     splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
     data = getattr(splits, split)
     if data is None:
         raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
-    return evaluate(model, data, splits.task, device=device)
+    score = evaluate(model, data, splits.task, device=device)
+    if not math.isfinite(score.loss):
+        raise ArtifactError(f"{path} answers with what is no number; it was forged or damaged: get it again")
+    return score

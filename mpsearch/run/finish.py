@@ -12,7 +12,7 @@ from mpsearch.card.fill import build_card
 from mpsearch.card.inputs import CardInputs
 from mpsearch.card.markdown import card_markdown
 from mpsearch.config import dump_bits
-from mpsearch.core.files import LEFTOVERS, write_text
+from mpsearch.core.files import LEFTOVERS, file_digest, write_text
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Score
@@ -23,6 +23,7 @@ from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, REPORT, SUMMARY, claim_of
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
+from mpsearch.run.read_back import read_back
 from mpsearch.run.references import Control, float_control, uniform_reference
 from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
@@ -64,12 +65,12 @@ def finish(
         hyper=replace(worked.hyper, recipe=with_epochs(worked.hyper.recipe, config.retrain.epochs)),
         split=splits.train_and_validation() if config.retrain.include_validation else splits.train,
         seed=config.seed + 1,
-        directory=ledger.directory,
+        ledger=ledger,
         progress=progress,
     )
     with clock("retraining"):
         train = partial(retrain_allocation, retraining, "winner", worked.trial)
-        winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train)
+        winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train, retraining.made_from(worked.trial))
         _write_bits(ledger, setup, winner)
         with phase("references"):
             uniform = uniform_reference(config, setup, retraining, ledger)
@@ -79,18 +80,27 @@ def finish(
     summary = summarise(config, prepared, worked, winner, uniform, control, test, command, clock.seconds)
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(config, setup, summary, winner.parts, worked.hyper, ledger, progress)
-    ledger.write(SUMMARY, summary.to_dict())
+    delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
+    summary = replace(summary, delivered={name: file_digest(ledger.path(name)) for name in delivered})
+    write_text(ledger.path(SUMMARY), json.dumps(summary.to_dict()))
     _report(summary, ledger.directory)
     return summary
 
 
-def finished(directory: Path) -> Summary | None:
-    """The summary of a finished run, after writing its report again; None if the run has not finished."""
-    file = directory / SUMMARY
-    if not file.exists():
+def finished(ledger: Ledger) -> Summary | None:
+    """The summary of a finished run, after writing its report again; None if the run has not finished.
+
+    None as well if a delivered file is gone or was damaged: what is handed over is verified each time.
+    """
+    summary = read_back(ledger.path(SUMMARY), Summary.from_dict, ledger.say)
+    if summary is None:
         return None
-    summary = Summary.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    _report(summary, directory)
+    for name, digest in summary.delivered.items():
+        found = file_digest(ledger.path(name))
+        if found != digest and not (found and name == BITS):  # bits.yaml is there to be edited
+            ledger.say(f"{name} is gone or was damaged; it is made again")
+            return None
+    _report(summary, ledger.directory)
     return summary
 
 
@@ -117,9 +127,11 @@ def _test_scores(
             found["control"] = evaluate(control.model, test, problem.task, device=problem.device)
         return found
 
+    records = [each.record for each in (winner, uniform, control) if each is not None]
     return ledger.once(
         _TEST,
         scores,
+        made_from=ledger.made_from([record.to_dict() for record in records]),
         dump=lambda found: {name: asdict(score) for name, score in found.items()},
         load=lambda plain: {name: Score(**score) for name, score in plain.items()},
     )

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.files import replacing
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
+from mpsearch.core.version import __version__
 from mpsearch.data import cache_directory
 from mpsearch.data.base import Splits
 from mpsearch.models import build_model
@@ -29,15 +31,26 @@ __all__ = ["float_network"]
 
 
 def float_network(
-    factory: str, options: Mapping[str, Any], splits: Splits, recipe: Recipe, *, seed: int, device: torch.device, progress: Progress
+    factory: str,
+    options: Mapping[str, Any],
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    structure: str,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
 ) -> nn.Module:
     """The trained float network; from the cache if possible.
+
+    The cache knows a network by its structure and operations, so an edited factory is trained anew.
 
     Args:
         factory: registered name or `package.module:factory`.
         options: keyword arguments of the factory.
         splits: data; the training split is used.
         recipe: training recipe.
+        structure: its `mpsearch.network.fingerprint`.
         seed: seed of initialisation and training.
         device: device of training and of the result.
         progress: gets a bar and a line.
@@ -46,28 +59,48 @@ def float_network(
         ModelError: its validation loss is not finite.
     """
     torch.manual_seed(seed)
-    model = build_model(factory, **options).to(device)
-    identity = repr((splits.fingerprint, factory, sorted(options.items()), recipe, seed))
+    model = build_model(factory, options).to(device)
+    identity = hashlib.sha256(repr((splits.fingerprint, structure, recipe, seed, __version__)).encode()).hexdigest()
     name = factory.replace(":", ".").replace("/", ".")
-    file = cache_directory() / "float" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
-    if not file.exists():
+    file = cache_directory() / "float" / f"{name}-{identity[:16]}.safetensors"
+    weights = _cached(file, device, progress)
+    if weights is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _train(model, splits, recipe, seed, file, device, progress)
+        checkpoint = Checkpoint(file.with_suffix(".checkpoint"), made_from=identity, say=progress.say)
+        _train(model, splits, recipe, seed, file, checkpoint, device, progress)
         # Read the file again, as later runs do, so that the memory layout is the same.
-        model = build_model(factory, **options).to(device)
-    model.load_state_dict(load_file(file, device=str(device)))
+        model, weights = build_model(factory, options).to(device), load_file(file, device=str(device))
+    model.load_state_dict(weights)
     progress.say(f"float network: {file}")
     return model
 
 
+def _cached(file: Path, device: torch.device, progress: Progress) -> dict[str, Tensor] | None:
+    try:
+        return load_file(file, device=str(device))
+    except FileNotFoundError:
+        return None
+    except SafetensorError:
+        progress.say(f"{file} was damaged; the float network is trained again")
+        return None
+
+
 @phase("float network")
-def _train(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, file: Path, device: torch.device, progress: Progress) -> None:
+def _train(
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    seed: int,
+    file: Path,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    progress: Progress,
+) -> None:
     """Train the network and write its weights to `file`.
 
     Raises:
         ModelError: its validation loss is not finite.
     """
-    checkpoint = Checkpoint(file.with_suffix(".checkpoint"))
     with progress.phase("float network", 1) as bar:
         hooks = Hooks(on_step=bar.update)
         lay_out(model, torch.channels_last)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mpsearch.core.files import write_text
+from mpsearch.core.errors import RunDirectoryError
+from mpsearch.core.files import file_digest, write_text
+from mpsearch.core.progress import Progress, Silent
+from mpsearch.core.record import Record
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.run.clock import Clock
+from mpsearch.run.directory import IDENTITY
+from mpsearch.run.read_back import read_back
 
 __all__ = ["Ledger"]
 
@@ -19,45 +25,97 @@ class Ledger:
     """The files of a run directory, and the clock of the run.
 
     Each file belongs to one stage. A stage that is called again in the same directory reads its result; later stages get the result as an
-    argument and do not read the file.
+    argument and do not read the file. A file says what its result was made from; a result that was made from something else, and a damaged
+    one, is computed again, and a line says so.
 
     Args:
         directory: run directory, which exists.
+        progress: gets those lines.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, progress: Progress | None = None) -> None:
         self.directory = directory
-        self.clock = Clock(directory)
+        self.say = (progress or Silent()).say
+        self.clock = Clock(directory, self.say)
+        self._identity: Mapping[str, str] = {}
 
     def path(self, name: str) -> Path:
         """Path of a file of the run."""
         return self.directory / name
 
-    def read(self, name: str, load: Callable[[Any], T]) -> T | None:
-        """The result in a JSON file; None if there is no file.
+    def identify(self, identity: Mapping[str, str]) -> None:
+        """Tie the run to what it was begun with.
+
+        Args:
+            identity: part, such as `network` → its digest.
+
+        Raises:
+            RunDirectoryError: the run was begun with something else.
+        """
+        begun = read_back(self.path(IDENTITY), dict, self.say)
+        changed = [part for part, digest in identity.items() if begun is not None and begun.get(part) != digest]
+        if changed:
+            raise RunDirectoryError(
+                f"{self.directory} was begun with another {' and '.join(changed)}; undo that change, or give another --run-dir"
+            )
+        if begun is None:
+            write_text(self.path(IDENTITY), json.dumps(dict(identity)))
+        self._identity = identity
+
+    def made_from(self, *parts: object) -> str:
+        """Digest of what a result is made from: the run's identity, and more in plain data or dataclasses of it."""
+        return content_digest([sorted(self._identity.items()), *parts])
+
+    def read(self, name: str, load: Callable[[Any], T], *, made_from: str = "") -> T | None:
+        """The result in a JSON file; None if there is none that was made from the same.
 
         Args:
             name: file name.
             load: plain data → result.
+            made_from: see `made_from`.
         """
-        file = self.path(name)
-        return load(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+        found = read_back(self.path(name), lambda plain: (plain["made_from"], load(plain["result"])), self.say)
+        if found is not None and found[0] != (made_from or self.made_from()):
+            self.say(f"{name} was made from something else; it is computed again")
+            return None
+        return None if found is None else found[1]
 
-    def write(self, name: str, plain: Any) -> None:
-        """Write plain data to a JSON file, atomically."""
-        write_text(self.path(name), json.dumps(plain))
+    def write(self, name: str, plain: Any, *, made_from: str = "") -> None:
+        """Write the plain data of a result to a JSON file, atomically."""
+        write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), "result": plain}))
 
-    def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T]) -> T:
-        """The result in a JSON file; computed and written if there is no file.
+    def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T], made_from: str = "") -> T:
+        """The result in a JSON file; computed and written if there is none that was made from the same.
 
-        A new result is also read back, so that the run continues with the same data as after an interruption.
+        A new result is also taken through its plain data, so that the run continues with the same data as after an interruption.
 
         Args:
             name: file name.
             compute: returns the result.
             dump: result → plain data.
             load: its inverse.
+            made_from: see `made_from`.
         """
-        if not self.path(name).exists():
-            self.write(name, dump(compute()))
-        return load(json.loads(self.path(name).read_text(encoding="utf-8")))
+        if (held := self.read(name, load, made_from=made_from)) is not None:
+            return held
+        plain = dump(compute())
+        self.write(name, plain, made_from=made_from)
+        return load(json.loads(json.dumps(plain)))
+
+    def read_record(self, name: str, file: str, *, made_from: str) -> Record | None:
+        """The record of a trained network; None if there is none of the same training, or the network's file is not what was written.
+
+        Args:
+            name: JSON file of the record.
+            file: file of the network.
+            made_from: identity of the training.
+        """
+        held = self.read(name, lambda plain: (str(plain["digest"]), Record.from_dict(plain["record"])), made_from=made_from)
+        if held is not None and file_digest(self.path(file)) != held[0]:
+            self.say(f"{file} is gone or was damaged; it is made again")
+            return None
+        return None if held is None else held[1]
+
+    def write_record(self, name: str, file: str, record: Record, *, made_from: str) -> None:
+        """Write the record of a trained network whose file has been written."""
+        self.write(name, {"digest": file_digest(self.path(file)), "record": record.to_dict()}, made_from=made_from)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress
 from mpsearch.core.summary import Summary
+from mpsearch.models import is_registered
 from mpsearch.run.directory import STORAGE, claim_of, claimed
 from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
@@ -15,7 +17,9 @@ from mpsearch.run.prepare import Prepared, prepare
 from mpsearch.run.setup import Setup, build_setup
 from mpsearch.run.work import given, work
 from mpsearch.study.settings import search_settings
+from mpsearch.study.storage import set_aside_if_damaged
 from mpsearch.study.study import STUDY
+from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.supernet import SupernetRecipe
 from mpsearch.trials.evaluator import Evaluator, with_epochs
@@ -41,25 +45,30 @@ def run_study(config: StudyConfig, directory: Path, command: str, progress: Prog
         storage: URL of Optuna's storage; by default a file in the run directory.
     """
     with claimed(directory, config, command, storage=storage):
-        return finished(directory) or run(config, build_setup(config, progress), directory, command, progress, storage=storage)
+        ledger = Ledger(directory, progress)
+        summary = finished(ledger) if is_registered(config.model.factory) else None  # other factories can have been edited
+        return summary or run(config, lambda: build_setup(config, progress), ledger, command, progress, storage=storage)
 
 
 def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, progress: Progress) -> Summary:
     """Train, export and report a given allocation, without a search: `mpsearch retrain`."""
     with claimed(directory, config, command, extra=allocation.key()):
-        if (summary := finished(directory)) is not None:
+        ledger = Ledger(directory, progress)
+        if is_registered(config.model.factory) and (summary := finished(ledger)) is not None:
             return summary
         config = _without_supernet(config)
-        setup, ledger = build_setup(config, progress, check_limits=False), Ledger(directory)
-        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
+        setup = _set_up(ledger, lambda: build_setup(config, progress, check_limits=False))
+        if (summary := finished(ledger)) is not None:
+            return summary
+        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         worked = given(config, setup.problem, allocation)
         return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 
 
 def run(
     config: StudyConfig,
-    setup: Setup,
-    directory: Path,
+    set_up: Callable[[], Setup],
+    ledger: Ledger,
     command: str,
     progress: Progress,
     *,
@@ -70,31 +79,43 @@ def run(
 
     Args:
         config: the study.
-        setup: its network, data and search problem.
-        directory: run directory.
+        set_up: returns its network, data and search problem.
+        ledger: of the run directory.
         command: the command line, for the report.
         progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
         sampler: Optuna sampler in place of `BitsSampler`.
     """
-    ledger = Ledger(directory)
-    evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), directory, progress)
+    setup = _set_up(ledger, set_up)
+    if (summary := finished(ledger)) is not None:
+        return summary
+    evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
     prepared = prepare(config, setup, ledger, progress)
+    if storage is None:
+        set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
     url = storage or f"sqlite:///{ledger.path(STORAGE)}"
-    name = STUDY if storage is None else f"{config.name}-{claim_of(directory)}"
+    name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
     worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler)
     return finish(config, prepared, worked, evaluator, ledger, command, progress)
 
 
-def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, directory: Path, progress: Progress) -> Evaluator:
-    """The evaluator of all stages of a run, as `search.evaluate` selects; shared weights are stored in the directory."""
+def _set_up(ledger: Ledger, set_up: Callable[[], Setup]) -> Setup:
+    with ledger.clock("preparation"):
+        setup = set_up()
+    ledger.identify(setup.identity)
+    return setup
+
+
+def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, ledger: Ledger, progress: Progress) -> Evaluator:
+    """The evaluator of all stages of a run, as `search.evaluate` selects; shared weights are stored in the run directory."""
     search, default = config.search, search_settings(config).default
     if search.evaluate != "supernet":
         return Evaluator(problem, compiler)
     recipe = SupernetRecipe(
         recipe=with_epochs(default.recipe, search.supernet.epochs), draws=search.supernet.draws, images=search.supernet.images
     )
-    checkpoint = directory / "supernet.checkpoint"
+    made_from = ledger.made_from(recipe, default.method)
+    checkpoint = Checkpoint(ledger.path("supernet.checkpoint"), made_from=made_from, say=ledger.say)
     return SupernetEvaluator(problem, compiler, recipe, default.method, checkpoint=checkpoint, progress=progress)
 
 

@@ -52,20 +52,21 @@ def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, l
     if best is None:
         return None
     train = partial(retrain_allocation, settings, "uniform", best)
-    return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train)
+    return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train, settings.made_from(best))
 
 
 def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial], ledger: Ledger) -> Record | None:
     problem, hyper, rungs = settings.evaluator.problem, settings.hyper, search_settings(config).rungs
     first_training = next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)
     climbed = rungs[: first_training + 1]
-    records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain]) or []
+    made_from = ledger.made_from(hyper.method, hyper.recipe, climbed, [trial.allocation.key() for trial in trials])
+    records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain], made_from=made_from) or []
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
             seed = trial_seed(problem, trial.number)
             records.append(evaluate_trial(settings.evaluator, climbed, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True))
             bar.update(len(records))
-            ledger.write(_CANDIDATES, [record.to_dict() for record in records])
+            ledger.write(_CANDIDATES, [record.to_dict() for record in records], made_from=made_from)
     return best_record(records)
 
 
@@ -73,13 +74,13 @@ def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledge
     """The float network, trained further for as many epochs with the winner's recipe; None if the study asks for none."""
     if not config.retrain.control or not config.retrain.epochs:
         return None
-    problem, state = setup.problem, ledger.path(_CONTROL_STATE)
-    record = ledger.read(_CONTROL, Record.from_dict) if state.exists() else None
+    problem, state, made_from = setup.problem, ledger.path(_CONTROL_STATE), settings.made_from(None)
+    record = ledger.read_record(_CONTROL, _CONTROL_STATE, made_from=made_from)
     if record is None:
         record, model = retrain_float(settings)
         with replacing(state) as temporary:
             torch.save(model.state_dict(), temporary)
-        ledger.write(_CONTROL, record.to_dict())
+        ledger.write_record(_CONTROL, _CONTROL_STATE, record, made_from=made_from)
     else:
         model = copy.deepcopy(problem.model)
         model.load_state_dict(torch.load(state, map_location=problem.device, weights_only=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,8 +11,10 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record, Trial
+from mpsearch.data.fingerprint import fingerprint_of
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
+from mpsearch.run.ledger import Ledger
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters
@@ -31,7 +32,7 @@ class Retraining:
         hyper: method and recipe, with the epochs of this training.
         split: training data.
         seed: seed of the training.
-        directory: run directory, for the checkpoints to resume from.
+        ledger: of the run, for the checkpoints to resume from.
         progress: gets a bar per training.
     """
 
@@ -39,12 +40,17 @@ class Retraining:
     hyper: Hyperparameters
     split: Split
     seed: int
-    directory: Path
+    ledger: Ledger
     progress: Progress
 
-    def checkpoint(self, name: str) -> Checkpoint:
+    def made_from(self, trial: Trial | None) -> str:
+        """Identity of the training of an allocation, or of the float network for None."""
+        settings = (self.hyper.method, self.hyper.recipe, fingerprint_of(self.split), self.seed)
+        return self.ledger.made_from(None if trial is None else trial.allocation.key(), *settings)
+
+    def checkpoint(self, name: str, trial: Trial | None) -> Checkpoint:
         """The checkpoint of one training."""
-        return Checkpoint(self.directory / f"{name}.checkpoint")
+        return Checkpoint(self.ledger.path(f"{name}.checkpoint"), made_from=self.made_from(trial), say=self.ledger.say)
 
 
 def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[Record, Parts]:
@@ -84,7 +90,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
                     split=settings.split,
                     on_step=bar.update,
                     on_epoch=score,
-                    checkpoint=settings.checkpoint(name),
+                    checkpoint=settings.checkpoint(name, trial),
                 )
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
@@ -114,7 +120,11 @@ def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
     evaluator, problem = settings.evaluator, settings.evaluator.problem
     with settings.progress.phase("float control", 1) as bar:
         model, curve = evaluator.control(
-            settings.hyper.recipe, seed=settings.seed, split=settings.split, on_step=bar.update, checkpoint=settings.checkpoint("control")
+            settings.hyper.recipe,
+            seed=settings.seed,
+            split=settings.split,
+            on_step=bar.update,
+            checkpoint=settings.checkpoint("control", None),
         )
     record = Record(
         number=-1,

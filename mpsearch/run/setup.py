@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ from mpsearch.core.pass_counts import phase
 from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.version import __version__
 from mpsearch.costs import CostInputs, compute_costs, reported_costs
 from mpsearch.data import load_data
 from mpsearch.data.base import Splits
+from mpsearch.data.fingerprint import content_digest, fingerprint_of
 from mpsearch.data.split import Split
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
@@ -29,6 +32,7 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
+from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
 from mpsearch.network.trace import trace
@@ -44,6 +48,7 @@ __all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "pick_device"]
 
 _TRACE_BATCH = 128
 _LIFETIME_BATCH = 2
+_FINGERPRINT_BATCH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ class Setup:
         blueprint: description of the network in the artifact.
         problem: search problem: float network, ranges, space, costs, budgets.
         other_model: the same architecture with other float weights, for comparison; None if the study names none.
+        identity: digests of what all results depend on besides the study itself: network, weights, data, version of mpsearch.
     """
 
     splits: Splits
@@ -63,6 +69,7 @@ class Setup:
     blueprint: Blueprint
     problem: Problem
     other_model: nn.Module | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
 
 
 def pick_device(asked: str) -> torch.device:
@@ -87,9 +94,9 @@ def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool =
         BudgetError: a budget is unreachable, unless `check_limits` is off.
     """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
-    model = build_model(config.model.factory, weights=config.model.weights_path, **config.model.options)
+    model = build_model(config.model.factory, config.model.options, weights=config.model.weights_path)
     other = config.model.other_weights_path
-    other_model = None if other is None else build_model(config.model.factory, weights=other, **config.model.options)
+    other_model = None if other is None else build_model(config.model.factory, config.model.options, weights=other)
     return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model)
 
 
@@ -120,9 +127,13 @@ def assemble(
     model = canonical(model).to(device)  # the user's model is not changed
     recipe = config.float_recipe if config.model.weights_path is None else None
     surveyed = _survey(config, splits, model, progress, check_limits, trained=recipe is None)
+    images, _ = next(iter(splits.train.take(_FINGERPRINT_BATCH, config.seed).batches(_FINGERPRINT_BATCH)))
+    structure = fingerprint(model, to_device(images, device))
     if recipe is not None:
         factory, options = config.model.factory, config.model.options
-        trained = float_network(factory, options, splits, recipe.build(), seed=config.seed, device=device, progress=progress)
+        trained = float_network(
+            factory, options, splits, recipe.build(), structure=structure, seed=config.seed, device=device, progress=progress
+        )
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
     blueprint, space, costs, cost_inputs = surveyed
@@ -142,7 +153,20 @@ def assemble(
         cost_inputs=cost_inputs,
     )
     other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
-    return Setup(splits=splits, target=TARGETS[config.target](), blueprint=blueprint, problem=problem, other_model=other_model)
+    held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
+    return Setup(
+        splits=splits,
+        target=TARGETS[config.target](),
+        blueprint=blueprint,
+        problem=problem,
+        other_model=other_model,
+        identity={
+            "network": structure,
+            "weights": weights_digest(model),
+            "data": content_digest([splits.fingerprint, *held_out]),
+            "version of mpsearch": __version__,
+        },
+    )
 
 
 def fit_ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, train: Split) -> Calibration:

@@ -14,7 +14,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
 from mpsearch.study.settings import hyperparameters_of, search_settings
-from mpsearch.study.storage import study_ended
+from mpsearch.study.storage import storage_errors, study_ended
 from mpsearch.study.study import run_trials
 from mpsearch.study.study_sampler import bits_sampler, prediction_quality, with_budget_spent
 from mpsearch.trials.climb import Hyperparameters, best_record
@@ -83,11 +83,22 @@ def work(
         refine=config.search.refine,
         rungs=settings.rungs,
     )
-    if isinstance(evaluator, SupernetEvaluator) and not study_ended(storage, name):
+    with storage_errors(storage):
+        ended = study_ended(storage, name)
+    if isinstance(evaluator, SupernetEvaluator) and not ended:
         with ledger.clock("supernet"):
             evaluator.prepare()
-    with ledger.clock("study"):
-        records = run_trials(evaluator, sampler or own, settings, storage, progress, name=name)
+    with ledger.clock("study"), storage_errors(storage):
+        records = run_trials(
+            evaluator,
+            sampler or own,
+            settings,
+            storage,
+            progress,
+            name=name,
+            made_from=ledger.made_from(),
+            spent=lambda: ledger.clock.spent("study"),
+        )
         best = best_record(records)
         if best is None:
             raise MpsearchError(_why_none(records))

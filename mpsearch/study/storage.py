@@ -4,40 +4,50 @@
 |---|---|---|
 | `record` | trial | its `Record`, written once at the end of the trial; trials without a record are ignored |
 | `origin`, `outlook` | trial | source of the proposal; its expected improvement |
+| `made_from` | study | identity of what its trials depend on |
 | `ended` | study | why the study has ended |
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from mpsearch.core.budget import Budget, tightness
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.record import Record
 from mpsearch.core.url import without_password
 from mpsearch.propose.observation import observed
 
 __all__ = [
     "StoredRecords",
+    "check_made_from",
     "close_abandoned",
     "end_of",
     "end_study",
     "finished_trials",
     "open_storage",
     "open_study",
+    "set_aside_if_damaged",
+    "storage_errors",
     "study_ended",
     "write_record",
 ]
 
 _JOURNAL = "journal:///"
 _RECORD = "record"
+_MADE_FROM = "made_from"
 _ENDED = "ended"
 
 
@@ -67,6 +77,44 @@ def open_storage(url: str) -> BaseStorage:
         ) from error
     weakref.finalize(storage, storage.engine.dispose)  # a server has few connections: none outlives its storage
     return storage
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what a database raises while trials run (locked, full, read-only, gone) into one line.
+
+    Raises:
+        RunDirectoryError: the storage cannot be read or written.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
+        reason = without_password(str(getattr(cause, "orig", None) or cause)).partition("\n")[0]
+        raise RunDirectoryError(
+            f"storage '{without_password(url)}': {reason}; mend that, and the same command goes on where it stopped"
+        ) from error
+
+
+def set_aside_if_damaged(file: Path, say: Callable[[str], None]) -> None:
+    """Rename an SQLite file that is damaged to `NAME.damaged`, so that its trials are run again.
+
+    Args:
+        file: the file; it may be missing.
+        say: gets a line about a damaged file.
+    """
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            sound = file.stat().st_size > 0 and database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    except sqlite3.OperationalError:  # locked, or unreadable: whoever opens it says so
+        return
+    except sqlite3.DatabaseError:
+        sound = False
+    if not sound:
+        kept = file.replace(file.with_name(f"{file.name}.damaged"))
+        say(f"{file.name} was damaged; it is kept as {kept.name}, and its trials are run again")
 
 
 def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
@@ -100,13 +148,33 @@ class StoredRecords:
         if trial.number not in self._records:
             if _RECORD not in trial.user_attrs:
                 return None
-            self._records[trial.number] = Record.from_dict(trial.user_attrs[_RECORD])
+            try:
+                self._records[trial.number] = Record.from_dict(trial.user_attrs[_RECORD])
+            except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+                raise RunDirectoryError(
+                    f"the record of trial {trial.number} in the storage was damaged ({type(error).__name__}: {error}); "
+                    "give another --run-dir"
+                ) from error
         return self._records[trial.number]
 
     def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
         """Validation loss by rung, for `BitsSampler`; None if the trial has no record."""
         record = self.record(trial)
         return None if record is None else observed(record).losses
+
+
+def check_made_from(study: optuna.Study, made_from: str) -> None:
+    """Tie a new study to what its trials depend on.
+
+    Raises:
+        RunDirectoryError: the study was begun with something else.
+    """
+    if study.user_attrs.get(_MADE_FROM, made_from) != made_from:
+        raise RunDirectoryError(
+            f"the study '{study.study_name}' in this storage was begun with another network or data; "
+            "undo that change, or give another --run-dir"
+        )
+    study.set_user_attr(_MADE_FROM, made_from)
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.trial import TrialState
@@ -22,7 +21,16 @@ from mpsearch.propose.observation import Proposal
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
-from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, finished_trials, open_study, write_record
+from mpsearch.study.storage import (
+    StoredRecords,
+    check_made_from,
+    close_abandoned,
+    end_of,
+    end_study,
+    finished_trials,
+    open_study,
+    write_record,
+)
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
@@ -41,6 +49,8 @@ def run_trials(
     progress: Progress | None = None,
     *,
     name: str = STUDY,
+    made_from: str = "",
+    spent: Callable[[], float] = lambda: 0.0,
 ) -> list[Record]:
     """Run trials until a stopping rule holds, in a new or an interrupted study; returns the records of all its trials.
 
@@ -53,24 +63,27 @@ def run_trials(
         storage: URL, see `storage.open_study`.
         progress: gets a bar, and the reason if the study ends early.
         name: of the study within the storage.
+        made_from: identity of what the trials depend on besides the study itself: network, data, code.
+        spent: seconds of the search until now, those of interrupted processes included, for `Stopping.timeout`.
 
     Raises:
+        RunDirectoryError: the study in the storage was made from something else.
         ConfigError: the storage cannot be opened, or the sampler cannot sample these bits or two objectives.
     """
     progress, problem = progress or Silent(), evaluator.problem
     study = open_study(storage, name, sampler)
     ended = threading.Event()
     study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
+    check_made_from(study, made_from)
     close_abandoned(study, problem.budgets)
-    stored, started = StoredRecords(), time.monotonic()
+    stored = StoredRecords()
     records = stored.of(study)
-    before = sum(record.seconds for record in records)
     with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
         reason = end_of(study)
         while reason is None:
             outlooks = [Outlook(**trial.user_attrs.get("outlook", {})) for trial in finished_trials(study)]
-            reason = settings.stopping.reason(outlooks, before + time.monotonic() - started)
+            reason = settings.stopping.reason(outlooks, spent())
             if reason is not None:
                 break
             try:

@@ -31,6 +31,8 @@ class Artifact(ABC):
     """Registered name or `package.module:factory`; empty for a module given as an object."""
     options: Mapping[str, Any]
     """Keyword arguments of the factory."""
+    bits: int
+    """Bits of all numbers in the file: no network that it holds has more numbers than that."""
 
     @property
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,15 +19,20 @@ class Checkpoint:
     Args:
         path: the file, in an existing folder.
         every: seconds between saves within an epoch.
+        made_from: identity of the training: network, allocation, method, recipe, data, seed. The state of another training is not restored.
+        say: gets a line if the file cannot be used.
     """
 
-    def __init__(self, path: Path, every: float = 60.0) -> None:
+    def __init__(self, path: Path, every: float = 60.0, *, made_from: str = "", say: Callable[[str], None] = lambda line: None) -> None:
         self.path = path
         self.every = every
+        self._made_from = made_from
+        self._say = say
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], step: int, summed: float) -> None:
         """Save model, optimizer, curve, position and random state."""
         state = {
+            "made_from": self._made_from,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "curve": curve,
@@ -38,15 +44,26 @@ class Checkpoint:
             torch.save(state, temporary)
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
-        """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file."""
+        """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file of this training."""
         if not self.path.exists():
             return 0, 0.0
-        state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
+        try:
+            state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
+            made_from = state["made_from"]
+        except Exception:  # torch.load raises all kinds of errors on damaged bytes
+            return self._discarded("was damaged")
+        if made_from != self._made_from:
+            return self._discarded("is of another training")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         curve[:] = state["curve"]
         torch.set_rng_state(state["random"].cpu())
         return int(state["step"]), float(state["summed"])
+
+    def _discarded(self, reason: str) -> tuple[int, float]:
+        self._say(f"{self.path.name} {reason}; this training starts from its beginning")
+        self.delete()
+        return 0, 0.0
 
     def delete(self) -> None:
         """Delete the file once training is finished."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Score
@@ -40,7 +38,7 @@ class SupernetEvaluator(Evaluator):
         settings: SupernetRecipe,
         method: Method,
         *,
-        checkpoint: Path | None = None,
+        checkpoint: Checkpoint | None = None,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(problem, compiler)
@@ -75,7 +73,7 @@ class SupernetEvaluator(Evaluator):
                     seed=problem.seed,
                     teacher=self.teacher,
                     on_step=bar.update,
-                    checkpoint=None if self._checkpoint is None else Checkpoint(self._checkpoint),
+                    checkpoint=self._checkpoint,
                 )
             supernet.freeze(problem.train, device=problem.device, seed=problem.seed)
             self._supernet = supernet

@@ -12,6 +12,6 @@ from mpsearch.models import build_model
 
 def refused(reference: str, **options: Any) -> str:
     with pytest.raises(ModelError) as caught:
-        build_model(reference, **options)
+        build_model(reference, options)
     assert "\n" not in str(caught.value)
     return str(caught.value)

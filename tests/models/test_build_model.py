@@ -13,8 +13,8 @@ from tests.models.refusals import refused
 
 def test_a_factory_or_a_class_in_the_current_directory(here: str) -> None:
     assert isinstance(build_model(f"{here}:factory"), nn.Module)
-    assert build_model(f"{here}:Net", width=7).state_dict()["fc.weight"].shape == (2, 7)
-    assert build_model("torchvision.models:resnet18", num_classes=3).state_dict()["fc.bias"].shape == (3,)
+    assert build_model(f"{here}:Net", {"width": 7}).state_dict()["fc.weight"].shape == (2, 7)
+    assert build_model("torchvision.models:resnet18", {"num_classes": 3}).state_dict()["fc.bias"].shape == (3,)
 
 
 def test_weights_are_loaded(here: str, tmp_path: Path) -> None:

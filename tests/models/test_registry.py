@@ -13,7 +13,7 @@ def test_every_registered_model_builds_and_runs(name: str) -> None:
     assert entry.paper
     assert "\n" not in entry.description + entry.paper
     assert is_registered(name)
-    model = build_model(name, classes=7).eval()
+    model = build_model(name, {"classes": 7}).eval()
     with torch.no_grad():
         logits = model(torch.rand(2, *entry.example_shape))
     assert logits.shape == (2, 7)

@@ -27,7 +27,9 @@ def test_resnet20_has_the_published_weights_and_names() -> None:
 
 
 def test_the_published_resnet_depths() -> None:
-    convolutions = [m for m in build_model("resnet20_cifar", depth=32).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    convolutions = [
+        m for m in build_model("resnet20_cifar", {"depth": 32}).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)
+    ]
     assert len(convolutions) == 31
 
 

@@ -20,6 +20,6 @@ def test_every_name_is_torchvisions_own_network(name: str) -> None:
 
 
 def test_classes_is_the_one_option() -> None:
-    assert build_model("torchvision/resnet18", classes=3).state_dict()["fc.bias"].shape == (3,)
+    assert build_model("torchvision/resnet18", {"classes": 3}).state_dict()["fc.bias"].shape == (3,)
     with pytest.raises(ModelError, match="model 'torchvision/resnet18' has no option 'width'; it has classes"):
-        build_model("torchvision/resnet18", width=2)
+        build_model("torchvision/resnet18", {"width": 2})

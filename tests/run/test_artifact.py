@@ -52,7 +52,7 @@ def test_trained_once_and_read_back_to_the_bit(setup: Setup, tmp_path: Path) -> 
         calls.append(1)
         return trained(setup, 2)
 
-    first, again = (retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, train) for _ in range(2))
+    first, again = (retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, train, "x") for _ in range(2))
     assert len(calls) == 1
     assert first.record == again.record
     problem = setup.problem
@@ -65,9 +65,10 @@ def test_trained_once_and_read_back_to_the_bit(setup: Setup, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("lost", ["a.json", "a.safetensors"])
 def test_half_a_result_is_none(lost: str, setup: Setup, tmp_path: Path) -> None:
-    retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, lambda: trained(setup, 2))
+    retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, lambda: trained(setup, 2), "x")
     (tmp_path / lost).unlink()
-    assert retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, lambda: trained(setup, 4)).record.allocation["0"] == Choice(4)
+    again = retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, lambda: trained(setup, 4), "x")
+    assert again.record.allocation["0"] == Choice(4)
 
 
 def test_a_file_of_another_size_than_promised_is_refused(setup: Setup, tmp_path: Path) -> None:
@@ -76,5 +77,5 @@ def test_a_file_of_another_size_than_promised_is_refused(setup: Setup, tmp_path:
         return replace(record, costs={"size": record.costs["size"] - 1}), parts
 
     with pytest.raises(ArtifactError, match="bytes but its cost was"):
-        retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, wrong)
+        retrained_once(Ledger(tmp_path), "a.json", "a.safetensors", setup, wrong, "x")
     assert not (tmp_path / "a.json").exists()

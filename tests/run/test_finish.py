@@ -16,7 +16,7 @@ from mpsearch.config.study import validate_study
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
-from mpsearch.run import claimed, finished, run
+from mpsearch.run import Ledger, claimed, finished, run
 from mpsearch.run.setup import assemble
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.tasks.task import Task
@@ -53,7 +53,8 @@ def ran(directory: Path) -> Summary:
     model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
     asked = config()
     with claimed(directory, asked, "command"):
-        return finished(directory) or run(asked, assemble(asked, splits, model, Silent()), directory, "command", Silent())
+        ledger = Ledger(directory)
+        return finished(ledger) or run(asked, lambda: assemble(asked, splits, model, Silent()), ledger, "command", Silent())
 
 
 def outcome(directory: Path) -> list[Any]:

@@ -19,9 +19,11 @@ def test_trained_once_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MPSEARCH_CACHE", str(tmp_path))
     splits, phases = tiny_setup(tiny_study()).splits, Phases()
 
-    def made(seed: int) -> nn.Module:
+    def made(seed: int, structure: str = "a") -> nn.Module:
         recipe = Recipe(epochs=1, batch_size=256, lr=0.01, precision="float32")
-        return float_network(FACTORY, {"width": 8}, splits, recipe, seed=seed, device=torch.device("cpu"), progress=phases)
+        return float_network(
+            FACTORY, {"width": 8}, splits, recipe, structure=structure, seed=seed, device=torch.device("cpu"), progress=phases
+        )
 
     first, again = made(0), made(0)
     assert phases.titles == ["float network"]
@@ -29,6 +31,8 @@ def test_trained_once_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     other = made(1)
     assert phases.titles == ["float network"] * 2
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
+    made(0, "another structure under the same name")
+    assert phases.titles == ["float network"] * 3
     files = sorted(tmp_path.rglob("*.*"))
-    assert len(files) == 2
+    assert len(files) == 3
     assert all(file.name.startswith("tests.run.tiny.digits_net-") and file.suffix == ".safetensors" for file in files)

@@ -12,6 +12,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.progress import Silent
 from mpsearch.run import retrain, run_study
+from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import build_evaluator
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.supernet import SupernetEvaluator
@@ -41,5 +42,5 @@ def test_given_bits_above_the_budget_are_refused_and_leave_nothing(tmp_path: Pat
 def test_only_a_supernet_study_shares_weights(evaluate: str, tmp_path: Path) -> None:
     config = tiny_study(search={"evaluate": evaluate})
     problem = tiny_setup(config).problem
-    evaluator = build_evaluator(config, problem, Compiler("off", problem.device), tmp_path, Silent())
+    evaluator = build_evaluator(config, problem, Compiler("off", problem.device), Ledger(tmp_path), Silent())
     assert isinstance(evaluator, SupernetEvaluator) == (evaluate == "supernet")

@@ -27,7 +27,7 @@ def referred(config: StudyConfig, directory: Path) -> tuple[tuple[Any, Any, Retr
         hyper=replace(default, recipe=with_epochs(default.recipe, config.retrain.epochs)),
         split=setup.splits.train,
         seed=1,
-        directory=directory,
+        ledger=Ledger(directory),
         progress=phases,
     )
     return (config, setup, settings, Ledger(directory)), phases

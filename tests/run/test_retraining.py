@@ -11,6 +11,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.progress import Silent
 from mpsearch.core.record import Score, Trial
 from mpsearch.network.baked import bake
+from mpsearch.run.ledger import Ledger
 from mpsearch.run.retraining import Retraining, float_bytes, retrain_allocation, retrain_float
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator, with_epochs
@@ -24,7 +25,7 @@ def retraining(directory: Path, epochs: int) -> Retraining:
         hyper=replace(hyper, recipe=with_epochs(hyper.recipe, epochs)),
         split=problem.train,
         seed=1,
-        directory=directory,
+        ledger=Ledger(directory),
         progress=Silent(),
     )
 

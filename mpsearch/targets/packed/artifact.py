@@ -30,6 +30,7 @@ class PackedArtifact(Artifact):
     def __init__(self, file: PackedFile) -> None:
         self.file = file
         self.model, self.options = file.model, file.options
+        self.bits = 8 * sum(map(len, file.tensors.values()))
 
     @property
     def allocation(self) -> Allocation:
