@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from mpsearch.core.version import __version__
+from mpsearch.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mpsearch.api import Result, load, search

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mpsearch.config.load import check_plugins
-from mpsearch.config.study import MANY_TRIALS, StudyConfig, validate_study
+from mpsearch.config.study import MANY_TRIALS, StudyConfig, name_of, validate_study
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.progress import Silent
@@ -244,7 +244,12 @@ def _digest(model: nn.Module, splits: Splits, sampler: object) -> str:
 def _config(model: nn.Module, **fields: Any) -> StudyConfig:
     kind = type(model)
     config = validate_study(
-        {"name": kind.__name__, "data": {"source": "memory"}, "model": {"factory": f"{kind.__module__}:{kind.__qualname__}"}, **fields},
+        {
+            "name": name_of(kind.__name__),
+            "data": {"source": "memory"},
+            "model": {"factory": f"{kind.__module__}:{kind.__qualname__}"},
+            **fields,
+        },
         label="search()",
     )
     check_plugins(config)

@@ -24,7 +24,8 @@ _SHORT = {"per output channel": "per-ch", "per tensor": "per-T"}
 def card_markdown(card: Card) -> str:
     """The whole card as Markdown."""
     failed = "".join(f"> **This card fails:** {_cell(check)}\n>\n" for check in card.provenance.failed_checks)
-    parts = [f"# Quantization card\n\n`{header_line(card)}`\n", failed, *(_section(card, section) for section in card.sections)]
+    header = " ".join(header_line(card).split()).replace("`", "'")
+    parts = [f"# Quantization card\n\n`{header}`\n", failed, *(_section(card, section) for section in card.sections)]
     return "\n".join(part for part in parts if part)
 
 
@@ -148,8 +149,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """The text as one line, without anything that ends a cell or opens a tag."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    """The text as one line, without anything that ends a cell, opens a tag or makes a link."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def _text(value: Any) -> str:

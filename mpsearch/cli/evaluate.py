@@ -9,6 +9,7 @@ import click
 
 from mpsearch.cli.options import data_options, read_config
 from mpsearch.core.errors import ArtifactError, ConfigError
+from mpsearch.core.files import is_file
 
 __all__ = ["evaluate"]
 
@@ -23,7 +24,7 @@ RESOLVED_STUDY = "study.yaml"
 @data_options
 def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags: Any) -> None:
     """Load ARTIFACT from disk and score it."""
-    if not artifact.is_file():
+    if not is_file(artifact):
         raise ArtifactError(f"there is no artifact '{artifact}'; give the .safetensors file of a run")
     beside = artifact.parent / RESOLVED_STUDY
     if study is None and not beside.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -115,7 +114,9 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
         changes["data.path"] = folder or None
     if flags.get("model") is not None:
         changes["model.factory"] = flags["model"]
-        changes["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", flags["model"].rpartition(":")[2]).strip("-._") or "model"
+        from mpsearch.config.study import name_of
+
+        changes["name"] = name_of(flags["model"].rpartition(":")[2])
     if "search.trials" not in changes and changes.keys() & {"search.timeout", "search.until_flat"}:
         from mpsearch.config.study import MANY_TRIALS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mpsearch.core.errors import RunDirectoryError, UsageError
+from mpsearch.core.files import is_file
 
 __all__ = ["plot"]
 
@@ -23,7 +24,7 @@ def plot(run: Path, out: Path | None) -> None:
             f"--out '{out}': the report is one HTML page; give a name that ends in .html (its camera button saves a figure as SVG)"
         )
     file = run / SUMMARY
-    if not file.is_file():
+    if not is_file(file):
         raise RunDirectoryError(f"'{run}' holds no {SUMMARY}; give the directory of a run that has ended, such as one in runs/")
 
     import json

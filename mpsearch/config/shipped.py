@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mpsearch.core.errors import ConfigError, UnknownNameError
+from mpsearch.core.files import is_file
 
 __all__ = ["find_yaml", "shipped_folder", "shipped_names"]
 
@@ -40,8 +42,8 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
         UnknownNameError: there is no file of that name.
     """
     if reference.endswith(_SUFFIXES) or "/" in reference or "\\" in reference:
-        path = Path(reference).expanduser()
-        if path.is_file():
+        path = Path(os.path.expanduser(reference))
+        if is_file(path):
             return path
         known = shipped_names(folder)
         advice = (
@@ -51,6 +53,6 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
     for place in (Path(folder), shipped_folder(folder)):
         for suffix in _SUFFIXES:
             path = place / f"{reference}{suffix}"
-            if path.is_file():
+            if is_file(path):
                 return path
     raise UnknownNameError(kind, reference, shipped_names(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from mpsearch.config.yaml_file import dump_yaml
 from mpsearch.core.budget import Budget
 from mpsearch.core.duration import parse_duration
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.files import is_file
 from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.methods import METHODS
 
@@ -34,11 +36,20 @@ __all__ = [
     "SearchConfig",
     "SignalsConfig",
     "StudyConfig",
+    "name_of",
 ]
 
 MANY_TRIALS = 1000
 """Trials of a study that ends by time or when it stops improving, if no number is given."""
+_LARGEST_SEED = 2**32 - 2
+"""numpy takes 32 bits, and one more than the seed is a seed as well."""
+_LONGEST_NAME = 100
 Effort = Literal["quick", "normal", "thorough"]
+
+
+def name_of(text: str) -> str:
+    """A study's name from any text, such as a class name: letters, digits, `_`, `.` and `-`; `model` if nothing is left."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:_LONGEST_NAME] or "model"
 
 
 def _expandvars(text: str) -> str:
@@ -50,7 +61,7 @@ def _file_digest(reference: str | None) -> str | None:
     if reference is None:
         return None
     file = Path(_expandvars(reference))
-    if not file.is_file():
+    if not is_file(file):
         return reference
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -216,7 +227,9 @@ def _readable(text: str) -> str:
 class StudyConfig(Strict):
     """One study. Everything that affects its result is stated here or in files named here."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
+    name: str = Field(
+        min_length=1, max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory"
+    )
     description: str = ""
     data: DataConfig
     model: ModelConfig
@@ -244,7 +257,7 @@ class StudyConfig(Strict):
         default="auto", description="torch.compile; auto uses it if there are enough training steps for it to pay off"
     )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=_LARGEST_SEED)
 
     @property
     def limits(self) -> tuple[Budget, ...]:

@@ -121,6 +121,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
     content = parse_yaml(text, label=str(path))
+    if isinstance(content, dict):  # the layers of a Sequential are called 0, 1, 2
+        content = {str(key) if type(key) is int else key: value for key, value in content.items()}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: must hold a mapping of keys to values, not {type(content).__name__}")
     return content

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["LEFTOVERS", "file_digest", "is_file", "replacing", "write_bytes", "write_text"]
+__all__ = ["LEFTOVERS", "file_digest", "is_file", "is_folder", "replacing", "write_bytes", "write_text"]
 
 LEFTOVERS = ".*.part"
 """Pattern of the temporary files that a process killed with SIGKILL may leave in a folder."""
@@ -58,6 +58,14 @@ def is_file(path: Path) -> bool:
     """Whether there is such a regular file; False also for a name that no file can have (too long, or with a null character)."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """The same for a folder."""
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 

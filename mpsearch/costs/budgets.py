@@ -38,7 +38,10 @@ def parse_budget(text: object) -> Budget:
     if not match["unit"]:
         raise BudgetError(f"budget '{spelled}' has no unit; write {_with_units(spelled, asked)}")
     cost = _by_unit(match["unit"], asked, spelled)
-    limit = float(number * Decimal(_factors(cost)[match["unit"].lower()]))
+    try:
+        limit = float(number * Decimal(_factors(cost)[match["unit"].lower()]))
+    except ArithmeticError:
+        limit = math.inf
     if not 0 < limit < math.inf:
         raise BudgetError(f"budget '{spelled}' is too large or too small a number; write {_examples()}")
     return Budget(cost.name, limit, spelled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsearch.core.errors import DataError
+from mpsearch.core.files import is_folder
 
 __all__ = ["ImageListing", "list_images"]
 
@@ -52,7 +54,7 @@ def list_images(root: Path) -> ImageListing:
     Raises:
         DataError: there is no folder, there are fewer than two classes, a class has no images, or the parts have different classes.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"there is no folder '{root}'; give one laid out as {_LAYOUT}")
     folders = _part_folders(root)
     classes = _class_names(folders["train"])
@@ -70,8 +72,7 @@ def list_images(root: Path) -> ImageListing:
         for index, name in enumerate(classes):
             before = len(files)
             for file in _images(folder / name):
-                status = file.stat()
-                relative = file.relative_to(root).as_posix()
+                relative, status = _checked(file, root)
                 content.update(f"{relative}\0{status.st_size}\n".encode())
                 state.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
                 files.append(relative)
@@ -90,6 +91,25 @@ def list_images(root: Path) -> ImageListing:
         content=content.hexdigest()[:16],
         state=state.hexdigest()[:16],
     )
+
+
+def _checked(file: Path, root: Path) -> tuple[str, os.stat_result]:
+    """The path below `root`, and the status, of an image that can be read.
+
+    Raises:
+        DataError: it is a link to nothing or no regular file, or its name is not UTF-8.
+    """
+    relative = file.relative_to(root).as_posix()
+    try:
+        relative.encode()
+        status = file.stat()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the name of the image {os.fsencode(file)!r} is not UTF-8; rename it") from error
+    except OSError as error:
+        raise DataError(f"the image '{file}' cannot be read ({error.strerror}); mend the link or remove it") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"'{file}' is no regular file; remove it")
+    return relative, status
 
 
 def _part_folders(root: Path) -> dict[str, Path]:
@@ -114,15 +134,28 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Files of a folder before those of its subfolders, both by name: an order that does not depend on the path separator."""
+    """Files of a folder before those of its subfolders, both by name: an order that does not depend on the path separator.
+
+    Links are followed, but no folder is entered twice.
+    """
     from torchvision.datasets.folder import has_file_allowed_extension
 
     extensions = _extensions()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    entered: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        status = os.stat(parent)
+        if (place := (status.st_dev, status.st_ino)) in entered:
+            folders.clear()
+            continue
+        entered.add(place)
         folders.sort()
         for name in sorted(names):
             if has_file_allowed_extension(name, extensions) and not name.startswith("."):
                 yield Path(parent, name)
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"the folder '{error.filename}' cannot be read ({error.strerror}); mend its permissions or remove it") from error
 
 
 def _extensions() -> tuple[str, ...]:

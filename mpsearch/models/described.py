@@ -1,31 +1,30 @@
 """`build_described`: the network that a file describes, within what a file of that size can describe.
 
-A file can be forged. Its options are plain values, never paths; and before anything is allocated, the network is built without memory (on
-PyTorch's meta device), until it has more values than the file has bits.
+A file can be forged. Its options are plain values, never paths; and building stops, before anything is allocated, at the module or tensor
+by which the network has more values than the file can hold.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from mpsearch.core.errors import ArtifactError
-from mpsearch.models import build_model, is_registered
+from mpsearch.models import build_model
 
 __all__ = ["build_described"]
 
 _SLACK, _SPARE = 4, 100_000
 """Factor and summand by which a network may exceed the bits of its file while it is built: a factory may replace modules, or share them."""
+_ALLOCATING = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.randint, torch.arange, torch.linspace}
 _WORD = re.compile(r"[A-Za-z0-9_.+-]{0,64}")
 _LARGEST = 2**31
 
@@ -50,10 +49,7 @@ def build_described(reference: str, options: Mapping[str, Any], bits: int) -> nn
         if not _is_plain(value):
             raise ArtifactError(f"the file gives the model's option '{name}' the value {value!r:.60}, which is no plain one; get it again")
     try:
-        if is_registered(reference):
-            with torch.device("meta"), _bounded(bits):
-                build_model(reference, options)
-        with _bounded(bits):
+        with _bounded(_SLACK * bits + _SPARE):
             return build_model(reference, options)
     except _TooLarge:
         raise ArtifactError(
@@ -70,26 +66,32 @@ def _is_plain(value: Any) -> bool:
 
 
 @contextmanager
-def _bounded(bits: int) -> Iterator[None]:
-    """Stop a construction that registers more values and modules than `bits` allows."""
-    left = _SLACK * bits + _SPARE
+def _bounded(values: int) -> Iterator[None]:
+    """Stop a construction that needs more values, counting a module as one, before they are allocated."""
+    left = values
 
-    def registered(module: nn.Module, name: str, value: nn.Module | Tensor | None) -> None:
+    def take(count: int) -> None:
         nonlocal left
-        left -= value.numel() if isinstance(value, Tensor) else 1
+        left -= count
         if left < 0:
             raise _TooLarge
 
-    hooks = [
-        register(registered)
-        for register in (
-            register_module_parameter_registration_hook,
-            register_module_buffer_registration_hook,
-            register_module_module_registration_hook,
-        )
-    ]
+    class Allocations(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+            if func in _ALLOCATING:
+                take(_values(args, kwargs or {}))
+            return func(*args, **(kwargs or {}))
+
+    hook = register_module_module_registration_hook(lambda module, name, child: take(1))
     try:
-        yield
+        with Allocations():
+            yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()
+
+
+def _values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """Values of the tensor that a call allocates: the product of its sizes."""
+    first = kwargs.get("size", args[0] if args else 0)
+    sizes = first if isinstance(first, tuple | list) else args
+    return math.prod(abs(int(size)) for size in sizes if isinstance(size, int | float))

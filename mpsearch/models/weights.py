@@ -13,6 +13,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
+from mpsearch.core.files import is_file
 
 __all__ = ["load_weights"]
 
@@ -51,7 +52,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
+    if not is_file(file):
         raise ModelError(f"there is no weight file '{file}'; give a safetensors file or a saved state dict")
     try:
         with file.open("rb") as stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from mpsearch.core.files import write_text
 from mpsearch.core.summary import Summary
@@ -70,7 +71,7 @@ def page_html(summary: Summary) -> str:
 
 
 def _card_link(summary: Summary) -> str:
-    return f'What else moves accuracy: <a href="{escape(summary.card)}">quantization card</a>.' if summary.card else ""
+    return f'What else moves accuracy: <a href="{quote(summary.card)}">quantization card</a>.' if summary.card else ""
 
 
 def _parts(summary: Summary) -> list[PagePart]:

@@ -43,3 +43,10 @@ def test_a_failed_card_says_so_on_top() -> None:
     text = card_markdown(changed("provenance.failed_checks", ["search: 3 samples of the test split (by index)"]))
     assert text.index("This card fails") < text.index("## A")
     assert "unknown" in card_markdown(changed("ranges.images", None))
+
+
+def test_what_comes_from_outside_makes_no_link() -> None:
+    text = card_markdown(changed("provenance.command", "[read me](javascript:alert(1))"))
+    assert "](javascript" not in text
+    assert "[read me]\\(javascript:alert(1))" in text
+    assert card_markdown(changed("model.architecture", "a`\n# b")).splitlines()[2].startswith("`a' # b |")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_tags_and_broken_text_are_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "- 1", "just words", "1: 2"])
+@pytest.mark.parametrize("text", ["", "- 1", "just words", "1.5: 2", "true: 2"])
 def test_a_file_must_hold_a_mapping_with_text_keys(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(text)
@@ -77,3 +78,51 @@ plain = st.recursive(
 @given(st.dictionaries(st.sampled_from(["x", "y", "no"]), plain, max_size=3))
 def test_what_is_dumped_reads_back(content: dict[str, object]) -> None:
     assert parse_yaml(dump_yaml(content), label="x") == content
+
+
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BOMB, "more than 100,000 values, aliases written out"),
+        ("a: &a [*a]", "an alias stands for something that holds it"),
+        ("a: &a {b: {c: *a}}", "an alias stands for something that holds it"),
+        ("[" * 3000, "nested more than 50 deep"),
+        ("a: " + "{b: " * 3000, "nested more than 50 deep"),
+        ("a: " + "9" * 5000, "a number of 5,000 characters"),
+        ("!!int ''", "this cannot be read as int"),
+        ("a: !!float word", "this cannot be read as float"),
+        ("a: !!map [1]", "expected a mapping node, but found sequence"),
+        ("a: !!timestamp 2000-13-45", "could not determine a constructor"),
+        ("a: !!binary aGk=", "could not determine a constructor"),
+        ('a: "\\ud800"', "half a surrogate pair is no character"),
+        ("a" * 1_000_001, "1,000,001 characters, where at most 1,000,000 are read"),
+    ],
+    ids=range(13),
+)
+def test_what_is_made_to_harm_is_one_quick_line(text: str, problem: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=problem) as caught:
+        parse_yaml(text, label="x")
+    assert "\n" not in str(caught.value)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", ["2000-13-45", "2000-01-01", "1:30:30", "0x1f", "010", "1_000", "="])
+def test_what_only_yaml_1_1_knows_is_text(text: str) -> None:
+    assert parse_yaml(text, label="x") == text
+
+
+def test_aliases_and_merges_of_ordinary_size_are_read() -> None:
+    read = parse_yaml("base: &base {a: 1, b: [2]}\nother: {<<: *base, c: *base}", label="x")
+    assert read == {"base": {"a": 1, "b": [2]}, "other": {"a": 1, "b": [2], "c": {"a": 1, "b": [2]}}}
+
+
+def test_layers_of_a_sequential_need_no_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "bits.yaml"
+    file.write_text("0: w4a8\n'2': w2\n")
+    assert read_yaml(file) == {"0": "w4a8", "2": "w2"}

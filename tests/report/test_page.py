@@ -137,3 +137,8 @@ def test_a_page_that_cannot_be_moved_into_place_leaves_nothing_behind(tmp_path: 
     with pytest.raises(OSError, match=r"front\.html"):
         write_page(make_summary(), tmp_path / "front.html")
     assert [file.name for file in tmp_path.iterdir()] == ["front.html"]
+
+
+def test_a_tampered_summary_links_to_no_script() -> None:
+    page = page_html(replace(make_summary(), card="javascript:alert(1)"))
+    assert 'href="javascript%3Aalert%281%29"' in page

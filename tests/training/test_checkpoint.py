@@ -69,3 +69,26 @@ def test_delete(tmp_path: Path) -> None:
     checkpoint.delete()
     checkpoint.delete()
     assert not any(tmp_path.iterdir())
+
+
+def test_the_state_of_another_training_is_not_restored(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    Checkpoint(tmp_path / "x", made_from="winner w4").save(model, optimizer, [], 7, 1.25)
+    other, its_optimizer = trained(1)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    said: list[str] = []
+    assert Checkpoint(tmp_path / "x", made_from="winner w2", say=said.append).restore(other, its_optimizer, []) == (0, 0.0)
+    assert said == ["x is of another training; this training starts from its beginning"]
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "junk"])
+def test_a_damaged_file_is_no_checkpoint(damage: str, tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    Checkpoint(tmp_path / "x").save(model, optimizer, [], 7, 1.25)
+    whole = (tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "junk": b"\x00junk" * 100}[damage])
+    said: list[str] = []
+    assert Checkpoint(tmp_path / "x", say=said.append).restore(model, optimizer, []) == (0, 0.0)
+    assert said == ["x was damaged; this training starts from its beginning"]

@@ -11,6 +11,7 @@ from typing import Any
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError
+from mpsearch.core.files import is_file
 from mpsearch.core.number_format import FLOAT, Granularity
 from mpsearch.targets.packed import layout
 
@@ -62,7 +63,7 @@ def read_file(path: Path) -> PackedFile:
     """
     from safetensors import SafetensorError, deserialize, safe_open
 
-    if not path.is_file():
+    if not is_file(path):
         raise ArtifactError(f"no artifact at {path}; give the path of a model.safetensors that 'mpsearch study' wrote")
     try:
         with safe_open(str(path), framework="np") as file:
