@@ -68,6 +68,7 @@ def test_a_proposal_has_the_most_improvement_averaged_over_the_models() -> None:
     assert both.improvement <= max(one.improvement for one in alone if one is not None)
 
 
+@pytest.mark.slow
 def test_signals_that_mislead_are_left_for_what_predicts() -> None:
     gained = []
     for seed in range(20, 36):

@@ -115,7 +115,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[A
 
 
 @pytest.mark.parametrize(
-    "reached", [while_float_trains, while_mix_measures, while_trials_run, while_winner_trains], ids=lambda function: function.__name__
+    "reached",
+    [
+        *(pytest.param(phase, marks=pytest.mark.slow) for phase in (while_float_trains, while_mix_measures, while_trials_run)),
+        while_winner_trains,
+    ],
+    ids=lambda function: function.__name__,
 )
 def test_killed_run_ends_as_if_undisturbed(
     reached: Callable[[Path], bool], tmp_path: Path, undisturbed: tuple[bytes, list[Any], Any]
