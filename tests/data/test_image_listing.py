@@ -107,3 +107,41 @@ def test_what_is_refused(tmp_path: Path) -> None:
 def test_at_most_five_odd_classes_are_named(tmp_path: Path) -> None:
     touch(tmp_path, *(f"train/{name}/1.png" for name in "abcdefgh"), "test/a/1.png", "test/z/1.png")
     assert refused(tmp_path).endswith("must hold the same classes; in one only: b, c, d, e, f, …")
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "ant/1.png", "bee/1.png")
+    (tmp_path / "ant" / "2.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(
+        DataError, match=r"the image '.*ant/2\.png' cannot be read \(No such file or directory\); mend the link or remove it"
+    ):
+        list_images(tmp_path)
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    touch(tmp_path, "ant/1.png", "bee/1.png")
+    os.mkfifo(tmp_path / "bee" / "2.png")
+    with pytest.raises(DataError, match=r"bee/2\.png' is no regular file; remove it"):
+        list_images(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "ant/1.png", "bee/1.png")
+    Path(os.fsdecode(bytes(tmp_path) + b"/bee/\xff.png")).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"bee/\\xff\.png' is not UTF-8; rename it"):
+        list_images(tmp_path)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path / "data", "ant/1.png", "bee/1.png")
+    touch(tmp_path / "more", "3.png")
+    (tmp_path / "data" / "ant" / "more").symlink_to(tmp_path / "more")
+    (tmp_path / "data" / "ant" / "again").symlink_to(tmp_path / "data" / "ant")
+    (tmp_path / "more" / "back").symlink_to(tmp_path / "more")
+    assert list_images(tmp_path / "data").files == ("ant/1.png", "ant/more/3.png", "bee/1.png")
+
+
+def test_a_path_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    for name in ("a" * 5000, "a\0b"):
+        with pytest.raises(DataError, match="there is no folder"):
+            list_images(tmp_path / name)

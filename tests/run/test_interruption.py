@@ -17,7 +17,7 @@ import pytest
 NET = """
 from torch import nn
 
-def make():
+def make() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
@@ -87,7 +87,7 @@ def while_float_trains(folder: Path) -> bool:
 
 def while_mix_measures(folder: Path) -> bool:
     file = folder / "run" / "prepared.json"
-    return file.exists() and bool(json.loads(file.read_text())["signals"]["measured"])
+    return file.exists() and bool(json.loads(file.read_text())["result"]["signals"]["measured"])
 
 
 def while_trials_run(folder: Path) -> bool:
@@ -117,7 +117,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[A
 @pytest.mark.parametrize(
     "reached",
     [
-        *(pytest.param(phase, marks=pytest.mark.slow) for phase in (while_float_trains, while_mix_measures, while_trials_run)),
+        pytest.param(while_float_trains, marks=pytest.mark.slow),
+        pytest.param(while_mix_measures, marks=pytest.mark.slow),
+        pytest.param(while_trials_run, marks=pytest.mark.slow),
         while_winner_trains,
     ],
     ids=lambda function: function.__name__,
