@@ -18,7 +18,7 @@ from mpsearch.training.evaluate import evaluate
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["evaluate_artifact"]
+__all__ = ["check_numbers", "evaluate_artifact"]
 
 
 def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
@@ -45,6 +45,19 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
     if data is None:
         raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
     score = evaluate(model, data, splits.task, device=device)
-    if not math.isfinite(score.loss):
-        raise ArtifactError(f"{path} answers with what is no number; it was forged or damaged: get it again")
+    check_numbers(path, score.loss)
     return score
+
+
+def check_numbers(path: Path, value: float) -> None:
+    """Refuse a file whose network answers with NaN or infinity.
+
+    Args:
+        path: the artifact.
+        value: loss or sum of its answers.
+
+    Raises:
+        ArtifactError: it is no number.
+    """
+    if not math.isfinite(value):
+        raise ArtifactError(f"{path} answers with what is no number; it was forged or damaged: get it again")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mpsearch.config import load_study, shipped_names
+from mpsearch.config.study import name_of
 from mpsearch.config.yaml_file import parse_yaml
 from mpsearch.core.errors import BudgetError, ConfigError
 
@@ -103,3 +104,10 @@ def test_every_shipped_yaml_reads_as_plain_data() -> None:
         text = file.read_text()
         assert text.startswith("# yaml-language-server: $schema=study.schema.json\n")
         assert isinstance(parse_yaml(text, label=file.name), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("Net", "Net"), ("_Net", "Net"), ("Réseau", "R-seau"), ("网络", "model"), ("", "model"), ("a" * 300, "a" * 100)]
+)
+def test_any_text_gives_a_name_that_a_study_may_have(text: str, name: str) -> None:
+    assert name_of(text) == name

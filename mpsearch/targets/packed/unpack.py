@@ -97,9 +97,9 @@ def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponen
     if format.is_float:
         return FloatWeight(values=torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy()))
     rows = layout.rows_of(layer, format)
-    columns, rest = divmod(layer.weights, rows)
-    if rest:
+    if not rows or layer.weights % rows:
         raise ArtifactError(f"the artifact's layer '{layer.name}' has other groups than this model; give the model it was made from")
+    columns = layer.weights // rows
     packed = reader.take("codes", format.code_bytes(rows, columns), "|u1")
     zeros = torch.from_numpy(reader.take("codes", rows, "|i1").copy()) if format.zero_point else None
     halves = reader.take("scales", layout.scale_bytes(layer, format) // 2, "<f2")
