@@ -36,6 +36,7 @@ EXCEPTIONS = {("cli", "mpsearch")}
 DOORS = {
     "click": {"cli"},
     "filelock": {"run"},
+    "matplotlib": {"report"},
     "optuna": {"api", "study", "doctor", "run"},
     "plotly": {"report"},
     "pydantic": {"config"},

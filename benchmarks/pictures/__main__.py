@@ -1,6 +1,5 @@
 """Draw the pictures of README and docs/ again from committed results.
 
-pip install -e '.[docs]'
 python -m benchmarks.pictures                # all of them
 python -m benchmarks.pictures size peers     # some
 """
@@ -14,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks.pictures import front, peers, size, tabular
-from benchmarks.pictures.style import save, styled
+from mpsearch.report.picture_style import save, styled
 
 __all__ = ["PICTURES", "main"]
 

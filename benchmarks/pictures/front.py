@@ -7,93 +7,74 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.pictures.style import MARKERS, axes_of, percent_axis, titled
-from mpsearch.report import palette
+from mpsearch.core.budget import Budget
+from mpsearch.core.summary import Summary
+from mpsearch.report.info import FrontInfo, Point, front_info
+from mpsearch.report.info.points import close_up, rung_order
+from mpsearch.report.picture import front_picture
 
 __all__ = ["RESULTS", "draw", "kept"]
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "front.json"
-_LEFT = 84
-
-Point = Mapping[str, Any]
 
 
 def draw() -> Figure:
     """The picture of what RESULTS holds."""
     run = json.loads(RESULTS.read_text(encoding="utf-8"))
-    figure, axes = axes_of(860, 500, left=_LEFT, right=24, top=76, bottom=104)
-    titled(figure, run["title"], run["finding"], left=_LEFT)
-    named = {"best uniform, retrained": run["uniform"], "winner, retrained": run["winner"]}
-    points = [*run["trials"], *(point for point in named.values() if point)]
-    sizes = [point["size"] for point in points] + [run["budget"]]
-    margin = 0.05 * (max(sizes) - min(sizes))
-    axes.set_xlim(min(sizes) - margin, max(sizes) + margin)
-    axes.axhline(run["float"], color=palette.FLOAT, linewidth=1, linestyle=(0, (5, 3.5)))
-    axes.annotate(
-        f"float {run['float']:.2%}".replace("%", " %"), (0.008, run["float"]), xycoords=("axes fraction", "data"),
-        xytext=(0, 4), textcoords="offset points", color=palette.FLOAT,
-    )  # fmt: skip
-    axes.axvline(run["budget"], color=palette.BUDGET, linewidth=1, linestyle=(0, (1.5, 3)))
-    axes.annotate(
-        f"budget {run['budget_text']}", (run["budget"], 0.02), xycoords=("data", "axes fraction"),
-        xytext=(-6, 0), textcoords="offset points", color=palette.BUDGET, horizontalalignment="right",
-    )  # fmt: skip
-    front = _front(run["trials"])
-    xs, ys = [point["size"] for point in front], [point["accuracy"] for point in front]
-    axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=palette.INK, alpha=0.55, linewidth=1.2)
-    for rung in sorted({trial["rung"] for trial in run["trials"]}, key=list(palette.RUNGS).index):
-        for feasible in (True, False):
-            members = [trial for trial in run["trials"] if trial["rung"] == rung and trial["feasible"] is feasible]
-            axes.scatter(
-                [trial["size"] for trial in members],
-                [trial["accuracy"] for trial in members],
-                s=62 if palette.rung_mark(rung) == "triangle-up" else 48,
-                alpha=1.0 if feasible else 0.4,
-                color=palette.rung_colour(rung),
-                marker=MARKERS[palette.rung_mark(rung)],
-                edgecolor=palette.PAPER,
-                linewidth=0.7,
-                label=palette.rung_title(rung) if feasible else None,
-                zorder=3,
-            )
-    looks = {"best uniform, retrained": ("diamond", palette.UNIFORM, 50), "winner, retrained": ("star", palette.ACCENT, 220)}
-    for name, (symbol, colour, area) in looks.items():
-        if named[name]:
-            x, y = named[name]["size"], named[name]["accuracy"]
-            axes.scatter(x, y, s=area, color=colour, marker=MARKERS[symbol], edgecolor=palette.PAPER, linewidth=0.7, label=name, zorder=4)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size / 1e6:g} MB"))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    percent_axis(axes)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.015, -0.1), ncols=5, borderaxespad=0, handletextpad=0.2, columnspacing=1.2)
-    return figure
+    points = tuple(map(_point, run["trials"]))
+    winner, uniform = _point(run["winner"]), _point(run["uniform"])
+    front = tuple(
+        sorted((a for a in points if not any(b.amount <= a.amount and b.metric > a.metric for b in points)), key=lambda point: point.amount)
+    )
+    rungs = rung_order(point.rung for point in points)
+    view, hidden = close_up(points, rungs, [winner.metric, uniform.metric, run["float"]], True)
+    amounts = [point.amount for point in (*points, winner, uniform)] + [run["budget"]]
+    info = FrontInfo(
+        cost="size",
+        metric="accuracy",
+        rungs=rungs,
+        points=points,
+        front=front,
+        float_metric=run["float"],
+        uniform=uniform,
+        winner=winner,
+        budget=Budget("size", run["budget"], run["budget_text"]),
+        span=(min(amounts), max(amounts)),
+        log_axis=False,
+        view=view,
+        hidden=hidden,
+        finding=run["finding"],
+    )
+    return front_picture(info, run["title"])
 
 
-def _front(trials: Sequence[Point]) -> list[Point]:
-    """The trials that no other trial beats in size and accuracy, smallest first."""
-    front: list[Point] = []
-    for trial in sorted(trials, key=lambda trial: (trial["size"], -trial["accuracy"])):
-        if not front or trial["accuracy"] > front[-1]["accuracy"]:
-            front.append(trial)
-    return front
+def _point(plain: Mapping[str, Any]) -> Point:
+    metric = plain["accuracy"]
+    return Point(
+        number=-1,
+        origin="",
+        rung=plain["rung"],
+        amount=plain["size"],
+        metric=metric,
+        error=1 - metric,
+        loss=float("nan"),
+        feasible=plain["feasible"],
+        bits=(),
+    )
 
 
 def kept(directory: Path) -> dict[str, Any]:
     """The numbers of the picture, of a finished run with a size budget."""
-    from mpsearch.core.summary import Summary
-    from mpsearch.report.info import Point as Mark
-    from mpsearch.report.info import front_info
-
     summary = Summary.from_dict(json.loads((directory / "summary.json").read_text(encoding="utf-8")))
     info = front_info(summary)
 
-    def point(mark: Mark) -> dict[str, Any]:
+    def plain(mark: Point) -> dict[str, Any]:
         return {"rung": mark.rung, "size": int(mark.amount), "accuracy": mark.metric, "feasible": mark.feasible}
 
     return {
@@ -101,11 +82,11 @@ def kept(directory: Path) -> dict[str, Any]:
         "title": f"{summary.model}: validation {summary.metric} against size",
         "finding": info.finding,
         "float": info.float_metric,
-        "budget": info.budget and info.budget.limit,
-        "budget_text": str(info.budget or ""),
-        "trials": [point(mark) for mark in info.points],
-        "uniform": info.uniform and point(info.uniform),
-        "winner": point(info.winner),
+        "budget": None if info.budget is None else info.budget.limit,
+        "budget_text": "" if info.budget is None else info.budget.text,
+        "trials": [plain(mark) for mark in info.points],
+        "uniform": info.uniform and plain(info.uniform),
+        "winner": plain(info.winner),
     }
 
 

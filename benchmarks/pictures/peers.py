@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmarks.peers.table import Row, lines, read
-from benchmarks.pictures.style import axes_of, titled
 from mpsearch.report import palette
+from mpsearch.report.picture_style import axes_of, titled
 
 __all__ = ["LINES", "RESULTS", "draw", "picture"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.pictures.style import axes_of, percent_axis, titled
 from mpsearch.report import palette
+from mpsearch.report.picture_style import axes_of, percent_axis, titled
 
 __all__ = ["RESULTS", "draw"]
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from benchmarks.pictures.style import PIXEL, titled
 from mpsearch.report import palette
+from mpsearch.report.picture_style import PIXEL, titled
 
 __all__ = ["RESULTS", "draw", "panels"]
 

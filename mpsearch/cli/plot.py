@@ -12,32 +12,39 @@ from mpsearch.core.files import is_file
 __all__ = ["plot"]
 
 SUMMARY = "summary.json"
+_PAGES = (".html", ".htm")
+_SUFFIXES = (*_PAGES, ".svg", ".png", ".pdf")
 
 
 @click.command(short_help="Draw the report page of a run again.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: front.html in RUN.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Default: front.html in RUN; a name that ends in .svg, .png or .pdf gets the picture of the front alone.",
+)
 def plot(run: Path, out: Path | None) -> None:
-    """Draw the report page of the run directory RUN."""
-    if out is not None and out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(
-            f"--out '{out}': the report is one HTML page; give a name that ends in .html (its camera button saves a figure as SVG)"
-        )
+    """Draw the report page of the run directory RUN, or the picture of its front."""
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"--out '{out}': give a name that ends in {', '.join(_SUFFIXES)}")
     file = run / SUMMARY
     if not is_file(file):
         raise RunDirectoryError(f"'{run}' holds no {SUMMARY}; give the directory of a run that has ended, such as one in runs/")
 
-    import json
-
     from mpsearch.core.summary import Summary
+    from mpsearch.run.read_back import read_back
 
-    try:
-        summary = Summary.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(
-            f"{file} is damaged ({type(error).__name__}: {error}); run the study again, it continues where it stopped"
-        ) from error
+    summary = read_back(file, Summary.from_dict)
+    if summary is None:
+        raise RunDirectoryError(f"{file} is damaged; run the study again, which makes it anew")
+    target = out or run / "front.html"
+    if target.suffix.lower() in _PAGES:
+        from mpsearch.report.page import write_page
 
-    from mpsearch.report.page import write_page
+        write_page(summary, target)
+    else:
+        from mpsearch.report.picture import write_picture
 
-    click.echo(str(write_page(summary, out or run / "front.html")))
+        write_picture(summary, target)
+    click.echo(str(target))

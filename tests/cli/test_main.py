@@ -90,7 +90,7 @@ BAD = [
     (["retrain", "--bits", "gone.yaml"], "gone.yaml: cannot be read"),
     (["evaluate", "gone.safetensors"], "there is no artifact 'gone.safetensors'"),
     (["plot", "gone"], "'gone' holds no summary.json"),
-    (["plot", "gone", "--out", "front.svg"], "the report is one HTML page; give a name that ends in .html"),
+    (["plot", "gone", "--out", "front.svg"], "holds no summary.json"),
     (["export", "gone"], "Missing option '--out'"),
     (["list", "colours"], "'colours' is not one of"),
 ]

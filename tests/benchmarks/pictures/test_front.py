@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib: pip install 'mpsearch[docs]'")
 
 from benchmarks.pictures import front
 from benchmarks.pictures.front import RESULTS, draw, kept
@@ -28,10 +27,10 @@ def test_the_run_is_the_one_of_the_results() -> None:
 def test_every_trial_is_one_mark_and_the_line_is_the_front() -> None:
     run = json.loads(RESULTS.read_text())
     (axes,) = draw().axes
-    marks = sorted(tuple(point) for collection in axes.collections for point in collection.get_offsets().tolist())
+    marks = sorted(tuple(point) for collection in axes.collections for point in np.asarray(collection.get_offsets()).tolist())
     assert marks == sorted((point["size"], point["accuracy"]) for point in [*run["trials"], run["uniform"], run["winner"]])
     (line,) = (line for line in axes.lines if line.get_drawstyle() == "steps-post")
-    corners = list(zip(line.get_xdata(), line.get_ydata(), strict=True))[:-1]
+    corners = np.column_stack([line.get_xdata(), line.get_ydata()]).tolist()[:-1]
     assert len(corners) == 2
     for size, accuracy in corners:
         assert not any(t["size"] <= size and t["accuracy"] > accuracy for t in run["trials"])
@@ -45,4 +44,4 @@ def test_the_numbers_of_a_run_directory_are_drawn_alike(tmp_path: Path, monkeypa
     assert numbers["winner"]["size"] == summary.winner.costs["size"]
     (tmp_path / "front.json").write_text(json.dumps(numbers))
     monkeypatch.setattr(front, "RESULTS", tmp_path / "front.json")
-    assert sum(len(collection.get_offsets()) for collection in draw().axes[0].collections) == 21
+    assert sum(len(np.asarray(collection.get_offsets())) for collection in draw().axes[0].collections) == 21

@@ -7,10 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib: pip install 'mpsearch[docs]'")
-
 from benchmarks.pictures.__main__ import PICTURES
 
 ROOT = Path(__file__).parents[3]

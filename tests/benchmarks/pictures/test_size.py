@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib: pip install 'mpsearch[docs]'")
-
 from benchmarks.pictures.size import RESULTS, draw
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib: pip install 'mpsearch[docs]'")
 
 from benchmarks.pictures.tabular import RESULTS, draw, panels
 

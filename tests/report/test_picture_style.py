@@ -5,11 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib: pip install 'mpsearch[docs]'")
-
-from benchmarks.pictures.style import axes_of, percent_axis, save, styled, titled
+from mpsearch.report.picture_style import axes_of, percent_axis, save, styled, titled
 
 SVG = "{http://www.w3.org/2000/svg}"
 

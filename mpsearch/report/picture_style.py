@@ -1,17 +1,19 @@
-"""What all pictures share: colours, fonts, axes, and an SVG file that is the same to the byte for the same numbers."""
+"""What all pictures share: colours, fonts, axes, and a file that is the same to the byte for the same numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from mpsearch.core.files import write_bytes
 from mpsearch.report import palette
 
 __all__ = ["MARKERS", "PIXEL", "axes_of", "percent_axis", "save", "styled", "titled"]
@@ -22,7 +24,7 @@ PIXEL = 1 / 96
 MARKERS = {"circle": "o", "square": "s", "triangle-up": "^", "star": "*", "diamond": "D", "diamond-open": "D"}
 """Plotly symbol of the palette → Matplotlib marker."""
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers read it
     "svg.hashsalt": "mpsearch",
     "font.family": "sans-serif",
@@ -75,13 +77,23 @@ def titled(figure: Figure, title: str, subtitle: str, *, left: int) -> None:
     figure.text(left / width, 1 - 53 / height, subtitle, size=10, color=palette.MUTED)
 
 
-def percent_axis(axes: Axes, decimals: int = 0) -> None:
-    """The vertical axis of a share, in percent."""
+def percent_axis(axes: Axes, decimals: int | None = 0) -> None:
+    """The vertical axis of a share, in percent; as many decimals as it takes for None."""
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
 
 
 def save(figure: Figure, file: Path, description: str) -> None:
-    """Write the SVG with a description for those who cannot see it; without a date, so that equal pictures are equal files."""
-    text = StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": description})
-    file.write_text("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n", encoding="utf-8")
+    """Write the picture as its suffix says, with a description for those who cannot see it.
+
+    It bears no date, so that equal pictures are equal files.
+
+    Args:
+        figure: drawn inside `styled`.
+        file: `.svg`, `.png` or `.pdf`.
+        description: of what is seen.
+    """
+    dates: dict[str, dict[str, str | None]] = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
+    form, content = file.suffix.lower().removeprefix("."), BytesIO()
+    figure.savefig(content, format=form, dpi=192, metadata={"Title": description, **dates.get(form, {})})
+    data = content.getvalue()
+    write_bytes(file, b"\n".join(line.rstrip() for line in data.splitlines()) + b"\n" if form == "svg" else data)
