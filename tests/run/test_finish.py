@@ -125,7 +125,7 @@ def test_passes_of_steps_read_back_are_not_counted_twice(tmp_path: Path, undistu
 
 
 def test_the_uniform_artifact_is_the_network_that_was_scored(undisturbed: Path) -> None:
-    uniform = json.loads((undisturbed / "uniform.json").read_text())
+    uniform = json.loads((undisturbed / "uniform.json").read_text())["result"]["record"]
     file = undisturbed / "uniform.safetensors"
     assert file.stat().st_size == uniform["costs"]["size"]
     assert read_artifact(file).allocation.to_dict() == uniform["allocation"]

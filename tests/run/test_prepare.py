@@ -57,8 +57,9 @@ def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:
     other = Allocation(dict.fromkeys(("0", "2", "4"), Choice(1)))
     file = tmp_path / "run" / "prepared.json"
     held = json.loads(file.read_text())
-    assert [origin for origin, _ in held["initial"]] == ["learned:alq"]
-    file.write_text(json.dumps({**held, "initial": [["learned:alq", other.to_dict()]]}))
+    assert [origin for origin, _ in held["result"]["initial"]] == ["learned:alq"]
+    held["result"]["initial"] = [["learned:alq", other.to_dict()]]
+    file.write_text(json.dumps(held))
     for name in ("summary.json", "study.db", "winner.json", "uniform.json"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
     assert run(tmp_path / "run").trials[place].allocation == other
