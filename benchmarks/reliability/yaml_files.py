@@ -32,6 +32,7 @@ def sound() -> list[tuple[str, str, Reader]]:
     def hardware(path: Path) -> object:
         return load_hardware(str(path))
 
+    files: list[tuple[str, str, Reader]]
     files = [("study", path.read_text(encoding="utf-8"), load_study) for path in sorted((ROOT / "studies").glob("*.yaml"))]
     files += [("space", path.read_text(encoding="utf-8"), read_space) for path in sorted((ROOT / "spaces").glob("*.yaml"))]
     folder = ROOT / "mpsearch" / "hardware"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -11,9 +13,20 @@ from optuna.trial import TrialState
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.record import Record, Score
-from mpsearch.study.storage import StoredRecords, close_abandoned, end_of, end_study, open_storage, open_study, study_ended, write_record
+from mpsearch.study.storage import (
+    StoredRecords,
+    close_abandoned,
+    end_of,
+    end_study,
+    open_storage,
+    open_study,
+    set_aside_if_damaged,
+    storage_errors,
+    study_ended,
+    write_record,
+)
 
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
@@ -118,3 +131,50 @@ def test_an_interrupt_while_a_connection_is_returned_is_raised_and_not_logged(
     with pytest.raises(KeyboardInterrupt):
         connection.close()
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("content", "sound"), [(None, True), (b"", False), (b"junk" * 1000, False)])
+def test_a_damaged_file_is_set_aside(content: bytes | None, sound: bool, tmp_path: Path) -> None:
+    file, said = tmp_path / "study.db", list[str]()
+    open_study(f"sqlite:///{file}", "mine")
+    if content is not None:
+        file.write_bytes(content)
+    set_aside_if_damaged(file, said.append)
+    assert file.exists() is sound
+    assert said == ([] if sound else ["study.db was damaged; it is kept as study.db.damaged, and its trials are run again"])
+    set_aside_if_damaged(tmp_path / "missing.db", said.append)
+
+
+def test_a_damaged_page_is_damage(tmp_path: Path) -> None:
+    file, said = tmp_path / "study.db", list[str]()
+    study = open_study(f"sqlite:///{file}", "mine")
+    write_record(study, study.ask(), record(0), BUDGETS)
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    set_aside_if_damaged(file, said.append)
+    assert said
+
+
+def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    open_study(url, "mine")
+
+    def refused() -> None:
+        with storage_errors(url):
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 0.1}})
+            optuna.create_study(study_name="other", storage=storage)
+
+    with closing(sqlite3.connect(tmp_path / "trials.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunDirectoryError, match=r"storage 'sqlite:.*': .*locked; mend that, and the same command goes on") as caught:
+            refused()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_record_is_named(url: str) -> None:
+    study = open_study(url, "mine")
+    trial = study.ask()
+    trial.set_user_attr("record", {"number": 0})
+    study.tell(trial, [1.0, 1.0])
+    with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
+        StoredRecords().of(open_study(url, "mine"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from mpsearch.core.errors import RunDirectoryError
 from mpsearch.core.record import Record
 from mpsearch.study.study import STUDY, run_trials
 from mpsearch.study.study_sampler import bits_sampler
@@ -19,8 +21,9 @@ from tests.problems import small_problem, small_settings
 TRIALS = 6
 
 
-def ran(storage: str, trials: int = TRIALS, **named: Any) -> list[Record]:
+def ran(storage: str, trials: int = TRIALS, seconds: float | None = None, **named: Any) -> list[Record]:
     problem, settings = small_problem(), small_settings(trials)
+    settings = replace(settings, stopping=replace(settings.stopping, seconds=seconds))
     sampler = bits_sampler(problem, [], (1.0, 1.0), stopping=settings.stopping, refine=0.25, rungs=settings.rungs)
     return run_trials(Evaluator(problem, Compiler("off", problem.device)), sampler, settings, storage, **named)
 
@@ -95,3 +98,27 @@ def test_studies_of_other_names_share_a_storage(tmp_path: Path) -> None:
     first, second = ran(storage, trials=1, name="one"), ran(storage, trials=2, name="two")
     assert [len(first), len(second)] == [1, 2]
     assert ran(storage, trials=1, name="one") == first
+
+
+def test_a_study_that_ended_by_its_time_stays_ended(tmp_path: Path) -> None:
+    """Whatever the clock says when it goes on: the winner of a killed retraining must not change."""
+    storage, clock = f"sqlite:///{tmp_path}/study.db", iter([0.0, 5.0, 60.0])
+    first = ran(storage, seconds=60.0, spent=lambda: next(clock))
+    assert len(first) == 2
+    assert ran(storage, seconds=60.0, spent=lambda: 0.0) == first
+
+
+def test_what_interrupted_processes_have_spent_counts(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    first = ran(storage, trials=1)
+    assert len(first) == 1
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert len(ran(other, seconds=60.0, spent=lambda: 61.0)) == 1, "one trial is always run"
+
+
+def test_trials_of_another_network_are_refused(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    first = ran(storage, trials=1, made_from="a network")
+    assert ran(storage, trials=1, made_from="a network") == first
+    with pytest.raises(RunDirectoryError, match="was begun with another network or data"):
+        ran(storage, trials=2, made_from="another")
