@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 2)
     except MpsearchError as error:
         return _complain(str(error), 1)
+    except OSError as error:  # a disk that is full, a place that cannot be written, a name that no file can have
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}; give another place, or mend this one", 2)
     except (click.Abort, KeyboardInterrupt):
         click.echo(INTERRUPTED, err=True)
         return 130

@@ -23,7 +23,7 @@ from mpsearch.study.storage import open_storage
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["BITS", "CARD", "CARD_FIELDS", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
+__all__ = ["BITS", "CARD", "CARD_FIELDS", "CLAIM", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
 
 BITS = "bits.yaml"
 CARD = "card.md"
@@ -31,10 +31,10 @@ CARD_FIELDS = "card.json"
 REPORT = "front.html"
 STORAGE = "study.db"
 SUMMARY = "summary.json"
-_CLAIM = "run.json"
+CLAIM = "run.json"
 _STUDY = "study.yaml"
 IDENTITY = "identity.json"
-_BEGUN = {_CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
+_BEGUN = {CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
 """Files of a run without any result."""
 _LOCK = ".lock"
 """Lock file, where a folder cannot be locked."""
@@ -60,18 +60,18 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
     if storage is not None:
         open_storage(storage)  # fail early
     identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
-    file, study, text = directory / _CLAIM, directory / _STUDY, config.to_yaml()
-    claim = read_back(file, _Claim.from_dict)
-    occupied = directory.exists() and any(not entry.name.startswith((f".{_CLAIM}.", _LOCK)) for entry in directory.iterdir())
-    if claim is not None and claim.fingerprint != identity:
-        raise RunDirectoryError(
-            f"{directory} holds another study ('{claim.command}'); give another --run-dir, or delete that folder to start again"
-        )
-    if claim is None and occupied and (found := _text(study)) != text:
-        held = "holds another study" if found else "exists and holds no run of mpsearch"
-        raise RunDirectoryError(f"{directory} {held}; give another --run-dir")
-    created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     with _one_line(directory):
+        file, study, text = directory / CLAIM, directory / _STUDY, config.to_yaml()
+        claim = read_back(file, _Claim.from_dict)
+        occupied = directory.exists() and any(not entry.name.startswith((f".{CLAIM}.", _LOCK)) for entry in directory.iterdir())
+        if claim is not None and claim.fingerprint != identity:
+            raise RunDirectoryError(
+                f"{directory} holds another study ('{claim.command}'); give another --run-dir, or delete that folder to start again"
+            )
+        if claim is None and occupied and (found := _text(study)) != text:
+            held = "holds another study" if found else "exists and holds no run of mpsearch"
+            raise RunDirectoryError(f"{directory} {held}; give another --run-dir")
+        created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             if claim is None:  # new, or the file is gone or damaged
@@ -103,7 +103,7 @@ class _Claim:
 
 def claim_of(directory: Path) -> str:
     """Fingerprint of the study of a run directory."""
-    return str(json.loads((directory / _CLAIM).read_text())["fingerprint"])
+    return str(json.loads((directory / CLAIM).read_text())["fingerprint"])
 
 
 @contextmanager

@@ -82,6 +82,7 @@ def finish(
         summary = _with_card(config, setup, summary, winner.parts, worked.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
     summary = replace(summary, delivered={name: file_digest(ledger.path(name)) for name in delivered})
+    ledger.check()
     write_text(ledger.path(SUMMARY), json.dumps(summary.to_dict()))
     _report(summary, ledger.directory)
     return summary

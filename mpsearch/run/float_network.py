@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 from collections.abc import Mapping
@@ -110,5 +111,8 @@ def _train(
     if not math.isfinite(score.loss):
         raise ModelError(f"training the float network gave a validation loss of {score.loss}; lower float_recipe.lr")
     with replacing(file) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"cannot be written ({error})", str(file)) from error
     checkpoint.delete()

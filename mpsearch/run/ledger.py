@@ -13,7 +13,7 @@ from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.record import Record
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.run.clock import Clock
-from mpsearch.run.directory import IDENTITY
+from mpsearch.run.directory import CLAIM, IDENTITY
 from mpsearch.run.read_back import read_back
 
 __all__ = ["Ledger"]
@@ -61,6 +61,16 @@ class Ledger:
         if begun is None:
             write_text(self.path(IDENTITY), json.dumps(dict(identity)))
         self._identity = identity
+        self.check()
+
+    def check(self) -> None:
+        """Check that the run directory is still there.
+
+        Raises:
+            RunDirectoryError: it was deleted, and perhaps made again.
+        """
+        if self._identity and not self.path(CLAIM).exists():
+            raise RunDirectoryError(f"{self.directory} was deleted while the run worked in it; repeat the command to start again")
 
     def made_from(self, *parts: object) -> str:
         """Digest of what a result is made from: the run's identity, and more in plain data or dataclasses of it."""
@@ -81,7 +91,12 @@ class Ledger:
         return None if found is None else found[1]
 
     def write(self, name: str, plain: Any, *, made_from: str = "") -> None:
-        """Write the plain data of a result to a JSON file, atomically."""
+        """Write the plain data of a result to a JSON file, atomically.
+
+        Raises:
+            RunDirectoryError: the run directory is gone.
+        """
+        self.check()
         write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), "result": plain}))
 
     def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T], made_from: str = "") -> T:

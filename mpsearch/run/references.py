@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mpsearch.core.files import replacing
 from mpsearch.core.record import Record, Trial
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
 from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
+from mpsearch.training.checkpoint import save_state
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.uniform import uniform_candidates
 
@@ -78,8 +78,7 @@ def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledge
     record = ledger.read_record(_CONTROL, _CONTROL_STATE, made_from=made_from)
     if record is None:
         record, model = retrain_float(settings)
-        with replacing(state) as temporary:
-            torch.save(model.state_dict(), temporary)
+        save_state(state, model.state_dict())
         ledger.write_record(_CONTROL, _CONTROL_STATE, record, made_from=made_from)
     else:
         model = copy.deepcopy(problem.model)

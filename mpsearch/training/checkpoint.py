@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from mpsearch.core.files import replacing
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "save_state"]
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """`torch.save`, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # PyTorch's own writer does not say that the disk is full
+            raise OSError(errno.EIO, f"cannot be written ({str(error).partition(chr(10))[0]}); is the disk full?", str(path)) from error
 
 
 class Checkpoint:
@@ -40,8 +55,7 @@ class Checkpoint:
             "summed": summed,
             "random": torch.get_rng_state(),
         }
-        with replacing(self.path) as temporary:
-            torch.save(state, temporary)
+        save_state(self.path, state)
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
         """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file of this training."""

@@ -110,3 +110,18 @@ def test_time_spent_is_all_time_spent(tmp_path: Path) -> None:
         between = clock.spent("study")
     assert clock.seconds["study"] >= between
     assert Clock(tmp_path).spent("study") == clock.seconds["study"]
+
+
+def test_a_directory_that_was_deleted_under_the_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "run"
+
+    def deleting() -> nn.Module:
+        shutil.rmtree(directory, ignore_errors=True)
+        return original()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tiny, "digits_net", deleting)
+        with pytest.raises(RunDirectoryError, match="was deleted while the run worked in it; repeat the command to start again"):
+            ran(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+    assert ran(directory).winner.feasible
