@@ -89,7 +89,7 @@ def coverage(inputs: SignalInputs) -> Table:
     """
     space = inputs.space
     joint = len(space.choices) <= JOINT
-    apart = space if joint else replace(space, menus=tuple(settings(menu, joint=False) for menu in space.menus))
+    apart = space if joint else replace(space, menus=tuple(settings(menu, joint=False) or (Choice(FLOAT),) for menu in space.menus))
     found = shares(replace(inputs, space=apart))
     kept = np.maximum(found.values, 0.0)
     sums = kept.sum(1, keepdims=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +142,16 @@ def test_outputs_that_ignore_their_input_bound_the_ceiling_from_below(trained_ne
     outputs = trained_net(digits[0][:128]).detach()
     same = outputs.mean(0, keepdim=True).expand_as(outputs)
     assert coverage(inputs).cost["ceiling"] == pytest.approx(float(inputs.task.divergence(outputs, same).mean()), rel=1e-5)
+
+
+def test_a_layer_that_stays_float_is_no_obstacle_to_many_choices() -> None:
+    """More than sixteen choices are measured by weight and by activation; a layer with float alone has neither."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), torch.randn(9, 6)
+    pinned = LayerMenu(weights=(FLOAT,), activations=(FLOAT,))
+    space = Space(name="many", weights=(2, 3, 4, 5, 8), activations=(2, 3, 4, 8), layers={"2": pinned}).resolve(trace(model, x))
+    inputs = prepare(model, x, (2,))
+    table = coverage(replace(inputs, space=space, calibration=Calibration.fit(model, space, [x])))
+    row = list(table.layers).index("2")
+    assert np.nan_to_num(table.values[row]).sum() == 0
+    assert all(np.nanmax(table.values[other]) > 0 for other in range(3) if other != row)
