@@ -22,7 +22,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-__all__ = ["VARIANTS", "main"]
+from benchmarks.reliability.verdict import write_results
+
+__all__ = ["VARIANTS", "Place", "main"]
 
 NET = """
 from torch import nn
@@ -100,6 +102,7 @@ class Place:
         (folder / "tiny.yaml").write_text(json.dumps({**STUDY, **VARIANTS[variant]}), encoding="utf-8")  # JSON is YAML
 
     def start(self, point: int) -> subprocess.Popen[str]:
+        """Start the command, to be killed at a point; −1 for none."""
         command = [sys.executable, "-m", "benchmarks.reliability.kills", "--child", str(point)]
         own = {"MPSEARCH_CACHE": str(self.folder / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
@@ -181,13 +184,7 @@ def main() -> int:
     if asked.child is not None:
         return child(asked.child, ["study", "tiny.yaml", "--run-dir", "run", "--quiet"])
     found = rounds(asked.variant, asked.rounds, asked.seed, asked.random, lambda line: print(line, file=sys.stderr))
-    print({key: value for key, value in found.items() if key != "differ"})
-    for each in found["differ"]:
-        print(each)
-    if asked.out is not None:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 1 if found["differ"] else 0
+    return write_results({"what": "kills", **found}, asked.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Any
 
 from mpsearch.core.errors import MpsearchError
 
-__all__ = ["PATIENCE", "Verdicts", "limited_memory"]
+__all__ = ["PATIENCE", "Verdicts", "limited_memory", "write_results"]
 
 PATIENCE = 2.0
 """Seconds of the processor after which an input hangs; other work on the machine does not count."""
@@ -63,25 +63,29 @@ class Verdicts:
             self.defects.append({"outcome": outcome, "input": describe(), "error": where})
         return outcome
 
-    @property
-    def faults(self) -> int:
-        """How many inputs were taken wrongly."""
-        return sum(count for outcome, count in self.counts.items() if outcome not in ("read", "refused"))
-
     def to_dict(self) -> dict[str, Any]:
         """Counts and the slowest input's seconds, for a results file."""
         return {"inputs": self.counts.total(), **dict(sorted(self.counts.items())), "slowest_seconds": round(self.slowest, 2)}
 
-    def report(self, title: str, out: Path | None, **settings: Any) -> int:
+    def report(self, what: str, out: Path | None, **settings: Any) -> int:
         """Print the counts and the defects, write the results file; returns the exit code."""
-        found = {"what": title, **settings, **self.to_dict(), "defects": self.faults}
-        print(f"{title}: " + ", ".join(f"{key} {value}" for key, value in found.items() if key != "what"))
-        for defect in self.defects:
-            print(f"\n{defect['outcome']}: {defect['input']}\n{defect['error']}")
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        return 1 if self.faults else 0
+        return write_results({"what": what, **settings, **self.to_dict(), "differ": self.defects}, out)
+
+
+def write_results(found: Mapping[str, Any], out: Path | None) -> int:
+    """Print what was found, write it to a file; returns the exit code.
+
+    Args:
+        found: counts by name, and the list of defects as `differ`.
+        out: JSON file; None writes none.
+    """
+    print(", ".join(f"{key} {value}" for key, value in found.items() if key != "differ"))
+    for defect in found["differ"]:
+        print("\n".join(f"{key}: {value}" for key, value in defect.items()) + "\n")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(dict(found), indent=1) + "\n", encoding="utf-8")
+    return 1 if found["differ"] else 0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Trial
 from mpsearch.methods.lsq import Lsq
+from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.supernet import SupernetRecipe
@@ -62,9 +63,9 @@ def test_the_method_of_a_trial_does_not_matter_and_its_calibration_is_its_own() 
 
 
 def test_trained_once_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    allocation, kept = uniform(1).allocation, tmp_path / "supernet.checkpoint"
+    allocation, kept = uniform(1).allocation, Checkpoint(tmp_path / "supernet.checkpoint")
     first = evaluator(checkpoint=kept)
-    assert not kept.exists(), "not before it is asked for"
+    assert not kept.path.exists(), "not before it is asked for"
     score = first.untrained(allocation, HYPER.method, RECIPE)
     assert first.prepare() is first.prepare()
     monkeypatch.setattr(torch.optim.SGD, "step", None)
