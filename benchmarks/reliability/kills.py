@@ -131,7 +131,7 @@ class Place:
             del record["number"]  # a trial that was killed had one
         for table in summary["tables"]:
             del table["cost"]["seconds"]
-        for name in ("seconds", "delivered", "command"):  # the card counts passes and seconds
+        for name in ("seconds", "delivered", "command", "digest"):  # the card counts passes and seconds
             del summary[name]
         number = summary["winner"].pop("number")
         return summary, number >= 0, (run / "model.safetensors").read_bytes(), (run / "bits.yaml").read_text(encoding="utf-8")

@@ -94,7 +94,7 @@ class Summary:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Summary:
         """Inverse of `to_dict`."""
-        fields = dict(plain)
+        fields = {name: value for name, value in plain.items() if name != "digest"}  # of a file
         fields["budgets"] = tuple(Budget(**budget) for budget in fields["budgets"])
         fields["layers"] = tuple(
             Layer(**{**layer, "weight_shape": tuple(layer["weight_shape"]), "aliases": tuple(layer["aliases"])})

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpsearch.card.fill import build_card
 from mpsearch.card.inputs import CardInputs
@@ -17,6 +17,7 @@ from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Score
 from mpsearch.core.summary import Summary
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts
 from mpsearch.run.artifact import Retrained, retrained_once
@@ -83,7 +84,8 @@ def finish(
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
     summary = replace(summary, delivered={name: file_digest(ledger.path(name)) for name in delivered})
     ledger.check()
-    write_text(ledger.path(SUMMARY), json.dumps(summary.to_dict()))
+    plain = summary.to_dict()
+    write_text(ledger.path(SUMMARY), json.dumps({**plain, "digest": content_digest([json.dumps(plain)])}))
     _report(summary, ledger.directory)
     return summary
 
@@ -93,7 +95,7 @@ def finished(ledger: Ledger) -> Summary | None:
 
     None as well if a delivered file is gone or was damaged: what is handed over is verified each time.
     """
-    summary = read_back(ledger.path(SUMMARY), Summary.from_dict, ledger.say)
+    summary = read_back(ledger.path(SUMMARY), _verified, ledger.say)
     if summary is None:
         return None
     for name, digest in summary.delivered.items():
@@ -103,6 +105,13 @@ def finished(ledger: Ledger) -> Summary | None:
             return None
     _report(summary, ledger.directory)
     return summary
+
+
+def _verified(plain: dict[str, Any]) -> Summary:
+    digest = plain.pop("digest")
+    if content_digest([json.dumps(plain)]) != digest:
+        raise ValueError("its digest does not match its content")
+    return Summary.from_dict(plain)
 
 
 def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:

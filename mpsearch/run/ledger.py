@@ -52,14 +52,14 @@ class Ledger:
         Raises:
             RunDirectoryError: the run was begun with something else.
         """
-        begun = read_back(self.path(IDENTITY), dict, self.say)
+        begun: dict[str, str] | None = read_back(self.path(IDENTITY), _unsealed, self.say)
         changed = [part for part, digest in identity.items() if begun is not None and begun.get(part) != digest]
         if changed:
             raise RunDirectoryError(
                 f"{self.directory} was begun with another {' and '.join(changed)}; undo that change, or give another --run-dir"
             )
         if begun is None:
-            write_text(self.path(IDENTITY), json.dumps(dict(identity)))
+            write_text(self.path(IDENTITY), json.dumps(_sealed(dict(identity))))
         self._identity = identity
         self.check()
 
@@ -84,7 +84,7 @@ class Ledger:
             load: plain data → result.
             made_from: see `made_from`.
         """
-        found = read_back(self.path(name), lambda plain: (plain["made_from"], load(plain["result"])), self.say)
+        found = read_back(self.path(name), lambda plain: (plain["made_from"], load(_unsealed(plain))), self.say)
         if found is not None and found[0] != (made_from or self.made_from()):
             self.say(f"{name} was made from something else; it is computed again")
             return None
@@ -97,7 +97,7 @@ class Ledger:
             RunDirectoryError: the run directory is gone.
         """
         self.check()
-        write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), "result": plain}))
+        write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), **_sealed(plain)}))
 
     def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T], made_from: str = "") -> T:
         """The result in a JSON file; computed and written if there is none that was made from the same.
@@ -134,3 +134,14 @@ class Ledger:
     def write_record(self, name: str, file: str, record: Record, *, made_from: str) -> None:
         """Write the record of a trained network whose file has been written."""
         self.write(name, {"digest": file_digest(self.path(file)), "record": record.to_dict()}, made_from=made_from)
+
+
+def _sealed(plain: Any) -> dict[str, Any]:
+    """Plain data with their digest: a single wrong bit in a number is damage as well."""
+    return {"result": plain, "digest": content_digest([json.dumps(plain)])}
+
+
+def _unsealed(plain: Any) -> Any:
+    if content_digest([json.dumps(plain["result"])]) != plain["digest"]:
+        raise ValueError("its digest does not match its content")
+    return plain["result"]

@@ -39,7 +39,7 @@ def essence(directory: Path) -> list[Any]:
     plain = json.loads((directory / "summary.json").read_text())
     for record in (*plain["trials"], plain["winner"], plain["uniform"], plain["control"]):
         del record["seconds"]
-    for name in ("seconds", "tables", "delivered"):
+    for name in ("seconds", "tables", "delivered", "digest"):
         del plain[name]
     return [plain, (directory / "model.safetensors").read_bytes(), (directory / "bits.yaml").read_text()]
 

@@ -46,3 +46,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ledger.write("half.json", [1, 2])
     assert ledger.read("half.json", load) == Fraction(1, 2)
     assert ledger.path("half.json") == tmp_path / "half.json"
+
+
+def test_one_wrong_digit_is_damage(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write("half.json", [1, 2])
+    file = tmp_path / "half.json"
+    file.write_text(file.read_text().replace("[1, 2]", "[1, 3]"))
+    assert ledger.read("half.json", load) is None

@@ -13,6 +13,7 @@ import mpsearch
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.summary import Summary
+from mpsearch.run.ledger import Ledger
 from mpsearch.training.recipe import Recipe
 
 RECIPE = Recipe(batch_size=32, lr=0.01, reestimate=0, precision="float32")
@@ -59,7 +60,7 @@ def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:
     held = json.loads(file.read_text())
     assert [origin for origin, _ in held["result"]["initial"]] == ["learned:alq"]
     held["result"]["initial"] = [["learned:alq", other.to_dict()]]
-    file.write_text(json.dumps(held))
+    Ledger(tmp_path / "run").write("prepared.json", held["result"], made_from=held["made_from"])
     for name in ("summary.json", "study.db", "winner.json", "uniform.json"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
     assert run(tmp_path / "run").trials[place].allocation == other
