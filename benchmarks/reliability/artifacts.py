@@ -8,7 +8,6 @@ python -m benchmarks.reliability.artifacts --mutations 100000 --seed 0 --out doc
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from safetensors import deserialize, safe_open
 
 import mpsearch
 from benchmarks.reliability.mutation import TOKENS, mutated_bytes, mutated_text
-from benchmarks.reliability.verdict import Verdicts, limited_memory
+from benchmarks.reliability.verdict import Verdicts, fuzz_main, limited_memory
 from mpsearch.cli import main as command
 from mpsearch.run.evaluate import check_numbers
 from mpsearch.targets.packed import layout
@@ -161,14 +160,5 @@ def fuzz(mutations: int, seed: int) -> Verdicts:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutations", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    return fuzz(asked.mutations, asked.seed).report("mutated artifacts", asked.out, seed=asked.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz_main(__doc__, "mutated artifacts", fuzz))

@@ -7,7 +7,6 @@ python -m benchmarks.reliability.command_lines --mutations 100000 --seed 0 --out
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.reliability.mutation import TOKENS, difference, mutated_text
-from benchmarks.reliability.verdict import Verdicts
+from benchmarks.reliability.verdict import Verdicts, fuzz_main
 from mpsearch.cli import main as command
 from mpsearch.core.errors import MpsearchError
 
@@ -85,14 +84,5 @@ def fuzz(mutations: int, seed: int) -> Verdicts:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutations", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    return fuzz(asked.mutations, asked.seed).report("mutated command lines", asked.out, seed=asked.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz_main(__doc__, "mutated command lines", fuzz))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ from typing import Any
 
 from mpsearch.core.errors import MpsearchError
 
-__all__ = ["PATIENCE", "Verdicts", "limited_memory", "write_results"]
+__all__ = ["PATIENCE", "Verdicts", "fuzz_main", "limited_memory", "write_results"]
 
 PATIENCE = 2.0
 """Seconds of the processor after which an input hangs; other work on the machine does not count."""
@@ -70,6 +71,22 @@ class Verdicts:
     def report(self, what: str, out: Path | None, **settings: Any) -> int:
         """Print the counts and the defects, write the results file; returns the exit code."""
         return write_results({"what": what, **settings, **self.to_dict(), "differ": self.defects}, out)
+
+
+def fuzz_main(doc: str | None, what: str, fuzz: Callable[[int, int], Verdicts]) -> int:
+    """The command line of a fuzzer.
+
+    Args:
+        doc: docstring of its module.
+        what: it mutates.
+        fuzz: (mutations, seed) → verdicts.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutations", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    return fuzz(asked.mutations, asked.seed).report(what, asked.out, seed=asked.seed)
 
 
 def write_results(found: Mapping[str, Any], out: Path | None) -> int:

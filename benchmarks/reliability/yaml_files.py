@@ -5,7 +5,6 @@ python -m benchmarks.reliability.yaml_files --mutations 100000 --seed 0 --out do
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.reliability.mutation import difference, mutated_text
-from benchmarks.reliability.verdict import Verdicts
+from benchmarks.reliability.verdict import Verdicts, fuzz_main
 from mpsearch.config import load_study
 from mpsearch.config.bits import load_bits
 from mpsearch.config.hardware import load_hardware
@@ -58,14 +57,5 @@ def fuzz(mutations: int, seed: int) -> Verdicts:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutations", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    return fuzz(asked.mutations, asked.seed).report("mutated YAML files", asked.out, seed=asked.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz_main(__doc__, "mutated YAML files", fuzz))
