@@ -18,7 +18,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from benchmarks.reliability.kills import Place
+from benchmarks.reliability.place import Place
 from benchmarks.reliability.verdict import write_results
 from mpsearch.cli import main as command
 
