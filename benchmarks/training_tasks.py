@@ -124,7 +124,7 @@ def ends_at_eight(problem: Problem, weight_bits: int, act_bits: int) -> Allocati
 
 
 def train_alike(ground: Ground, allocation: Allocation, method: Method, *, epochs: int, calibrated: bool = False) -> dict[str, Any]:
-    """Calibrate, train, score once on the test split; returns what a row of results needs.
+    """Calibrate, train, score once on the test split; returns what a row of results needs, with the mean weight bits if they are learned.
 
     Args:
         ground: of `prepare`.
@@ -145,6 +145,10 @@ def train_alike(ground: Ground, allocation: Allocation, method: Method, *, epoch
         found["calibrated"]["test"] = evaluator.score(network, test).metric
     curve = evaluator.train(network, method, recipe, seed=problem.seed + 1)
     score = evaluator.score(network, test)
+    learned = method.learned_bits(network)
+    if learned is not None:
+        layers = problem.space.layers
+        found["learned_bits"] = sum(layer.weights * learned[layer.name] for layer in layers) / sum(layer.weights for layer in layers)
     return found | {
         "metric": score.metric,
         "loss": score.loss,

@@ -1,8 +1,8 @@
 """Kill a study by SIGKILL at its writes, repeat the command, and compare with a run that nobody killed.
 
 The points are listed by a first run; then each round kills one run at one of them or, with `--random`, after a random time. A study that
-ends by its timeout (variant `ended`) has as many trials as the clock allows; there the comparison is a run that finds the same trials in the
-database and nothing else, and a study that had ended when it was killed must have no trial more.
+ends by its timeout (variant `ended`) has as many trials as the clock allows. It is compared with a run that finds the same trials in the
+database and nothing else, and one that was killed after its search had ended must have no trial more.
 
 python -m benchmarks.reliability.kills --variant plain --rounds 210 --seed 0 --out docs/results/reliability/kills_plain.json
 """

@@ -26,7 +26,7 @@ def branch_and_bound_in_child(program: Knapsack, core: Core, width: float, time_
         RuntimeError: the child process died.
     """
     child = subprocess.run(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],  # -P: no module from the working directory
         input=pickle.dumps((program, core, width, time_limit)),
         capture_output=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

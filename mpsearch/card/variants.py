@@ -149,16 +149,8 @@ def quantized_rows(rows: Tensor, bits: int, format: WeightFormat, style: GridSty
         return fake_quantize_between(rows, fitted, lowest, 2**bits)
     grid = weight_grid(bits, style)
     if format == "tensor":
-        steps = fit_step(_thinned(rows), grid).expand(len(rows))
+        steps = fit_step(rows, grid).expand(len(rows))
     elif steps is None:
         steps = fit_steps(rows, grid)
     column = steps.unsqueeze(1)
     return dequantize(codes(rows, column, grid), column, grid.offset)
-
-
-def _thinned(rows: Tensor) -> Tensor:
-    """About 2^16 values spread over the tensor, with the largest: enough to fit one step."""
-    values = rows.reshape(-1)
-    if values.numel() <= 2 * _KEPT:
-        return values
-    return torch.cat([values[:: values.numel() // _KEPT], values.abs().amax().reshape(1)])

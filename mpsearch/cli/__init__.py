@@ -19,6 +19,7 @@ from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
 from mpsearch.core.errors import MpsearchError, UsageError
 from mpsearch.core.interrupt import interruptible
+from mpsearch.core.printable import printable
 
 __all__ = ["group", "main"]
 
@@ -76,5 +77,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"mpsearch: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"mpsearch: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

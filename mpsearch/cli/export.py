@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mpsearch.core.printable import printable
+
 __all__ = ["export"]
 
 
@@ -17,4 +19,4 @@ def export(run: Path, out: Path) -> None:
     from mpsearch.run import export_run
 
     for file in export_run(run, out):
-        click.echo(f"{file}: {file.stat().st_size:,} B")
+        click.echo(printable(f"{file}: {file.stat().st_size:,} B"))

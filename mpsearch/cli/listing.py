@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mpsearch.cli.options import consoles
+from mpsearch.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,8 +26,6 @@ FOLDERS = ("studies", "spaces", "hardware")
 @click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
 def list_known(kinds: tuple[str, ...]) -> None:
     """Show methods, signals, costs, targets, models, data, studies, spaces and hardware; KIND shows only some."""
-    from rich.markup import escape
-
     console, errors = consoles()
     for kind in kinds or (*REGISTRIES, *FOLDERS):
         if kind not in REGISTRIES:
@@ -35,7 +34,7 @@ def list_known(kinds: tuple[str, ...]) -> None:
         registry = _registry(kind)
         console.print(_plugins(kind, registry))
         for line in registry.broken():
-            errors.print(escape(line), soft_wrap=True)
+            errors.print(_shown(line), soft_wrap=True)
 
 
 def _registry(kind: str) -> Registry[object]:
@@ -44,24 +43,20 @@ def _registry(kind: str) -> Registry[object]:
 
 
 def _plugins(kind: str, registry: Registry[object]) -> Table:
-    from rich.markup import escape
-
     table = _table(kind, "what it is", "paper")
     for name, member in registry.items():
-        table.add_row(escape(name), escape(_told(member, "description") or _first_line(member)), escape(_told(member, "paper")))
+        table.add_row(_shown(name), _shown(_told(member, "description") or _first_line(member)), _shown(_told(member, "paper")))
     return table
 
 
 def _files(kind: str) -> Table:
-    from rich.markup import escape
-
     from mpsearch.config.shipped import find_yaml, shipped_names
     from mpsearch.config.yaml_file import read_yaml
 
     table = _table(kind, "what it is", "file")
     for name in shipped_names(kind):
         path = find_yaml(kind, kind, name)
-        table.add_row(escape(name), escape(str(read_yaml(path).get("description", ""))), escape(str(path)))
+        table.add_row(_shown(name), _shown(str(read_yaml(path).get("description", ""))), _shown(str(path)))
     return table
 
 
@@ -74,6 +69,13 @@ def _table(kind: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
+
+
+def _shown(text: str) -> str:
+    """Text from outside: neither markup of rich nor commands to the terminal."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def _told(member: object, attribute: str) -> str:

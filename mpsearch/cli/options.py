@@ -152,11 +152,6 @@ def read_config(
         UsageError: a wrong request.
     """
     changes = overrides_from(flags)
-    # an installed script, unlike `python -m`, does not look for package.module:factory in the working directory
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-
     from mpsearch.config import load_study
 
     config = load_study(study if study is not None else flags.get("study", DEFAULT_STUDY), changes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from pathlib import Path
 
 import click
 
 from mpsearch.core.errors import RunDirectoryError, UsageError
 from mpsearch.core.files import is_file
+from mpsearch.core.printable import printable
 
 __all__ = ["plot"]
 
@@ -33,18 +35,17 @@ def plot(run: Path, out: Path | None) -> None:
         raise RunDirectoryError(f"'{run}' holds no {SUMMARY}; give the directory of a run that has ended, such as one in runs/")
 
     from mpsearch.core.summary import Summary
-    from mpsearch.run.read_back import read_back
+    from mpsearch.run.read_back import read_json
 
-    summary = read_back(file, Summary.from_dict)
-    if summary is None:
-        raise RunDirectoryError(f"{file} is damaged; run the study again, which makes it anew")
+    summary = read_json(file, Summary.from_dict)
     target = out or run / "front.html"
     if target.suffix.lower() in _PAGES:
         from mpsearch.report.page import write_page
 
         write_page(summary, target)
     else:
-        from mpsearch.report.picture import write_picture
+        with chdir(Path(__file__).parent):  # as it is imported, Matplotlib reads a `matplotlibrc` where it is, which may be a stranger's
+            from mpsearch.report.picture import write_picture
 
         write_picture(summary, target)
-    click.echo(str(target))
+    click.echo(printable(str(target)))

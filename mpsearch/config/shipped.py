@@ -1,4 +1,4 @@
-"""Named YAML files (studies, spaces, hardware): in the working directory, inside the wheel, or next to the package in a checkout."""
+"""Named YAML files (studies, spaces, hardware): those of mpsearch, and those in a folder of the working directory."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
     Raises:
         ConfigError: there is no file at the path.
         UnknownNameError: there is no file of that name.
+        ConfigError: the working directory has another file of the name of a shipped one.
     """
     if reference.endswith(_SUFFIXES) or "/" in reference or "\\" in reference:
         path = Path(os.path.expanduser(reference))
@@ -50,9 +51,15 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
             f"the name of the shipped {kind} is '{path.stem}'" if path.stem in known else f"give a YAML file or one of {', '.join(known)}"
         )
         raise ConfigError(f"there is no {kind} file '{reference}'; {advice}")
-    for place in (Path(folder), shipped_folder(folder)):
-        for suffix in _SUFFIXES:
-            path = place / f"{reference}{suffix}"
-            if is_file(path):
-                return path
-    raise UnknownNameError(kind, reference, shipped_names(folder))
+    shipped, own = (_named(place, reference) for place in (shipped_folder(folder), Path(folder)))
+    found = shipped or own
+    if found is None:
+        raise UnknownNameError(kind, reference, shipped_names(folder))
+    if own is not None and not own.samefile(found):
+        # A name must not mean another file, and the code that it names, because of where the command is typed.
+        raise ConfigError(f"the {kind} '{reference}' is one of mpsearch and one of this folder; give {own} for yours, or rename it")
+    return found
+
+
+def _named(place: Path, name: str) -> Path | None:
+    return next((path for suffix in _SUFFIXES if is_file(path := place / f"{name}{suffix}")), None)

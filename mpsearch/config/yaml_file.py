@@ -116,6 +116,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, is not YAML, or is not a mapping with text keys.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever
+            raise ConfigError(f"{path}: cannot be read: no regular file")
+        if path.stat().st_size > 4 * _LENGTH:  # bytes of the longest character
+            raise ConfigError(f"{path}: {path.stat().st_size:,} B, where at most {_LENGTH:,} characters are read")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

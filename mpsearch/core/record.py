@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.checked import Long, checked
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.plain import as_plain
 
 __all__ = ["Record", "Score", "Trial", "pareto_front"]
@@ -62,8 +64,13 @@ class Record(Trial):
     feasible: bool = True
     status: str = "complete"
     seconds: float = 0.0
-    note: str = ""
+    note: Long = ""
     curve: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is a score at the deepest rung."""
+        return self.rung in self.scores
 
     @property
     def score(self) -> Score:
@@ -76,12 +83,15 @@ class Record(Trial):
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Record:
-        """Inverse of `to_dict`."""
-        fields = dict(plain)
-        fields["allocation"] = Allocation.from_dict(fields["allocation"])
-        fields["scores"] = {rung: Score(**score) for rung, score in fields["scores"].items()}
-        fields["curve"] = tuple(fields["curve"])
-        return cls(**fields)
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a value is not what its field declares, or a trial that was completed has no score.
+        """
+        record = checked(cls, plain)
+        if record.status == "complete" and not record.scored:
+            raise ConfigError(f"there is no score at the rung '{record.rung}'")
+        return record
 
 
 def pareto_front(records: Iterable[Record], *, cost: str = "size") -> list[Record]:

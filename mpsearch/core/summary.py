@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
-from mpsearch.core.choice import Choice
+from mpsearch.core.checked import Long, checked
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
 from mpsearch.core.table import Table
 
-__all__ = ["Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Reference", "Summary", "table_from_dict"]
+
+CARD = "card.md"
+"""Name of the quantization card."""
+WEIGHT_OF = "weight of "
+"""Beginning of the keys in a table's `cost` that make it a mixture of signals."""
+
+_FILE = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,255}")
+_COST = re.compile(r"[\w.-]+")
+_SURROGATE = {"count", "correlation", "covered50", "covered90"}
+_DIMENSIONS = 16
+_RUNGS = 32
+_BUDGETS = 16
+_TABLES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +67,7 @@ class Summary:
         uniform: the best uniform allocation that fits, retrained with the same recipe; None if none fits.
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `control`.
-    formats: tuple[NumberFormat, ...]
+        formats: that each layer of the artifact is stored in.
         delivered: files that are handed over, relative to the run directory → SHA-256.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
@@ -63,11 +77,11 @@ class Summary:
 
     name: str
     model: str
-    data: str
+    data: Long
     metric: str
     seed: int
     effort: str
-    command: str
+    command: Long
     artifact: str
     artifact_bytes: int
     card: str = ""
@@ -85,7 +99,7 @@ class Summary:
     delivered: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Long, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -93,24 +107,15 @@ class Summary:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Summary:
-        """Inverse of `to_dict`."""
-        fields = {name: value for name, value in plain.items() if name != "digest"}  # of a file
-        fields["budgets"] = tuple(Budget(**budget) for budget in fields["budgets"])
-        fields["layers"] = tuple(
-            Layer(**{**layer, "weight_shape": tuple(layer["weight_shape"]), "aliases": tuple(layer["aliases"])})
-            for layer in fields["layers"]
-        )
-        fields["tables"] = tuple(table_from_dict(table) for table in fields["tables"])
-        fields["reachable"] = {cost: (bounds[0], bounds[1]) for cost, bounds in fields["reachable"].items()}
-        reference = fields["reference"]
-        fields["reference"] = Reference(scores={k: Score(**v) for k, v in reference["scores"].items()}, costs=reference["costs"])
-        fields["trials"] = tuple(Record.from_dict(record) for record in fields["trials"])
-        for name in ("winner", "uniform", "control"):
-            fields[name] = None if fields[name] is None else Record.from_dict(fields[name])
-        fields["test"] = {split: Score(**score) for split, score in fields["test"].items()}
-        fields["formats"] = tuple(NumberFormat.parse(format) for format in fields["formats"])
-        fields["skipped"] = tuple(fields["skipped"])
-        return cls(**fields)
+        """Inverse of `to_dict`, for a file that may be a stranger's: what is returned can be drawn.
+
+        Raises:
+            ConfigError: a value is not what its field declares, or contradicts another.
+        """
+        summary = checked(cls, {name: value for name, value in plain.items() if name != "digest"})  # of a file
+        for rule in _broken(summary):
+            raise ConfigError(rule)
+        return summary
 
     @property
     def winning_allocation(self) -> Allocation:
@@ -119,10 +124,94 @@ class Summary:
 
 
 def table_from_dict(plain: Mapping[str, Any]) -> Table:
-    """A table from its plain data; inverse of `as_plain`."""
-    fields = dict(plain)
-    fields["layers"] = tuple(fields["layers"])
-    fields["choices"] = tuple(Choice.parse(choice) for choice in fields["choices"])
-    values = np.array(fields["values"], dtype=np.float64)  # null becomes NaN
-    fields["values"] = values.reshape(len(fields["layers"]), len(fields["choices"]))
-    return Table(**fields)
+    """A table from its plain data; inverse of `as_plain`.
+
+    Raises:
+        ConfigError: a value is not what its field declares.
+    """
+    return checked(Table, plain)
+
+
+def _broken(summary: Summary) -> Iterator[str]:
+    """Rules that the values of a summary break together."""
+    names = {layer.name for layer in summary.layers}
+    if not names or len(names) < len(summary.layers):
+        yield "layers must be one or more, each with a name of its own"
+    for layer in summary.layers:
+        if not 0 < len(layer.weight_shape) <= _DIMENSIONS or min(*layer.weight_shape, layer.channels) < 1:
+            yield f"layer {layer.name!r} must have 1 to {_DIMENSIONS} dimensions and channels, each of one element or more"
+    if sum(layer.input_elements for layer in summary.layers) < 1:
+        yield "layers must have inputs of one element or more"
+    if len(summary.formats) != len(names):
+        yield f"formats must be one for each of the {len(names)} layers, not {len(summary.formats)}"
+    for name in (summary.artifact, *summary.delivered):
+        if not _FILE.fullmatch(name):
+            yield f"{name!r} must be the plain name of a file in the run directory"
+    if summary.card not in ("", CARD):
+        yield f"card must be {CARD!r} or empty, not {summary.card!r}"
+    if summary.artifact_bytes < 1:
+        yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
+    yield from _broken_amounts(summary)
+    yield from _broken_records(summary, names)
+    yield from _broken_tables(summary, names)
+
+
+def _broken_amounts(summary: Summary) -> Iterator[str]:
+    costs = [budget.cost for budget in summary.budgets]
+    for cost in costs:
+        if not _COST.fullmatch(cost):
+            yield f"the name of a cost must be letters, digits, '_', '-' and '.', not {cost!r}"
+        if cost not in summary.reachable:
+            yield f"reachable must hold the range of the cost {cost!r}, which has a budget"
+    if len(set(costs)) < len(costs) or len(costs) > _BUDGETS:
+        yield f"budgets must be one for each cost, and at most {_BUDGETS}"
+    if not all(0 < budget.limit < math.inf for budget in summary.budgets):
+        yield "budgets must have limits above zero"
+    for name, bounds in summary.reachable.items():
+        if not all(map(math.isfinite, bounds)):
+            yield f"reachable must be finite, which that of {name!r} is not"
+    for phase, spent in summary.seconds.items():
+        if not 0 <= spent < math.inf:
+            yield f"seconds must be finite and not negative, not {spent} for {phase!r}"
+    if summary.surrogate and not summary.surrogate.keys() >= _SURROGATE:
+        yield f"surrogate must be empty or hold {', '.join(sorted(_SURROGATE))}"
+
+
+def _broken_records(summary: Summary, names: set[str]) -> Iterator[str]:
+    needed = {"size", *(budget.cost for budget in summary.budgets)}
+    ended = {"winner": summary.winner, "uniform": summary.uniform, "control": summary.control}
+    delivered = {name: record for name, record in ended.items() if record is not None}
+    told = {f"trial {record.number}": record for record in summary.trials}
+    if len(told) < len(summary.trials):
+        yield "trials must have numbers of their own"
+    for name, record in {**told, **delivered}.items():
+        if name != "control" and record.allocation.keys() != names:
+            yield f"{name}: allocation must have a choice for each layer, and for nothing else"
+        if record.status != "complete" and name in told:
+            continue
+        if not record.scored:
+            yield f"{name}: there is no score at the rung {record.rung!r}"
+        if name != "control" and not all(math.isfinite(record.costs.get(cost, math.nan)) for cost in needed):
+            yield f"{name}: costs must hold finite numbers for {', '.join(sorted(needed))}"
+    if len({record.rung for record in told.values()}) > _RUNGS:
+        yield f"trials must have at most {_RUNGS} different rungs"
+    if "validation" not in summary.reference.scores or not math.isfinite(summary.reference.costs.get("size", math.nan)):
+        yield "reference must have a score by the name of validation, and a size"
+    if summary.test and not {"float", "winner", *(["uniform"] if summary.uniform else [])} <= summary.test.keys():
+        yield "test must be empty, or hold the scores of float, winner and uniform"
+    shown = [summary.reference.scores["validation"], *summary.test.values(), *(record.score for record in delivered.values())]
+    if not all(math.isfinite(number) for score in shown for number in (score.loss, score.error, score.metric)):
+        yield "the scores of reference, winner, uniform, control and test must be finite"
+
+
+def _broken_tables(summary: Summary, names: set[str]) -> Iterator[str]:
+    used = {choice for record in summary.trials for choice in set(record.allocation.values())}
+    if len(summary.tables) > _TABLES:
+        yield f"tables must be at most {_TABLES}"
+    for table in summary.tables:
+        if set(table.layers) != names or len(table.layers) != len(names) or not used <= set(table.choices):
+            yield f"table {table.name!r} must have a row for each layer and a column for each choice of the trials"
+        for signal in (key.removeprefix(WEIGHT_OF) for key in table.cost if key.startswith(WEIGHT_OF)):
+            needed = {"correlation", "measured allocations", "floor", f"share of {signal}", f"correlation of {signal}"}
+            if not needed <= table.cost.keys() or not math.isfinite(table.cost["measured allocations"]):
+                yield f"cost of table {table.name!r}, which is a mixture, must hold {', '.join(sorted(needed))}"

@@ -9,14 +9,17 @@ The blend precedes the optimizer: momentum does not contain it, and weight decay
 gradient descent and η < ρ/Lipschitz, the loss of the quantized weights never rises. ρ = 0 is the straight-through estimator.
 
 Weights: `Q` by `mpsearch.numbers.least_squares`, one scale per output channel instead of one per layer. `narrow` at 2 bits is the
-published ternary case, and its step is the least-squares one (the original code averages over the zeros too, which shrinks it). A sweep
-starts from the calibrated ratio to mean|w|, which is near the optimum; the published initial steps are 2 max|w|/(2^b − 1) and 0.7 mean|w|.
+published ternary case, and its step is the least-squares one (the original code averages over the zeros too, which multiplies the step by
+the share of the other weights). A sweep starts from the calibrated ratio to mean|w|, which is near the optimum; the published initial
+steps, `start="published"`, are 2 max|w|/(2^b − 1) and, ternary, 1.4 mean|w|, a threshold of 0.7. As in the exported codes, half-way weights
+round to even (published: towards zero, ternary away from it), and at one bit a weight of 0 is +step/2 (published: 0).
 
 Activations: the published staircase rounds up; here it rounds to nearest, in training as in the exported network.
 The derivatives are the published ones (`mpsearch.numbers.coarse`). The step is trained relative to its calibrated value,
 `step = ratio · start`, and rate, clamp to ±1 and bounds apply to the ratio, so they are valid for any number of bits and any scale of
 the input. For a unit normal input at 4 bits (start 0.1946) the published rate 0.01 is 0.26 here, and the published bounds
-[1e-3, 5] on the step are those below. The clamp applies to the sum over the batch, as published. Steps have no weight decay.
+[1e-3, 5] on the step are those below; they apply after each optimizer step, not in the next forward pass. The clamp applies to the sum
+over the batch, as published. Steps have no weight decay (published: that of the weights).
 
 UNVERIFIED: the paper's wording of the ternary and Lloyd schemes, its learning rate for fine-tuning.
 """
@@ -41,7 +44,9 @@ from mpsearch.numbers.proportional import ratio_to_mean, step_from_mean
 
 __all__ = ["Bcgd"]
 
-_RATIO_BOUNDS = (0.005, 26.0)
+_PUBLISHED_START = 0.1946
+"""Their step for a unit normal input at 4 bits."""
+_RATIO_BOUNDS = (1e-3 / _PUBLISHED_START, 5 / _PUBLISHED_START)
 
 
 class _BcgdWeight(WeightQuantizer):

@@ -14,7 +14,8 @@ Differences:
 - One scale s per output channel instead of one per layer; its initial value has the least squared error instead of max|w|, and its gradient
   is divided by √n, n weights per row, as in LSQ. step = s / Σ places of the allocation's planes, so s keeps its meaning as planes go.
 - Initial planes represent w/step itself: the digits of its rounding, and the remainder in the lowest plane.
-- No plane is added above the allocation's highest: integers that would need one saturate, as they do at 8 planes in the original.
+- No plane is added above the allocation's highest: integers that would need one saturate, as they do at 8 planes in the original. Nor
+  does a plane that is added ever hold a 2, as in the original, where a code would need two more planes; clipped planes have no such code.
 - Gradients of the planes are divided by `2 · step² · Σ 4^j`. The optimum stays the same, and a step of SGD moves the represented weight as
   far as it would a float weight, wherever no plane is at its bound. Planes are quantizer parameters: no weight decay, `lr · scale_lr`.
 - Dropping a plane moves no other plane and keeps the optimizer. Momentum continues per plane; dropped planes are set to zero after each
@@ -24,8 +25,11 @@ Differences:
 - A layer keeps at least two bits (one plane), even if all its weights are zero, where the paper counts zero bits.
 - Activations are those of LSQ.
 
-Planes take 14 numbers per weight, and as many again for gradients and momentum. A good alpha is UNVERIFIED; the authors sweep 3e-3
-to 2e-2 on ResNet-20. Section and equation numbers are from memory: UNVERIFIED.
+- The penalty is that of the paper. The authors' script adds each layer's term twice, so their alpha is half of ours: they sweep 3e-3 to
+  2e-2 on ResNet-20, which is 6e-3 to 4e-2 here.
+
+Planes take 14 numbers per weight, and as many again for gradients and momentum. A good alpha is UNVERIFIED. Section and equation numbers
+are from memory: UNVERIFIED.
 """
 
 from __future__ import annotations

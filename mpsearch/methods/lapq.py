@@ -13,9 +13,10 @@ The visited steps with the least loss are kept; the calibrated steps are among t
 training images; no label is read (the original code uses labels, and images of the validation set; what the paper uses is UNVERIFIED).
 
 Differences: one factor per tensor on per-channel steps instead of one clip per tensor (10⁴ channels are too many for Powell's method); the
-library's grids; every tensor that the allocation quantizes takes part, not only convolutions and ReLUs; Powell's search is bounded, starts
-at the best point so far and ends after `evaluations` of the loss, which may be within its first sweep: tensors of few bits come first,
-since the loss is steepest there.
+factor of phase 1 is searched on a grid before it is refined, since theirs, one local search, can end in a poor minimum; the library's
+grids, of which `half` is theirs for weights; every tensor that the allocation quantizes takes part, not only convolutions and ReLUs;
+Powell's search is bounded, starts at the best point so far and ends after `evaluations` of the loss, which may be within its first sweep:
+tensors of few bits come first, since the loss is steepest there.
 The paper's correction of each output channel's mean is left out, since an artifact stores codes and one scale per channel, but no offset.
 Instead, BatchNorm is re-estimated after calibration, which sets every channel's mean to that of the quantized network. During the search,
 BatchNorm therefore normalises by the images at hand, as an approximation of re-estimation: the search minimises that loss, not the loss

@@ -1,36 +1,52 @@
 """`learned_range`: step and range of every quantizer are trained, and, with a budget, the bits that both imply.
 
-Uhlich, Mauch, Cardinaux, Yoshiyama, Garcia, Tiedemann, Kemp, Nakamura: Mixed Precision DNNs: All you need is a good parametrization,
-ICLR 2020, arXiv 1905.11452. Quantizer and implied bits: `mpsearch.methods.uniform_range`. Three parametrizations (section 2.1): `u3` learns
-(step d, range m) and derives the bits b; `u1` learns (b, d) and `u2` (b, m), with `m = top(b) · d`, `top(b) = 2^(b−1) − 1` for
-weights and `2^b − 1` for an unsigned activation; b is rounded, straight through. `u1` and `u2` are kept for comparison.
+Uhlich, Mauch, Cardinaux, Yoshiyama, Garcia, Tiedemann, Kemp, Nakamura: Mixed Precision DNNs: All you need is a good parametrization, ICLR
+2020, arXiv 1905.11452. Quantizer and implied bits: `mpsearch.methods.uniform_range`. Three parametrizations (section 2.1): `u3` learns
+(step d, range m) and derives the bits b; `u1` learns (b, d) and `u2` (b, m), with `m = top(b) · d`, `top(b) = 2^(b−1) − 1` for weights and
+`2^b − 1` for an unsigned activation; b is rounded, straight through. `u1` and `u2` are kept for comparison.
 
-Without a budget the bits are the allocation's and one number per tensor is learned: m with `d = m / top` (`u3`, `u2`; the paper's
-comparison at fixed bits), or d (`u1`). With `weight_budget` or `act_budget` (mean bits S₀) the weights or the activations learn their bits,
-from the allocation's downwards:
+Without a budget the bits are the allocation's and one number per tensor is learned: m with `d = m / top` (`u3` and `u2`, which are then
+the same; the paper's rows at fixed bits), or d (`u1`). With `weight_budget` or `act_budget` (mean bits S₀) the weights or the activations
+learn their bits, from the allocation's downwards:
 
     loss + λ · relu(S_w − S₀_w)² + λ · relu(S_a − S₀_a)²                                                              (eq. 10)
 
 `S_w = Σ N_l b_l / Σ N_l` over the weights that the allocation quantizes; `S_a` likewise over input elements (`sum`, eq. 8b), or
-`max_l A_l b_l / max_l A_l` (`max`, eq. 8c). The paper counts kilobytes and scales λ with the square of the model's size; in mean bits one λ
-serves all sizes, and the paper's 0.1 per kB² is about 100 on its ResNet-20. With so steep a term two stabilisers are essential: gradients
-of d and m are clipped to [−d, d], so a step of plain gradient descent moves them by at most lr · d (Adam ignores magnitudes and has no such
-bound: lower `scale_lr`), and after each step d is clamped so that `1 ≤ m/d ≤ top` of the allocation. The penalty is 0 inside the
-budget and the bits fluctuate around it; the caller must remove any excess that is left after training.
+`max_l A_l b_l / max_l A_l` (`max`, eq. 8c; of equal layers the first has the gradient). With so steep a term two stabilisers are
+essential: gradients of d and m are clipped to [−d, d], so a step of plain gradient descent moves them by at most lr · d (Adam ignores
+magnitudes and has no such bound: lower `scale_lr`), and after each step d is clamped so that `1 ≤ m/d ≤ top` of the allocation. The
+penalty is 0 inside the budget and the bits fluctuate around it; the caller must remove any excess that is left after training.
 
 With `levels: power_of_two` the levels of weights are ±m · 2^−k, with `act_levels: power_of_two` those of activations 0 and m · 2^−k; the
 second learned number is the smallest magnitude q (eq. 4 to 6, the paper's P3; `b = ⌈log2(log2(m/q) + 1)⌉ + 1`). See
 `mpsearch.methods.power_range`; only `u3` has such a form here.
 
-Differences: d and m are one pair per layer, for weights times fixed ratios of the calibrated per-channel steps; both start as calibrated,
-not at max|w|; the grid is the library's two's complement with its lowest code; bits stay between 2 and the allocation's; gradients are
-clipped without a budget too (otherwise training sometimes diverged); d and m stay within a factor 32 of their initial values instead of
-the original's 2^−8 … 127, made for weights near 1; the bias is not quantized; `snap`, steps that are powers of two before BatchNorm is
-folded in, is an option. An artifact stores one step per activation and no range: while activation bits are learned, evaluation
-and export quantize to `m / top` at the allocation's bits, no coarser than in training. For powers of two m is any number and q is m over a
-power of two; a signed activation, which the paper does not have, has a sign instead of the zero, as weights do; and the paper's extra scale
-of the logits is left out: scales are stored per channel, and BatchNorm is folded into them. Which learning rate gave each published number
-is UNVERIFIED.
+Levels, gradients, implied bits and penalty are those of the authors' code (with `snap` and symmetric grids), and are tested against it.
+Differences, each with its reason:
+
+- d and m are one pair per layer, for weights times fixed ratios of the calibrated per-channel steps, and start as calibrated, not at
+  max|w|: BatchNorm is folded in, and channels differ in scale.
+- `snap`, steps that are powers of two, is an option: no target needs them.
+- The grid is the library's two's complement with its lowest code, which files store anyway.
+- Half a code goes to the even one, theirs away from zero: as in the rest of the library, so that training and files agree.
+- Bits stay between 2 and the allocation's, whose codes the file holds. Theirs go down to 1 for activations, and beyond 8.
+- Bits are learned with a budget only: otherwise the allocation says them. A budget of 8, never exceeded, is the nearest to theirs without
+  one.
+- Budgets are mean bits, theirs kilobytes with λ scaled by the square of the model's size; so one λ serves all sizes. The paper's 0.1 per
+  kB² is about 100 on its ResNet-20.
+- A parameter is brought back into its limits after the step, and has its whole gradient there. Theirs is clipped before use, without
+  gradient at a limit, and kept 1e-5 off it; here the start is at a limit, since the allocation's bits are both.
+- Gradients are clipped without a budget too: otherwise training sometimes diverged. A width moves by at most lr bits.
+- d and m stay within a factor 32 of their initial values instead of 2^−8 … 127, made for weights near 1, and have no weight decay: it
+  would shrink them whatever the loss.
+- The bias is not quantized, as in all methods here.
+- While activation bits are learned, evaluation and export quantize to `m / top` at the allocation's bits, no coarser than in training: a
+  file stores one step per activation and no range.
+- For powers of two without `snap`, m is any number and q is m over a power of two: scales are floats in the file. A signed activation,
+  which the paper does not have, has a sign instead of the zero, as weights do. The paper's extra scale of the logits is left out: scales
+  are stored per channel, and BatchNorm is folded into them.
+
+Which learning rate gave each published number is UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -52,8 +68,7 @@ from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["LearnedRange", "Parametrization", "soft_bits"]
-
+__all__ = ["LearnedRange", "Parametrization", "excess", "soft_bits"]
 
 Levels = Literal["uniform", "power_of_two"]
 
@@ -134,9 +149,9 @@ class LearnedRange(Method):
         """The loss plus the penalty of bits above the budgets."""
         loss = batch.loss
         if self.weight_budget:
-            loss = loss + self.penalty * _excess(_weights(network), self.weight_budget)
+            loss = loss + self.penalty * excess(_weights(network), self.weight_budget)
         if self.act_budget:
-            loss = loss + self.penalty * _excess(_activations(network), self.act_budget, largest=self.act_budget_kind == "max")
+            loss = loss + self.penalty * excess(_activations(network), self.act_budget, largest=self.act_budget_kind == "max")
         return loss
 
     def before_step(self, network: Network, progress: float) -> None:
@@ -174,6 +189,23 @@ def soft_bits(network: Network) -> dict[str, float]:
     return {layer.name: _width_of(network.weight_quantizer(layer)).soft_bits() for layer in network.space.layers}
 
 
+def excess(tensors: list[tuple[int, LearnedWidth]], budget: float, *, largest: bool = False) -> Tensor | float:
+    """`relu(S − S₀)²` in squared bits, with gradients; 0 if all tensors are float.
+
+    Args:
+        tensors: (elements, quantizer) pairs.
+        budget: S₀, bits.
+        largest: S is `max_l A_l b_l / max_l A_l` instead of the mean; of equal tensors the first has the gradient.
+    """
+    counted = [(elements, quantizer.bits_now()) for elements, quantizer in tensors if quantizer.bits != FLOAT_BITS]
+    if not counted:
+        return 0.0
+    memory = torch.stack([elements * bits for elements, bits in counted])
+    sizes = [elements for elements, _ in counted]
+    bits = memory[memory.argmax()] / max(sizes) if largest else memory.sum() / sum(sizes)  # `max` would divide the gradient among equals
+    return torch.relu(bits - budget).square()
+
+
 def _width_of(quantizer: WeightQuantizer | ActQuantizer) -> LearnedWidth:
     return cast(LearnedWidth, quantizer)
 
@@ -189,13 +221,3 @@ def _activations(network: Network) -> list[tuple[int, LearnedWidth]]:
 
 def _quantizers(network: Network) -> list[LearnedWidth]:
     return [quantizer for _, quantizer in _weights(network) + _activations(network)]
-
-
-def _excess(tensors: list[tuple[int, LearnedWidth]], budget: float, *, largest: bool = False) -> Tensor | float:
-    """`relu(S − S₀)²` of (elements, range) pairs, in squared bits."""
-    counted = [(elements, quantizer.bits_now()) for elements, quantizer in tensors if quantizer.bits != FLOAT_BITS]
-    if not counted:
-        return 0.0
-    memory = torch.stack([elements * bits for elements, bits in counted])
-    sizes = [elements for elements, _ in counted]
-    return torch.relu((memory.max() / max(sizes) if largest else memory.sum() / sum(sizes)) - budget).square()

@@ -3,6 +3,13 @@
 Esser, McKinstry, Bablani, Appuswamy, Modha: Learned Step Size Quantization, ICLR 2020, arXiv 1902.08153. Gradients of eq. 2 and 3 (see
 `mpsearch.numbers.gradients.affine`), scaled by `1/√(n · hi)` with n elements per step (section 2.2).
 
+Differences, each checked against other implementations in `tests/gold/test_lsq.py` (the authors published none):
+
+- x gets its gradient until half a step beyond the outermost levels, not only between them, since at one bit that would freeze every
+  weight above the scale. There the step's gradient is that of a rounding.
+- n of a weight counts the values that share the step, in the implementation with one step per channel those of the whole tensor; n of an
+  activation counts one sample, since the loss is a mean over the batch.
+
 Own addition: a step stays within a factor of 4 of the calibrated one. BatchNorm leaves a channel's scale undetermined, and the gradient
 grows as the step shrinks: at the learning rates that few bits need, one high-bit channel whose step goes to zero destabilises the network.
 """
@@ -14,11 +21,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.affine import fake_quantize
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 
 __all__ = ["LearnedStepActivation", "LearnedStepMethod", "LearnedStepWeight", "keep_near", "keep_steps_near"]
@@ -52,30 +59,29 @@ class LearnedStepWeight(WeightQuantizer):
 class LearnedStepActivation(ActQuantizer):
     """One learned step."""
 
-    factor: Tensor
     start: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.step = nn.Parameter(torch.ones(()))
-        self.register_buffer("factor", torch.ones(()))
         self.register_buffer("start", torch.ones(()))
 
     def begin(self, step: Tensor) -> None:
         """Initialise with the calibrated step."""
         self.step.data.copy_(step)
         self.start.copy_(step)
-        self.factor.fill_(1 / math.sqrt(self.grid.hi))
 
     def step_value(self) -> Tensor:
         """The step, `[]`."""
-        return scale_gradient(self.step, self.factor.clone())  # a shared module overwrites the factor before backward
+        return self.step
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantize an activation; n is the number of elements of one sample, as in the paper, since the loss averages over the batch."""
-        if self.training and not torch.compiler.is_compiling() and self.bits < FLOAT_BITS:
-            self.factor.fill_((x[0].numel() * max(self.grid.hi, 1)) ** -0.5)
-        return super().forward(x)
+    def quantize(self, x: Tensor) -> Tensor:
+        """Quantize an activation; n is the number of elements of one sample, since the loss averages over the batch.
+
+        The factor is computed here from tensors, so that compiled and eager training have the same one.
+        """
+        factor = (self.hi.double().clamp_min(1) * x[0].numel()).rsqrt().to(self.hi.dtype)
+        return fake_quantize(x, scale_gradient(self.step, factor), self.lo, self.hi)
 
 
 class LearnedStepMethod(Method):

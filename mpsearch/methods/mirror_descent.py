@@ -6,23 +6,39 @@ increasing map P from the line onto an interval has a mirror map Φ with Φ′ =
     a ← a − η · direction(∂L/∂w),    w = step · P_β(a / step)
 
 with P the sum of tanhs or the softmax of `mpsearch.numbers.gradients.soft_rounding`. The gradient of w reaches the dual variable a
-unchanged, without P's derivative. Evaluation and export round a to the nearest level, P's limit. Zero goes to +step/2 at one bit.
+unchanged, without P's derivative. Evaluation and export round a to the nearest level, P's limit.
 
 Forms: `stable` (the paper's "-S") keeps a and applies each new β to its whole history. In `direct` β weights new steps only: w is that of
-a fixed map `P_β₀` and a moves by `β/β₀ · η · direction`. At one bit this is `w ← tanh(atanh w − β η direction)`, for softmax the
-exponentiated gradient `u ← u · exp(−β η q direction)`, in a form without overflow and without absorbing ends. The parameter holds
-`a · β₀/β`, rescaled after each step, so every optimizer can be used.
+a fixed map `P_β₀` and a moves by `β/β₀ · η · direction`. With a step of 2, that is for weights ±1, this is `w ← tanh(atanh w − ½ β η
+direction)` at one bit. For softmax it is the exponentiated gradient over the levels q, `u_q ← u_q · exp(−2 β η q direction / step²)`. Both
+are without overflow and without absorbing ends. The parameter holds `a · β₀/β`, rescaled after each step, so every optimizer can be used.
 
-The softmax needs no state per level: with ∂L/∂u_q = q · ∂L/∂w all level duals of a weight stay on the line `v_q = 2qa − q²` through their
+The softmax needs no state per level: with ∂L/∂u_q = q · ∂L/∂w all level duals of a weight stay on the line `v_q = q a − q²/2` through their
 initial values, so one number is their exact state under SGD with or without momentum. The line's quadratic term starts each weight at its
-nearest level. Under Adam, which would step levels 1 and 2 alike, the direction is computed for w and then multiplied by q per level; for
-two levels that is the published rule.
+nearest level; in the paper level duals start at random, and a level that starts below the mean of its neighbours is never taken. Under
+Adam, which would step levels 1 and 2 alike, the direction is computed for w and then multiplied by q per level; for levels −1, 0, 1 that
+is the published rule.
 
-β rises geometrically over the training, from `beta_start` to `beta_end`, in units of 1/step: at one bit, whose levels are one step
-apart and not two, it is twice the paper's. Differences: β follows progress, not an iteration count; the initial weights are those of the
-trained float network. UNPUBLISHED: more than three levels under tanh, and `direct` with more than two; scales. The paper has none, since
-BatchNorm follows everywhere; here a step per output channel keeps its ratio to mean|a| (stable, no gradient), or stays as calibrated
-(direct, where |a| grows with β). UNVERIFIED: the paper's main table and its ImageNet settings.
+β rises geometrically over the training, from `beta_start` to `beta_end`, and acts on a in steps. In the paper it acts on a itself:
+`β = step · β_paper` for tanh, `β = step² · β_paper / 2` for softmax. For levels ±1, a step of 2, β is twice the paper's; for more levels
+at a step of 1 it is the paper's for tanh, half of it for softmax.
+
+Differences from the paper and its code:
+
+- Scales. The paper has none, since BatchNorm follows everywhere. Here a step per output channel keeps its ratio to mean|a| (stable, no
+  gradient), or stays as calibrated (direct, where |a| grows with β).
+- Therefore at constant β weights of the stable form do not harden as |a| grows, where theirs do: w is proportional to a common factor of a
+  row, and how far a weight is from its level depends on a/mean|a| alone. Only β hardens, and reaches 4e4 for any length of training.
+  With a fixed step, how hard the weights are would depend on the learning rate, and a layer without BatchNorm could not change its scale.
+- β follows progress, not an iteration count; the initial weights are those of the trained float network.
+- Levels are those of `grid`, evenly spaced; theirs are −2, −1, 1, 2 at two bits.
+- The dual is rounded, theirs rounds w: with three levels and a small β these differ near the thresholds, where |a| and |w| are on different
+  sides of half a step. A zero goes to +step/2 at one bit, where tanh leaves it at 0 in their code and softmax at −1.
+- `direct` keeps atanh w, theirs w, with small constants against division by zero. Adam is torch's, with ε inside of the correction of its
+  bias; theirs has it outside, which is `ε/√(1 − 0.999^t)` in step t: 3e-7 in place of 1e-8 in the first step.
+
+UNPUBLISHED: more than three levels under tanh, and `direct` with more than two; scales. UNVERIFIED: the paper's main table and its
+ImageNet settings.
 """
 
 from __future__ import annotations
@@ -113,7 +129,7 @@ class MirrorDescent(LearnedStepMethod):
     Args:
         projection: soft rounding, `tanh` or `softmax`.
         form: `stable` or `direct`, see above.
-        beta_start: hardness at the start, in 1/step.
+        beta_start: hardness at the start, in 1/step, see above.
         beta_end: hardness at the end; β rises geometrically in between.
 
     Raises:

@@ -59,7 +59,8 @@ class PowerRange(LearnedWidth):
         """`[]`, q/m, a power of two."""
         if not self.learns_bits:
             return torch.exp2(-self.span())
-        return power_of_two(self.bottom / self.top).clamp_min(torch.exp2(-self._deepest()))
+        ratio, least = power_of_two(self.snapped(self.bottom) / self.largest()), torch.exp2(-self._deepest())
+        return torch.where(ratio < least, least, ratio)  # `clamp_min` halves the gradient at equality, where q starts
 
     def bits_now(self) -> Tensor:
         """`[]`, the learned bits, with gradients."""

@@ -72,8 +72,8 @@ class UniformRange(LearnedWidth):
         return self.step if "step" in self.learned else self.top / self._reach()
 
     def range_top(self) -> Tensor:
-        """`[]`, m."""
-        return self.top if "top" in self.learned else self.step * self._reach()
+        """`[]`, m; with learned bits and step, that of the snapped step."""
+        return self.top if "top" in self.learned else self.snapped(self.step) * self._reach()
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The present (d, m)."""
@@ -84,11 +84,10 @@ class UniformRange(LearnedWidth):
 
     def bits_now(self) -> Tensor:
         """`[]`, the learned bits, with gradients."""
-        lowest = min(self.bits, LOWEST_BITS)
         if "width" in self.learned:
-            return round_straight(self.width).clamp_min(lowest)
+            return round_straight(self.width)  # within its limits by `project`; a clamp would halve the gradient at the lower one
         step, top = self.pair()
-        bits = implied_bits(top, step, self.offset, signed=self.grid.lo < 0, lowest=lowest)
+        bits = implied_bits(top, step, self.offset, signed=self.grid.lo < 0, lowest=min(self.bits, LOWEST_BITS))
         return bits - (bits - self.bits).clamp_min(0).detach()  # a step that was snapped down counts codes that the grid clips
 
     def soft_bits(self) -> float:

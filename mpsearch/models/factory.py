@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,7 @@ class ModelFactory:
 
 
 def find_factory(reference: str) -> Callable[..., Any]:
-    """Import the callable that `package.module:factory` names; the current directory is importable.
+    """Import the callable that `package.module:factory` names, if need be from the working directory.
 
     Raises:
         ModelError: there is no such module, it is of Python's standard library, its import fails, it has no such name, or that is not
@@ -92,7 +93,8 @@ def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[s
         ModelError: it raises, or returns no `nn.Module`.
     """
     try:
-        model = factory(**options)
+        with _working_directory():  # what it imports when it is called
+            model = factory(**options)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
@@ -102,12 +104,28 @@ def call_factory(reference: str, factory: Callable[..., Any], options: Mapping[s
     return model
 
 
-def _import(name: str, reference: str) -> ModuleType:
+@contextmanager
+def _working_directory() -> Iterator[None]:
+    """Let modules be found in the working directory, after all other places.
+
+    Not for longer than the code that the user named: the directory may be a stranger's, and libraries look for optional modules all the
+    time.
+    """
     here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if here in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(here)
     try:
-        return importlib.import_module(name)
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        with _working_directory():
+            return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         # A module that exists but imports a missing one raises the same type.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None

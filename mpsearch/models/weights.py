@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
@@ -58,7 +59,9 @@ def _read(file: Path) -> dict[str, Tensor]:
         with file.open("rb") as stream:
             # A safetensors file starts with eight bytes, the length of its header, and the header is JSON.
             safe = file.suffix == ".safetensors" or stream.read(9)[8:] == b"{"
-        content: Any = load_safetensors(file.read_bytes()) if safe else torch.load(file, map_location="cpu", weights_only=True)
+        if not safe:
+            _check_stored(file)
+        content: Any = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ModelError(f"the weight file '{file}' is not a whole safetensors file ({_first_line(error)}); copy it again") from error
     except Exception as error:  # torch.load raises all kinds of errors on damaged bytes
@@ -75,6 +78,18 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"the weight file '{file}' holds no state dict; save it with torch.save(model.state_dict(), FILE)")
     return {str(name): value for name, value in content.items()}
+
+
+def _check_stored(file: Path) -> None:
+    """Check that an archive is not compressed: `torch.save` never does that, and a few kilobytes could become many gigabytes.
+
+    Raises:
+        ValueError: it is compressed.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("its archive is compressed, which torch.save never does")
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

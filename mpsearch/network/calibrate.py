@@ -17,7 +17,8 @@ from mpsearch.numbers.asymmetric import fit_asymmetric
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
 from mpsearch.numbers.grid import Grid, GridStyle, act_grid, grid_of
-from mpsearch.numbers.ranges import fit_step, fit_steps
+from mpsearch.numbers.ranges import fit_step, fit_steps, sampled
+from mpsearch.numbers.sample import Sample
 
 __all__ = ["Calibration"]
 
@@ -43,6 +44,7 @@ class Calibration:
             weight = getattr(module, layer.parameter)
             self._layouts[layer.name] = Rows.of(module, weight, space.granularity(row))
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
+        self._samples: dict[str, Sample] = {}
         self._activations = activations
         self._signed = {name: bool((values < 0).any()) for name, values in activations.items()}
         self._steps: dict[tuple[str, Grid], Tensor] = {}
@@ -74,17 +76,22 @@ class Calibration:
             return self._asymmetric(name, format.bits)[0]
         grid = grid_of(format, style or self.style)
         if (name, grid) not in self._steps:
-            self._steps[name, grid] = fit_steps(self._rows[name], grid)
+            self._steps[name, grid] = fit_steps(self._sample(name), grid)
         return self._steps[name, grid]
 
     def zeros(self, name: str, format: NumberFormat) -> Tensor | None:
         """The codes of 0, int8 `[rows]`, of a format with a zero point; None for any other format."""
         return self._asymmetric(name, format.bits)[1] if format.zero_point else None
 
+    def _sample(self, name: str) -> Sample:
+        if name not in self._samples:
+            self._samples[name] = sampled(self._rows[name])
+        return self._samples[name]
+
     def _asymmetric(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
         """Steps and zero points `[rows]` that cover each row's own range."""
         if (name, bits) not in self._ranges:
-            steps, lowest = fit_asymmetric(self._rows[name], bits)
+            steps, lowest = fit_asymmetric(self._sample(name), bits)
             self._ranges[name, bits] = steps, (-lowest - 2 ** (bits - 1)).to(torch.int8)
         return self._ranges[name, bits]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpsearch.numbers.ranges import best_ratios, sampled
+from mpsearch.numbers.sample import Sample
 
 __all__ = ["fake_quantize_between", "fit_asymmetric"]
 
@@ -28,22 +29,22 @@ def fake_quantize_between(rows: Tensor, steps: Tensor, lo: Tensor, levels: int) 
     return torch.clamp(torch.round(rows / column), lowest, lowest + (levels - 1)).mul_(column)
 
 
-def fit_asymmetric(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Steps `[C]` and lowest codes `[C]` for the rows of `[C, n]`; a row of zeros gets step 1.
+def fit_asymmetric(rows: Tensor | Sample, bits: int) -> tuple[Tensor, Tensor]:
+    """Steps `[C]` and lowest codes `[C]` for the rows of `[C, n]`, which may be sampled already; a row of zeros gets step 1.
 
     Raises:
         ValueError: fewer than 2 bits, which leave a single level beside an exact zero.
     """
     if bits < 2:
         raise ValueError(f"an asymmetric grid with an exact zero needs 2 bits or more, not {bits}")
-    rows = rows.detach().float()
-    low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
+    sample = rows if isinstance(rows, Sample) else sampled(rows)
+    low, high = sample.low.clamp_max(0), sample.high.clamp_min(0)
     span = torch.where(high > low, high - low, torch.full_like(high, 2**bits - 1))
-    rows = sampled(rows)
 
     def error(ratio: Tensor) -> Tensor:
         steps, lo = _grid(span * ratio, low * ratio, bits)
-        return fake_quantize_between(rows, steps, lo, 2**bits).sub_(rows).square_().sum(1)
+        difference = fake_quantize_between(sample.values, steps, lo, 2**bits).sub_(sample.values)
+        return sample.sums(difference, difference)
 
     best = best_ratios(error, span)
     return _grid(span * best, low * best, bits)

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid
+from mpsearch.numbers.sample import Sample
 
 __all__ = ["best_exponent", "lp_multiplier"]
 
-_SAMPLES = 2**14
+_SAMPLES, _LEAST = 2**14, 64
+"""Values kept of a tensor, and at least of each of its rows."""
 _GRID_POINTS = 64
 _NARROWEST = 0.02
 _MARGINS = (0.5, 1.0)
@@ -29,7 +31,7 @@ def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
     """`argmin_u mean |Q_{u·steps}(x) − x|^p`: one factor for the steps of all rows.
 
     The error has many minima at few bits, so a geometric grid (up to no clipping) is searched first, and the best point is then refined by
-    Brent's bounded method. Large tensors are sampled at regular columns.
+    Brent's bounded method. Long rows are sampled (`mpsearch.numbers.sample`).
 
     Args:
         rows: `[C, n]`; an activation is one row.
@@ -40,18 +42,17 @@ def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
     Returns:
         The factor; 1 if all rows are zero or a value is not finite.
     """
-    rows = rows.detach().float()
-    rows = rows[:, :: max(rows.numel() // _SAMPLES, 1)] if rows.shape[1] > 1 else rows
+    sample = Sample.of(rows, max(_SAMPLES // len(rows), _LEAST))
     steps = steps.detach().float()
-    largest = rows.abs().amax(1)
-    widest = float((largest / (steps * (grid.hi + grid.offset))).max())
-    unit = largest.max()  # powers of small weights would underflow in float32
+    widest = float((sample.largest / (steps * (grid.hi + grid.offset))).max())
+    unit = sample.largest.max()  # powers of small weights would underflow in float32
     if not 0 < widest < np.inf:
         return 1.0
 
     def error(factor: float) -> float:
         step = (steps * factor).unsqueeze(1)
-        return float((dequantize(codes(rows, step, grid), step, grid.offset) - rows).abs_().div_(unit).pow_(p).mean())
+        difference = dequantize(codes(sample.values, step, grid), step, grid.offset).sub_(sample.values)
+        return float(sample.means(difference.abs_().div_(unit).pow_(p)).mean())
 
     factors = np.geomspace(_NARROWEST * widest, widest, _GRID_POINTS)
     errors = [error(factor) for factor in factors]

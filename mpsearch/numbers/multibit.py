@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["assign", "code_of", "fit", "normalized", "scores", "sketch", "values", "weakest"]
+__all__ = ["along", "assign", "code_of", "fit", "normalized", "scores", "sketch", "values", "weakest"]
 
 _EXACT = 1e-6
 """Share of a channel's energy below which the residual needs no further base."""
@@ -99,11 +99,23 @@ def normalized(codes: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
     return codes ^ code_of(alphas < 0), alphas.abs()
 
 
+def along(codes: Tensor, x: Tensor, bases: int) -> Tensor:
+    """`Σ_j s_ij x_j`, double `[C, I]`, for `x` `[C, n]`: the gradient of the scales, where `x` is that of the weights."""
+    signs = _signs(bases, codes.device)
+    return _by_level(codes, x, len(signs)) @ signs
+
+
 def scores(codes: Tensor, alphas: Tensor, gradient: Tensor, curvature: Tensor) -> Tensor:
-    """`[C, I]`: change of the modelled loss when one base is removed, `f(−α_i s_i) = −α_i gᵀs_i + ½ α_i² Σ_j h_j`."""
-    signs = _signs(alphas.shape[1], alphas.device)
-    slope = _by_level(codes, gradient, len(signs)) @ signs
-    return (-slope * alphas + curvature.double().sum(1, keepdim=True) * alphas.double().square() / 2).float()
+    """`[C, I]`: change of the modelled loss when one base is removed, `f(−α_i s_i) = −α_i gᵀs_i + ½ α_i² H_i`.
+
+    Args:
+        codes: int16 `[C, n]`.
+        alphas: `[C, I]`.
+        gradient: of the weights, `[C, n]`.
+        curvature: H of the scales, `[C, I]` or `[C, 1]`; that of f is `Σ_j h_j`, for every base.
+    """
+    slope = along(codes, gradient, alphas.shape[1])
+    return (-slope * alphas + curvature.double() * alphas.double().square() / 2).float()
 
 
 def weakest(found: Sequence[Tensor], present: Sequence[Tensor], sizes: Sequence[float], surplus: float) -> list[Tensor]:

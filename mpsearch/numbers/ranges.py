@@ -1,8 +1,8 @@
 """Range fitting: the step that minimises the squared quantization error, by grid search over clipping ratios.
 
 For every row the step is `ratio · max|x| / largest level`; the ratio with the smallest `Σ (Q(x) − x)²` is taken. Several long rows
-are sampled regularly. The error is not convex in the step, so a coarse grid of ratios is searched first and refined around the best. One
-bit has a closed form: `s = mean|x|` (XNOR-Net, arXiv 1603.05279, eq. 6).
+are sampled (`mpsearch.numbers.sample`). The error is not convex in the step, so a coarse grid of ratios is searched first and refined
+around the best. One bit has a closed form: `s = mean|x|` (XNOR-Net, arXiv 1603.05279, eq. 6).
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid
+from mpsearch.numbers.sample import Sample
 
 __all__ = ["best_ratios", "fit_step", "fit_steps", "sampled"]
 
 _COARSE = 20
 _FINE = 8
-_SAMPLES = 512
+_ALONE, _AMONG_OTHERS = 2**16, 1024
+"""Values kept of a row."""
 
 
-def fit_steps(rows: Tensor, grid: Grid) -> Tensor:
-    """`[C]` steps for the rows of `[C, n]`, float32, all positive (a row of zeros gets step 1)."""
-    rows = rows.detach().float()
-    largest = rows.abs().amax(1)
-    rows = sampled(rows)
+def fit_steps(rows: Tensor | Sample, grid: Grid) -> Tensor:
+    """`[C]` steps for the rows of `[C, n]`, float32, all positive (a row of zeros gets step 1); `rows` may be sampled already."""
+    sample = rows if isinstance(rows, Sample) else sampled(rows)
+    largest = sample.largest
     if grid.levels == 2:
-        mean = rows.abs().mean(1)
+        mean = sample.means(sample.values.abs())
         return torch.where(largest > 0, 2 * mean, torch.ones_like(mean)).clamp_min(torch.finfo(torch.float32).tiny)
     full = torch.where(largest > 0, largest, torch.ones_like(largest)) / max(abs(grid.lo + grid.offset), abs(grid.hi + grid.offset))
 
     def error(ratio: Tensor) -> Tensor:
         step = (full * ratio).unsqueeze(1)
-        difference = dequantize(codes(rows, step, grid), step, grid.offset).sub_(rows)
-        return torch.einsum("cn,cn->c", difference, difference)
+        difference = dequantize(codes(sample.values, step, grid), step, grid.offset).sub_(sample.values)
+        return sample.sums(difference, difference)
 
     return full * best_ratios(error, full)
 
@@ -45,10 +46,9 @@ def fit_step(values: Tensor, grid: Grid) -> Tensor:
     return fit_steps(values.reshape(1, -1), grid)[0]
 
 
-def sampled(rows: Tensor) -> Tensor:
-    """Some hundred values of each long row, which suffice to find its ratio; a single row is kept whole."""
-    stride = rows.shape[1] // _SAMPLES if len(rows) > 1 and rows.shape[1] > 2 * _SAMPLES else 1
-    return rows[:, ::stride]
+def sampled(rows: Tensor) -> Sample:
+    """What the step of each row of `[C, n]` is fitted on."""
+    return Sample.of(rows, _ALONE if len(rows) == 1 else _AMONG_OTHERS)
 
 
 def best_ratios(error: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:

@@ -35,7 +35,12 @@ def plotly_script() -> str:
 
 
 def figure_html(figure: Figure, div_id: str) -> str:
-    """A `<div>` and the script that fills it. The page writes the title; the camera button saves an SVG."""
+    """A `<div>` and the script that fills it. The page writes the title; the camera button saves an SVG.
+
+    Args:
+        figure: what is drawn.
+        div_id: written as it is, so never a name from outside.
+    """
     figure = go.Figure(figure).update_layout(title=None, margin_t=_UNDER_MODEBAR)
     height = f"{figure.layout.height}px"
     config = {**_CONFIG, "toImageButtonOptions": {"format": "svg", "filename": div_id.removeprefix("plot-")}}
@@ -134,7 +139,9 @@ def bits_figure(info: BitsInfo) -> Figure:
 def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     """One panel per signal: what it predicts for the bits of a trial against their loss before training."""
     titles = [plain(info.finding.rstrip(".")) for info in infos]
-    figure = make_subplots(rows=1, cols=len(infos), shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=titles)
+    figure = make_subplots(
+        rows=1, cols=len(infos), shared_yaxes=True, horizontal_spacing=min(0.05, 0.5 / len(infos)), subplot_titles=titles
+    )
     for column, info in enumerate(infos, start=1):
         hover = [pair_hover(pair) for pair in info.pairs]
         marker = {**_marker("circle", 10, palette.RUNGS["long"][0], 1), "opacity": 0.75}

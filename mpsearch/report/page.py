@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from mpsearch.core.files import write_text
-from mpsearch.core.summary import Summary
+from mpsearch.core.summary import CARD, Summary
 from mpsearch.report import figures
 from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, mixture_infos, signal_infos
 from mpsearch.report.page_parts import PagePart, front_table, header, layer_table, mixture_table, run_notes
@@ -43,7 +42,7 @@ def write_page(summary: Summary, path: Path) -> Path:
 def page_html(summary: Summary) -> str:
     """The whole page as text."""
     parts = _parts(summary)
-    links = "".join(f'<li><a href="#{part.anchor}">{escape(part.title)}</a></li>' for part in parts)
+    links = "".join(f'<li><a href="#{escape(part.anchor)}">{escape(part.title)}</a></li>' for part in parts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,23 +70,23 @@ def page_html(summary: Summary) -> str:
 
 
 def _card_link(summary: Summary) -> str:
-    return f'What else moves accuracy: <a href="{quote(summary.card)}">quantization card</a>.' if summary.card else ""
+    return f'What else moves accuracy: <a href="{CARD}">quantization card</a>.' if summary.card else ""
 
 
 def _parts(summary: Summary) -> list[PagePart]:
-    fronts = [_front(summary, cost) for cost in front_costs(summary)]
+    fronts = [_front(summary, cost, number) for number, cost in enumerate(front_costs(summary))]
     return [*fronts, _bits(summary), _signals(summary), _history(summary), _curves(summary), run_notes(summary)]
 
 
-def _front(summary: Summary, cost: str) -> PagePart:
+def _front(summary: Summary, cost: str, number: int) -> PagePart:
     info = front_info(summary, cost=cost)
     return PagePart(
-        anchor=f"front-{cost}",
+        anchor=f"front-{number}",
         title=f"{summary.metric.capitalize() if is_fraction(summary.metric) else summary.metric} against {_COST_NAMES.get(cost, cost)}",
         finding=info.finding,
         reading="Each mark is a trial; its shape shows how far it was trained, and pale marks exceed a budget. "
         "The line is the front: no trial is both cheaper and better than one on it. Hover over a mark for the bits of its layers.",
-        figure=figures.figure_html(figures.front_figure(info), f"plot-front-{cost}"),
+        figure=figures.figure_html(figures.front_figure(info), f"plot-front-{number}"),
         extra=front_table(info),
     )
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from mpsearch.core.errors import UsageError
+from mpsearch.core.printable import printable
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import short_amount
 from mpsearch.report import palette
@@ -55,8 +56,8 @@ def front_picture(info: FrontInfo, title: str) -> Figure:
     if info.budget is not None:
         axes.axvline(info.budget.limit, color=palette.BUDGET, linewidth=1, linestyle=(0, (1.5, 3)))
         axes.annotate(
-            f"budget {info.budget}", (info.budget.limit, 0.02), xycoords=("data", "axes fraction"),
-            xytext=(-6, 0), textcoords="offset points", color=palette.BUDGET, horizontalalignment="right",
+            printable(f"budget {info.budget}"), (info.budget.limit, 0.02), xycoords=("data", "axes fraction"),
+            xytext=(-6, 0), textcoords="offset points", color=palette.BUDGET, horizontalalignment="right", parse_math=False,
         )  # fmt: skip
     if info.front:
         xs, ys = [point.amount for point in info.front], [point.metric for point in info.front]
@@ -65,13 +66,15 @@ def front_picture(info: FrontInfo, title: str) -> Figure:
         for feasible in (True, False):
             members = [point for point in info.points if point.rung == rung and point.feasible is feasible]
             area = 62 if palette.rung_mark(rung) == "triangle-up" else 48
-            label = palette.rung_title(rung) if feasible else None
+            label = printable(palette.rung_title(rung)) if feasible else None
             _scatter(axes, members, palette.rung_mark(rung), palette.rung_colour(rung), area, label, 3, alpha=1.0 if feasible else 0.4)
     trained = "retrained" if info.winner.rung == "full" else "calibrated"
     if info.uniform is not None:
         _scatter(axes, [info.uniform], "diamond", palette.UNIFORM, 50, f"best uniform, {trained}", 4)
     _scatter(axes, [info.winner], "star", palette.ACCENT, 220, f"winner, {trained}", 4)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.015, -0.1), ncols=5, borderaxespad=0, handletextpad=0.2, columnspacing=1.2)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(-0.015, -0.1), ncols=5, borderaxespad=0, handletextpad=0.2, columnspacing=1.2)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a rung may be named by a stranger
     return figure
 
 

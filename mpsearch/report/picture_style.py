@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from mpsearch.core.files import write_bytes
+from mpsearch.core.printable import printable
 from mpsearch.report import palette
 
 __all__ = ["MARKERS", "PIXEL", "axes_of", "percent_axis", "save", "styled", "titled"]
@@ -58,8 +59,10 @@ _SETTINGS: Any = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw and save inside this context."""
-    with mpl.rc_context(_SETTINGS):
+    """Draw and save inside this context; a `matplotlibrc` in the working directory, which may be a stranger's, has no say in it."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 
@@ -73,8 +76,9 @@ def axes_of(width: int, height: int, *, left: int, right: int, top: int, bottom:
 def titled(figure: Figure, title: str, subtitle: str, *, left: int) -> None:
     """A title and a line below it, `left` pixels from the edge."""
     width, height = figure.get_size_inches() / PIXEL
-    figure.text(left / width, 1 - 32 / height, title, size=13, weight="bold")
-    figure.text(left / width, 1 - 53 / height, subtitle, size=10, color=palette.MUTED)
+    # Between two dollar signs Matplotlib would read a formula, which in a name is none.
+    figure.text(left / width, 1 - 32 / height, printable(title), size=13, weight="bold", parse_math=False)
+    figure.text(left / width, 1 - 53 / height, printable(subtitle), size=10, color=palette.MUTED, parse_math=False)
 
 
 def percent_axis(axes: Axes, decimals: int | None = 0) -> None:
@@ -94,6 +98,6 @@ def save(figure: Figure, file: Path, description: str) -> None:
     """
     dates: dict[str, dict[str, str | None]] = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
     form, content = file.suffix.lower().removeprefix("."), BytesIO()
-    figure.savefig(content, format=form, dpi=192, metadata={"Title": description, **dates.get(form, {})})
+    figure.savefig(content, format=form, dpi=192, metadata={"Title": printable(description), **dates.get(form, {})})
     data = content.getvalue()
     write_bytes(file, b"\n".join(line.rstrip() for line in data.splitlines()) + b"\n" if form == "svg" else data)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mpsearch.core.interrupt import check_interrupt
+from mpsearch.core.printable import printable
 from mpsearch.core.progress import Bar
 
 __all__ = ["RichProgress"]
@@ -40,14 +41,14 @@ class RichProgress:
     def phase(self, title: str, total: float = 1) -> Iterator[Bar]:
         """A bar while the phase runs, and a line with its time at the end."""
         started = time.monotonic()
-        task = self._progress.add_task(title, total=total, text="")
+        task = self._progress.add_task(printable(title), total=total, text="")
         if self._depth == 0:
             self._progress.start()
         self._depth += 1
         bar = _RichBar(self._progress, int(task))
         try:
             yield bar
-            self._console.print(f"{title:24} {time.monotonic() - started:6.1f} s  {bar.text}", highlight=False, markup=False)
+            self._console.print(printable(f"{title:24} {time.monotonic() - started:6.1f} s  {bar.text}"), highlight=False, markup=False)
         finally:
             self._depth -= 1
             self._progress.remove_task(task)
@@ -56,7 +57,7 @@ class RichProgress:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(printable(text), highlight=False, markup=False)
 
 
 class _RichBar:
@@ -65,5 +66,5 @@ class _RichBar:
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
         check_interrupt()
-        self.text = text
-        self._progress.update(self._task, completed=done, total=total, text=text)  # type: ignore[arg-type]
+        self.text = printable(text)
+        self._progress.update(self._task, completed=done, total=total, text=self.text)  # type: ignore[arg-type]

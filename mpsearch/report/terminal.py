@@ -1,4 +1,4 @@
-"""Tables and the closing summary in the terminal, printed by rich; names from outside are `Text`, never markup."""
+"""Tables and the closing summary in the terminal, printed by rich; names from outside are neither markup nor commands to the terminal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.layer import Layer
 from mpsearch.core.peak import CostTable
+from mpsearch.core.printable import printable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.costs.budgets import format_amount, short_amount
@@ -40,7 +41,7 @@ def front_table(summary: Summary, *, cost: str = "size") -> Grid:
         mean = f"{allocation.mean_weight_bits(summary.layers):.2f}"
         fits = Text("ok", style="green") if p.feasible else Text("over", style="red")
         cells = [name, format_amount(cost, p.amount), mean, metric_text(info.metric, p.metric), palette.rung_title(p.rung), p.origin]
-        grid.add_row(*map(Text, cells), fits, style=style)
+        grid.add_row(*map(_text, cells), fits, style=style)
     return grid
 
 
@@ -58,15 +59,15 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for name, value in [*_scores(summary, known), *_sizes(summary, known), *_places(summary, run)]:
-        grid.add_row(name, value)
+        grid.add_row(_text(name), value)
     console.print()
     console.print(grid)
     for sentence in summary.skipped:
-        console.print(Text(f"left out: {sentence}", style="dim"))
+        console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()
     console.print(Text("Next:"))
     for command, purpose in _next_commands(summary, run):
-        console.print(Text.assemble("  ", (command, "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
+        console.print(Text.assemble("  ", (printable(command), "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
 
 
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
@@ -76,12 +77,12 @@ def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     worst = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in table.values.T.tolist()]
     for name, row in zip(table.layers, table.values.tolist(), strict=True):
         cells = [
-            Text("-") if math.isnan(v) else Text(f"{v:.2g}", style="bold red" if v == top and v > 0 else "")
+            Text("-") if math.isnan(v) else _text(f"{v:.2g}", style="bold red" if v == top and v > 0 else "")
             for v, top in zip(row, worst, strict=True)
         ]
-        grid.add_row(Text(name), Text(f"{weights[name]:,}"), *cells)
+        grid.add_row(_text(name), _text(f"{weights[name]:,}"), *cells)
     if table.cost:
-        grid.caption = Text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
+        grid.caption = _text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
     return grid
 
 
@@ -109,7 +110,7 @@ def allocation_table(
         bits = (format_text(choice.weight), format_text(choice.activation))
         grid.add_row(
             *map(
-                Text, (layer.name, shape_text(layer.weight_shape), f"{layer.weights:,}", *bits, f"{size:,}", f"{100 * size / total:.1f} %")
+                _text, (layer.name, shape_text(layer.weight_shape), f"{layer.weights:,}", *bits, f"{size:,}", f"{100 * size / total:.1f} %")
             )
         )
     lines = [f"mean weight bits {allocation.mean_weight_bits(layers):.3f}"]
@@ -119,7 +120,7 @@ def allocation_table(
     for cost, table in costs.items():
         amount, budget = table.total(allocation), limits.get(cost)
         lines.append(f"{cost} {format_amount(cost, amount)}" + ("" if budget is None else _against(budget, amount)))
-    grid.caption = Text("\n".join(lines))
+    grid.caption = Text("\n".join(map(printable, lines)))
     grid.caption_justify = "left"
     return grid
 
@@ -127,27 +128,27 @@ def allocation_table(
 def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     metric = summary.metric
     shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
-    rows = [(f"float {metric}, {known.split}", Text(shown["float"]))]
+    rows = [(f"float {metric}, {known.split}", _text(shown["float"]))]
     if "control" in shown:
-        rows.append((f"float trained as long, {known.split}", Text(shown["control"])))
+        rows.append((f"float trained as long, {known.split}", _text(shown["control"])))
     drop = f"  ({gain_text(metric, known.drop)} against float)"
     tone = {True: "green", False: "red", None: ""}[known.verdict.won]
     rows.append((f"final {metric}, {known.split}", Text.assemble((shown["winner"], "bold"), drop)))
-    rows.append(("against uniform", Text(known.verdict.sentence, style=tone)))
+    rows.append(("against uniform", _text(known.verdict.sentence, style=tone)))
     return rows
 
 
 def _sizes(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     rows = {"size on disk" if check.budget.cost == "size" else check.budget.cost: _check(check) for check in known.budgets}
-    rows.setdefault("size on disk", Text(format_amount("size", summary.artifact_bytes)))
+    rows.setdefault("size on disk", _text(format_amount("size", summary.artifact_bytes)))
     bits = known.bits
     acts = "float" if bits.mean_act_bits is None else f"{bits.mean_act_bits:.2f}"
     return [
         *rows.items(),
-        ("compression", Text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32")),
-        ("mean bits", Text(f"weights {bits.mean_weight_bits:.2f}, activations {acts}")),
-        ("packed weights only", Text(format_amount("size", bits.weight_bytes))),
-        ("time", Text(duration_text(sum(summary.seconds.values())))),
+        ("compression", _text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32")),
+        ("mean bits", _text(f"weights {bits.mean_weight_bits:.2f}, activations {acts}")),
+        ("packed weights only", _text(format_amount("size", bits.weight_bytes))),
+        ("time", _text(duration_text(sum(summary.seconds.values())))),
     ]
 
 
@@ -155,7 +156,7 @@ def _places(summary: Summary, run: Path) -> list[tuple[str, Text]]:
     places = {"run": run, "report": run / "front.html", "artifact": run / summary.artifact}
     if summary.card:
         places["card"] = run / summary.card
-    return [(name, Text(str(path))) for name, path in places.items()]
+    return [(name, _text(str(path))) for name, path in places.items()]
 
 
 _OF_THIS_RUN = frozenset({"--effort", "--trials", "--epochs", "--out", "--run-dir"})
@@ -168,17 +169,25 @@ def _next_commands(summary: Summary, run: Path) -> list[tuple[str, str]]:
         (shlex.join(["mpsearch", "plot", str(run)]), "draw the report again"),
     ]
     deeper = {"quick": "normal", "normal": "thorough"}.get(summary.effort)
-    if deeper is not None and summary.command.startswith("mpsearch study"):
-        commands.append((shlex.join([*_without(_OF_THIS_RUN, summary.command), "--effort", deeper]), "search longer"))
+    words = _words(summary.command)
+    if deeper is not None and words[:2] == ["mpsearch", "study"]:
+        commands.append((shlex.join([*_without(_OF_THIS_RUN, words), "--effort", deeper]), "search longer"))
     return commands
 
 
-def _without(options: frozenset[str], command: str) -> Iterator[str]:
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quotation has no end: nothing that was typed
+        return []
+
+
+def _without(options: frozenset[str], words: Sequence[str]) -> Iterator[str]:
     """The words of a command without some options and their values."""
-    words = iter(shlex.split(command))
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         if word in options:
-            next(words, None)
+            next(rest, None)
         elif word.partition("=")[0] not in options:
             yield word
 
@@ -187,7 +196,7 @@ def _check(check: BudgetCheck) -> Text:
     cost = check.budget.cost
     low, high = (format_amount(cost, bound) for bound in check.reachable)
     amount = (format_amount(cost, check.amount), "green" if check.ok else "bold red")
-    return Text.assemble(amount, _against(check.budget, check.amount), f"; reachable {low} to {high}")
+    return Text.assemble(amount, printable(_against(check.budget, check.amount)), f"; reachable {low} to {high}")
 
 
 def _against(budget: Budget, amount: float) -> str:
@@ -195,12 +204,16 @@ def _against(budget: Budget, amount: float) -> str:
     return f" of {budget.text}, {format_amount(budget.cost, abs(rest))} {'unused' if rest >= 0 else 'too much'}"
 
 
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
+
+
 def _grid(title: str, left: Sequence[str], right: Sequence[str], tail: Sequence[str]) -> Grid:
-    grid = Grid(title=Text(title, style="bold"), title_justify="left", header_style="dim", box=None, pad_edge=False)
+    grid = Grid(title=_text(title, style="bold"), title_justify="left", header_style="dim", box=None, pad_edge=False)
     for name in left:
-        grid.add_column(Text(name), overflow="fold")
+        grid.add_column(_text(name), overflow="fold")
     for name in right:
-        grid.add_column(Text(name), justify="right", no_wrap=True)
+        grid.add_column(_text(name), justify="right", no_wrap=True)
     for name in tail:
-        grid.add_column(Text(name))
+        grid.add_column(_text(name))
     return grid

@@ -53,7 +53,8 @@ def retrained_once(
     """
     target, model, path = setup.target, setup.problem.model, ledger.path(artifact_name)
     record = ledger.read_record(record_name, artifact_name, made_from=made_from)
-    if record is None:
+    problem = setup.problem
+    if record is None or set(record.allocation) != set(problem.space.names) or not problem.costs.keys() <= record.costs.keys():
         record, parts = train()
         _write_verified(path, setup, parts, record.costs["size"])
         ledger.write_record(record_name, artifact_name, record, made_from=made_from)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from mpsearch.study.storage import open_storage
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["BITS", "CARD", "CARD_FIELDS", "CLAIM", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "claim_of", "claimed"]
+__all__ = ["BITS", "CARD", "CARD_FIELDS", "CLAIM", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "check_files", "claim_of", "claimed"]
 
 BITS = "bits.yaml"
 CARD = "card.md"
@@ -61,6 +62,7 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
         open_storage(storage)  # fail early
     identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
     with _one_line(directory):
+        check_files(directory)
         file, study, text = directory / CLAIM, directory / _STUDY, config.to_yaml()
         claim = read_back(file, _Claim.from_dict)
         occupied = directory.exists() and any(not entry.name.startswith((f".{CLAIM}.", _LOCK)) for entry in directory.iterdir())
@@ -87,6 +89,18 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
                 if not occupied and (isinstance(error, ConfigError | UnknownNameError) or _names(directory) <= _BEGUN):
                     _remove(directory, created)
                 raise
+
+
+def check_files(directory: Path) -> None:
+    """Check that a run directory, which may be a stranger's, holds no link out of it, and nothing that cannot be read to an end.
+
+    Raises:
+        RunDirectoryError: an entry is neither a regular file nor a folder.
+    """
+    for entry in directory.iterdir() if directory.is_dir() else ():
+        kind = entry.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise RunDirectoryError(f"{entry} is {'a link' if stat.S_ISLNK(kind) else 'no file'}; remove it, or give another run directory")
 
 
 @dataclass(frozen=True, kw_only=True)

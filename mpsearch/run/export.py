@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 from pathlib import Path
 
 from mpsearch.core.errors import RunDirectoryError
-from mpsearch.core.files import write_bytes
+from mpsearch.core.files import is_file, replacing, write_bytes
 from mpsearch.core.summary import Summary
 from mpsearch.run.directory import CARD, CARD_FIELDS, SUMMARY
+from mpsearch.run.read_back import check_regular, read_bytes, read_json
 from mpsearch.targets import read_artifact
 
 __all__ = ["export_run"]
@@ -21,21 +23,24 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
         Paths of the written files, the artifact first; the card is missing if the run has none.
 
     Raises:
-        RunDirectoryError: the folder holds no finished run.
+        RunDirectoryError: the folder holds no finished run, or one that was damaged or forged.
         ArtifactError: the artifact is damaged.
     """
-    if not (run_dir / SUMMARY).is_file():
+    if not is_file(run_dir / SUMMARY):
         raise _unfinished(run_dir, SUMMARY)
-    summary = Summary.from_dict(json.loads((run_dir / SUMMARY).read_text(encoding="utf-8")))
+    summary = read_json(run_dir / SUMMARY, Summary.from_dict)
     artifact = run_dir / summary.artifact
-    if not summary.artifact or not artifact.is_file():
-        raise _unfinished(run_dir, summary.artifact or "artifact")
-    read_artifact(artifact)
-    written = [write_bytes(out, artifact.read_bytes())]
+    if not is_file(artifact):
+        raise _unfinished(run_dir, summary.artifact)
+    read_artifact(check_regular(artifact))
+    cards = {name: read_bytes(run_dir / name) for name in (CARD, CARD_FIELDS) if os.path.lexists(run_dir / name)}
+    with replacing(out) as temporary:
+        shutil.copyfile(artifact, temporary)
+    written = [out]
     for name in (CARD, CARD_FIELDS):
         beside = out.with_name(f"{out.stem}.{name}")
-        if (run_dir / name).is_file():
-            written.append(write_bytes(beside, (run_dir / name).read_bytes()))
+        if name in cards:
+            written.append(write_bytes(beside, cards[name]))
         else:
             beside.unlink(missing_ok=True)  # a card of an earlier export belongs to another network
     return written

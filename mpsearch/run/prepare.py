@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress
@@ -46,12 +46,18 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
         ledger: stores the results in `prepared.json` after every signal.
         progress: gets a bar per signal.
     """
-    held = ledger.read(_PREPARED, dict) or {"signals": SignalResults().to_dict(), "initial": None}
-    signals = SignalResults.from_dict(held["signals"])
-    if held["initial"] is not None:  # None while signals are being computed
-        initial = [(origin, Allocation.from_dict(allocation)) for origin, allocation in held["initial"]]
-    else:
-        problem = setup.problem
+    problem = setup.problem
+
+    def load(plain: Mapping[str, Any]) -> tuple[SignalResults, list[tuple[str, Allocation]] | None]:
+        signals, initial = SignalResults.from_dict(plain["signals"]), plain["initial"]
+        if any(set(table.layers) != set(problem.space.names) for table in signals.tables):
+            raise ValueError("its tables are of other layers")
+        if initial is None:  # while signals are being computed
+            return signals, None
+        return signals, [(str(origin), problem.space.check(Allocation.from_dict(allocation))) for origin, allocation in initial]
+
+    signals, initial = ledger.read(_PREPARED, load) or (SignalResults(), None)
+    if initial is None:
 
         def keep(results: SignalResults, learned: Sequence[tuple[str, Allocation]] | None = None) -> None:
             initial = None if learned is None else [[origin, allocation.to_dict()] for origin, allocation in learned]

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from mpsearch.core.record import Record, Trial
@@ -17,7 +16,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
 from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
-from mpsearch.training.checkpoint import save_state
+from mpsearch.training.checkpoint import load_state, save_state
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.uniform import uniform_candidates
 
@@ -75,12 +74,9 @@ def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledge
     if not config.retrain.control or not config.retrain.epochs:
         return None
     problem, state, made_from = setup.problem, ledger.path(_CONTROL_STATE), settings.made_from(None)
-    record = ledger.read_record(_CONTROL, _CONTROL_STATE, made_from=made_from)
-    if record is None:
+    record, model = ledger.read_record(_CONTROL, _CONTROL_STATE, made_from=made_from), copy.deepcopy(problem.model)
+    if record is None or not load_state(state, model):
         record, model = retrain_float(settings)
         save_state(state, model.state_dict())
         ledger.write_record(_CONTROL, _CONTROL_STATE, record, made_from=made_from)
-    else:
-        model = copy.deepcopy(problem.model)
-        model.load_state_dict(torch.load(state, map_location=problem.device, weights_only=True))
     return Control(record=record, model=model)

@@ -14,7 +14,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
 from mpsearch.study.settings import hyperparameters_of, search_settings
-from mpsearch.study.storage import storage_errors, study_ended
+from mpsearch.study.storage import reading_study, storage_errors, study_ended
 from mpsearch.study.study import run_trials
 from mpsearch.study.study_sampler import bits_sampler, prediction_quality, with_budget_spent
 from mpsearch.trials.climb import Hyperparameters, best_record
@@ -102,7 +102,8 @@ def work(
         best = best_record(records)
         if best is None:
             raise MpsearchError(_why_none(records))
-        hyper = hyperparameters_of(config, best.params)
+        with reading_study(name):
+            hyper = hyperparameters_of(config, best.params)
         trial = with_budget_spent(own, best, records, problem.costs_of(hyper.method))
         surrogate = prediction_quality(own, records) if sampler is None else {}
     return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate)

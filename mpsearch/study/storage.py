@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mpsearch.core.budget import Budget, tightness
-from mpsearch.core.errors import ConfigError, RunDirectoryError
+from mpsearch.core.errors import ConfigError, MpsearchError, RunDirectoryError
 from mpsearch.core.record import Record
 from mpsearch.core.url import without_password
 from mpsearch.propose.observation import observed
@@ -39,6 +40,7 @@ __all__ = [
     "finished_trials",
     "open_storage",
     "open_study",
+    "reading_study",
     "set_aside_if_damaged",
     "storage_errors",
     "study_ended",
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 _JOURNAL = "journal:///"
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""Begin of a rollback journal of SQLite, and its end where it names a super-journal (SQLite's file format, section 3)."""
 _RECORD = "record"
 _MADE_FROM = "made_from"
 _ENDED = "ended"
@@ -96,17 +100,42 @@ def storage_errors(url: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def reading_study(name: str) -> Iterator[None]:
+    """Turn what comes of rows that this program did not write into one line.
+
+    Raises:
+        RunDirectoryError: the study in the storage cannot be read.
+    """
+    try:
+        yield
+    except (MpsearchError, SQLAlchemyError, StorageInternalError):
+        raise
+    except Exception as error:  # whatever Optuna raises on damaged rows
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise RunDirectoryError(
+            f"the study '{name}' in the storage was damaged ({type(error).__name__}: {reason}); give another --run-dir"
+        ) from error
+
+
 def set_aside_if_damaged(file: Path, say: Callable[[str], None]) -> None:
     """Rename an SQLite file that is damaged to `NAME.damaged`, so that its trials are run again.
 
     Args:
         file: the file; it may be missing.
         say: gets a line about a damaged file.
+
+    Raises:
+        RunDirectoryError: the file was made to do more than hold trials.
     """
     if not file.exists():
         return
+    if _names_another_file(file.with_name(f"{file.name}-journal")):
+        raise RunDirectoryError(f"{file}-journal names another file, which SQLite would delete; remove that journal")
     try:
         with closing(sqlite3.connect(file)) as database:
+            if database.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone():
+                raise RunDirectoryError(f"{file} holds code of its own (triggers or views); give another --run-dir")
             sound = file.stat().st_size > 0 and database.execute("PRAGMA quick_check").fetchone() == ("ok",)
     except sqlite3.OperationalError:  # locked, or unreadable: whoever opens it says so
         return
@@ -115,6 +144,15 @@ def set_aside_if_damaged(file: Path, say: Callable[[str], None]) -> None:
     if not sound:
         kept = file.replace(file.with_name(f"{file.name}.damaged"))
         say(f"{file.name} was damaged; it is kept as {kept.name}, and its trials are run again")
+
+
+def _names_another_file(journal: Path) -> bool:
+    """Whether a rollback journal ends with the name of a super-journal, as after a transaction over several files; ours are over one."""
+    if not journal.is_file() or journal.stat().st_size < len(_JOURNAL_MAGIC):
+        return False
+    with journal.open("rb") as stream:
+        stream.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)
+        return stream.read() == _JOURNAL_MAGIC
 
 
 def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
@@ -226,4 +264,5 @@ def end_of(study: optuna.Study) -> str | None:
 
 def study_ended(url: str, name: str) -> bool:
     """Whether a study has ended."""
-    return end_of(open_study(url, name)) is not None
+    with reading_study(name):
+        return end_of(open_study(url, name)) is not None

@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from mpsearch.allocate.infeasible import exhausted
-from mpsearch.core.errors import BudgetError, ConfigError
+from mpsearch.core.errors import BudgetError, ConfigError, RunDirectoryError
 from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record, Trial
 from mpsearch.propose.observation import Proposal
@@ -29,6 +29,7 @@ from mpsearch.study.storage import (
     end_study,
     finished_trials,
     open_study,
+    reading_study,
     write_record,
 )
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
@@ -74,16 +75,18 @@ def run_trials(
     study = open_study(storage, name, sampler)
     ended = threading.Event()
     study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
-    check_made_from(study, made_from)
-    close_abandoned(study, problem.budgets)
     stored = StoredRecords()
-    records = stored.of(study)
+    with reading_study(name):
+        check_made_from(study, made_from)
+        close_abandoned(study, problem.budgets)
+        records = stored.of(study)
+        _check(records, problem)
+        _outlooks(study)
     with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
         reason = end_of(study)
         while reason is None:
-            outlooks = [Outlook(**trial.user_attrs.get("outlook", {})) for trial in finished_trials(study)]
-            reason = settings.stopping.reason(outlooks, spent())
+            reason = settings.stopping.reason(_outlooks(study), spent())
             if reason is not None:
                 break
             try:
@@ -100,6 +103,23 @@ def run_trials(
         if len(records) < settings.stopping.trials:
             progress.say(reason)
     return records
+
+
+def _check(records: Sequence[Record], problem: Problem) -> None:
+    """Check that stored records are of this problem.
+
+    Raises:
+        SpaceError: an allocation is of another space.
+        RunDirectoryError: a record lacks a cost.
+    """
+    for record in records:
+        problem.space.check(record.allocation)
+        if missing := problem.costs.keys() - record.costs.keys():
+            raise RunDirectoryError(f"trial {record.number} in the storage has no cost '{min(missing)}'; give another --run-dir")
+
+
+def _outlooks(study: optuna.Study) -> list[Outlook]:
+    return [Outlook(**trial.user_attrs.get("outlook", {})) for trial in finished_trials(study)]
 
 
 def _run_trial(study: optuna.Study, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -22,6 +23,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods import METHODS, Method
+from mpsearch.methods.base import Batch
 from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, bake, evaluated, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
@@ -169,6 +171,58 @@ class MethodContract:
         _train(network, network.space.uniform(Choice(4, 8)))
         network.begin(allocation)
         _assert_same(first, bake(network))
+
+    def test_compiled_training_is_eager_training(self) -> None:
+        """Outputs, gradients and state of 20 steps. Dynamo traces the forward here as for any backend, and the operations are the same."""
+        self.check_compiled("eager")
+
+    def check_compiled(self, backend: str) -> None:
+        """Train in float64, where no rounding of one order of sums can tip a code, compiled by `torch.compile` and eagerly.
+
+        Args:
+            backend: of `torch.compile`.
+        """
+        if not self.method.compilable:
+            pytest.skip("trains eagerly")
+        eager, compiled = self._watched(None), self._watched(backend)
+        for one, other in zip(eager, compiled, strict=True):
+            assert one.keys() <= other.keys()
+            assert not any(other[name].any() for name in other.keys() - one.keys()), (
+                "no gradient, or one of zeros where a layer stays float"
+            )
+            for name, value in one.items():
+                scale = float(value.detach().abs().max()) if value.is_floating_point() and value.numel() else 0.0
+                torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-5 * scale, msg=partial("{}: {}".format, name))
+
+    def _watched(self, backend: str | None) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs of every step, gradients of the first and the last, and the state after 20 steps."""
+        network = self._attached()
+        network.begin(Allocation({name: network.space.uniform(_CHOICES[i % 5])[name] for i, name in enumerate(network.space.names)}))
+        model, data = network.model.double(), _data()
+        hooks, outputs, gradients = Hooks.of(self.method, network), dict[str, Tensor](), dict[str, Tensor]()
+        objective, before_step = hooks.objective, hooks.before_step
+
+        def watched_objective(batch: Batch) -> Tensor:
+            outputs[f"outputs {len(outputs)}"] = batch.outputs.detach().clone()
+            return objective(batch)
+
+        def watched_step(progress: float) -> None:
+            if len(outputs) in (1, 20):
+                for name, parameter in model.named_parameters():
+                    if parameter.grad is not None:
+                        gradients[f"gradient {len(outputs)} {name}"] = parameter.grad.clone()
+            before_step(progress)
+
+        hooks.objective, hooks.before_step = watched_objective, watched_step
+        torch._dynamo.reset()
+        compiled = None if backend is None else partial(call, cast(nn.Module, torch.compile(model, backend=backend)))
+        recipe = Recipe(epochs=10, batch_size=48, lr=0.0005, precision="float32", reestimate=0)  # a larger one magnifies the last digit
+        split = TensorSplit(data.x.double(), data.y)
+        parameters = network.quantizer_parameters()
+        train(model, parameters, split, _TASK, recipe, device=_CPU, seed=0, hooks=hooks, compiled=compiled)
+        assert len(outputs) == 20
+        state = {f"state {name}": value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+        return outputs, gradients, state
 
     def _attached(self, grid: GridStyle = "twos") -> Network:
         torch.manual_seed(0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.core.files import replacing
 
-__all__ = ["Checkpoint", "save_state"]
+__all__ = ["Checkpoint", "load_state", "save_state"]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -26,6 +27,15 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
             torch.save(state, temporary)
         except RuntimeError as error:  # PyTorch's own writer does not say that the disk is full
             raise OSError(errno.EIO, f"cannot be written ({str(error).partition(chr(10))[0]}); is the disk full?", str(path)) from error
+
+
+def load_state(path: Path, model: nn.Module) -> bool:
+    """Load the `state_dict` in a file; returns whether it is one of this network."""
+    try:
+        model.load_state_dict(torch.load(path, map_location=next(model.parameters()).device, weights_only=True))
+    except Exception:  # torch.load raises all kinds of errors on damaged bytes
+        return False
+    return True
 
 
 class Checkpoint:
@@ -61,18 +71,23 @@ class Checkpoint:
         """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file of this training."""
         if not self.path.exists():
             return 0, 0.0
+        before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
         try:
             state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
-            made_from = state["made_from"]
+            if state["made_from"] != self._made_from:
+                return self._discarded("is of another training")
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            _check_shapes(optimizer)
+            position = int(state["step"]), float(state["summed"])
+            curve[:] = [{str(name): 0 + value for name, value in entry.items()} for entry in state["curve"]]
+            torch.set_rng_state(state["random"].cpu())
         except Exception:  # torch.load raises all kinds of errors on damaged bytes
+            model.load_state_dict(before[0])
+            optimizer.load_state_dict(before[1])
+            curve.clear()
             return self._discarded("was damaged")
-        if made_from != self._made_from:
-            return self._discarded("is of another training")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        curve[:] = state["curve"]
-        torch.set_rng_state(state["random"].cpu())
-        return int(state["step"]), float(state["summed"])
+        return position
 
     def _discarded(self, reason: str) -> tuple[int, float]:
         self._say(f"{self.path.name} {reason}; this training starts from its beginning")
@@ -82,3 +97,11 @@ class Checkpoint:
     def delete(self) -> None:
         """Delete the file once training is finished."""
         self.path.unlink(missing_ok=True)
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """PyTorch takes a state of any shape, and fails at the next step."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"'{name}' is not of its parameter's shape")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,16 @@ def test_every_plugin_is_listed(kind: str, capsys: pytest.CaptureFixture[str]) -
 def test_methods_and_signals_name_their_papers(kind: str) -> None:
     for name, member in getattr(importlib.import_module(f"mpsearch.{kind}"), kind.upper()).items():
         assert getattr(member, "paper", ""), f"{name} names no paper"
+
+
+def test_names_of_a_stranger_do_not_command_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "a\x1b]0;x\x07b.yaml").write_text('description: "\\e]0;pwned\\a"\n')
+    assert main(["list", "spaces"]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "a\\x1b]0;x\\x07b" in told
+    assert "\\x1b]0;pwned" in told

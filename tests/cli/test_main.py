@@ -135,6 +135,7 @@ def test_the_process_itself_exits_with_2(tmp_path: Path) -> None:
     ("error", "code", "told"),
     [
         (BudgetError("too small;\n raise it"), 2, "mpsearch: error: too small; raise it\n"),
+        (BudgetError("a \x1b]0;title\x07 of a stranger"), 2, "mpsearch: error: a \\x1b]0;title\\x07 of a stranger\n"),
         (TrainingDiverged("the loss is NaN"), 1, "mpsearch: error: the loss is NaN\n"),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped\n"),
     ],

@@ -50,12 +50,13 @@ def test_bad_flags() -> None:
         overrides_from({"settings": ("=1",)})
 
 
-def test_factories_are_found_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_study_makes_nothing_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     before = list(sys.path)
     read_config({})
-    assert sys.path == [*before, str(tmp_path)], "last, so that nothing installed is shadowed"
+    read_config({"model": "pkg.mod:my_net"})
+    assert sys.path == before
 
 
 def test_anyones_model_on_anyones_images() -> None:

@@ -18,15 +18,25 @@ def test_shipped_files_are_found_by_name(folder: str, tmp_path: Path, monkeypatc
     assert find_yaml("file", folder, names[0]) == shipped_folder(folder) / f"{names[0]}.yaml"
 
 
-def test_files_of_the_working_directory_are_named_too_and_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_the_working_directory_are_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spaces").mkdir()
-    for name in ("mine.yml", "weights-only.yaml", "notes.txt"):
+    for name in ("mine.yml", "notes.txt"):
         (tmp_path / "spaces" / name).write_text("")
     assert {"mine", "weights-only"} <= set(shipped_names("spaces"))
     assert "notes" not in shipped_names("spaces")
     assert find_yaml("space", "spaces", "mine") == Path("spaces/mine.yml")
-    assert find_yaml("space", "spaces", "weights-only") == Path("spaces/weights-only.yaml")
+
+
+def test_a_name_means_no_other_file_where_the_command_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A downloaded folder must not put its own study, and the code that it names, in place of the default one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "digits_resnet18.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"one of mpsearch and one of this folder; give studies/digits_resnet18\.yaml for yours"):
+        find_yaml("study", "studies", "digits_resnet18")
+    monkeypatch.chdir(shipped_folder("studies").parent)
+    assert find_yaml("study", "studies", "digits_resnet18").samefile(shipped_folder("studies") / "digits_resnet18.yaml")
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:

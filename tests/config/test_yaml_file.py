@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -126,3 +127,14 @@ def test_layers_of_a_sequential_need_no_quotes(tmp_path: Path) -> None:
     file = tmp_path / "bits.yaml"
     file.write_text("0: w4a8\n'2': w2\n")
     assert read_yaml(file) == {"0": "w4a8", "2": "w2"}
+
+
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe.yaml", tmp_path / "large.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"pipe\.yaml: cannot be read: no regular file"):
+        read_yaml(pipe)
+    with large.open("wb") as stream:
+        stream.truncate(2**32)
+    with pytest.raises(ConfigError, match=r"large\.yaml: 4,294,967,296 B, where at most 1,000,000 characters are read"):
+        read_yaml(large)

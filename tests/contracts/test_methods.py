@@ -27,6 +27,15 @@ class TestEveryMethod(MethodContract):
         self.method = request.param
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", EVERY.values(), ids=list(EVERY))
+def test_compiled_by_inductor(method: Method) -> None:
+    """The code that studies train with, half a minute of compilation a method."""
+    suite = TestEveryMethod()
+    suite.method = method
+    suite.check_compiled("inductor")
+
+
 class TestLearningBits(MethodContract):
     @pytest.fixture(autouse=True, params=LEARNING, ids=lambda method: type(method).__name__)
     def chosen(self, request: pytest.FixtureRequest) -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.record import Record, Score, pareto_front
 
 
@@ -37,3 +40,16 @@ def test_no_front_of_nothing() -> None:
 def test_round_trip_through_json() -> None:
     original = record(3, 100.0, 0.25, note="x", feasible=False)
     assert Record.from_dict(json.loads(json.dumps(original.to_dict()))) == original
+
+
+def test_what_completed_has_a_score() -> None:
+    plain = record(3, 100.0, 0.25).to_dict()
+    with pytest.raises(ConfigError, match="there is no score at the rung 'long'"):
+        Record.from_dict({**plain, "rung": "long"})
+    assert Record.from_dict({**plain, "rung": "", "scores": {}, "status": "failed"}).scores == {}
+
+
+@pytest.mark.parametrize(("field", "value"), [("number", "3"), ("origin", [1]), ("costs", {"size": "1"}), ("evil", 1), ("curve", "abc")])
+def test_what_is_no_record_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        Record.from_dict({**record(3, 100.0, 0.25).to_dict(), field: value})

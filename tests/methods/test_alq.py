@@ -285,8 +285,36 @@ def test_score_weighs_the_gradient_by_score_lr() -> None:
     made = network(2, score_lr=0.5)
     step(made, 0.0)
     quantizer = quantizers(made)[0]
-    expected = scores(quantizer.codes, quantizer.alpha.detach(), 0.5 * quantizer.mean / (1 - 0.9), quantizer.curvature)
+    slope = 0.5 * quantizer.mean / (1 - 0.9)
+    expected = scores(quantizer.codes, quantizer.alpha.detach(), slope, quantizer.curvature_of_scales)
     torch.testing.assert_close(quantizer.scores()[0], expected)
+
+
+def test_curvature_of_a_scale_is_the_root_of_the_sum_of_squares() -> None:
+    """Once signs are refitted it is `√(Σ_j v̂_j)`; while signs stay, squares of the scale's own gradients are averaged on top."""
+    made = network(2, extra_bases=0)
+    step(made, 0.0)
+    quantizer = quantizers(made)[0]
+    corrected = (1 - 0.999) ** 0.5
+    root = quantizer.largest.sum(1, keepdim=True).sqrt().expand(-1, 2) / corrected
+    torch.testing.assert_close(quantizer.curvature_of_scales[:, :2], root)
+    slope = torch.full_like(quantizer.mean, 0.3)
+    before, signs = quantizer.scale_square.clone(), quantizer.codes[:, None] >> torch.arange(2)[:, None] & 1
+    quantizer.observe(slope)
+    own = 0.999 * before[:, :2] + 0.001 * (0.3 * (signs.float() * 2 - 1).sum(2)).square()
+    torch.testing.assert_close(quantizer.scale_square[:, :2], own)
+    torch.testing.assert_close(quantizer.scale_largest, torch.maximum(before, quantizer.scale_square))
+    assert not quantizer.scale_square[:, 2:].any()
+
+
+def test_bases_that_are_added_have_a_curvature_at_once() -> None:
+    made = network(2, extra_bases=3, prune=1.0, scale_steps=0.0)
+    step(made, 0.0)
+    for quantizer in quantizers(made):
+        assert quantizer.present[:, 2:5].any()
+        added = quantizer.curvature_of_scales[quantizer.present]
+        assert (added > 1e-6).any()
+        torch.testing.assert_close(quantizer.scale_largest, quantizer.largest.sum(1, keepdim=True) * quantizer.present)
 
 
 @pytest.mark.parametrize("target", [0.6, 1.0, 2.3])

@@ -25,7 +25,7 @@ from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch, Method
 from mpsearch.methods.lsq import Lsq
-from mpsearch.methods.pdq import Dual, Pdq, multipliers, proximities
+from mpsearch.methods.pdq import Dual, Pdq, cross_entropy, multipliers, proximities
 from mpsearch.network.bypass import bypassed
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
@@ -301,6 +301,46 @@ def test_11_a_copy_whose_weight_gradients_are_thrown_away_is_the_same() -> None:
         if not name.endswith("original"):
             expected = expected + carried[name]
         torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_published_constraint_is_the_divergence_and_the_entropy_of_the_float_predictions() -> None:
+    """So it is the same for the quantized branch, and another for the float one."""
+    torch.manual_seed(0)
+    floats, outputs = torch.randn(8, 5, requires_grad=True), torch.randn(8, 5, requires_grad=True)
+    targets = torch.arange(8) % 5
+    loss = TASK.loss(outputs, targets)
+    batch = Batch(inputs=None, targets=targets, outputs=outputs, loss=loss, task_loss=TASK.loss, divergence=TASK.divergence, progress=0.0)
+    log_p = F.log_softmax(floats, -1)
+    entropy = -(log_p.exp() * log_p).sum(-1).mean()
+    divergence, published = TASK.divergence(floats, outputs).mean(), cross_entropy(batch, floats)
+    torch.testing.assert_close(published, divergence + entropy)
+    theirs = torch.autograd.grad(published, [floats, outputs], retain_graph=True)
+    ours = torch.autograd.grad(divergence, [floats, outputs], retain_graph=True)
+    torch.testing.assert_close(theirs[1], ours[1])
+    torch.testing.assert_close(theirs[0], ours[0] + torch.autograd.grad(entropy, floats)[0])
+    assert (theirs[0] - ours[0]).norm() > 0.3 * theirs[0].norm()
+
+
+@pytest.mark.parametrize("constraint", ["divergence", "cross_entropy"])
+def test_the_objective_and_its_multiplier_have_the_chosen_constraint(constraint: Any) -> None:
+    network, x, y = attached(Pdq(constraint=constraint, eps_output=0.3))
+    set_duals(network, 0.7, 0.0)
+    batch = batch_of(network, x, y)
+    with bypassed(network.model):
+        floats = call(network.model, x)
+    divergence = TASK.divergence(floats, batch.outputs).mean()
+    entropy = cross_entropy(batch, floats) - divergence
+    assert float(entropy.detach()) > 0.1
+    excess = divergence - 0.3 + (entropy if constraint == "cross_entropy" else 0)
+    torch.testing.assert_close(lagrangian(network, x, y), TASK.loss(floats, y) + 0.7 * excess)
+    assert float(output_dual(network).excess) == pytest.approx(8 * float(excess.detach()), rel=1e-4)
+
+
+def test_the_published_constraint_needs_classes() -> None:
+    network, x, y = attached(Pdq(constraint="cross_entropy"))
+    batch = replace(batch_of(network, x, y), targets=torch.zeros(8, 3))
+    with pytest.raises(ConfigError, match=r"needs logits.*take 'divergence'"):
+        method_of(network).objective(network, batch)
 
 
 def test_12_the_mean_excess_does_not_depend_on_the_batches() -> None:

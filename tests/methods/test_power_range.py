@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,7 +72,7 @@ def test_an_empty_channel_keeps_its_scale() -> None:
 
 
 def test_gradients_are_the_papers() -> None:
-    """∂Q/∂x = |Q|/|x| between q and m; ∂Q/∂q = sign(x) below q, ∂Q/∂m = sign(x) above m, and 0 elsewhere."""
+    """∂Q/∂x = |Q|/|x| between q and m; ∂Q/∂q = sign(x) below q, ∂Q/∂m = sign(x) from m on, and 0 elsewhere."""
     weight = torch.tensor([[0.1, -0.1, 0.9, -0.9, 0.9, 3.0, 3.0, -0.6]], requires_grad=True)
     made = weight_quantizer(LEARNING, torch.tensor([1.0]), 3, weight.detach())
     with torch.no_grad():
@@ -87,6 +88,34 @@ def test_gradients_are_the_papers() -> None:
     assert float(dbottom) == pytest.approx(0.0, abs=1e-6)  # one weight of each sign lies below q
     (dbottom,) = torch.autograd.grad(made(weight)[0, 0], made.bottom)
     assert float(dbottom) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("snap", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_gradients_are_whole_where_q_starts(bits: int, snap: bool) -> None:
+    """At the lowest level of the allocation, where a clamp would pass half of them."""
+    weight = torch.tensor([[1e-4, 1e-4, 1.0]])
+    made = weight_quantizer(LearnedRange(levels="power_of_two", weight_budget=2.0, snap=snap), torch.tensor([0.1]), bits, weight)
+    with torch.no_grad():
+        made.bottom.copy_(made.top * 2.0 ** (1 - 2 ** (bits - 1)))
+    (dbottom,) = torch.autograd.grad(made(weight).sum(), made.bottom)
+    per_pair = float(made.snapped(made.bottom.detach()) / made.bottom.detach()) * float(made.ratios)
+    assert float(dbottom) == pytest.approx(2 * per_pair)
+    if bits > 2:
+        (dbottom,) = torch.autograd.grad(made.bits_now(), made.bottom)
+        span = 2 ** (bits - 1) - 1
+        expected = -1 / (math.log(2) ** 2 * (span + 1) * float(made.bottom.detach()))
+        assert float(dbottom) == pytest.approx(expected)
+
+
+def test_both_ends_are_snapped_each_to_its_own_power_of_two() -> None:
+    """1.4 to 1 and 0.36 to 0.5: their ratio is a half, where that of 0.36 to 1.4 would be a quarter."""
+    made = weight_quantizer(LearnedRange(levels="power_of_two", weight_budget=2.0, snap=True), torch.tensor([1.0]), 4, torch.ones(1, 2))
+    with torch.no_grad():
+        made.top.fill_(1.4)
+        made.bottom.fill_(0.36)
+        made.ratios.fill_(1.0)
+    assert made(torch.tensor([[0.01, -9.0]])).tolist() == [[0.5, -1.0]]
 
 
 @pytest.mark.parametrize(("ratio", "bits"), [(1, 2), (2, 2), (8, 3), (128, 4)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,23 @@ def test_a_usage_error_of_the_factory_keeps_its_words() -> None:
 def test_options_of_a_registered_model_are_those_of_its_builder() -> None:
     entry = ModelFactory(build=lambda width=4, classes=2: nn.Linear(width, classes), example_shape=(4,), description="", paper="")
     assert entry.options == ("width", "classes")
+
+
+def test_the_working_directory_is_importable_no_longer_than_the_code_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And comes last: elsewhere a module of that name would be the one that was meant."""
+    installed, here = tmp_path / "installed", tmp_path / "downloaded"
+    for folder, options in ((installed, 3), (here, 5)):
+        folder.mkdir()
+        (folder / "net_of_two_places.py").write_text(f"import torch\n\ndef make():\n    return torch.nn.Linear({options}, 1)\n")
+    (here / "helper_of_make.py").write_text("")
+    (here / "only_here.py").write_text("import torch\n\ndef make():\n    import helper_of_make\n    return torch.nn.Linear(7, 1)\n")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry] + [str(installed)])
+    monkeypatch.chdir(here)
+    before = list(sys.path)
+    for reference, inputs in (("net_of_two_places:make", 3), ("only_here:make", 7)):
+        model = call_factory(reference, find_factory(reference), {})
+        assert isinstance(model, nn.Linear)
+        assert model.in_features == inputs
+        assert sys.path == before

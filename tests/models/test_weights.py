@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,26 @@ def test_no_code_runs(tmp_path: Path) -> None:
 def test_files_that_hold_something_else(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pt")
     assert "holds no state dict; save it with torch.save(model.state_dict(), FILE)" in refused(tmp_path / "w.pt")
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """Two megabytes could become two gigabytes."""
+    sound, small = tmp_path / "sound.pt", tmp_path / "small.pt"
+    torch.save(nn.Linear(2, 2).state_dict(), sound)
+    with zipfile.ZipFile(sound) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    load_weights(nn.Linear(2, 2), sound)
+    with pytest.raises(ModelError, match="its archive is compressed"):
+        load_weights(nn.Linear(2, 2), small)
+
+
+def test_a_file_without_the_tensors_that_it_promises_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    with file.open("wb") as stream:
+        stream.write((2).to_bytes(8, "little") + b"{}")
+        stream.truncate(2**33)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match="is not a whole safetensors file"):
+        load_weights(nn.Linear(2, 2), file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20, "KiB"

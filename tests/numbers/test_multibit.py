@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mpsearch.numbers.multibit import assign, code_of, fit, normalized, scores, sketch, values, weakest
+from mpsearch.numbers.multibit import along, assign, code_of, fit, normalized, scores, sketch, values, weakest
 
 seeds = st.integers(0, 10**6)
 few = settings(max_examples=40, deadline=None)
@@ -183,11 +183,26 @@ def test_score_is_what_the_model_loses(seed: int) -> None:
     """With curvature alone the sum over the weights is also the diagonal of BᵀHB."""
     codes, alphas = sketch(rows(seed), 3)
     gradient, curvature = rows(seed + 1), uniform(seed, 4, 40)
-    found = scores(codes, alphas, gradient, curvature)
+    found = scores(codes, alphas, gradient, curvature.sum(1, keepdim=True))
     for base, signs in enumerate(planes(codes, 3).unbind(1)):
         change = -alphas[:, base : base + 1] * signs
         model = (gradient * change).sum(1) + (curvature * change.square()).sum(1) / 2
         torch.testing.assert_close(found[:, base], model, atol=1e-4, rtol=1e-4)
+
+
+@given(seed=seeds, bases=st.integers(1, 5))
+@few
+def test_sums_along_signs_are_products_with_the_sign_vectors(seed: int, bases: int) -> None:
+    codes = torch.randint(2**bases, (4, 40), generator=torch.Generator().manual_seed(seed)).to(torch.int16)
+    x = rows(seed)
+    torch.testing.assert_close(along(codes, x, bases).float(), torch.einsum("cin,cn->ci", planes(codes, bases), x), atol=1e-5, rtol=1e-5)
+
+
+def test_score_takes_a_curvature_for_every_base() -> None:
+    codes, alphas = sketch(rows(0), 3)
+    gradient, curvature = rows(1), uniform(2, 4, 3)
+    slope = torch.einsum("cin,cn->ci", planes(codes, 3), gradient)
+    torch.testing.assert_close(scores(codes, alphas, gradient, curvature), -slope * alphas + curvature * alphas.square() / 2)
 
 
 @given(seed=seeds, share=st.floats(0, 1))

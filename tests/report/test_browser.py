@@ -75,7 +75,7 @@ def test_every_plot_is_painted(tmp_path: Path, summary: Summary, plots: int) -> 
 def test_marks_of_all_trials_are_in_the_picture(tmp_path: Path) -> None:
     summary = make_summary()
     dom, _ = _browse(write_page(summary, tmp_path / "front.html"), tmp_path, "--dump-dom")
-    front = dom[dom.index('id="plot-front-size"') : dom.index('id="bits"')]
+    front = dom[dom.index('id="plot-front-0"') : dom.index('id="bits"')]
     marks = len(re.findall(r'<path class="point"', front))
     # Five to 19 trials lie in the close-up, beside the winner and the uniform allocation; bars and lines are no points.
     assert 5 <= marks <= 21

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpsearch.core.record import Record
 from mpsearch.costs.budgets import parse_budget
 from mpsearch.report.page import page_html, write_page
 from tests.report.summaries import HOSTILE, hostile_summary, make_summary
@@ -91,7 +92,7 @@ def test_a_picture_for_every_budgeted_cost() -> None:
     reachable = {**summary.reachable, "bits": (1.0, 8.0)}
     page = page_html(replace(summary, budgets=(parse_budget("80KB"), parse_budget("2.5bit")), reachable=reachable))
     assert "Accuracy against mean weight bits" in page
-    assert 'id="plot-front-bits"' in page
+    assert 'id="plot-front-1"' in page
 
 
 def test_hostile_names_stay_text(page: str) -> None:
@@ -140,5 +141,38 @@ def test_a_page_that_cannot_be_moved_into_place_leaves_nothing_behind(tmp_path: 
 
 
 def test_a_tampered_summary_links_to_no_script() -> None:
-    page = page_html(replace(make_summary(), card="javascript:alert(1)"))
-    assert 'href="javascript%3Aalert%281%29"' in page
+    for card in ("javascript:alert(1)", "//evil.example/x"):
+        page = page_html(replace(make_summary(), card=card))
+        assert '<a href="card.md">' in page
+        assert card not in page
+
+
+def test_the_name_of_a_cost_opens_no_tag() -> None:
+    """Even of a cost that no summary of a file may have."""
+    cost = '"><img src=x onerror=alert(5)>'
+    summary = make_summary()
+
+    def with_cost(record: Record) -> Record:
+        return replace(record, costs={**record.costs, cost: 1.0})
+
+    assert summary.uniform is not None
+    page = page_html(
+        replace(
+            summary,
+            budgets=(replace(summary.budgets[0], cost=cost),),
+            reachable={cost: (1.0, 2.0)},
+            trials=tuple(map(with_cost, summary.trials)),
+            winner=with_cost(summary.winner),
+            uniform=with_cost(summary.uniform),
+        )
+    )
+    assert "<img src=x" not in page.partition("<body>")[2]
+    assert {"front-0", "front-1", "plot-front-0", "plot-front-1"} <= set(Outline(page).ids)
+
+
+def test_thousands_of_trials_are_thinned_and_the_page_says_so() -> None:
+    summary = make_summary()
+    trials = tuple(replace(summary.trials[0], number=number) for number in range(10_000))
+    page = page_html(replace(summary, trials=trials))
+    assert "10000 trials, 1 on the front. 2,500 of these trials are drawn." in page
+    assert len(page) - len(page_html(summary)) < 5e6

@@ -47,3 +47,14 @@ def test_every_trial_and_reference_is_one_mark(uniform: bool) -> None:
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     root = ElementTree.fromstring(write_picture(hostile_summary(), tmp_path / "front.svg").read_bytes())
     assert not [element for element in root.iter() if element.tag.endswith("script")]
+
+
+def test_a_name_is_no_formula_and_commands_no_terminal(tmp_path: Path) -> None:
+    summary, formula = make_summary(), "$\\frac{$"
+    trials = tuple(replace(trial, rung=formula, scores={formula: trial.score}) for trial in summary.trials[:3])
+    budget = replace(summary.budgets[0], text=formula)
+    forged = replace(summary, model="$\\undefined{x}$ \x1b[31m", trials=trials, budgets=(budget,))
+    root = ElementTree.fromstring(write_picture(forged, tmp_path / "front.svg").read_bytes())
+    words = [str(element.text) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "$\\undefined{x}$ \\x1b[31m: validation accuracy against size" in words
+    assert {f"budget {formula}", formula} <= set(words)

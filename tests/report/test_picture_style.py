@@ -5,6 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib as mpl
+
 from mpsearch.report.picture_style import axes_of, percent_axis, save, styled, titled
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,3 +31,12 @@ def test_text_is_text_and_the_file_repeats(tmp_path: Path) -> None:
     assert root.findtext(f"{SVG}title") == "what is seen"
     assert root.get("width") == "300pt"  # 400 pixels
     assert drawn(tmp_path / "b.svg").read_bytes() == file.read_bytes()
+
+
+def test_a_matplotlibrc_in_the_working_directory_has_no_say(tmp_path: Path) -> None:
+    with mpl.rc_context({"text.usetex": True, "savefig.pad_inches": 3.0, "axes.facecolor": "black"}):  # as such a file sets
+        with styled():
+            assert not mpl.rcParams["text.usetex"]
+        changed = drawn(tmp_path / "a.svg").read_bytes()
+        assert mpl.rcParams["text.usetex"]
+    assert changed == drawn(tmp_path / "b.svg").read_bytes()

@@ -47,3 +47,13 @@ def test_a_quiet_console_stays_quiet() -> None:
     with RichProgress(console).phase("study") as bar:
         bar.update(1)
     assert told(console) == ""
+
+
+def test_names_of_a_stranger_do_not_command_the_terminal() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    progress = RichProgress(console)
+    with progress.phase("\x1b[2J") as bar:
+        bar.update(1, text="\x1b]0;pwned\x07")
+    progress.say("\x1b[31m")
+    assert "\x1b" not in told(console)
+    assert all(words in told(console) for words in ("\\x1b[2J", "\\x1b]0;pwned\\x07", "\\x1b[31m"))

@@ -123,3 +123,26 @@ def test_allocation_shows_bits_bytes_amounts_and_slack() -> None:
     assert "mean weight bits 2.000" in text
     assert "size 67,000 B of 80KB, 13,000 B unused" in text
     assert len([line for line in text.splitlines() if line.startswith("layer")]) == 20 + 1
+
+
+def test_names_of_a_stranger_do_not_command_the_terminal() -> None:
+    evil = "\x1b]0;pwned\x07\x1b[2J"
+    summary = make_summary(acts=True)
+    layers = (replace(summary.layers[0], name=evil), *summary.layers[1:])
+    table = replace(summary.tables[0], name=evil, unit=evil, layers=tuple(layer.name for layer in layers), cost={evil: 1.0})
+    forged = replace(
+        summary,
+        metric=evil,
+        command=f"mpsearch study '{evil}'",
+        skipped=(evil,),
+        artifact=evil,
+        trials=tuple(replace(trial, origin=evil) for trial in summary.trials),
+        budgets=(replace(summary.budgets[0], text=evil),),
+    )
+    text = _closing(forged, Path(evil)) + _shown(sensitivity_table(table, layers))
+    assert "\\x1b]0;pwned" in text
+    assert "\x1b" not in text
+
+
+def test_a_command_whose_quotation_has_no_end_is_not_taken_apart() -> None:
+    assert "search longer" not in _closing(replace(make_summary(), command="mpsearch study 'x"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,3 +49,53 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"holds no finished run .there is no summary\.json"):
         export_run(tmp_path / "run", tmp_path / "net.safetensors")
     assert not (tmp_path / "net.safetensors").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    small(folder, trials=1, epochs=0)
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def refused(run: Path, told: str) -> None:
+    with pytest.raises(RunDirectoryError, match=told):
+        export_run(run, run.parent / "net.safetensors")
+    assert not list(run.parent.glob("net.*"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "card.md", "card.json", "summary.json"])
+def test_no_link_is_followed(name: str, run: Path) -> None:
+    (run / name).replace(run.parent / name)
+    (run / name).symlink_to(run.parent / name)
+    refused(run, rf"{re.escape(name)} is a link; remove it")
+
+
+def test_a_card_without_end_is_not_read(run: Path) -> None:
+    with (run / "card.md").open("wb") as file:
+        file.truncate(5 << 30)
+    refused(run, r"card\.md has 5,368,709,120 bytes, where at most")
+    (run / "card.md").unlink()
+    os.mkfifo(run / "card.md")
+    refused(run, r"card\.md is no file")
+
+
+def test_the_artifact_is_a_file_of_the_run(run: Path) -> None:
+    other = shutil.copy(run / "model.safetensors", run.parent / "other.safetensors")
+    plain = json.loads((run / "summary.json").read_text())
+    for name in (str(other), "../other.safetensors", 7, "a\0b"):
+        (run / "summary.json").write_text(json.dumps({**plain, "artifact": name}))
+        refused(run, "summary.json is damaged")
+    (run / "summary.json").write_text(json.dumps({**plain, "artifact": "gone.safetensors"}))
+    refused(run, r"there is no gone\.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[" * 200_000, b"\xff\xfe"], ids=["half", "empty", "deep", "bytes"])
+def test_a_damaged_summary_is_one_line(content: bytes, run: Path) -> None:
+    (run / "summary.json").write_bytes(content)
+    refused(run, r"summary\.json is damaged")

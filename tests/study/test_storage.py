@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -178,3 +179,28 @@ def test_a_damaged_record_is_named(url: str) -> None:
     study.tell(trial, [1.0, 1.0])
     with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
         StoredRecords().of(open_study(url, "mine"))
+
+
+def test_a_journal_that_names_another_file_deletes_nothing(tmp_path: Path) -> None:
+    """SQLite deletes the super-journal that a crafted journal names, whatever file that is."""
+    file, precious = tmp_path / "study.db", tmp_path / "precious.txt"
+    open_study(f"sqlite:///{file}", "s")
+    precious.write_text("mine")
+    magic, name = bytes.fromhex("d9d505f920a163d7"), str(precious).encode()
+    page = 4096
+    header = magic + struct.pack(">IIIII", 0, 0, file.stat().st_size // page, 512, page)
+    end = struct.pack(">I", 0x40000000 // page + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    (tmp_path / "study.db-journal").write_bytes(header.ljust(512, b"\0") + end)
+    with pytest.raises(RunDirectoryError, match=r"journal names another file, which SQLite would delete; remove that journal"):
+        set_aside_if_damaged(file, lambda line: None)
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("code", ["CREATE TRIGGER t AFTER INSERT ON trials BEGIN SELECT 1; END", "CREATE VIEW v AS SELECT * FROM studies"])
+def test_a_database_with_code_of_its_own_is_refused(code: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    open_study(f"sqlite:///{file}", "s")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute(code)
+    with pytest.raises(RunDirectoryError, match="holds code of its own"):
+        set_aside_if_damaged(file, lambda line: None)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from mpsearch.training.checkpoint import Checkpoint
+from mpsearch.training.checkpoint import Checkpoint, load_state, save_state
 
 
 def trained(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -92,3 +94,50 @@ def test_a_damaged_file_is_no_checkpoint(damage: str, tmp_path: Path) -> None:
     said: list[str] = []
     assert Checkpoint(tmp_path / "x", say=said.append).restore(model, optimizer, []) == (0, 0.0)
     assert said == ["x was damaged; this training starts from its beginning"]
+
+
+def forged(kind: str, state: dict[str, Any]) -> dict[str, Any]:
+    first = next(iter(state["optimizer"]["state"]))
+    changes: dict[str, Any] = {
+        "other network": {"model": {"a": torch.zeros(3)}},
+        "network of another shape": {"model": {**state["model"], "0.weight": torch.zeros(1, 1)}},
+        "half a network": {"model": {name: value for name, value in state["model"].items() if name != "0.bias"}},
+        "other optimizer": {"optimizer": {"state": {}, "param_groups": []}},
+        "optimizer of another shape": {
+            "optimizer": {**state["optimizer"], "state": {**state["optimizer"]["state"], first: {"momentum_buffer": torch.zeros(99)}}}
+        },
+        "no curve": {"curve": 5},
+        "curve of words": {"curve": [{"epoch": "one"}]},
+        "no position": {"step": "x"},
+        "no random state": {"random": torch.zeros(3)},
+    }
+    return {**state, **changes[kind]}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["other network", "network of another shape", "half a network", "other optimizer", "optimizer of another shape", "no curve",
+     "curve of words", "no position", "no random state"],
+)  # fmt: skip
+def test_a_forged_checkpoint_changes_nothing(kind: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    model, optimizer = trained(0)
+    checkpoint = Checkpoint(tmp_path / "x", made_from="this", say=said.append)
+    checkpoint.save(model, optimizer, [], 7, 1.25)
+    save_state(tmp_path / "x", forged(kind, torch.load(tmp_path / "x", weights_only=True)))
+    again, its_optimizer = trained(1)
+    before, curve = copy.deepcopy(again.state_dict()), [{"epoch": 1.0}]
+    assert checkpoint.restore(again, its_optimizer, curve) == (0, 0.0)
+    assert said == ["x was damaged; this training starts from its beginning"]
+    assert all(torch.equal(value, before[name]) for name, value in again.state_dict().items())
+    assert curve == []
+    step(again, its_optimizer, 1)
+
+
+def test_a_state_of_another_network_is_not_loaded(tmp_path: Path) -> None:
+    model, _ = trained(0)
+    save_state(tmp_path / "x", model.state_dict())
+    assert load_state(tmp_path / "x", trained(1)[0])
+    assert not load_state(tmp_path / "x", nn.Linear(2, 2))
+    (tmp_path / "x").write_bytes(b"junk")
+    assert not load_state(tmp_path / "x", model)

@@ -119,17 +119,21 @@ class _PerRow(torch.autograd.Function):
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Σ a·b in float32."""
+    """Σ a·b in float32, or in the type of more precise numbers."""
     if a.dtype != torch.float32 or b.dtype != torch.float32:
-        return (a.float() * b.float()).sum()
+        return (_precise(a) * _precise(b)).sum()
     if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last) and b.is_contiguous(memory_format=torch.channels_last):
         a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
 
+def _precise(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def _by_channel(x: Tensor) -> Tensor:
-    """Σ x in float32, per channel first: the shape of BatchNorm's own sums, so that the compiler fuses both into one pass."""
-    return x.float().sum([d for d in range(x.dim()) if d != 1]).sum()
+    """Σ x, per channel first: the shape of BatchNorm's own sums, so that the compiler fuses both into one pass."""
+    return _precise(x).sum([d for d in range(x.dim()) if d != 1]).sum()
 
 
 def _row_inner(a: Tensor, b: Tensor) -> Tensor:

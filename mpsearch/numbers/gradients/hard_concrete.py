@@ -3,7 +3,8 @@
     z = clip(v (ζ − γ) + γ, 0, 1),   v = σ((noise + φ)/β),   noise ~ Logistic(0, 1)
 
 β = 2/3, γ = −0.1, ζ = 1.1: Louizos, Welling, Kingma: Learning Sparse Neural Networks through L0 Regularization, ICLR 2018,
-arXiv 1712.01312. UNVERIFIED: that DropBits uses the same constants.
+arXiv 1712.01312. Their code clips P(z > 0) to [1e-6, 1 − 1e-6]; here it goes on, so that no mask is without a gradient. UNVERIFIED: that
+DropBits uses the same constants.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ complement):
 
     c = min(max(x, l), m),    code = round(c/d − offset),    Q = (code + offset) · d
 
-Gradients, with straight-through rounding: `∂Q/∂x = 1` strictly inside and 0 elsewhere, `∂Q/∂m = 1` where c = m (−1 where c = −m),
+Half a code goes to the even one, as everywhere in the library; the authors' code takes the one away from zero. Gradients, with
+straight-through rounding: `∂Q/∂x = 1` strictly inside and 0 elsewhere, `∂Q/∂m = 1` where c = m (−1 where c = −m),
 `∂Q/∂d = (Q − c)/d`. Both partial derivatives are bounded for all bits and, with m on a level, never both nonzero; those of
 (bits, d) grow like 2^bits. The paper therefore learns (d, m) and derives the bits from them.
 """

@@ -3,14 +3,15 @@
 Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452, eq. 4 to 6 (their P3: smallest and
 largest level are learned). With smallest level q and largest level m:
 
-    |Q(x)| = q if |x| ≤ q,   2^⌊½ + log2|x|⌋ if q < |x| ≤ m,   m if |x| > m;      Q(x) = sign(x) · |Q(x)|
+    |Q(x)| = q if |x| < q,   2^⌊½ + log2|x|⌋ if q ≤ |x| < m,   m if |x| ≥ m;      Q(x) = sign(x) · |Q(x)|
 
 There is no zero: sign(0) counts as +1. With `zero`, for outputs of a ReLU, a zero level replaces the sign: `Q(x) = 0` for
 x < q/√2 and q from there to q. Gradients:
 
-    ∂Q/∂x = |Q|/|x| for q < |x| ≤ m, else 0;    ∂Q/∂q = sign(x) for |x| ≤ q (0 at the zero level);    ∂Q/∂m = sign(x) for |x| > m
+    ∂Q/∂x = |Q|/|x| for q ≤ |x| < m, else 0;    ∂Q/∂q = sign(x) for |x| < q (0 at the zero level);    ∂Q/∂m = sign(x) for |x| ≥ m
 
-The sign is missing from the paper's eq. 6 and follows from its eq. 4. q and m are meant to be powers of two, `m = 2^(2^(b−1) − 1) · q` at b
+The sign is missing from the paper's eq. 6 and follows from its eq. 4. At |x| = q and |x| = m the gradients are those of the authors' code;
+the paper has ≤ and >. If q is no power of two, |x| = q is q. q and m are meant to be powers of two, `m = 2^(2^(b−1) − 1) · q` at b
 bits (`mpsearch.numbers.gradients.learned_range.power_of_two` rounds to them with a gradient); the functions take any positive numbers.
 """
 
@@ -45,7 +46,7 @@ class _Powers(torch.autograd.Function):
         within = size.clamp(smallest, largest)
         mantissa, exponent = torch.frexp(within)  # exact borders, as in `mpsearch.numbers.power_of_two`
         levels = torch.ldexp(torch.ones_like(within), torch.where(mantissa < math.sqrt(0.5), exponent - 1, exponent))
-        levels = torch.where(size <= smallest, smallest, torch.where(size > largest, largest, levels))
+        levels = torch.where(size >= largest, largest, torch.where(size <= smallest, smallest, levels))
         y = torch.where(x < 0, -levels, levels)
         if zero is not None:
             y = torch.where(zero, levels * (size >= smallest * math.sqrt(0.5)), y)
@@ -57,7 +58,8 @@ class _Powers(torch.autograd.Function):
         (dy,) = grads
         x, y, smallest, largest, zero = ctx.saved_tensors
         size = _magnitude(x, zero)
-        below, above = size <= smallest, size > largest
+        above = size >= largest
+        below = (size < smallest) & ~above
         none = torch.zeros((), dtype=dy.dtype, device=dy.device)
         dx = torch.where(below | above, none, dy * y / torch.where(below, smallest, x))
         signed = dy * y.sign()

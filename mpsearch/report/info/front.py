@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpsearch.core.budget import Budget
 from mpsearch.core.record import pareto_front
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import format_amount
-from mpsearch.report.info.points import Point, close_up, completed, higher_is_better, point, rung_order
+from mpsearch.report.info.points import Point, close_up, completed, drawn, drawn_text, higher_is_better, point, rung_order
 from mpsearch.report.wording import metric_text
 
 __all__ = ["FrontInfo", "front_costs", "front_info"]
@@ -25,7 +24,7 @@ class FrontInfo:
         cost: name of the cost on the horizontal axis.
         metric: name of the metric on the vertical axis (validation split).
         rungs: rungs of the trials, shallowest first.
-        points: all scored trials, by trial number.
+        points: all scored trials, by trial number; of thousands, those that are drawn.
         front: the trials no other trial beats in cost and error, cheapest first.
         float_metric: validation metric of the float network.
         uniform: the best uniform allocation that fits, retrained.
@@ -62,8 +61,9 @@ def front_costs(summary: Summary) -> tuple[str, ...]:
 def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
     """Numbers of the front against one cost."""
     trials = completed(summary.trials)
-    points = tuple(point(record, cost) for record in trials)
-    front = tuple(point(record, cost) for record in pareto_front(trials, cost=cost))
+    best = pareto_front(trials, cost=cost)
+    points = tuple(point(record, cost) for record in drawn(trials, best))
+    front = tuple(point(record, cost) for record in drawn(best))
     winner = point(summary.winner, cost)
     uniform = None if summary.uniform is None else point(summary.uniform, cost)
     references = [winner] if uniform is None else [winner, uniform]
@@ -88,11 +88,11 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
         log_axis=low > 0 and high / low >= _LOG_FROM,
         view=view,
         hidden=hidden,
-        finding=_finding(summary.metric, cost, points, front, winner),
+        finding=_finding(summary.metric, cost, len(trials), len(best), winner) + drawn_text(len(points), len(trials)),
     )
 
 
-def _finding(metric: str, cost: str, points: Sequence[Point], front: Sequence[Point], winner: Point) -> str:
-    trials = f"{len(points)} trial{'s' if len(points) != 1 else ''}, {len(front)} on the front"
+def _finding(metric: str, cost: str, scored: int, best: int, winner: Point) -> str:
+    trials = f"{scored} trial{'s' if scored != 1 else ''}, {best} on the front"
     trained = "The retrained winner" if winner.rung == "full" else "The winner, calibrated only"
     return f"{trained}: {metric_text(metric, winner.metric)} at {format_amount(cost, winner.amount)}. {trials}."

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mpsearch.core.summary import WEIGHT_OF
 from mpsearch.core.table import Table
 
 __all__ = ["MixtureInfo", "MixtureRow", "mixture_infos"]
-
-_WEIGHT = "weight of "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +51,14 @@ class MixtureInfo:
 
 def mixture_infos(tables: Sequence[Table]) -> tuple[MixtureInfo, ...]:
     """One for every table that is a mixture."""
-    return tuple(_mixture(table) for table in tables if any(key.startswith(_WEIGHT) for key in table.cost))
+    return tuple(_mixture(table) for table in tables if any(key.startswith(WEIGHT_OF) for key in table.cost))
 
 
 def _mixture(table: Table) -> MixtureInfo:
     cost = table.cost
-    names = [key.removeprefix(_WEIGHT) for key in cost if key.startswith(_WEIGHT)]
+    names = [key.removeprefix(WEIGHT_OF) for key in cost if key.startswith(WEIGHT_OF)]
     rows = [
-        MixtureRow(name=name, weight=cost[f"{_WEIGHT}{name}"], share=cost[f"share of {name}"], rho=cost[f"correlation of {name}"])
+        MixtureRow(name=name, weight=cost[f"{WEIGHT_OF}{name}"], share=cost[f"share of {name}"], rho=cost[f"correlation of {name}"])
         for name in names
     ]
     rho, allocations, best = cost["correlation"], int(cost["measured allocations"]), max(rows, key=lambda row: row.rho)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,12 +16,14 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record, Score
 
-__all__ = ["Point", "bits_lines", "close_up", "completed", "higher_is_better", "point", "rung_order", "uniform_text"]
+__all__ = ["Point", "bits_lines", "close_up", "completed", "drawn", "drawn_text", "higher_is_better", "point", "rung_order", "uniform_text"]
 
 _KNOWN_RUNGS = ("ptq", "supernet", "short", "long", "full")
 _ZOOM_FROM = 2.5
 _LINE_WIDTH = 64
 _MOST_LINES = 14
+_MOST_DRAWN = 3000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +54,26 @@ class Point:
 
 
 def completed(records: Iterable[Record]) -> list[Record]:
-    """The records that did not fail; each of them has a score."""
-    return [record for record in records if record.status == "complete"]
+    """The records that did not fail; each of them has a score, whose numbers can be drawn."""
+    done = (record for record in records if record.status == "complete")
+    return [record for record in done if all(map(math.isfinite, (record.score.loss, record.score.error, record.score.metric)))]
+
+
+def drawn(items: Sequence[T], kept: Sequence[T] = ()) -> tuple[T, ...]:
+    """What a figure shows of a long study: all, or every n-th and those that must be seen, so that a browser can follow.
+
+    Args:
+        items: in order.
+        kept: those of the items that must be seen; of them too no more than a browser can follow.
+    """
+    every = -(-len(items) // _MOST_DRAWN)
+    held = {id(item) for item in kept[:_MOST_DRAWN]}
+    return tuple(item for place, item in enumerate(items) if place % every == 0 or id(item) in held)
+
+
+def drawn_text(shown: int, there: int) -> str:
+    """A sentence about trials that are there and not shown; empty if all are shown."""
+    return "" if shown == there else f" {shown:,} of these trials are drawn."
 
 
 def point(record: Record, cost: str | None = None) -> Point:
@@ -113,6 +136,7 @@ def close_up(points: Sequence[Point], rungs: Sequence[str], anchors: Sequence[fl
     return view, sum(not view[0] <= p.metric <= view[1] for p in points)
 
 
+@lru_cache(maxsize=4 * _MOST_DRAWN)
 def bits_lines(allocation: Allocation) -> tuple[str, ...]:
     """Layers of equal choice together, lowest bits first, wrapped: `w2a4 (12): layer1.0.conv1, …`."""
     layers_of: dict[Choice, list[str]] = {}

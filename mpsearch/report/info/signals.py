@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
+from mpsearch.report.info.points import drawn, drawn_text
 
 __all__ = ["SignalInfo", "SignalPair", "signal_infos", "spearman"]
 
@@ -38,7 +39,7 @@ class SignalInfo:
     Args:
         name: of the table.
         unit: of the table.
-        pairs: by trial number.
+        pairs: by trial number; of thousands, those that are drawn.
         rho: Spearman's rank correlation; `None` below three pairs or where all are equal.
         float_loss: validation loss of the float network.
         log_predicted: whether the predictions span enough for a logarithmic axis.
@@ -97,18 +98,19 @@ def _signal(table: Table, trials: Sequence[Record], float_loss: float) -> Signal
         for record in trials
         if (score := _untrained(record)) is not None
     )
+    pairs = tuple(pair for pair in pairs if math.isfinite(pair.predicted) and math.isfinite(pair.measured))
     predicted, measured = [pair.predicted for pair in pairs], [pair.measured for pair in pairs]
     rho = spearman(predicted, measured)
     finding = f"{len(pairs)} trials" if rho is None else f"Spearman \u03c1 = {rho:.2f} over {len(pairs)} trials".replace("-", "\u2212")
     return SignalInfo(
         name=table.name,
         unit=table.unit,
-        pairs=pairs,
+        pairs=drawn(pairs),
         rho=rho,
         float_loss=float_loss,
         log_predicted=_spans(predicted),
         log_measured=_spans(measured),
-        finding=f"{table.name}: {finding}.",
+        finding=f"{table.name}: {finding}.{drawn_text(len(drawn(pairs)), len(pairs))}",
         empty="" if pairs else f"No trial was scored without training, so {table.name} cannot be compared with a measurement.",
     )
 

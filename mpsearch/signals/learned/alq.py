@@ -2,10 +2,11 @@
 
 A short run prunes bases over all layers together, linearly from the initial number (at most three bits above the target, so that levels are
 few) to the mean that the budgets allow, which may be below one. Each step's gradients enter the loss model, which selects the bases to
-prune. The price is thus per base, which spans the n_l weights of a channel, while that of the budgets is per weight: where a layer's last
-base repays the former, it has log4 n_l bits more than where it repays the latter,
+prune. Of a channel of n_l weights, a base's score grows with √n_l, as its curvature is the root of a sum of squares, while both the damage
+and the price under the budgets grow with n_l: where scores are equal, a layer has log4 √n_l bits more than where its last bit repays
+its price,
 
-    b_l = (bases per channel that are left in layer l) − ½ log2 n_l + const                  const: such that the mean stays
+    b_l = (bases per channel that are left in layer l) − ¼ log2 n_l + const                  const: such that the mean stays
 
 Bases are not bits of a uniform grid: each lowers the squared error by a little less than a factor 4, which the table takes as 4.
 Weights only: activations are not quantized by bases here.
@@ -54,7 +55,7 @@ def alq(inputs: SignalInputs) -> Table:
 def priced_by_weight(space: ResolvedSpace, kept: Mapping[str, float]) -> dict[str, float]:
     """Bits by layer name from bases per channel; 32 for layers with float weights."""
     layers = [layer for layer in space.layers if layer.name in kept]
-    bits = {layer.name: kept[layer.name] - 0.5 * math.log2(layer.weights / layer.channels) for layer in layers}
+    bits = {layer.name: kept[layer.name] - 0.25 * math.log2(layer.weights / layer.channels) for layer in layers}
     shift = mean_bits(layers, kept) - mean_bits(layers, bits)
     return {name: bits[name] + shift if name in bits else float(FLOAT_BITS) for name in space.names}
 

@@ -23,7 +23,7 @@ def samples(seed: int, shape: tuple[int, ...] = (300,)) -> Tensor:
 
 def by_hand(x: float, smallest: float, largest: float) -> float:
     size = abs(x)
-    level = smallest if size <= smallest else largest if size > largest else 2.0 ** math.floor(0.5 + math.log2(size))
+    level = smallest if size < smallest else largest if size >= largest else 2.0 ** math.floor(0.5 + math.log2(size))
     return -level if x < 0 else level
 
 
@@ -66,14 +66,30 @@ def test_gradients_are_the_table(zero: bool, limits: tuple[float, float]) -> Non
     dx, dlow, dhigh = torch.autograd.grad(y.sum(), (x, low, high))
     value, size = x.detach(), x.detach().clamp_min(0) if zero else x.detach().abs()
     sign = torch.where(value < 0, -1.0, 1.0)
-    inside = (size > smallest) & (size <= largest)
+    inside = (size >= smallest) & (size < largest)
     assert inside.any()
     torch.testing.assert_close(dx[inside], (y.detach().abs() / value.abs())[inside])
     assert (dx[~inside] == 0).all()
-    moves_low = (size <= smallest) & ((size >= smallest * math.sqrt(0.5)) if zero else torch.ones_like(inside))
+    moves_low = (size < smallest) & ((size >= smallest * math.sqrt(0.5)) if zero else torch.ones_like(inside))
     torch.testing.assert_close(dlow, torch.where(moves_low, sign, 0.0))
-    torch.testing.assert_close(dhigh, torch.where(size > largest, sign, 0.0))
+    torch.testing.assert_close(dhigh, torch.where(size >= largest, sign, 0.0))
     assert all(bool(torch.isfinite(gradient).all()) for gradient in (dx, dlow, dhigh))
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_on_the_smallest_level_the_value_has_the_gradient_and_on_the_largest_the_level(zero: bool) -> None:
+    x = torch.tensor([0.25, 2.0], requires_grad=True)
+    low, high = torch.full((2,), 0.25, requires_grad=True), torch.full((2,), 2.0, requires_grad=True)
+    y = quantize_to_powers(x, low, high, zero=torch.tensor(zero))
+    assert y.tolist() == [0.25, 2.0]
+    gradients = torch.autograd.grad(y.sum(), (x, low, high))
+    assert [gradient.tolist() for gradient in gradients] == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+
+
+def test_where_both_levels_are_one_the_largest_has_the_gradient() -> None:
+    x, low, high = (torch.tensor([0.5], requires_grad=True) for _ in range(3))
+    gradients = torch.autograd.grad(quantize_to_powers(x, low, high).sum(), (x, low, high))
+    assert [gradient.item() for gradient in gradients] == [0.0, 0.0, 1.0]
 
 
 def test_a_limit_gets_the_sum_over_what_it_serves() -> None:
@@ -82,5 +98,5 @@ def test_a_limit_gets_the_sum_over_what_it_serves() -> None:
     dy = torch.randn(4, 50, generator=torch.Generator().manual_seed(1))
     _, dlow, dhigh = torch.autograd.grad(quantize_to_powers(x, low, high), (x, low, high), dy)
     sign, size = torch.where(x.detach() < 0, -1.0, 1.0), x.detach().abs()
-    torch.testing.assert_close(dlow, (dy * sign * (size <= 0.125)).sum(1, keepdim=True))
-    torch.testing.assert_close(dhigh, (dy * sign * (size > 2)).sum())
+    torch.testing.assert_close(dlow, (dy * sign * (size < 0.125)).sum(1, keepdim=True))
+    torch.testing.assert_close(dhigh, (dy * sign * (size >= 2)).sum())

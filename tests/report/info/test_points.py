@@ -6,7 +6,17 @@ import math
 from dataclasses import replace
 
 from mpsearch.core.record import Score
-from mpsearch.report.info.points import bits_lines, close_up, completed, higher_is_better, point, rung_order, uniform_text
+from mpsearch.report.info.points import (
+    bits_lines,
+    close_up,
+    completed,
+    drawn,
+    drawn_text,
+    higher_is_better,
+    point,
+    rung_order,
+    uniform_text,
+)
 from tests.report.summaries import make_summary, make_trial
 
 
@@ -21,6 +31,24 @@ def test_a_point_is_the_record_at_its_deepest_rung() -> None:
 def test_records_that_failed_are_left_out() -> None:
     record = make_trial(0, size=10, metric=0.5)
     assert completed([record, replace(record, status="failed")]) == [record]
+
+
+def test_what_no_axis_can_hold_is_left_out() -> None:
+    """A perplexity may overflow before any training."""
+    record = make_trial(0, size=10, metric=0.5)
+    assert completed([record, replace(record, scores={"ptq": Score(loss=900.0, error=math.inf, metric=math.inf)})]) == [record]
+
+
+def test_of_thousands_every_nth_is_drawn_and_those_to_be_seen() -> None:
+    few = [object() for _ in range(3000)]
+    assert drawn(few) == tuple(few)
+    assert drawn(()) == ()
+    many = [object() for _ in range(6001)]
+    shown = drawn(many, [many[1], many[4000]])
+    assert shown == tuple(item for place, item in enumerate(many) if place % 3 == 0 or place in (1, 4000))
+    assert len(drawn(many, many)) <= 6000
+    assert drawn_text(5, 5) == ""
+    assert drawn_text(2003, 6001) == " 2,003 of these trials are drawn."
 
 
 def test_a_delivered_network_that_was_only_calibrated_stands_on_the_first_rung() -> None:
