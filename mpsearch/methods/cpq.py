@@ -88,8 +88,8 @@ class _CategoricalWeight(WeightQuantizer):
         self.register_buffer("highs", torch.tensor([float(grid.hi) for grid in grids]))
         self.register_buffer("available", torch.zeros(len(_WIDTHS) - 1))
         self.register_buffer("noise", torch.zeros(len(_WIDTHS) - 1))
-        self.register_buffer("low", torch.zeros(()))
-        self.register_buffer("high", torch.zeros(()))
+        self.register_buffer("low", self.lo.clone())  # a layer that stays float needs a grid as well when it is compiled
+        self.register_buffer("high", self.hi.clone())
         self.dropping = False
 
     def get_extra_state(self) -> dict[str, int]:

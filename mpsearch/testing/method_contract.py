@@ -196,8 +196,8 @@ class MethodContract:
 
     def _watched(self, backend: str | None) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Outputs of every step, gradients of the first and the last, and the state after 20 steps."""
-        network = self._attached()
-        network.begin(Allocation({name: network.space.uniform(_CHOICES[i % 5])[name] for i, name in enumerate(network.space.names)}))
+        network = self._attached(model=_pair())
+        network.begin(Allocation(dict(zip(network.space.names, (Choice(3), Choice(FLOAT_BITS, 4)), strict=True))))
         model, data = network.model.double(), _data()
         hooks, outputs, gradients = Hooks.of(self.method, network), dict[str, Tensor](), dict[str, Tensor]()
         objective, before_step = hooks.objective, hooks.before_step
@@ -224,9 +224,9 @@ class MethodContract:
         state = {f"state {name}": value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
         return outputs, gradients, state
 
-    def _attached(self, grid: GridStyle = "twos") -> Network:
+    def _attached(self, grid: GridStyle = "twos", model: nn.Module | None = None) -> Network:
         torch.manual_seed(0)
-        model, x = trained_statistics(Depthwise()), _data().x
+        model, x = trained_statistics(model or Depthwise()), _data().x
         space = _SPACE.resolve(trace(model, x))
         return Network(model, space, Calibration.fit(model, space, [x]), replace(self.method, grid=grid))
 
@@ -234,6 +234,12 @@ class MethodContract:
         network = self._attached()
         _train(network, choose(network), **training)
         return bake(network)
+
+
+def _pair() -> nn.Module:
+    """Two layers, since tracing takes a second each: one with quantized weights, one with a quantized input; the others stay float."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10))
 
 
 def _data() -> TensorSplit:
