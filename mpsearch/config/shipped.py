@@ -55,7 +55,7 @@ def find_yaml(kind: str, folder: str, reference: str) -> Path:
     found = shipped or own
     if found is None:
         raise UnknownNameError(kind, reference, shipped_names(folder))
-    if own is not None and not own.samefile(found):
+    if own is not None and own.read_bytes() != found.read_bytes():
         # A name must not mean another file, and the code that it names, because of where the command is typed.
         raise ConfigError(f"the {kind} '{reference}' is one of mpsearch and one of this folder; give {own} for yours, or rename it")
     return found

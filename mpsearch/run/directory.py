@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from filelock import FileLock, Timeout
 from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from mpsearch.core.files import write_text
 from mpsearch.run.clock import PASSES, SECONDS, read_passes
-from mpsearch.run.read_back import read_back
+from mpsearch.run.read_back import check_regular, read_back
 from mpsearch.run.trust import remember
 from mpsearch.study.storage import open_storage
 
@@ -98,9 +97,8 @@ def check_files(directory: Path) -> None:
         RunDirectoryError: an entry is neither a regular file nor a folder.
     """
     for entry in directory.iterdir() if directory.is_dir() else ():
-        kind = entry.lstat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise RunDirectoryError(f"{entry} is {'a link' if stat.S_ISLNK(kind) else 'no file'}; remove it, or give another run directory")
+        if entry.is_symlink() or not entry.is_dir():
+            check_regular(entry)
 
 
 @dataclass(frozen=True, kw_only=True)
