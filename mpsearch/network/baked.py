@@ -23,6 +23,7 @@ from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
+from mpsearch.network.state import distinct_state
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
 
@@ -185,14 +186,16 @@ def fixed_act_quantizer(input: QuantizedInput) -> FixedActQuantizer:
 
 
 def rest_of_state(model: nn.Module, layers: Sequence[Layer]) -> list[str]:
-    """Names in the float model's `state_dict` that belong to no layer and stay unquantized in the artifact, in order."""
+    """Names in the float model's `state_dict` that belong to no layer and stay unquantized in the artifact, in order.
+
+    A tensor with several names has the first of them. It is no rest under any name if it belongs to a layer under one.
+    """
     used = {f"{layer.module}.{layer.parameter}".lstrip(".") for layer in layers}
     used |= {alias for layer in layers for alias in layer.aliases}
     used |= {f"{layer.module}.bias".lstrip(".") for layer in layers if layer.bias_elements}
     norms = tuple(f"{layer.norm}." for layer in layers if layer.norm)
-    return [
-        name for name in model.state_dict() if name not in used and not name.startswith(norms) and not name.endswith("num_batches_tracked")
-    ]
+    held = {id(tensor) for name, tensor in model.state_dict(keep_vars=True).items() if name in used or name.startswith(norms)}
+    return [name for name, tensor in distinct_state(model).items() if id(tensor) not in held and not name.endswith("num_batches_tracked")]
 
 
 @torch.no_grad()

@@ -68,8 +68,12 @@ def replace_weight(module: nn.Module, parameter: str, weight: Tensor) -> None:
 
 
 def remove_norm(model: nn.Module, path: str) -> None:
-    """Replace a module by an identity."""
-    setattr(*owner_of(model, path), nn.Identity())
+    """Replace a module by an identity, under all of its names."""
+    norm = model.get_submodule(path)
+    for module in list(model.modules()):
+        for name, child in list(module._modules.items()):  # `named_children` skips further names
+            if child is norm:
+                setattr(module, name, nn.Identity())
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from mpsearch.core.record import Record, Trial
 from mpsearch.data.fingerprint import fingerprint_of
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
+from mpsearch.network.state import distinct_state
 from mpsearch.run.ledger import Ledger
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
@@ -140,5 +141,5 @@ def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
 
 
 def float_bytes(model: torch.nn.Module) -> int:
-    """Bytes of all parameters and buffers as float32."""
-    return sum(4 * tensor.numel() for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked"))
+    """Bytes of all parameters and buffers as float32, each counted once."""
+    return sum(4 * tensor.numel() for name, tensor in distinct_state(model).items() if not name.endswith("num_batches_tracked"))
