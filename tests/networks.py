@@ -94,6 +94,20 @@ class NormUsedTwice(nn.Module):
         return self.head((self.norm(y) + y).mean((2, 3)))
 
 
+class Conditioned(nn.Module):
+    """A linear layer is fed a vector without a batch axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.film = nn.Linear(4, 16)
+        self.first = nn.Linear(6, 16)
+        self.head = nn.Linear(16, 3)
+        self.register_buffer("code", torch.tensor([1.0, 0.5, -0.5, 0.2]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.first(x) * (1 + self.film(self.code))))
+
+
 class CrossAttention(nn.Module):
     """Query, key and value of different widths: three projection weights."""
 
@@ -123,6 +137,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "one_and_three_d": (OneAndThreeDimensions, lambda: torch.randn(8, 2, 9)),
     "transposed": (Transposed, _images(1)),
     "norm_used_twice": (NormUsedTwice, _images(1)),
+    "conditioned": (Conditioned, lambda: torch.randn(8, 6)),
     "cross_attention": (
         CrossAttention,
         lambda: {"query": torch.randn(8, 3, 8), "key": torch.randn(8, 5, 6), "value": torch.randn(8, 5, 4)},

@@ -70,6 +70,16 @@ class Choice:
         except ConfigError as error:
             raise error if error.path else ConfigError(f"{path}: {error}", path=path) from error
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight; 32 for float."""
+        return self.weight.bits
+
+    @property
+    def act_bits(self) -> int:
+        """Bits of the input; 32 for float."""
+        return self.activation.bits
+
     def at_least(self, other: Choice) -> bool:
         """Whether the weight and the input are both at least as precise as in `other`."""
         return self.weight.at_least(other.weight) and self.activation.at_least(other.activation)

@@ -106,7 +106,7 @@ class Brecq(Gptq):
         targets: dict[str, Tensor] = {}
 
         def observe(path: str, block: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and output.dim() > 1:  # a vector has no samples to learn from
                 targets.setdefault(path, output.clone())  # later operations may be in place
 
         def learn(path: str, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

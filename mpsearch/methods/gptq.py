@@ -16,7 +16,9 @@ following BatchNorm are corrected by the shift that quantization causes on the s
     mean ← mean_q − (mean_f − mean) · σ_q/σ_f,     variance ← variance · (σ_q/σ_f)²,
 
 a paired difference: a few hundred images suffice where re-estimation takes thousands, and statistics of augmented images are kept.
-A layer without BatchNorm has its bias shifted likewise. Both need a bias in the artifact; for layers with one, moments are central.
+A layer that is called several times is rounded for all of its calls: at the first with its quantized inputs, at later ones, which come when
+its weights have been rounded, with those of the float network. A layer without BatchNorm has its bias shifted likewise. Both need a bias in
+the artifact; for layers with one, moments are central.
 
 Differences: steps per output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
 again in `sweeps` sweeps; convolutions (grouped ones by group) use patches at sampled positions. Attention, embeddings, transposed
@@ -44,6 +46,7 @@ from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches
 from mpsearch.network.shifts import Shifts
 from mpsearch.numbers.compensated import damped, fit_compensated
+from mpsearch.numbers.moments import Moments
 
 __all__ = ["Gptq", "place_codes"]
 
@@ -105,16 +108,21 @@ class Gptq(Lsq):
         """Set codes, steps, and BatchNorm statistics or biases of every layer, in the order of the forward pass."""
         images = concatenated(loss.inputs, self.images)
         observed: dict[str, tuple[Patches, Tensor]] = {}
+        later: dict[str, list[Moments]] = {}
 
         def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+            patches = Patches(module, output.shape, self.places)
             if layer.name not in observed:
-                patches = Patches(module, output.shape, self.places)
                 observed[layer.name] = patches, patches.outputs(output)
+            else:  # its inputs under quantization come too late: when its weights have been rounded
+                inputs, outputs = patches.inputs(first_input(args, kwargs)), patches.outputs(output)
+                later.setdefault(layer.name, []).append(Moments.of(inputs, outputs, central=layer.bias_elements > 0))
 
         def round_weights(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if layer.name in observed:
                 patches, outputs = observed.pop(layer.name)
-                _round_layer(network, layer, patches.inputs(first_input(args, kwargs)), outputs, self)
+                first = Moments.of(patches.inputs(first_input(args, kwargs)), outputs, central=layer.bias_elements > 0)
+                _round_layer(network, layer, Moments.pooled([first, *later.pop(layer.name, ())]), self)
 
         layers = [
             layer
@@ -130,18 +138,16 @@ class Gptq(Lsq):
             call(network.model, images)
 
 
-def _round_layer(network: Network, layer: Layer, inputs: Tensor, outputs: Tensor, method: Gptq) -> None:
-    """Fit one layer's codes and steps to `inputs` `[G, M, d]` and float `outputs` `[G, M, C/G]`."""
+def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) -> None:
+    """Fit one layer's codes and steps to the moments of its inputs and float outputs."""
     quantizer = network.weight_quantizer(layer)
     rows = quantizer.rows.split(network.latent_weight(layer).detach()).float()
-    if layer.bias_elements:
-        inputs, outputs = inputs - inputs.mean(1, keepdim=True), outputs - outputs.mean(1, keepdim=True)
-    moments = torch.bmm(inputs.mT, inputs) / inputs.shape[1]
+    moments = seen.squares
     if not bool(torch.isfinite(moments).all()):
         return
-    target = weights = rows.reshape(len(inputs), -1, rows.shape[1])
+    target = weights = rows.reshape(len(moments), -1, rows.shape[1])
     if method.asymmetric:
-        missing = torch.bmm(outputs.mT, inputs) / inputs.shape[1] - torch.bmm(weights, moments)
+        missing = seen.products - torch.bmm(weights, moments)
         target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
     codes, steps = fit_compensated(
         target,

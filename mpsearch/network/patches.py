@@ -20,14 +20,15 @@ class Patches:
 
     Args:
         module: convolution (grouped too) or linear layer.
-        shape: of its output.
+        shape: of its output; one axis alone, of a linear layer that is fed a vector, is one sample.
         places: maximum number of positions per sample.
         seed: seed of the sampling.
     """
 
     def __init__(self, module: nn.Module, shape: Sequence[int], places: int, seed: int = 0) -> None:
         self._module = module
-        samples, *extent = (shape[0], *shape[2:]) if isinstance(module, _CONVOLUTIONS) else tuple(shape[:-1])
+        shape = tuple(shape) if len(shape) > 1 else (1, *shape)
+        samples, *extent = (shape[0], *shape[2:]) if isinstance(module, _CONVOLUTIONS) else shape[:-1]
         self.groups = module.groups if isinstance(module, _CONVOLUTIONS) else 1
         total = math.prod(extent)
         if total <= places:
@@ -49,13 +50,13 @@ class Patches:
 
     def outputs(self, y: Tensor) -> Tensor:
         """Outputs at the positions, `[G, M, C/G]`."""
-        return self._grouped(y.movedim(1, -1)[self._index] if isinstance(self._module, _CONVOLUTIONS) else y[self._index])
+        return self._grouped(y.movedim(1, -1)[self._index] if isinstance(self._module, _CONVOLUTIONS) else _samples(y)[self._index])
 
     def inputs(self, x: Tensor) -> Tensor:
         """Input patches at the positions, `[G, M, d]`."""
         module = self._module
         if not isinstance(module, _CONVOLUTIONS):
-            return self._grouped(x[self._index])
+            return self._grouped(_samples(x)[self._index])
         x = F.pad(x, _margins(module), mode=_PADDING.get(module.padding_mode, module.padding_mode))
         extents = zip(module.kernel_size, module.stride, module.dilation, strict=True)
         for axis, (kernel, stride, dilation) in enumerate(extents):
@@ -65,6 +66,10 @@ class Patches:
 
     def _grouped(self, rows: Tensor) -> Tensor:
         return rows.float().reshape(len(rows), self.groups, -1).transpose(0, 1)
+
+
+def _samples(x: Tensor) -> Tensor:
+    return x if x.dim() > 1 else x.unsqueeze(0)
 
 
 def _margins(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[int]:

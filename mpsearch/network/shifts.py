@@ -96,6 +96,8 @@ class Shifts:
 
 
 def _moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel, float32 `[C]`."""
+    """Mean and variance of every channel, float32 `[C]`; of a vector, itself and zeros."""
+    if x.dim() == 1:
+        return x.float(), torch.zeros_like(x, dtype=torch.float32)
     variance, mean = torch.var_mean(x.float(), [i for i in range(x.dim()) if i != axis % x.dim()], correction=0)
     return mean, variance

@@ -128,3 +128,8 @@ def test_a_choice_of_another_process_is_found_here() -> None:
     received = pickle.loads(sent)
     assert {Choice.parse("wta4"): 1}[received] == 1
     assert {received.weight: 1}[Choice.parse("wta4").weight] == 1
+
+
+def test_the_bits_of_both_are_at_hand() -> None:
+    assert (Choice.parse("w4a8").weight_bits, Choice.parse("w4a8").act_bits) == (4, 8)
+    assert (Choice.parse("wtaf").weight_bits, Choice.parse("wtaf").act_bits) == (2, 32)

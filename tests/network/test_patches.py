@@ -22,6 +22,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "line": (lambda: nn.Conv1d(2, 4, 5, stride=2), (4, 2, 15)),
     "volume": (lambda: nn.Conv3d(2, 4, (1, 2, 3), padding=(0, 1, 1)), (3, 2, 4, 5, 6)),
     "linear": (lambda: nn.Linear(6, 4), (5, 6)),
+    "linear on a vector": (lambda: nn.Linear(6, 4), (6,)),
     "linear over tokens": (lambda: nn.Linear(6, 4, bias=False), (5, 3, 6)),
 }
 
@@ -41,8 +42,8 @@ def test_rows_times_patches_are_outputs(case: tuple[Callable[[], nn.Module], tup
     bias = torch.zeros(len(rows)) if module.bias is None else module.bias.detach()
     expected = torch.bmm(inputs, weights.mT) + bias.reshape(patches.groups, 1, -1)
     torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-4)
-    extent = y[0].numel() // len(rows)
-    assert inputs.shape[1] == len(x) * min(places, extent)
+    samples = len(x) if x.dim() > 1 else 1
+    assert inputs.shape[1] == samples * min(places, y.numel() // (samples * len(rows)))
 
 
 def test_every_place_once_where_all_fit() -> None:
