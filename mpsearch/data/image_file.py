@@ -23,13 +23,28 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombEr
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """RGB, uint8 `[H, W, 3]`.
+    """RGB, uint8 `[H, W, 3]`. Grey values of 16 bits and floats from 0 to 1 are scaled; Pillow itself would clip them at 255.
 
     Raises:
-        DataError: the file is not a whole image.
+        DataError: the file is not a whole image, or its values have no known scale.
     """
     with _opened(file) as image:
-        return np.array(image.convert("RGB"))
+        grey = _scaled(file, image)
+        return np.array(image.convert("RGB")) if grey is None else np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _scaled(file: Path, image: Image.Image) -> NDArray[np.uint8] | None:
+    """Grey values that take more than 8 bits, `[H, W]`; None for any other image."""
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if not sixteen and image.mode not in ("I", "F"):
+        return None
+    values, highest = np.asarray(image, dtype=np.float64), 65535.0 if sixteen else 1.0
+    if not sixteen and (image.mode == "I" or not bool(((values >= 0) & (values <= 1)).all())):
+        raise DataError(
+            f"the image '{file}' has values from {values.min():g} to {values.max():g}, whose scale is not known; "
+            "save it with 8 or 16 bits, or as floats from 0 to 1"
+        )
+    return np.round(values * (255 / highest)).astype(np.uint8)
 
 
 def image_size(file: Path) -> tuple[int, int]:

@@ -25,6 +25,34 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str, value: int, rgb: list
     assert read_image(tmp_path / "a.png").tolist() == [[rgb] * 2] * 3
 
 
+def test_grey_values_of_sixteen_bits_and_floats_are_scaled(tmp_path: Path) -> None:
+    """Pillow alone would read the first as nearly all white, the second as all black."""
+    ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    expected = np.round(ramp / 257).astype(np.uint8)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    Image.fromarray(ramp).save(tmp_path / "b.tiff")
+    Image.fromarray((ramp / 65535).astype(np.float32)).save(tmp_path / "c.tiff")
+    for name in ("a.png", "b.tiff", "c.tiff"):
+        image = read_image(tmp_path / name)
+        assert image.shape == (64, 64, 3)
+        for channel in range(3):
+            np.testing.assert_array_equal(image[:, :, channel], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full((2, 2), 300.0, np.float32), "from 300 to 300"),
+        (np.full((2, 2), np.nan, np.float32), "from nan to nan"),
+        (np.full((2, 2), -7, np.int32), "from -7 to -7"),
+    ],
+)
+def test_values_without_a_known_scale_are_refused(values: np.ndarray, said: str, tmp_path: Path) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=f"has values {said}, whose scale is not known; save it with 8 or 16 bits"):
+        read_image(tmp_path / "a.tiff")
+
+
 def test_a_broken_image_is_named_with_the_reason_and_the_next_step(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     for content in (b"", b"not an image"):
