@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.loading import load_batches
@@ -64,11 +64,32 @@ class DatasetSplit(RowSplit):
             batch_size=batch_size,
             sampler=self._in_order(shuffle, generator).tolist(),
             num_workers=self.workers,
-            collate_fn=self.collate,
+            collate_fn=_Collated(self.collate),
             drop_last=drop_last,
             generator=generator,
         )
         return load_batches(loader, seed)
+
+
+class _Collated:
+    """Makes a batch of items, or says in one line why there is none."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any] | None) -> None:
+        self._collate = collate
+
+    def __call__(self, items: list[Any]) -> Any:
+        try:
+            return (self._collate or default_collate)(items)
+        except DataError:
+            raise
+        except Exception as error:  # the items and the function are the user's
+            reason = " ".join(str(error).split())[:200]
+            advice = (
+                "correct the collate function"
+                if self._collate
+                else "give all samples one shape, or pass a DataLoader with a collate_fn of your own"
+            )
+            raise DataError(f"the samples do not make a batch ({type(error).__name__}: {reason}); {advice}") from error
 
 
 class _Seeded(Dataset[Any]):

@@ -112,3 +112,25 @@ def test_errors() -> None:
         DatasetSplit(Numbers(0))
     with pytest.raises(DataError, match="the data set Endless has no length"):
         DatasetSplit(Endless())
+
+
+class Uneven(Numbers):
+    def __getitem__(self, index: int) -> Any:
+        return torch.ones(5 + index % 3), index
+
+
+def failing(items: list[Any]) -> Any:
+    raise KeyError("tokens")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_that_make_no_batch_are_one_line(workers: int) -> None:
+    with pytest.raises(DataError) as caught:
+        list(DatasetSplit(Uneven(), workers=workers).batches(4))
+    assert str(caught.value).startswith(
+        "the samples do not make a batch (RuntimeError: stack expects each tensor to be equal size, but got [5]"
+    )
+    assert str(caught.value).endswith("; give all samples one shape, or pass a DataLoader with a collate_fn of your own")
+    with pytest.raises(DataError, match=r"do not make a batch \(KeyError: 'tokens'\); correct the collate function"):
+        list(DatasetSplit(Numbers(), workers=workers, collate=failing).batches(4))
+    assert len(list(DatasetSplit(Uneven(), workers=workers, collate=lambda items: (items, torch.zeros(len(items)))).batches(4))) > 1
