@@ -116,7 +116,8 @@ def _width(dtype: str) -> int:
 
 def _sign(path: Path, plain: Any, metadata: dict[str, str], tensors: Mapping[str, Any]) -> None:
     metadata["model"] = layout.compress(plain)
-    metadata["digest"] = layout.file_digest(metadata, {name: bytes(entry["data"]) for name, entry in tensors.items()})
+    signable = {key: text.encode("utf-8", "replace").decode() for key, text in metadata.items()}  # half a surrogate pair has no bytes
+    metadata["digest"] = layout.file_digest(signable, {name: bytes(entry["data"]) for name, entry in tensors.items()})
     entries: dict[str, Any] = {"__metadata__": metadata}
     position = 0
     for name, entry in tensors.items():
