@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -21,7 +23,7 @@ from mpsearch.core.errors import MpsearchError, UsageError
 from mpsearch.core.interrupt import interruptible
 from mpsearch.core.printable import printable
 
-__all__ = ["group", "main"]
+__all__ = ["group", "main", "script"]
 
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
@@ -74,6 +76,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(INTERRUPTED, err=True)
         return 130
     return answer if isinstance(answer, int) else 0
+
+
+def script() -> int:
+    """`main` for a terminal: an exception that nobody foresaw is one line, and its traceback a file."""
+    try:
+        return main()
+    except Exception as error:
+        return _complain(f"this is a fault of mpsearch: {type(error).__name__}: {error}; {_logged()}", 1)
+
+
+def _logged() -> str:
+    """Write the traceback of the present exception to a file; returns where it is."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mpsearch-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.write(f"mpsearch {mpsearch.__version__}\n{traceback.format_exc()}")
+    except OSError:
+        traceback.print_exc()
+        return "its traceback stands above; please report it"
+    return f"its traceback is in {file.name}; please report it"
 
 
 def _complain(message: str, code: int) -> int:

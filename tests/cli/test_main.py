@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mpsearch.cli import group, main
+from mpsearch.cli import group, main, script
 from mpsearch.core.errors import BudgetError, TrainingDiverged
 
 COMMANDS = ["study", "signals", "allocate", "retrain", "export", "evaluate", "plot", "doctor", "list"]
@@ -158,3 +158,17 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(group.commands, "broken", broken)
     with pytest.raises(ZeroDivisionError):
         main(["broken"])
+
+
+def test_a_fault_of_ours_is_one_line_and_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def faulty(arguments: object = None) -> int:
+        raise KeyError("a name that\nnobody foresaw")
+
+    monkeypatch.setattr("mpsearch.cli.main", faulty)
+    assert script() == 1
+    said = capsys.readouterr().err
+    assert said.startswith("mpsearch: error: this is a fault of mpsearch: KeyError: ")
+    assert said.count("\n") == 1
+    log = Path(said.partition("its traceback is in ")[2].partition(";")[0])
+    assert "nobody foresaw" in log.read_text(encoding="utf-8")
+    log.unlink()
