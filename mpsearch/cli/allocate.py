@@ -24,6 +24,7 @@ def allocate(out: Path | None, **flags: Any) -> None:
     from mpsearch.allocate.reach import reachable
     from mpsearch.config import dump_bits
     from mpsearch.core.files import write_text
+    from mpsearch.core.printable import printable
     from mpsearch.costs.budgets import format_amount
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import allocation_table
@@ -37,4 +38,4 @@ def allocate(out: Path | None, **flags: Any) -> None:
         results.print(f"{budget.cost}: this space reaches {low} to {high}")
     if out is not None:
         write_text(out, dump_bits(solution.allocation))
-        results.print(f"bits: {out}")
+        results.print(f"bits: {printable(str(out))}", markup=False)

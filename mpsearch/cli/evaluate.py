@@ -10,6 +10,7 @@ import click
 from mpsearch.cli.options import data_options, read_config
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.files import is_file
+from mpsearch.core.printable import printable
 
 __all__ = ["evaluate"]
 
@@ -47,4 +48,5 @@ def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags
     from mpsearch.run import evaluate_artifact
 
     score = evaluate_artifact(artifact, config, split)
-    click.echo(f"{artifact}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {artifact.stat().st_size:,} B on disk")
+    place, size = printable(str(artifact)), artifact.stat().st_size
+    click.echo(f"{place}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {size:,} B on disk")

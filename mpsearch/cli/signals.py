@@ -17,6 +17,7 @@ def signals(**flags: Any) -> None:
     """Print the sensitivity of every layer; no search, no training."""
     config = read_config(flags)
 
+    from mpsearch.core.printable import printable
     from mpsearch.report.info import mixture_infos
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import sensitivity_table
@@ -27,4 +28,4 @@ def signals(**flags: Any) -> None:
     for table in tables:
         results.print(sensitivity_table(table, space.layers))
     for mixture in mixture_infos(tables):
-        results.print(mixture.finding)
+        results.print(printable(mixture.finding), markup=False)
