@@ -1,4 +1,4 @@
-"""`canonical`: a copy of the user's model for quantization: unwrapped, with every weight a plain parameter."""
+"""`canonical`: a copy of the user's model for quantization: unwrapped, with every weight a plain parameter, and trainable as it is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from mpsearch.core.errors import ModelError
 from mpsearch.network.trace import QUANTIZABLE
+from mpsearch.network.workarounds import apply_workarounds
 
 __all__ = ["canonical"]
 
@@ -21,6 +22,8 @@ _RECOMPUTED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 def canonical(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode with plain tensors in place of reparametrized weights (weight and spectral norm, pruning masks).
+
+    Settings that training under quantization cannot keep are replaced, see `mpsearch.network.workarounds`.
 
     Args:
         model: float network, possibly under `torch.compile`, `DataParallel` or `DistributedDataParallel`; not changed.
@@ -39,6 +42,7 @@ def canonical(model: nn.Module) -> nn.Module:
     copied = _copy(model).eval()
     for module in copied.modules():
         _remove_reparametrizations(module)
+    apply_workarounds(copied)
     return copied
 
 

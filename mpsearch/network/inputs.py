@@ -32,12 +32,11 @@ def batch_size(inputs: Any) -> int:
     return first.shape[0] if first.dim() else 1
 
 
-def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
-    """The same structure on `device`; images in channels-last memory if `channels_last` (the same values, faster convolutions)."""
+def to_device(inputs: Any, device: torch.device, *, memory_format: torch.memory_format = torch.preserve_format) -> Any:
+    """The same structure on `device`; images, `[N, C, H, W]`, in another memory format if one is given (the same values)."""
 
     def moved(tensor: Tensor) -> Tensor:
-        layout = torch.channels_last if channels_last and tensor.dim() == 4 else torch.preserve_format
-        return tensor.to(device, memory_format=layout, non_blocking=True)
+        return tensor.to(device, memory_format=memory_format if tensor.dim() == 4 else torch.preserve_format, non_blocking=True)
 
     return mapped(inputs, moved)
 

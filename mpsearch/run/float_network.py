@@ -22,13 +22,17 @@ from mpsearch.core.version import __version__
 from mpsearch.data import cache_directory
 from mpsearch.data.base import Splits
 from mpsearch.models import build_model
+from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import lay_out
+from mpsearch.network.workarounds import make_dense
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["float_network"]
+
+_USUAL = Execution()
 
 
 def float_network(
@@ -41,6 +45,7 @@ def float_network(
     seed: int,
     device: torch.device,
     progress: Progress,
+    execution: Execution = _USUAL,
 ) -> nn.Module:
     """The trained float network; from the cache if possible.
 
@@ -55,6 +60,7 @@ def float_network(
         seed: seed of initialisation and training.
         device: device of training and of the result.
         progress: gets a bar and a line.
+        execution: how the network runs while it is trained.
 
     Raises:
         ModelError: its validation loss is not finite.
@@ -68,7 +74,7 @@ def float_network(
     if weights is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(file.with_suffix(".checkpoint"), made_from=identity, say=progress.say)
-        _train(model, splits, recipe, seed, file, checkpoint, device, progress)
+        _train(model, splits, recipe, seed, file, checkpoint, device, progress, execution)
         # Read the file again, as later runs do, so that the memory layout is the same.
         model, weights = build_model(factory, options).to(device), load_file(file, device=str(device))
     model.load_state_dict(weights)
@@ -96,6 +102,7 @@ def _train(
     checkpoint: Checkpoint,
     device: torch.device,
     progress: Progress,
+    execution: Execution,
 ) -> None:
     """Train the network and write its weights to `file`.
 
@@ -104,8 +111,21 @@ def _train(
     """
     with progress.phase("float network", 1) as bar:
         hooks = Hooks(on_step=bar.update)
-        lay_out(model, torch.channels_last)
-        train(model, [], splits.train, splits.task, recipe, device=device, seed=seed, hooks=hooks, checkpoint=checkpoint)
+        lay_out(model, execution.memory_format)
+        make_dense(model)
+        execution.keep_main_output(model)
+        train(
+            model,
+            [],
+            splits.train,
+            splits.task,
+            recipe,
+            device=device,
+            seed=seed,
+            hooks=hooks,
+            checkpoint=checkpoint,
+            execution=execution,
+        )
         score = evaluate(model, splits.validation, splits.task, device=device)
         bar.update(1, 1, f"validation {splits.task.metric_name} {score.metric:.4f}")
     if not math.isfinite(score.loss):

@@ -16,7 +16,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared, prepare
 from mpsearch.run.setup import Setup, build_setup
 from mpsearch.run.work import given, work
-from mpsearch.study.settings import search_settings
+from mpsearch.study.settings import search_settings, trains
 from mpsearch.study.storage import set_aside_if_damaged
 from mpsearch.study.study import STUDY
 from mpsearch.training.checkpoint import Checkpoint
@@ -62,6 +62,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
             return summary
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         worked = given(config, setup.problem, allocation)
+        _rehearse(config, evaluator, ledger)
         return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 
 
@@ -90,6 +91,7 @@ def run(
     if (summary := finished(ledger)) is not None:
         return summary
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
+    _rehearse(config, evaluator, ledger)
     prepared = prepare(config, setup, ledger, progress)
     if storage is None:
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
@@ -104,6 +106,14 @@ def _set_up(ledger: Ledger, set_up: Callable[[], Setup]) -> Setup:
         setup = set_up()
     ledger.identify(setup.identity)
     return setup
+
+
+def _rehearse(config: StudyConfig, evaluator: Evaluator, ledger: Ledger) -> None:
+    """Train and score a quantized network on a few samples, before anything expensive."""
+    default, space = search_settings(config).default, evaluator.problem.space
+    lowest = Allocation({name: min(menu) for name, menu in zip(space.names, space.menus, strict=True)})
+    with ledger.clock("preparation"):
+        evaluator.rehearse(lowest, default.method, with_epochs(default.recipe, int(trains(config))))
 
 
 def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, ledger: Ledger, progress: Progress) -> Evaluator:

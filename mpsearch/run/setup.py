@@ -36,9 +36,13 @@ from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
 from mpsearch.network.trace import trace
+from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
+from mpsearch.study.settings import search_settings, trains
 from mpsearch.targets import TARGETS, Blueprint, Target, restricted
 from mpsearch.training.preflight import preflight
+from mpsearch.training.rehearsal import find_execution
+from mpsearch.trials.evaluator import with_epochs
 from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
@@ -124,18 +128,32 @@ def assemble(
     """
     device = pick_device(config.device)
     torch.manual_seed(config.seed)
+    replaced = workarounds(model)
     model = canonical(model).to(device)  # the user's model is not changed
     recipe = config.float_recipe if config.model.weights_path is None else None
     surveyed = _survey(config, splits, model, progress, check_limits, trained=recipe is None)
+    planned = with_epochs(search_settings(config).default.recipe, int(trains(config))) if recipe is None else recipe.build()
+    execution = find_execution(model, splits.train, splits.task, planned, device=device, seed=config.seed)
+    for sentence in (*replaced, *execution.said):
+        progress.say(f"network: {sentence}")
     images, _ = next(iter(splits.train.take(_FINGERPRINT_BATCH, config.seed).batches(_FINGERPRINT_BATCH)))
     structure = fingerprint(model, to_device(images, device))
     if recipe is not None:
         factory, options = config.model.factory, config.model.options
         trained = float_network(
-            factory, options, splits, recipe.build(), structure=structure, seed=config.seed, device=device, progress=progress
+            factory,
+            options,
+            splits,
+            recipe.build(),
+            structure=structure,
+            seed=config.seed,
+            device=device,
+            progress=progress,
+            execution=execution,
         )
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
+    execution.keep_main_output(model)
     blueprint, space, costs, cost_inputs = surveyed
     with phase("calibration"):
         calibration = fit_ranges(config, model, space, splits.train)
@@ -151,6 +169,7 @@ def assemble(
         device=device,
         seed=config.seed,
         cost_inputs=cost_inputs,
+        execution=execution,
     )
     other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
     held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]

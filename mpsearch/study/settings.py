@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpsearch.config.hyperparameters import Range, SearchableSettings
 from mpsearch.methods import METHODS
+from mpsearch.signals import SIGNALS
 from mpsearch.study.stopping import Stopping
 from mpsearch.trials.climb import Hyperparameters, Rung
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["SearchSettings", "hyperparameters_of", "search_settings"]
+__all__ = ["SearchSettings", "hyperparameters_of", "search_settings", "trains"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,13 @@ def search_settings(config: StudyConfig) -> SearchSettings:
     default = Hyperparameters(method=first, recipe=config.recipe.build(), params={"method": names[0]})
     stopping = Stopping(trials=config.search.trials, seconds=config.search.timeout, until_flat=config.search.until_flat)
     return SearchSettings(stopping=stopping, rungs=rungs, default=default, suggest=lambda trial: _suggest(config, trial))
+
+
+def trains(config: StudyConfig) -> bool:
+    """Whether any stage of the study trains a quantized network."""
+    search = config.search
+    signals = any(SIGNALS[name].trains or (SIGNALS[name].combines and config.signals.mixed_epochs) for name in config.signals.names)
+    return bool(signals or config.retrain.epochs or any(rung.epochs for rung in search.climbed) or search.evaluate == "supernet")
 
 
 def hyperparameters_of(config: StudyConfig, params: Mapping[str, Any]) -> Hyperparameters:

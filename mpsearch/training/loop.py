@@ -16,6 +16,7 @@ from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.pass_counts import LabelReader, count
 from mpsearch.methods.base import Batch, Method
 from mpsearch.network.batchnorm import reestimate
+from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call, to_device
 from mpsearch.network.network import Network
 from mpsearch.tasks.task import Task
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Hooks", "reestimate_batchnorm", "train"]
 
 Forward = Callable[[Any], Tensor]
+_USUAL = Execution()
 
 
 @dataclass(kw_only=True)
@@ -78,6 +80,7 @@ def train(
     hooks: Hooks | None = None,
     checkpoint: Checkpoint | None = None,
     compiled: Forward | None = None,
+    execution: Execution = _USUAL,
 ) -> list[dict[str, float]]:
     """Train the model in place; returns the curve, one entry per epoch (`epoch`, `loss`, and the numbers of `on_epoch`).
 
@@ -93,6 +96,7 @@ def train(
         hooks: see `Hooks`.
         checkpoint: file to resume from, saved at the end of each epoch and at intervals within.
         compiled: the model's forward under `torch.compile`, if any.
+        execution: memory format of the images.
 
     Raises:
         TrainingDiverged: the loss is NaN or infinite.
@@ -121,7 +125,7 @@ def train(
             progress = step / total
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _schedule(progress, recipe)
-            inputs, targets = to_device(inputs, device, channels_last=True), targets.to(device)
+            inputs, targets = to_device(inputs, device, memory_format=execution.memory_format), targets.to(device)
             optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.precision, device):
                 outputs = forward(inputs)

@@ -27,6 +27,7 @@ from mpsearch.methods.any_precision import AnyPrecision, AnyStepWeight
 from mpsearch.methods.base import Batch
 from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call, lay_out, to_device
 from mpsearch.network.network import Network
 from mpsearch.numbers.grid import GridStyle
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supernet", "SupernetRecipe"]
 
+_USUAL = Execution()
 _BATCH = 64
 """Batch size when scoring; the activations of so many images fit in a processor's cache."""
 _MAX_CACHED_BYTES = 2**30
@@ -79,6 +81,7 @@ class Supernet:
         style: grid of the weights.
         costs: tables by name, at least those of the budgets.
         budgets: half of the random allocations in training have costs close to these.
+        execution: how the network runs while it is trained.
 
     Raises:
         ConfigError: a menu has a format that shared weights do not support.
@@ -94,6 +97,7 @@ class Supernet:
         style: GridStyle,
         costs: Mapping[str, CostTable],
         budgets: Sequence[Budget],
+        execution: Execution = _USUAL,
     ) -> None:
         other = next((c for c in space.choices if not c.weight.is_float and c.weight.family != NumberFormat("uniform", 8).family), None)
         if other is not None:
@@ -109,7 +113,8 @@ class Supernet:
             act_widths=_widths(choice.activation for choice in space.choices),
         )
         self.network = Network(model, space, calibration, self._method)
-        lay_out(self.network.model, torch.channels_last)
+        self._execution = execution
+        lay_out(self.network.model, execution.memory_format)
         for column in space.choices:  # every width gets its steps; training starts at the largest
             self.network.begin(space.uniform(column))
         self.network.begin(self._sandwich.largest)
@@ -158,6 +163,7 @@ class Supernet:
             teacher=teacher,
             hooks=hooks,
             checkpoint=checkpoint,
+            execution=self._execution,
         )
 
     def freeze(self, split: Split, *, device: torch.device, seed: int) -> None:

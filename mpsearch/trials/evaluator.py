@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.pass_counts import phase
 from mpsearch.core.record import Score
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, evaluated, install
@@ -24,6 +25,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
 from mpsearch.training.recipe import Recipe
+from mpsearch.training.rehearsal import PHASE, rehearse
 from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Evaluator:
         if key not in self._networks:
             problem = self.problem
             network = Network(problem.model, problem.space, problem.calibration, method)
-            lay_out(network.model, torch.channels_last)
+            lay_out(network.model, problem.execution.memory_format)
             self._networks = {key: network}
         network = self._networks[key]
         network.begin(allocation)
@@ -111,13 +113,39 @@ class Evaluator:
             hooks=hooks,
             checkpoint=checkpoint,
             compiled=self._compiler.compiled(network.model, recipe.epochs * split.steps(recipe.batch_size)) if method.compilable else None,
+            execution=self.problem.execution,
         )
+
+    @phase(PHASE)
+    def rehearse(self, allocation: Allocation, method: Method, recipe: Recipe) -> None:
+        """Train the network at an allocation on two small batches and evaluate it; what it cannot do shows here.
+
+        Raises:
+            ModelError: a step failed.
+        """
+        problem = self.problem
+        network = self.begin(allocation, method)
+        with torch.random.fork_rng(devices=[problem.device] if problem.device.type == "cuda" else []):
+            rehearse(
+                network.model,
+                network.quantizer_parameters(),
+                problem.train,
+                problem.task,
+                recipe,
+                device=problem.device,
+                seed=problem.seed,
+                execution=problem.execution,
+                score=lambda few: self.score(network, few),
+                teacher=self.teacher,
+                hooks=Hooks.of(method, network),
+            )
+        self._networks.clear()
 
     def control(
         self, recipe: Recipe, *, seed: int, split: Split, on_step: Callable[[int, int], None], checkpoint: Checkpoint
     ) -> tuple[nn.Module, list[dict[str, float]]]:
         """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
-        model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), torch.channels_last)
+        model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), self.problem.execution.memory_format)
         curve = train(
             model,
             [],
@@ -129,6 +157,7 @@ class Evaluator:
             teacher=self.teacher,
             hooks=Hooks(on_step=on_step),
             checkpoint=checkpoint,
+            execution=self.problem.execution,
         )
         return lay_out(model, torch.contiguous_format), curve
 
@@ -159,7 +188,9 @@ class Evaluator:
         problem = self.problem
         taken = problem.train.take(min(images, len(problem.train)), problem.seed)
         passes = [taken.batches(256), *(taken.batches(256, augment=True, seed=problem.seed + view) for view in range(views))]
-        return [to_device(inputs, problem.device, channels_last=True) for batches in passes for inputs, _ in batches]
+        return [
+            to_device(inputs, problem.device, memory_format=problem.execution.memory_format) for batches in passes for inputs, _ in batches
+        ]
 
     def _reference(self, images: int) -> list[Tensor]:
         if images not in self._outputs:
@@ -169,7 +200,7 @@ class Evaluator:
     @cached_property
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
-        return lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), torch.channels_last)
+        return lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), self.problem.execution.memory_format)
 
 
 @dataclass(frozen=True)

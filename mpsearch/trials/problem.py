@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,7 @@ from mpsearch.costs import COSTS, CostInputs, compute_costs
 from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import to_device
 from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.task import Task
@@ -44,6 +45,7 @@ class Problem:
         device: device of all computations.
         seed: seed of all random draws.
         cost_inputs: inputs for computing the costs of a single method; None if the space suffices.
+        execution: how the network runs while it is trained.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class Problem:
     device: torch.device
     seed: int
     cost_inputs: CostInputs | None = None
+    execution: Execution = field(default_factory=Execution)
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
         """Every cost of an allocation: exact for `method`; without a method, an upper bound over the methods of the study."""
@@ -82,6 +85,7 @@ class Problem:
             batches=[(to_device(inputs, self.device), targets.to(self.device)) for inputs, targets in taken.batches(batch_size)],
             task=self.task,
             seed=self.seed,
+            execution=self.execution,
         )
 
     def costs_of(self, method: Method | None) -> Mapping[str, CostTable]:

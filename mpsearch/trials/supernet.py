@@ -64,6 +64,7 @@ class SupernetEvaluator(Evaluator):
                 style=self._style,
                 costs=problem.costs,
                 budgets=problem.budgets,
+                execution=problem.execution,
             )
             with self._progress.phase("supernet", 1) as bar:
                 supernet.train(
