@@ -18,7 +18,8 @@ __all__ = ["study"]
 @click.option(
     "--storage", metavar="URL", help="Where trials are kept: sqlite:///FILE, journal:///FILE, postgresql://…; default: study.db in DIR."
 )
-def study(run_dir: Path | None, quiet: bool, storage: str | None, **flags: Any) -> None:
+@click.option("--plan", "only_plan", is_flag=True, help="Print phases, passes and expected time; run nothing.")
+def study(run_dir: Path | None, quiet: bool, storage: str | None, only_plan: bool, **flags: Any) -> None:
     """Search, retrain, export and report.
 
     STUDY is a name of `mpsearch list studies` or a YAML file; digits_resnet18 if left out. After an interruption, repeat the same command.
@@ -26,10 +27,13 @@ def study(run_dir: Path | None, quiet: bool, storage: str | None, **flags: Any) 
     config = read_config(flags)
 
     from mpsearch.report.progress import RichProgress
-    from mpsearch.report.terminal import print_summary
-    from mpsearch.run import run_study
+    from mpsearch.report.terminal import plan_table, print_summary
+    from mpsearch.run import plan, run_study
 
     results, progress = consoles(quiet=quiet)
+    if only_plan:
+        results.print(plan_table(plan(config, RichProgress(progress))))
+        return
     directory = run_dir or Path("runs") / config.run_name
     summary = run_study(config, directory, command_line(), RichProgress(progress), storage=storage)
     print_summary(summary, results, directory)

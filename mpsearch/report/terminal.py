@@ -15,6 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.layer import Layer
 from mpsearch.core.peak import CostTable
+from mpsearch.core.plan import Plan
 from mpsearch.core.printable import printable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
@@ -23,7 +24,7 @@ from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
 from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
 
-__all__ = ["allocation_table", "front_table", "print_summary", "sensitivity_table"]
+__all__ = ["allocation_table", "front_table", "plan_table", "print_summary", "sensitivity_table"]
 
 
 def front_table(summary: Summary, *, cost: str = "size") -> Grid:
@@ -68,6 +69,17 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
     console.print(Text("Next:"))
     for command, purpose in _next_commands(summary, run):
         console.print(Text.assemble("  ", (printable(command), "bold"), (f"   {purpose}", "dim")), soft_wrap=True)
+
+
+def plan_table(plan: Plan) -> Grid:
+    """The phases of a run with the passes and the time that are expected."""
+    grid = _grid("Plan", ["phase"], ["forward passes", "backward passes", "about"], ["what"])
+    for phase in plan.phases:
+        passes = (f"{round(count):,}" for count in (phase.forwards, phase.backwards))
+        grid.add_row(_text(phase.name), *map(_text, passes), _text(duration_text(phase.seconds)), _text(phase.what))
+    grid.add_row(_text("all", style="bold"), "", "", _text(duration_text(plan.seconds), style="bold"), "")
+    grid.caption = _text("; ".join(plan.based_on))
+    return grid
 
 
 def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:

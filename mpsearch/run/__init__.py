@@ -34,5 +34,18 @@ from mpsearch.run.finish import finished
 from mpsearch.run.inspection import allocate, sensitivities
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study
+from mpsearch.run.plan import plan
 
-__all__ = ["Ledger", "allocate", "claimed", "evaluate_artifact", "export_run", "finished", "retrain", "run", "run_study", "sensitivities"]
+__all__ = [
+    "Ledger",
+    "allocate",
+    "claimed",
+    "evaluate_artifact",
+    "export_run",
+    "finished",
+    "plan",
+    "retrain",
+    "run",
+    "run_study",
+    "sensitivities",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress
@@ -13,13 +15,18 @@ from mpsearch.propose.learned_allocations import learned_allocations
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.sensitivity import SignalResults, compute_signals
 from mpsearch.run.setup import Setup
+from mpsearch.signals.base import Partial
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["KeptInRun", "Prepared", "prepare"]
+
+T = TypeVar("T")
 
 _PREPARED = "prepared.json"
+_KEEP_EVERY = 5.0
+"""Seconds between two writes of a signal's parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +42,32 @@ class Prepared:
     setup: Setup
     tables: tuple[Table, ...] = ()
     initial: tuple[tuple[str, Allocation], ...] = ()
+
+
+class KeptInRun(Partial):
+    """Keeps the parts of a signal in a file of the run, at most every few seconds.
+
+    Args:
+        ledger: of the run.
+        name: of the signal.
+        every: seconds between two writes.
+    """
+
+    def __init__(self, ledger: Ledger, name: str, every: float = _KEEP_EVERY) -> None:
+        self._ledger, self._every = ledger, every
+        self._file = f"signal_{name}.checkpoint"
+        self._made_from = ledger.made_from(name)
+        self._kept = time.monotonic()
+
+    def held(self, load: Callable[[Any], T]) -> T | None:
+        """See `Partial.held`."""
+        return self._ledger.read(self._file, load, made_from=self._made_from)
+
+    def keep(self, plain: Callable[[], Any]) -> None:
+        """See `Partial.keep`."""
+        if time.monotonic() - self._kept >= self._every:
+            self._ledger.write(self._file, plain(), made_from=self._made_from)
+            self._kept = time.monotonic()
 
 
 def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progress) -> Prepared:
@@ -64,7 +97,7 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
             ledger.write(_PREPARED, {"signals": results.to_dict(), "initial": initial})
 
         with ledger.clock("signals"):
-            signals = compute_signals(config, problem, progress, held=signals, keep=keep)
+            signals = compute_signals(config, problem, progress, held=signals, keep=keep, partial=partial(KeptInRun, ledger))
         initial = learned_allocations(problem.space, problem.costs, problem.budgets, signals.tables)
         keep(signals, initial)
     return Prepared(setup=setup, tables=signals.tables, initial=tuple(initial))

@@ -14,6 +14,7 @@ from mpsearch.core.table import Table
 from mpsearch.propose.learned_allocations import affordable_bits
 from mpsearch.run.mixing import MeasuredAllocation, combined
 from mpsearch.signals import SIGNALS, compute_signal
+from mpsearch.signals.base import Partial
 from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def compute_signals(
     *,
     held: SignalResults = _NONE,
     keep: Callable[[SignalResults], None] = lambda results: None,
+    partial: Callable[[str], Partial] = lambda name: Partial(),
 ) -> SignalResults:
     """Compute the signals that a study names.
 
@@ -77,6 +79,7 @@ def compute_signals(
         progress: gets a bar per signal, and a line for a signal that cannot be computed.
         held: results of an interrupted computation.
         keep: called with the results after every signal and every measurement.
+        partial: name of a signal → what keeps its parts as they come.
     """
     independent, combining = by_dependence(config.signals.names)
     done = {table.name: table for table in held.tables if table.name in independent}
@@ -87,7 +90,7 @@ def compute_signals(
 
     for name in independent:
         if name not in done:
-            done[name] = _computed(name, config, problem, progress)
+            done[name] = _computed(name, config, problem, progress, partial(name))
             keep_all()
     tables = [done[name] for name in independent]
     for name in combining:
@@ -95,13 +98,14 @@ def compute_signals(
     return SignalResults(tables=tuple(tables), measured=tuple(measured.values()))
 
 
-def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress) -> Table:
+def _computed(name: str, config: StudyConfig, problem: Problem, progress: Progress, partial: Partial) -> Table:
     labels = LabelReader(problem.task.loss)
     with progress.phase(f"signal {name}", 1) as bar:
         inputs = replace(
             problem.signal_inputs(config.signals.images, config.signals.batch_size),
             task=replace(problem.task, loss=labels),
             progress=bar.update,
+            partial=partial,
             target_bits=affordable_bits(problem.space, problem.costs, problem.budgets),
         )
         table = compute_signal(name, inputs)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +19,29 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
+from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.tasks.task import Task
 
-__all__ = ["Signal", "SignalInputs", "by_choice", "finite_outputs", "private_copy"]
+__all__ = ["Partial", "Signal", "SignalInputs", "by_choice", "finite_outputs", "private_copy"]
+
+T = TypeVar("T")
+
+
+class Partial:
+    """What a long signal has computed so far, in plain data; this one keeps nothing."""
+
+    def held(self, load: Callable[[Any], T]) -> T | None:
+        """What an interrupted computation of the same signal kept last; None if there is nothing.
+
+        Args:
+            load: plain data → state; its errors mean damage.
+        """
+        return None
+
+    def keep(self, plain: Callable[[], Any]) -> None:
+        """Keep the plain data, now or not: `plain` is called when they are stored. They must continue to the same values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +59,8 @@ class SignalInputs:
         target_bits: mean weight bits that the budgets allow, the target of signals that train; None: the middle of the menus.
         tables: tables of other signals, for signals that combine them.
         measured: (allocation, loss or divergence in nats) pairs, likewise.
+        execution: how the network runs while it is trained.
+        partial: keeps what an interrupted computation had done.
     """
 
     model: nn.Module
@@ -53,6 +73,8 @@ class SignalInputs:
     target_bits: float | None = None
     tables: Sequence[Table] = ()
     measured: Sequence[tuple[Allocation, float]] = ()
+    execution: Execution = field(default_factory=Execution)
+    partial: Partial = field(default_factory=lambda: Partial())
 
     @property
     def images(self) -> int:
@@ -74,14 +96,18 @@ class Signal:
         paper: authors, title, venue or arXiv number.
         description: one line for `mpsearch list`.
         function: computes the table, unit nats; its `cost` counts forwards and backwards in passes over the images.
+        passes: (space, batches) → (forwards, backwards), the passes over the images that it takes.
         combines: whether it is computed from other signals' tables and measured allocations.
+        trains: whether it trains a copy of the network.
     """
 
     name: str
     paper: str
     description: str
     function: Callable[[SignalInputs], Table]
+    passes: Callable[[ResolvedSpace, int], tuple[float, float]]
     combines: bool = False
+    trains: bool = False
 
 
 @contextmanager

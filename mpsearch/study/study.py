@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -38,6 +39,8 @@ from mpsearch.trials.problem import Problem
 
 __all__ = ["STUDY", "run_trials"]
 
+_LONG = 120.0
+"""Seconds; what takes less is not announced."""
 STUDY = "mpsearch"
 """Name of the study in its own storage file."""
 
@@ -84,6 +87,7 @@ def run_trials(
         _outlooks(study)
     with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
+        began, before = time.monotonic(), len(records)
         reason = end_of(study)
         while reason is None:
             reason = settings.stopping.reason(_outlooks(study), spent())
@@ -95,6 +99,8 @@ def run_trials(
                 reason = str(error)
                 break
             records = stored.of(study)
+            if len(records) == before + 1:
+                _say_how_long(time.monotonic() - began, settings, len(records), progress)
             if ended.is_set() and not isinstance(sampler, BitsSampler):  # BitsSampler raises BudgetError at the next trial
                 reason = f"{type(sampler).__name__} has nothing left to propose"
             best = best_record(records)
@@ -103,6 +109,16 @@ def run_trials(
         if len(records) < settings.stopping.trials:
             progress.say(reason)
     return records
+
+
+def _say_how_long(seconds: float, settings: SearchSettings, done: int, progress: Progress) -> None:
+    """A line about the time to come, if it is long: as many trials as are left, each like the first."""
+    to_come = settings.stopping.trials - done
+    expected = min(seconds * to_come, settings.stopping.seconds or math.inf)
+    if expected >= _LONG:
+        promoted = ", ".join(rung.name for rung in settings.rungs[1:] if rung.epochs)
+        more = f", more where they are promoted to {promoted}" if promoted else ""
+        progress.say(f"trial {done - 1} took {seconds:.0f} s; {to_come} to come take about {expected / 60:.0f} min{more}")
 
 
 def _check(records: Sequence[Record], problem: Problem) -> None:

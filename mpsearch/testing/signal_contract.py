@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -22,10 +24,13 @@ from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.trace import trace
 from mpsearch.signals import SIGNALS, Signal, SignalInputs, compute_signal
+from mpsearch.signals.base import Partial
 from mpsearch.tasks.task import Task
 from mpsearch.testing.networks import Depthwise, trained_statistics
 
 __all__ = ["CombinedSignalContract", "SignalContract"]
+
+T = TypeVar("T")
 
 
 class _Listed:
@@ -55,15 +60,37 @@ class _Listed:
         assert table.cost["forwards"] >= 1
 
 
+class _Remembered(Partial):
+    """Keeps everything as text, as a file would; what does not load is damaged."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+
+    def held(self, load: Callable[[Any], T]) -> T | None:
+        """What was kept last."""
+        if self.text is None:
+            return None
+        try:
+            return load(json.loads(self.text))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, plain: Callable[[], Any]) -> None:
+        """Keep it now."""
+        self.text = json.dumps(plain())
+
+
 class SignalContract(_Listed):
     """For a signal that looks at the network: subclass it, name the class `Test…`, and set `signal`."""
 
     def test_table_has_the_shape_of_the_space(self) -> None:
-        """Not negative where a choice is allowed, NaN elsewhere; the cost counts images and passes."""
+        """Not negative where a choice is allowed, NaN elsewhere; the cost counts images and passes, as many as were announced."""
         inputs = _inputs()
         table = compute_signal(self.name, inputs)
         self._assert_shaped(table, inputs.space)
         assert table.cost["images"] == 12
+        announced = self.signal.passes(inputs.space, len(inputs.batches))
+        assert (table.cost["forwards"], table.cost["backwards"]) == pytest.approx(announced)
         assert table.cost["seconds"] > 0
         assert table.cost["backwards"] >= 0
 
@@ -114,6 +141,22 @@ class SignalContract(_Listed):
         compute_signal(self.name, _inputs(progress=lambda done, total: steps.append((done, total))))
         assert [done for done, _ in steps] == sorted({done for done, _ in steps})
         assert steps[-1][0] == steps[-1][1]
+
+    def test_interrupted_it_continues_to_the_same_values(self) -> None:
+        """What it keeps of itself, if anything, is plain data, and continues to the same table to the last bit; damage is not taken."""
+        whole, partial = compute_signal(self.name, _inputs()), _Remembered()
+
+        def interrupt(done: int, total: int) -> None:
+            if 1 < total == done:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            compute_signal(self.name, _inputs(partial=partial, progress=interrupt))
+        continued = compute_signal(self.name, _inputs(partial=partial))
+        np.testing.assert_array_equal(continued.values, whole.values)
+        if partial.text is not None:
+            partial.text = json.dumps({"done": "nothing", "sums": [[]], "samples": [[1]], "paths": 1, "values": [1], "damages": []})
+            np.testing.assert_array_equal(compute_signal(self.name, _inputs(partial=partial)).values, whole.values)
 
     def test_no_data_is_one_clear_line(self) -> None:
         """An empty training split is the user's mistake, and said to be."""

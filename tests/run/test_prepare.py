@@ -14,6 +14,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.summary import Summary
 from mpsearch.run.ledger import Ledger
+from mpsearch.run.prepare import KeptInRun
 from mpsearch.training.recipe import Recipe
 
 RECIPE = Recipe(batch_size=32, lr=0.01, reestimate=0, precision="float32")
@@ -43,6 +44,19 @@ def run(directory: Path) -> Summary:
         device="cpu",
         progress=False,
     ).summary
+
+
+def test_the_parts_of_a_signal_are_kept_in_the_run_until_it_is_computed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    parts = KeptInRun(ledger, "measured", every=0)
+    assert parts.held(list) is None
+    parts.keep(lambda: [0.1, 0.2])
+    assert KeptInRun(ledger, "measured").held(list) == [0.1, 0.2]
+    assert KeptInRun(ledger, "coverage").held(list) is None
+    KeptInRun(ledger, "measured", every=60).keep(lambda: [0.3])  # too soon after the last
+    assert KeptInRun(ledger, "measured").held(list) == [0.1, 0.2]
+    (tmp_path / "signal_measured.checkpoint").write_text("half", encoding="utf-8")
+    assert parts.held(list) is None
 
 
 def test_learned_bits_are_the_trial_after_the_signals(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ and Yan, arXiv 1703.01365.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +40,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.running_maximum import running_maximum
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call
 from mpsearch.signals import SIGNALS
@@ -89,8 +92,7 @@ def coverage(inputs: SignalInputs) -> Table:
     """
     space = inputs.space
     joint = len(space.choices) <= JOINT
-    apart = space if joint else replace(space, menus=tuple(settings(menu, joint=False) or (Choice(FLOAT),) for menu in space.menus))
-    found = shares(replace(inputs, space=apart))
+    found = shares(replace(inputs, space=_apart(space)))
     kept = np.maximum(found.values, 0.0)
     sums = kept.sum(1, keepdims=True)
     scaled = list(kept * np.divide(found.damages[:, None], sums, out=np.zeros_like(sums), where=sums > 0))
@@ -98,13 +100,30 @@ def coverage(inputs: SignalInputs) -> Table:
     b = dict(zip(found.choices, (_coefficients(phi, ceiling) for phi in scaled), strict=True))
     values = by_choice(space, lambda row, choice: ceiling * sum(b[part][row] for part in parts(choice, joint=joint)))
     everything = np.abs(found.values).sum()
+    forwards, backwards = _passes(space, len(inputs.batches))
     cost = {
-        "forwards": 1.0 + len(found.choices) * (POINTS + 1.0),
-        "backwards": float(len(found.choices) * POINTS),
+        "forwards": forwards,
+        "backwards": backwards,
         "ceiling": ceiling,
         "clipped": float((kept - found.values).sum() / everything) if everything else 0.0,
     }
     return space.table("coverage", "nats", running_maximum(values, space.choices), cost=cost)
+
+
+def _apart(space: ResolvedSpace) -> ResolvedSpace:
+    """The space with weights and activations on menus of their own, if there are too many pairs."""
+    if len(space.choices) <= JOINT:
+        return space
+    return replace(space, menus=tuple(settings(menu, joint=False) or (Choice(FLOAT),) for menu in space.menus))
+
+
+def _ends(space: ResolvedSpace) -> tuple[Choice, ...]:
+    return tuple(choice for choice in space.choices if choice != Choice(FLOAT))
+
+
+def _passes(space: ResolvedSpace, batches: int) -> tuple[float, float]:
+    paths = len(_ends(_apart(space)))
+    return 1.0 + paths * (POINTS + 1.0), float(paths * POINTS)
 
 
 def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
@@ -115,7 +134,7 @@ def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
         points: gradients per path.
     """
     space, images = inputs.space, inputs.images
-    ends = tuple(choice for choice in space.choices if choice != Choice(FLOAT))
+    ends = _ends(space)
     values, damages = np.zeros((len(ends), len(space.layers))), np.zeros(len(ends))
     passes, done = (1 + len(ends)) * len(inputs.batches), 0
     with private_copy(inputs.model) as model, torch.enable_grad():
@@ -127,7 +146,9 @@ def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
             done += 1
             inputs.report(done, passes)
         quantization_path = QuantizationPath(model, space, inputs.calibration)
-        for path, end in enumerate(ends):
+        begun = _resumed(inputs, values, damages)
+        done += begun * len(inputs.batches)
+        for path, end in list(enumerate(ends))[begun:]:
             quantization_path.aim(space.uniform(end))
             for (batch, _), reference in zip(inputs.batches, references, strict=True):
                 for point in range(points):
@@ -137,7 +158,23 @@ def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
                 damages[path] += _divergence(inputs, reference, _outputs(model, batch))
                 done += 1
                 inputs.report(done, passes)
+            inputs.partial.keep(partial(_kept, path + 1, values, damages))
     return Shares(choices=ends, values=values / images, damages=np.maximum(damages / images, 0.0), ignorant=ignorant / images)
+
+
+def _kept(paths: int, values: Floats, damages: Floats) -> dict[str, Any]:
+    return {"paths": paths, "values": values.tolist(), "damages": damages.tolist()}
+
+
+def _resumed(inputs: SignalInputs, values: Floats, damages: Floats) -> int:
+    """Fill the arrays with those of an interrupted computation; returns the paths done."""
+
+    def load(plain: Any) -> int:
+        loaded = np.array(plain["values"], dtype=np.float64).reshape(values.shape)
+        values[:], damages[:] = loaded, np.array(plain["damages"], dtype=np.float64).reshape(damages.shape)
+        return int(plain["paths"])
+
+    return inputs.partial.held(load) or 0
 
 
 @torch.no_grad()
@@ -161,5 +198,6 @@ COVERAGE = SIGNALS.register("coverage")(
         paper="Hill, Saturation Makes Quantization Error Additive: A Coverage Model with a Certificate, arXiv 2607.12266",
         description="each layer's share of the damage of quantizing all layers together, corrected for saturation",
         function=coverage,
+        passes=_passes,
     )
 )

@@ -106,5 +106,6 @@ FISHER = SIGNALS.register("fisher")(
         paper="Chen et al., Towards Mixed-Precision Quantization of Neural Networks via Constrained Optimization, arXiv 2110.06554",
         description="one backward pass: squared slope of each sample's loss along each layer's quantization error",
         function=fisher,
+        passes=lambda space, batches: (1.0, 1.0),
     )
 )

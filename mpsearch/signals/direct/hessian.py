@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.number_format import FLOAT, NumberFormat
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
@@ -54,23 +55,44 @@ def hessian(inputs: SignalInputs) -> Table:
         ModelError: the outputs are not finite, or the network cannot be differentiated twice.
     """
     space = inputs.space
-    probes = math.ceil(PROBES / len(inputs.batches))
-    samples: list[NDArray[np.float64]] = []
+    probes = _probes(len(inputs.batches))
     with private_copy(inputs.model) as model, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
         weights = [getattr(model.get_submodule(layer.module), layer.parameter).requires_grad_() for layer in space.layers]
         generator = torch.Generator(weights[0].device).manual_seed(inputs.seed)
-        for number, (batch, targets) in enumerate(inputs.batches):
+        samples = _resumed(inputs, generator, (probes, len(weights)))
+        for number, (batch, targets) in list(enumerate(inputs.batches))[len(samples) :]:
             samples.append(_probed(_loss(model, batch, targets, inputs, generator), weights, probes, generator))
             inputs.report(number + 1, len(inputs.batches))
+            inputs.partial.keep(lambda: {"samples": [done.tolist() for done in samples], "generator": generator.get_state().tolist()})
     shares = np.repeat([batch_size(batch) for batch, _ in inputs.batches], probes) / (probes * inputs.images)
     estimates = np.concatenate(samples)
     means = shares @ estimates
     errors = np.sqrt(shares**2 @ (estimates - means) ** 2)
     curvature = np.maximum(means, errors) / np.array([layer.weights for layer in space.layers])
     values = by_choice(space, lambda row, choice: 0.5 * curvature[row] * _squared_error(inputs, space.names[row], choice.weight))
-    cost = {"forwards": 1.0, "backwards": 1.0 + 2.0 * probes, "floored": float((means < errors).sum())}
+    forwards, backwards = _passes(space, len(inputs.batches))
+    cost = {"forwards": forwards, "backwards": backwards, "floored": float((means < errors).sum())}
     return space.table("hessian", "nats", values, cost=cost)
+
+
+def _resumed(inputs: SignalInputs, generator: torch.Generator, shape: tuple[int, int]) -> list[NDArray[np.float64]]:
+    """The samples of an interrupted computation; the generator continues where that one stopped."""
+
+    def load(plain: Any) -> list[NDArray[np.float64]]:
+        samples = [np.array(batch, dtype=np.float64).reshape(shape) for batch in plain["samples"]]
+        generator.set_state(torch.tensor(plain["generator"], dtype=torch.uint8))
+        return samples
+
+    return inputs.partial.held(load) or []
+
+
+def _probes(batches: int) -> int:
+    return math.ceil(PROBES / batches)
+
+
+def _passes(space: ResolvedSpace, batches: int) -> tuple[float, float]:
+    return 1.0, 1.0 + 2.0 * _probes(batches)
 
 
 def probed_traces(loss: Tensor, weights: Sequence[Tensor], probes: int, generator: torch.Generator) -> NDArray[np.float64]:
@@ -125,5 +147,6 @@ HESSIAN = SIGNALS.register("hessian")(
         paper="Dong et al., HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks, NeurIPS 2020, arXiv 1911.03852",
         description="mean Hessian eigenvalue of each layer's weights times their squared rounding error; weights only",
         function=hessian,
+        passes=_passes,
     )
 )

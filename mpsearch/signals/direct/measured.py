@@ -13,6 +13,7 @@ arXiv 2307.05657), with a divergence from the float outputs in place of the loss
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
@@ -46,16 +48,21 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
     """
     space = inputs.space
     joint = [len(menu) <= JOINT for menu in space.menus]
-    sums = [dict.fromkeys(settings(menu, joint=pairs), 0.0) for menu, pairs in zip(space.menus, joint, strict=True)]
-    steps, done = len(inputs.batches) * len(space.layers), 0
+    sums = [dict.fromkeys(measured_settings, 0.0) for measured_settings in _settings(space)]
+    steps = len(inputs.batches) * len(space.layers)
+    done = begun = _resumed(inputs, sums)
     with torch.no_grad(), private_copy(inputs.model) as model:
         switches = [_Switch(model, layer, inputs.calibration, menu) for layer, menu in zip(space.layers, space.menus, strict=True)]
         with PrefixCache(model).attached() as cache:
-            for batch, _ in inputs.batches:
+            for number, (batch, _) in enumerate(inputs.batches):
+                if (number + 1) * len(space.layers) <= begun:
+                    continue
                 run = partial(call, model, batch)
                 reference = cache.record(run)
                 check_called(space.layers, cache.called)
                 for row, (layer, switch) in enumerate(zip(space.layers, switches, strict=True)):
+                    if number * len(space.layers) + row < begun:
+                        continue
                     start = min(cache.first_call(path) for path, _ in calling_modules(layer, cache.called)) if cached else 0
                     for choice in sums[row]:
                         switch.set(choice)
@@ -63,12 +70,39 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
                     switch.set(Choice(FLOAT))
                     done += 1
                     inputs.report(done, steps)
+                    inputs.partial.keep(partial(_kept, done, sums))
 
     def value(row: int, choice: Choice) -> float:
         total = sum(sums[row][part] for part in parts(choice, joint=joint[row]))
         return max(total, 0.0) / inputs.images  # NaN stays NaN
 
-    return space.table("measured", "nats", by_choice(space, value), cost={"forwards": 1.0 + sum(map(len, sums)), "backwards": 0.0})
+    forwards, backwards = _passes(space, len(inputs.batches))
+    return space.table("measured", "nats", by_choice(space, value), cost={"forwards": forwards, "backwards": backwards})
+
+
+def _resumed(inputs: SignalInputs, sums: list[dict[Choice, float]]) -> int:
+    """Fill `sums` with those of an interrupted computation; returns the layers done, over all batches."""
+
+    def load(plain: Any) -> tuple[int, list[dict[Choice, float]]]:
+        rows = [dict(zip(row, map(float, values), strict=True)) for row, values in zip(sums, plain["sums"], strict=True)]
+        return int(plain["done"]), rows
+
+    done, rows = inputs.partial.held(load) or (0, sums)
+    sums[:] = rows
+    return done
+
+
+def _kept(done: int, sums: list[dict[Choice, float]]) -> dict[str, Any]:
+    return {"done": done, "sums": [list(row.values()) for row in sums]}
+
+
+def _settings(space: ResolvedSpace) -> list[tuple[Choice, ...]]:
+    """What is measured of each layer."""
+    return [settings(menu, joint=len(menu) <= JOINT) for menu in space.menus]
+
+
+def _passes(space: ResolvedSpace, batches: int) -> tuple[float, float]:
+    return 1.0 + sum(map(len, _settings(space))), 0.0
 
 
 class _Switch:
@@ -97,5 +131,6 @@ MEASURED = SIGNALS.register("measured")(
         paper="Deng et al., Mixed-Precision Quantization with Cross-Layer Dependencies, arXiv 2307.05657 (its single-layer terms)",
         description="divergence of the outputs with one layer quantized, measured; a pass for every layer and choice",
         function=measured,
+        passes=_passes,
     )
 )

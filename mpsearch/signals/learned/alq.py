@@ -26,7 +26,7 @@ from mpsearch.methods.alq import Alq
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, short_run, widest
-from mpsearch.signals.learned.table_of_bits import table_of_bits
+from mpsearch.signals.learned.table_of_bits import passes_of, table_of_bits
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["ALQ", "alq", "priced_by_weight"]
@@ -66,5 +66,7 @@ ALQ = SIGNALS.register("alq")(
         paper="Qu et al., Adaptive Loss-aware Quantization for Multi-bit Networks, CVPR 2020, arXiv 1912.08883",
         description="sign vectors that each layer keeps in a short training that prunes those with the least effect on the loss",
         function=alq,
+        passes=passes_of(_STEPS),
+        trains=True,
     )
 )

@@ -26,7 +26,7 @@ from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, widest
-from mpsearch.signals.learned.table_of_bits import table_of_bits
+from mpsearch.signals.learned.table_of_bits import passes_of, table_of_bits
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["BSQ", "bsq"]
@@ -69,5 +69,7 @@ BSQ = SIGNALS.register("bsq")(
         paper="Yang et al., BSQ: Exploring Bit-Level Sparsity for Mixed-Precision Quantization, ICLR 2021, arXiv 2102.10462",
         description="bit planes that a short training under a group lasso leaves in each layer",
         function=bsq,
+        passes=passes_of(_STEPS),
+        trains=True,
     )
 )

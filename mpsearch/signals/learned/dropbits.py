@@ -39,7 +39,7 @@ from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, widest
-from mpsearch.signals.learned.table_of_bits import table_of_bits
+from mpsearch.signals.learned.table_of_bits import passes_of, table_of_bits
 from mpsearch.training.loop import Hooks
 from mpsearch.training.recipe import Recipe
 
@@ -123,5 +123,7 @@ DROPBITS = SIGNALS.register("dropbits")(
         paper="after Lee et al., Cluster-Promoting Quantization with Bit-Drop, ICCV 2021, arXiv 2109.02100",
         description="expected bits under learned masks on outer levels, from a short training under a price for bits",
         function=dropbits,
+        passes=passes_of(_STEPS),
+        trains=True,
     )
 )

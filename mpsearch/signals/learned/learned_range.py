@@ -31,7 +31,7 @@ from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.price_control import PriceController
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, mean_bits, short_run, widest
-from mpsearch.signals.learned.table_of_bits import table_of_bits
+from mpsearch.signals.learned.table_of_bits import passes_of, table_of_bits
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["LEARNED_RANGE", "learned_range"]
@@ -78,5 +78,7 @@ LEARNED_RANGE = SIGNALS.register("learned_range")(
         paper="Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, ICLR 2020, arXiv 1905.11452",
         description="bits implied by steps and ranges that a short training learns under a price for bits",
         function=learned_range,
+        passes=passes_of(_STEPS),
+        trains=True,
     )
 )

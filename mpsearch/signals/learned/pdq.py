@@ -28,7 +28,7 @@ from mpsearch.network.network import Network
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs
 from mpsearch.signals.learned.short_run import aim, in_uniform_bits, short_run, uniform_bits, widest
-from mpsearch.signals.learned.table_of_bits import Floats, table_of_weights
+from mpsearch.signals.learned.table_of_bits import Floats, passes_of, table_of_weights
 from mpsearch.training.recipe import Recipe
 
 __all__ = ["PDQ", "pdq"]
@@ -79,5 +79,7 @@ PDQ = SIGNALS.register("pdq")(
         paper="Hounie et al., Neural Networks with Quantization Constraints, ICASSP 2023, arXiv 2210.15623",
         description="multipliers of a short training that keeps each layer near its float counterpart, times each choice's output error",
         function=pdq,
+        passes=passes_of(_STEPS, per_step=3),
+        trains=True,
     )
 )

@@ -30,7 +30,7 @@ from mpsearch.signals.base import SignalInputs, private_copy
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["ShortRun", "aim", "in_uniform_bits", "mean_bits", "short_run", "uniform_bits", "widest"]
+__all__ = ["ShortRun", "aim", "epochs_of", "in_uniform_bits", "mean_bits", "short_run", "uniform_bits", "widest"]
 
 _WIDEST = 8
 _PHASE = "short run"
@@ -74,7 +74,7 @@ def short_run(
     devices = [parameter.device] if parameter.is_cuda else []
     with passes.listening(_PHASE), torch.random.fork_rng(devices=devices):
         images = _Images(inputs)
-        epochs = max(1, round(steps / images.steps(1)))
+        epochs = epochs_of(steps, images.steps(1))
         network = Network(inputs.model, inputs.space, inputs.calibration, method)
         network.model.requires_grad_(True)
         network.begin(start)
@@ -85,12 +85,27 @@ def short_run(
         try:
             with torch.enable_grad():
                 quantizer_parameters = network.quantizer_parameters()
-                train(network.model, quantizer_parameters, images, task, recipe, device=parameter.device, seed=inputs.seed, hooks=run_hooks)
+                train(
+                    network.model,
+                    quantizer_parameters,
+                    images,
+                    task,
+                    recipe,
+                    device=parameter.device,
+                    seed=inputs.seed,
+                    hooks=run_hooks,
+                    execution=inputs.execution,
+                )
         except TrainingDiverged as error:
             raise ModelError(f"the short training of {type(method).__name__} did not stay finite: {error}") from error
     counted = passes[_PHASE]
     count(forward=counted.forward)  # backward passes are counted from the table's cost, as for every signal
     return ShortRun(network=network, forwards=counted.forward / len(images), backwards=counted.backward / len(images), images=len(images))
+
+
+def epochs_of(steps: int, batches: int) -> int:
+    """Whole passes over the batches that make about `steps` steps."""
+    return max(1, round(steps / batches))
 
 
 def in_uniform_bits(inputs: SignalInputs) -> SignalInputs:

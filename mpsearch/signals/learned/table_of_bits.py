@@ -16,7 +16,7 @@ that of the weights, with one more forward and backward pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call
 from mpsearch.signals.base import SignalInputs, private_copy
 from mpsearch.signals.direct.fisher import fisher
-from mpsearch.signals.learned.short_run import ShortRun, mean_bits
+from mpsearch.signals.learned.short_run import ShortRun, epochs_of, mean_bits
 
-__all__ = ["table_of_bits", "table_of_weights"]
+__all__ = ["passes_of", "table_of_bits", "table_of_weights"]
 
 Floats = NDArray[np.float64]
 
@@ -75,12 +76,32 @@ def table_of_weights(
     total = sum(shape[row, space.choices.index(uniform[layer])] for row, layer in enumerate(space.names))
     measured = _divergence(inputs, {layer: choice.weight for layer, choice in uniform.items()})
     values = shape * (measured / total if total > 0 else 0.0)
-    passes = 0.0
     if space.quantizes_activations:
         values = values + _activations(inputs)
-        passes = 1.0
-    cost = {"forwards": run.forwards + 2.0 + passes, "backwards": run.backwards + passes}  # the float outputs once more, for the unit
+    further = _passes_for_units(space)
+    cost = {"forwards": run.forwards + further[0], "backwards": run.backwards + further[1]}
     return space.table(name, "nats", values, cost=cost, bits=dict(bits or {}))
+
+
+def passes_of(steps: int, *, per_step: int = 1) -> Callable[[ResolvedSpace, int], tuple[float, float]]:
+    """The passes of a signal of this kind, see `Signal.passes`.
+
+    Args:
+        steps: approximate number of steps of its training.
+        per_step: forward passes of a step.
+    """
+
+    def passes(space: ResolvedSpace, batches: int) -> tuple[float, float]:
+        epochs, further = epochs_of(steps, batches), _passes_for_units(space)
+        return 1.0 + per_step * epochs + further[0], epochs + further[1]  # the float outputs, the targets of the training
+
+    return passes
+
+
+def _passes_for_units(space: ResolvedSpace) -> tuple[float, float]:
+    """Float and quantized outputs for the unit of the weights, and `fisher` for activations."""
+    activations = float(space.quantizes_activations)
+    return 2.0 + activations, activations
 
 
 @torch.no_grad()
