@@ -36,7 +36,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT_BITS
@@ -95,6 +94,8 @@ class JointSearch:
 
     def powell(self, iterations: int) -> None:
         """Powell's method from the best point, within log 0.3 and log 1.5 of it in each coordinate."""
+        from scipy.optimize import minimize
+
         limits = [(x + _BOUNDS[0], x + _BOUNDS[1]) for x in self.best]
         with suppress(_Spent):
             minimize(self.at, self.best, method="Powell", bounds=limits, options={"maxiter": iterations, "xtol": _TOLERANCE})

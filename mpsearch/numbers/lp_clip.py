@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mpsearch.numbers.gradients.affine import codes, dequantize
@@ -42,6 +41,8 @@ def lp_multiplier(rows: Tensor, steps: Tensor, grid: Grid, p: float) -> float:
     Returns:
         The factor; 1 if all rows are zero or a value is not finite.
     """
+    from scipy.optimize import minimize_scalar
+
     sample = Sample.of(rows, max(_SAMPLES // len(rows), _LEAST))
     steps = steps.detach().float()
     widest = float((sample.largest / (steps * (grid.hi + grid.offset))).max())

@@ -27,8 +27,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import spearmanr
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import DataError
@@ -126,6 +124,8 @@ def rank_correlation(predicted: Floats, measured: Floats) -> float:
     """Spearman's ρ; 0 if one side is constant."""
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return 0.0
+    from scipy.stats import spearmanr
+
     return float(spearmanr(predicted, measured).statistic)
 
 
@@ -162,6 +162,8 @@ def _sides(features: Floats, measured: Floats, shrinkage: float) -> Floats:
 
 def _fit(features: Floats, measured: Floats, shrinkage: float) -> Floats:
     """Non-negative weights `[S]` of the signals `[M, S]`."""
+    from scipy.optimize import nnls
+
     rows = measured**-2.0 / (measured**-2.0).sum()
     target, spread = _standard(measured[:, None], rows)
     signals, scales = _standard(features, rows)
