@@ -1,0 +1,1 @@
+"""Trained networks as their packages ship them, used unmodified and made smaller: `python -m benchmarks.zoo`."""
