@@ -61,7 +61,13 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
     other = compute_signal(
         table.name,
         SignalInputs(
-            model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=task, seed=problem.seed
+            model=problem.model,
+            space=problem.space,
+            calibration=problem.calibration,
+            batches=batches,
+            task=task,
+            seed=problem.seed,
+            execution=problem.execution,
         ),
     )
     if not truthful and not true.read:

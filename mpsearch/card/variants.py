@@ -32,10 +32,12 @@ from mpsearch.training.loop import reestimate_batchnorm
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
 
-__all__ = ["ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
+__all__ = ["CALIBRATED", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
-_SCORED = 2048
-_CALIBRATED = 512
+SCORED = 2048
+"""Most validation samples of a score."""
+CALIBRATED = 512
+"""Most training samples on which BatchNorm is re-estimated."""
 _KEPT = 2**16
 
 WeightFormat = Literal["row", "tensor", "asymmetric"]
@@ -69,9 +71,9 @@ class Bench:
     def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe) -> None:
         self.problem = problem
         self.style = style
-        self.validation = problem.validation.take(min(_SCORED, len(problem.validation)), problem.seed)
+        self.validation = problem.validation.take(min(SCORED, len(problem.validation)), problem.seed)
         self.samples = len(self.validation)
-        self._recipe = replace(recipe, reestimate=min(recipe.reestimate, _CALIBRATED))
+        self._recipe = replace(recipe, reestimate=min(recipe.reestimate, CALIBRATED))
         self._scores: dict[Variant, Score] = {}
 
     def on(self, problem: Problem) -> Bench:
@@ -120,7 +122,7 @@ class Bench:
     def _inputs(self) -> dict[str, Tensor]:
         """Samples of the input of each layer of the float network, 1-D float32."""
         problem = self.problem
-        images = problem.train.take(min(_CALIBRATED, len(problem.train)), problem.seed)
+        images = problem.train.take(min(CALIBRATED, len(problem.train)), problem.seed)
         generator = torch.Generator().manual_seed(problem.seed)
         share = max(_KEPT * 64 // len(images), 1)
         return collect_inputs(
