@@ -152,7 +152,7 @@ def assemble(
         seed=config.seed,
         cost_inputs=cost_inputs,
     )
-    other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
+    other_model = None if other_model is None else canonical(other_model).to(device).requires_grad_(False)
     held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
     return Setup(
         splits=splits,
