@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loader_split import LoaderSplit
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import Split, check_targets, pair
+from mpsearch.data.split import Split, pair
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.tasks.task import Task
 
@@ -103,18 +105,19 @@ def joined(first: Split, second: Split) -> Split:
     return DatasetSplit(both, rows=rows, augmented=augmented, workers=max(one.workers, two.workers), collate=one.collate)
 
 
-def check_split(split: Split, classes: int) -> None:
-    """Check that the model has an output for every class label; of splits that are not in memory, only the first few hundred are read.
+def check_split(split: Split, check: Callable[[Tensor], object]) -> None:
+    """Check the targets of a split; of splits that are not in memory, only the first few hundred are read.
 
-    Raises:
-        DataError: labels are not integers, or one is outside [0, classes).
+    Args:
+        split: the split.
+        check: gets targets `[N, …]` and raises what they do not hold.
     """
     if isinstance(split, TensorSplit):
-        check_targets(split.y[split.rows], classes)
+        check(split.y[split.rows])
         return
     seen = 0
     for _, targets in split.batches(min(64, len(split))):
-        check_targets(targets, classes)
+        check(targets)
         seen += len(targets)
         if seen >= _CHECKED:
             return

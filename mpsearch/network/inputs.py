@@ -14,16 +14,12 @@ from mpsearch.core.pass_counts import count
 __all__ = ["batch_size", "call", "concatenated", "lay_out", "samples_of", "to_device"]
 
 
-def call(model: nn.Module, inputs: Any) -> Tensor:
-    """`model(x)`, `model(*x)` or `model(**x)`; counts the samples as forward passes."""
+def call(model: nn.Module, inputs: Any) -> Any:
+    """`model(x)`, `model(*x)` or `model(**x)`, a tensor or a structure of them; counts the samples as forward passes."""
     count(forward=batch_size(inputs))
     if isinstance(inputs, dict):
-        outputs = model(**inputs)
-    elif isinstance(inputs, tuple | list):
-        outputs = model(*inputs)
-    else:
-        outputs = model(inputs)
-    return outputs  # type: ignore[no-any-return]
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def batch_size(inputs: Any) -> int:
@@ -35,7 +31,9 @@ def batch_size(inputs: Any) -> int:
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
     """The same structure on `device`; images in channels-last memory if `channels_last` (the same values, faster convolutions)."""
 
-    def moved(tensor: Tensor) -> Tensor:
+    def moved(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            return tensor
         layout = torch.channels_last if channels_last and tensor.dim() == 4 else torch.preserve_format
         return tensor.to(device, memory_format=layout, non_blocking=True)
 
