@@ -19,6 +19,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.inputs import to_device
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import collect_inputs, draw
 from mpsearch.network.quantizers import attach_act_quantizer
@@ -91,7 +92,7 @@ class Bench:
 
     @torch.no_grad()
     def _build(self, variant: Variant) -> nn.Module:
-        model = copy.deepcopy(self.problem.model).requires_grad_(False).eval()
+        model = evaluating(copy.deepcopy(self.problem.model).requires_grad_(False))
         for layer in self.problem.space.layers:
             module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
             weight = getattr(module, layer.parameter)

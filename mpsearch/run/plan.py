@@ -187,7 +187,7 @@ def _pace(setup: Setup, default: Hyperparameters, *, trained: bool) -> _Pace:
     count = min(recipe.batch_size, len(problem.train))
     few = problem.train.take(min(count * (1 + _TIMED_STEPS), len(problem.train)), problem.seed)
     inputs, targets = next(iter(few.batches(count)))
-    inputs, targets = to_device(inputs, problem.device), targets.to(problem.device)
+    inputs, targets = to_device(inputs, problem.device), to_device(targets, problem.device)
     samples = batch_size(inputs)
     with torch.no_grad():
         forward = _seconds(lambda: call(problem.model, inputs))
