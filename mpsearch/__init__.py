@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mpsearch.core.summary import Summary
     from mpsearch.core.table import Table
     from mpsearch.costs.budgets import parse_budget
+    from mpsearch.data.stream import Stream
     from mpsearch.tasks.task import Task
     from mpsearch.training.recipe import Recipe
 
@@ -42,6 +43,7 @@ __all__ = [
     "Result",
     "Score",
     "Space",
+    "Stream",
     "StudyConfig",
     "Summary",
     "Table",
@@ -69,6 +71,7 @@ _HOMES = {
     "Score": "mpsearch.core.record",
     "Space": "mpsearch.core.space",
     "StudyConfig": "mpsearch.config",
+    "Stream": "mpsearch.data.stream",
     "Summary": "mpsearch.core.summary",
     "Table": "mpsearch.core.table",
     "Task": "mpsearch.tasks.task",

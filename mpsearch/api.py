@@ -94,11 +94,12 @@ def search(
 
     Args:
         model: trained float network; never changed.
-        train: `Dataset` or `DataLoader` of (input, target); an input is a tensor, or a tuple or dict of the model's arguments.
+        train: `Dataset` or `DataLoader` of (input, target); an input is a tensor, or a tuple or dict of the model's arguments. A loader
+            without an end comes as `mpsearch.Stream(loader, samples=…)`.
         validation: the same, for comparing trials; share nothing with `train`.
         budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold.
         test: read once, for the final figures; without it there are none.
-        task: classification unless told; see `Task.regression` and `Task.custom`.
+        task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
         signals: names, `mix` weighs the others by measured allocations; or a study's `signals` in full, such as

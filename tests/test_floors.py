@@ -43,7 +43,7 @@ DOORS = {
     "pytest": {"testing"},
     "safetensors": {"targets", "run", "models", "numbers", "training"},
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
-    "sklearn": {"data"},
+    "sklearn": {"data", "tasks"},
     "sqlalchemy": {"study"},
     "yaml": {"config", "targets", "run"},
 }

@@ -47,17 +47,17 @@ class Trained:
         """(prefix, losses in nats, error rates) of all leaves under each prefix, leaves in table order."""
         for prefix in prefixes:
             rests = itertools.product(*map(range, map(len, self.menus[len(prefix) :])))
-            leaves = [self._score((*prefix, *rest)) for rest in rests]
+            leaves = [self.score((*prefix, *rest)) for rest in rests]
             yield prefix, [leaf.loss for leaf in leaves], [leaf.error for leaf in leaves]
 
     def agreement(self, truth: Truth) -> float:
         """Spearman's ρ of the table with a second training, another order and augmentation, of random allocations in the loose budget."""
         inside = np.flatnonzero(Contest.of(truth, "loose").feasible)
         drawn = np.random.default_rng(self._problem.seed).choice(inside, min(_TWICE, len(inside)), replace=False)
-        again = [self._score(tuple(map(int, np.unravel_index(place, truth.loss.shape))), 1).loss for place in drawn]
+        again = [self.score(tuple(map(int, np.unravel_index(place, truth.loss.shape))), 1).loss for place in drawn]
         return rank_correlation(np.array(again), truth.loss.ravel()[drawn])
 
-    def _score(self, picks: Picks, more_seed: int = 0) -> Score:
+    def score(self, picks: Picks, more_seed: int = 0) -> Score:
         """What a trial's second rung gives."""
         network = self._evaluator.begin(allocation_of(self._problem.space, picks), self._method)
         self._evaluator.calibrate(network, self._method, self._recipe)

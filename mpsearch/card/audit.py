@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, Subset
 from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import na
 from mpsearch.card.sections import DataSection
-from mpsearch.core.errors import DataError
 from mpsearch.core.nested import leaves
 from mpsearch.core.pass_counts import PassCounts
 from mpsearch.data.dataset_split import DatasetSplit
@@ -63,10 +62,7 @@ def _place(split: Split) -> tuple[object, list[int]] | None:
     if isinstance(split, TensorSplit):
         return split.x, split.rows.tolist()
     if isinstance(split, LoaderSplit):
-        try:
-            split = split.as_dataset()
-        except DataError:
-            return None
+        split = split.as_dataset()
     if isinstance(split, DatasetSplit):
         return _unwrapped(split.dataset, split.rows.tolist())
     return None

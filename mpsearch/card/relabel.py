@@ -18,11 +18,11 @@ from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import NA
 from mpsearch.card.sections import Flip
 from mpsearch.card.variants import Bench, Variant
-from mpsearch.core.errors import MpsearchError
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
 from mpsearch.signals import SIGNALS, compute_signal
 from mpsearch.signals.base import SignalInputs
+from mpsearch.tasks.outputs import float_tensors
 
 __all__ = ["TrueLabels", "relabelled"]
 
@@ -42,8 +42,9 @@ def relabelled(inputs: CardInputs, bench: Bench, tables: Sequence[Table]) -> Fli
         return _flip("not run", f"signal '{table.name}' took {table.cost['seconds']:.0f} s, too long to compute twice")
     try:
         return _measure(inputs, bench, table)
-    except (MpsearchError, RuntimeError, ValueError) as error:  # the labels of a custom task need not look like the network's predictions
-        return _flip("not run", f"signal '{table.name}' cannot take other labels: {str(error).splitlines()[0]}")
+    except Exception as error:  # the labels of a custom task need not look like the network's predictions, and its loss is the user's
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return _flip("not run", f"signal '{table.name}' cannot take other labels: {reason}")
 
 
 def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
@@ -54,14 +55,20 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
     if truthful:
         generator = torch.Generator(problem.device).manual_seed(problem.seed)
         with torch.no_grad():
-            batches = [(inputs, task.sample(call(problem.model, inputs), generator)) for inputs, _ in batches]
+            batches = [(inputs, _label(task.sample(call(problem.model, inputs), generator))) for inputs, _ in batches]
     else:
         true = TrueLabels([targets for _, targets in batches])
         task = replace(task, sample=true)
     other = compute_signal(
         table.name,
         SignalInputs(
-            model=problem.model, space=problem.space, calibration=problem.calibration, batches=batches, task=task, seed=problem.seed
+            model=problem.model,
+            space=problem.space,
+            calibration=problem.calibration,
+            batches=batches,
+            task=task,
+            seed=problem.seed,
+            execution=problem.execution,
         ),
     )
     if not truthful and not true.read:
@@ -79,6 +86,11 @@ def _measure(inputs: CardInputs, bench: Bench, table: Table) -> Flip:
     )
 
 
+def _label(sampled: Any) -> Any:
+    """The target of the prediction, if other outputs have one as well."""
+    return sampled[0] if isinstance(sampled, tuple) else sampled
+
+
 class TrueLabels:
     """A stand-in for `Task.sample` that returns the true labels in the order of the samples.
 
@@ -90,11 +102,12 @@ class TrueLabels:
         self._targets = torch.cat(list(targets))
         self.read = 0
 
-    def __call__(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, outputs: Any, generator: torch.Generator) -> Tensor:
         """True labels `[N, …]` of the next N samples; after the last sample the first follows."""
-        rows = (torch.arange(len(outputs)) + self.read) % len(self._targets)
-        self.read += len(outputs)
-        return self._targets[rows.to(self._targets.device)].to(outputs.device)
+        first = float_tensors(outputs)[0]
+        rows = (torch.arange(len(first)) + self.read) % len(self._targets)
+        self.read += len(first)
+        return self._targets[rows.to(self._targets.device)].to(first.device)
 
 
 def _batches(inputs: CardInputs) -> list[tuple[Any, Tensor]]:

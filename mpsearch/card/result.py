@@ -49,9 +49,9 @@ def _worst_class(inputs: CardInputs, network: nn.Module) -> Any:
     sums: dict[int, tuple[float, int]] = {}
     for batch, targets in problem.validation.batches(256):
         values = problem.task.per_sample(call(network, to_device(batch, problem.device)), targets.to(problem.device))
-        if values.shape != targets.shape or targets.dim() != 1:
+        if values is None or targets.numel() != len(targets):
             return na("labels are no classes")
-        for label, value in zip(targets.tolist(), values.tolist(), strict=True):
+        for label, value in zip(targets.reshape(-1).tolist(), values.tolist(), strict=True):
             total, count = sums.get(int(label), (0.0, 0))
             sums[int(label)] = (total + value, count + 1)
     worst = min(sums, key=lambda label: sums[label][0] / sums[label][1])

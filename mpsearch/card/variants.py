@@ -19,6 +19,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.inputs import to_device
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import collect_inputs, draw
 from mpsearch.network.quantizers import attach_act_quantizer
@@ -32,10 +33,12 @@ from mpsearch.training.loop import reestimate_batchnorm
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
 
-__all__ = ["ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
+__all__ = ["CALIBRATED", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
-_SCORED = 2048
-_CALIBRATED = 512
+SCORED = 2048
+"""Most validation samples of a score."""
+CALIBRATED = 512
+"""Most training samples on which BatchNorm is re-estimated."""
 _KEPT = 2**16
 
 WeightFormat = Literal["row", "tensor", "asymmetric"]
@@ -69,9 +72,9 @@ class Bench:
     def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe) -> None:
         self.problem = problem
         self.style = style
-        self.validation = problem.validation.take(min(_SCORED, len(problem.validation)), problem.seed)
+        self.validation = problem.validation.take(min(SCORED, len(problem.validation)), problem.seed)
         self.samples = len(self.validation)
-        self._recipe = replace(recipe, reestimate=min(recipe.reestimate, _CALIBRATED))
+        self._recipe = replace(recipe, reestimate=min(recipe.reestimate, CALIBRATED))
         self._scores: dict[Variant, Score] = {}
 
     def on(self, problem: Problem) -> Bench:
@@ -89,7 +92,7 @@ class Bench:
 
     @torch.no_grad()
     def _build(self, variant: Variant) -> nn.Module:
-        model = copy.deepcopy(self.problem.model).requires_grad_(False).eval()
+        model = evaluating(copy.deepcopy(self.problem.model).requires_grad_(False))
         for layer in self.problem.space.layers:
             module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
             weight = getattr(module, layer.parameter)
@@ -120,7 +123,7 @@ class Bench:
     def _inputs(self) -> dict[str, Tensor]:
         """Samples of the input of each layer of the float network, 1-D float32."""
         problem = self.problem
-        images = problem.train.take(min(_CALIBRATED, len(problem.train)), problem.seed)
+        images = problem.train.take(min(CALIBRATED, len(problem.train)), problem.seed)
         generator = torch.Generator().manual_seed(problem.seed)
         share = max(_KEPT * 64 // len(images), 1)
         return collect_inputs(

@@ -20,6 +20,8 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mpsearch.core.nested import leaves
+
 __all__ = ["Count", "LabelReader", "PassCounts", "active_counts", "count", "phase"]
 
 _SAVE_EVERY = 5.0
@@ -114,6 +116,7 @@ class LabelReader:
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
         """The loss."""
-        self.read += len(targets)
-        count(labels=len(targets))
+        labels = len(next(leaves(targets)))
+        self.read += labels
+        count(labels=labels)
         return self._loss(outputs, targets)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.registry import Registry
-from mpsearch.data.base import DatasetSplit, LoaderSplit, Split, Splits, TensorSplit, as_split
+from mpsearch.data.base import DatasetSplit, LoaderSplit, Split, Splits, Stream, TensorSplit, as_split
 from mpsearch.data.cache import cache_directory
 from mpsearch.data.source import DataSource, option_error
 
@@ -18,6 +18,7 @@ __all__ = [
     "LoaderSplit",
     "Split",
     "Splits",
+    "Stream",
     "TensorSplit",
     "as_split",
     "cache_directory",

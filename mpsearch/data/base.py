@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
-from mpsearch.data.loader_split import LoaderSplit
+from mpsearch.data.loader_split import LoaderSplit, has_indices
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import Split, check_targets, pair
+from mpsearch.data.split import Split, pair
+from mpsearch.data.stream import Stream
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.tasks.task import Task
 
@@ -21,6 +24,7 @@ __all__ = [
     "LoaderSplit",
     "Split",
     "Splits",
+    "Stream",
     "TensorSplit",
     "as_split",
     "check_split",
@@ -61,13 +65,13 @@ def as_split(source: object) -> Split:
     """Wrap a source of (input, target) pairs as a split.
 
     Args:
-        source: `Split`, `DataLoader`, or `Dataset` with a length.
+        source: `Split` (such as a `Stream`), `DataLoader`, or `Dataset` with a length.
 
     Raises:
         DataError: it is something else, is empty, or its items are not (input, target).
     """
     if isinstance(source, DataLoader):
-        return LoaderSplit(source)
+        return LoaderSplit(source) if has_indices(source) else Stream(source)
     if isinstance(source, TensorDataset):
         return TensorSplit(*pair(source.tensors))
     if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
@@ -77,6 +81,11 @@ def as_split(source: object) -> Split:
         return split
     if isinstance(source, Split):
         return source
+    if isinstance(source, IterableDataset):
+        raise DataError(
+            f"data must come in batches; give torch.utils.data.DataLoader({type(source).__name__}(…), batch_size=…), "
+            "in an mpsearch.Stream(loader, samples=…) if it has no end"
+        )
     raise DataError(
         f"data must be a Dataset or a DataLoader of (input, target), not {type(source).__name__}; "
         "wrap tensors as torch.utils.data.TensorDataset(inputs, targets)"
@@ -87,7 +96,7 @@ def joined(first: Split, second: Split) -> Split:
     """Concatenate two splits; the transforms are those of `first`.
 
     Raises:
-        DataError: one is a loader whose items cannot be indexed.
+        DataError: the items of one cannot be indexed.
     """
     if isinstance(first, TensorSplit) and isinstance(second, TensorSplit):
         if first.x is second.x and first.y is second.y:
@@ -103,18 +112,19 @@ def joined(first: Split, second: Split) -> Split:
     return DatasetSplit(both, rows=rows, augmented=augmented, workers=max(one.workers, two.workers), collate=one.collate)
 
 
-def check_split(split: Split, classes: int) -> None:
-    """Check that the model has an output for every class label; of splits that are not in memory, only the first few hundred are read.
+def check_split(split: Split, check: Callable[[Tensor], object]) -> None:
+    """Check the targets of a split; of splits that are not in memory, only the first few hundred are read.
 
-    Raises:
-        DataError: labels are not integers, or one is outside [0, classes).
+    Args:
+        split: the split.
+        check: gets targets `[N, …]` and raises what they do not hold.
     """
     if isinstance(split, TensorSplit):
-        check_targets(split.y[split.rows], classes)
+        check(split.y[split.rows])
         return
     seen = 0
     for _, targets in split.batches(min(64, len(split))):
-        check_targets(targets, classes)
+        check(targets)
         seen += len(targets)
         if seen >= _CHECKED:
             return
@@ -127,7 +137,7 @@ def _as_dataset_split(split: Split) -> DatasetSplit:
         return split.as_dataset()
     if isinstance(split, TensorSplit):
         return DatasetSplit(_TransformedItems(split))
-    raise DataError(f"a {type(split).__name__} cannot be joined with another split; pass Datasets or DataLoaders")
+    raise DataError(f"a {type(split).__name__} cannot be joined with another split; pass a Dataset with __getitem__ and __len__")
 
 
 class _TransformedItems(Dataset[Any]):

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from mpsearch.core.errors import DataError
-from mpsearch.core.nested import mapped
+from mpsearch.data.bounded import Bound
 from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loading import load_batches
 from mpsearch.data.random_stream import RandomStream
-from mpsearch.data.split import InputsAndTargets, Split, require_some, sample_rows
+from mpsearch.data.split import InputsAndTargets, Split, sample_rows
 
-__all__ = ["LoaderSplit"]
+__all__ = ["LoaderSplit", "has_indices"]
+
+
+def has_indices(loader: DataLoader[Any]) -> bool:
+    """Whether a sampler draws indices of the data set; otherwise the data set makes its own order, or its own batches."""
+    return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
 
 
 class LoaderSplit:
@@ -27,9 +31,14 @@ class LoaderSplit:
 
     Args:
         loader: yields (inputs, targets); a pass must end.
+
+    Raises:
+        DataError: its samples have no indices; such a loader is a `Stream`.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
+        if not has_indices(loader):
+            raise DataError("the samples of this DataLoader have no indices; give it as mpsearch.Stream(loader)")
         self.loader = loader
 
     @property
@@ -37,25 +46,34 @@ class LoaderSplit:
         """Unknown, since the loader's sampler decides."""
 
     @cached_property
-    def _rows(self) -> tuple[int, ...] | None:
-        """Indices that the sampler draws in a pass; `None` if unknown (an iterable dataset, or batches made by the dataset)."""
-        sampler = self.loader.batch_sampler
-        if sampler is None or isinstance(self.loader.dataset, IterableDataset):
-            return None
-        with RandomStream(0).active():
-            return tuple(index for batch in sampler for index in batch)
+    def _drawn(self) -> tuple[tuple[int, ...], ...]:
+        """Indices that the sampler draws in a pass, batch by batch.
 
-    @cached_property
-    def _batch_lengths(self) -> tuple[int, ...]:
-        return tuple(len(targets) for _, targets in self.batches(0))
+        Raises:
+            DataError: the sampler has no length, and no end is in sight.
+        """
+        sampler: Any = self.loader.batch_sampler
+        bound, samples = None if _has_length(sampler) else Bound(), 0
+        drawn: list[tuple[int, ...]] = []
+        with RandomStream(0).active():
+            for batch in sampler:
+                drawn.append(tuple(batch))
+                samples += len(batch)
+                if bound is not None:
+                    bound.check(samples)
+        return tuple(drawn)
+
+    @property
+    def _rows(self) -> list[int]:
+        return [index for batch in self._drawn for index in batch]
 
     def __len__(self) -> int:
-        """Samples in one pass; a loader that does not know is read once and counted."""
-        return sum(self._batch_lengths) if self._rows is None else len(self._rows)
+        """Samples in one pass."""
+        return sum(map(len, self._drawn))
 
     def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
         """Number of batches of the loader, whatever size is asked for."""
-        return len(self._batch_lengths) if self._rows is None else len(self.loader)
+        return len(self.loader) if _has_length(self.loader) else len(self._drawn)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
@@ -70,44 +88,19 @@ class LoaderSplit:
         return load_batches(self.loader, seed)
 
     def take(self, n: int, seed: int) -> Split:
-        """A fixed random subset; of a loader whose indices are unknown, the first `n` samples, kept in memory."""
-        if self._rows is None:
-            return self._first(n)
+        """A fixed random subset."""
         population = torch.tensor(sorted(set(self._rows)))
         return self.as_dataset().with_rows(population[sample_rows(len(population), n, seed)])
 
     def as_dataset(self) -> DatasetSplit:
-        """The items that the loader draws, each once, without its sampler.
-
-        Raises:
-            DataError: the loader's indices are unknown.
-        """
-        if self._rows is None:
-            raise DataError(
-                "a DataLoader over an iterable data set cannot be joined with another; pass a Dataset with __getitem__ and __len__"
-            )
+        """The items that the loader draws, each once, without its sampler."""
         return DatasetSplit(
             self.loader.dataset, rows=sorted(set(self._rows)), workers=self.loader.num_workers, collate=self.loader.collate_fn
         )
 
-    def _first(self, n: int) -> Split:
-        require_some(n)
-        kept: list[Any] = []
-        for inputs, targets in self.batches(0):
-            kept += [(mapped(inputs, itemgetter(row)), targets[row]) for row in range(min(len(targets), n - len(kept)))]
-            if len(kept) == n:
-                break
-        return DatasetSplit(_Kept(kept))
 
-
-class _Kept(Dataset[Any]):
-    """Loaded samples."""
-
-    def __init__(self, items: list[Any]) -> None:
-        self._items = items
-
-    def __getitem__(self, index: int) -> Any:
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
+def _has_length(sized: Any) -> bool:
+    try:
+        return len(sized) >= 0
+    except (TypeError, NotImplementedError):
+        return False

@@ -1,12 +1,11 @@
-"""`load_batches`: one pass over a `DataLoader` with its own random state; each batch is checked."""
+"""`load_batches`: one pass over a loader with its own random state; each batch is checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.random_stream import RandomStream
@@ -15,7 +14,7 @@ from mpsearch.data.split import InputsAndTargets, pair
 __all__ = ["load_batches"]
 
 
-def load_batches(loader: DataLoader[Any], seed: int) -> Iterator[InputsAndTargets]:
+def load_batches(loader: Iterable[Any], seed: int) -> Iterator[InputsAndTargets]:
     """One pass; sampler and transforms draw from a random state seeded by `seed`, the caller's is left alone.
 
     Raises:

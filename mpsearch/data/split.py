@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mpsearch.core.errors import DataError
 
-__all__ = ["InputsAndTargets", "RowSplit", "Split", "check_targets", "pair", "require_some", "sample_rows"]
+__all__ = ["InputsAndTargets", "RowSplit", "Split", "pair", "require_some", "sample_rows"]
 
 InputsAndTargets = tuple[Any, Tensor]
 """One batch: inputs as the model takes them, and targets `[B, …]`."""
@@ -50,30 +50,6 @@ def pair(item: object) -> tuple[Any, Any]:
         return item[0], item[1]
     what = f"a {type(item).__name__} of {len(item)}" if isinstance(item, tuple | list | dict) else f"a {type(item).__name__}"
     raise DataError(f"a data set must give (input, target), this one gives {what}; wrap it so that each item is such a pair")
-
-
-def check_targets(targets: Tensor, classes: int) -> Tensor:
-    """Check that targets are class indices in [0, classes), and return them.
-
-    Args:
-        targets: int `[N]`.
-        classes: number of the model's outputs.
-
-    Raises:
-        DataError: targets are not integers, or one is outside the range; the message names its position.
-    """
-    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise DataError(
-            f"class labels must be whole numbers, these are {targets.dtype}; convert them, or give the task as a loss and a metric"
-        )
-    outside = ((targets < 0) | (targets >= classes)).nonzero()
-    if len(outside):
-        position = tuple(outside[0].tolist())
-        raise DataError(
-            f"label {int(targets[position])} at position {position[0]} is outside the {classes} classes 0 to {classes - 1}; "
-            "correct the labels, or give the model as many outputs as there are classes"
-        )
-    return targets
 
 
 def require_some(n: int) -> None:

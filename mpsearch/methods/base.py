@@ -28,7 +28,7 @@ class Batch:
     Args:
         inputs: to the network, on its device.
         targets: on the same device.
-        outputs: of the quantized network.
+        outputs: of the quantized network, a tensor or a structure of them.
         loss: `[]`, loss of the recipe: task loss, distillation or both.
         task_loss: `(outputs, targets) → []`.
         divergence: `(reference outputs, outputs) → [N]` in nats.
@@ -36,11 +36,11 @@ class Batch:
     """
 
     inputs: Any
-    targets: Tensor
-    outputs: Tensor
+    targets: Any
+    outputs: Any
     loss: Tensor
-    task_loss: Callable[[Tensor, Tensor], Tensor]
-    divergence: Callable[[Tensor, Tensor], Tensor]
+    task_loss: Callable[[Any, Any], Tensor]
+    divergence: Callable[[Any, Any], Tensor]
     progress: float
 
 

@@ -63,13 +63,13 @@ from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 from mpsearch.numbers.grid import Grid, GridStyle, stored_as_grid, weight_grid
 from mpsearch.numbers.ranges import fit_steps
 
-__all__ = ["Bsq", "plane_sizes"]
+__all__ = ["Bsq", "PlaneWeight", "plane_sizes"]
 
 _SMALLEST = 1e-8
 
 
-class _PlaneWeight(WeightQuantizer):
-    """The planes represent the weight; the float weight is read only in `begin`."""
+class PlaneWeight(WeightQuantizer):
+    """A weight as bit planes. The planes represent the weight; the float weight is read only in `begin`."""
 
     places: Tensor
     top: Tensor
@@ -99,6 +99,7 @@ class _PlaneWeight(WeightQuantizer):
         self.rounds = state["rounds"]
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """See `WeightQuantizer.begin`."""
         steps = fit_steps(weight, self.grid) if self.refit else steps
         self.places.copy_(active_places(0, self.bits - 1))
         self.top.copy_(self.places.sum())
@@ -114,6 +115,7 @@ class _PlaneWeight(WeightQuantizer):
         self.n.data.copy_(n)
 
     def steps(self, weight: Tensor) -> Tensor:
+        """See `WeightQuantizer.steps`."""
         return scale_gradient(self.scale, torch.full_like(self.top, weight.shape[1] ** -0.5)) / self.top
 
     def planes(self) -> tuple[Tensor, Tensor]:
@@ -123,10 +125,12 @@ class _PlaneWeight(WeightQuantizer):
         return scale_gradient(self.p, rate), scale_gradient(self.n, rate)
 
     def quantize(self, rows: Tensor) -> Tensor:
+        """See `WeightQuantizer.quantize`."""
         return from_planes(*self.planes(), self.steps(rows), self.places, self.offset)
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WeightQuantizer.export`."""
         steps = self.scale / self.top
         values = from_planes(self.p, self.n, torch.ones_like(steps), self.places, self.offset)
         return (values - self.offset).to(torch.int16), steps
@@ -209,7 +213,7 @@ class Bsq(LearnedStepMethod):
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Bit planes, and a learned scale per output channel."""
-        return _PlaneWeight(rows, refit=self.grid != "narrow")
+        return PlaneWeight(rows, refit=self.grid != "narrow")
 
     def stores(self, asked: NumberFormat) -> NumberFormat | None:
         """Codes of the `narrow` grid, regardless of `grid`."""
@@ -220,14 +224,14 @@ class Bsq(LearnedStepMethod):
         """`loss + alpha · Σ_l (#W_l N_l / Σ #W) Σ_j ‖(p_j, n_j)‖` while bits are searched."""
         if not self._searching(batch.progress):
             return batch.loss
-        penalties = [(layer, quantizer.penalty()) for layer, quantizer in network.quantized(_PlaneWeight)]
+        penalties = [(layer, quantizer.penalty()) for layer, quantizer in network.quantized(PlaneWeight)]
         return batch.loss + self.alpha * mean_over_weights(penalties)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Clip planes and scales, re-quantize when due, and keep fine-tuned weights on the grid."""
         super().after_step(network, progress)
         due = self._rounds_due(progress)
-        for _, quantizer in network.quantized(_PlaneWeight):
+        for _, quantizer in network.quantized(PlaneWeight):
             quantizer.clip()
             if due > quantizer.rounds:
                 quantizer.requantize(adjust=True)
@@ -238,7 +242,7 @@ class Bsq(LearnedStepMethod):
     def after_epoch(self, network: Network, progress: float) -> None:
         """Re-quantize at the end of the training, so that planes are exact digits."""
         if progress >= 1:
-            for _, quantizer in network.quantized(_PlaneWeight):
+            for _, quantizer in network.quantized(PlaneWeight):
                 quantizer.requantize(adjust=self.alpha > 0)
 
     def learned_bits(self, network: Network) -> Mapping[str, float] | None:
@@ -246,7 +250,7 @@ class Bsq(LearnedStepMethod):
         if self.alpha == 0:
             return None
         found = {
-            layer.name: 1 if quantizer.bits == 1 else quantizer.planes_in_use() + 1 for layer, quantizer in network.quantized(_PlaneWeight)
+            layer.name: 1 if quantizer.bits == 1 else quantizer.planes_in_use() + 1 for layer, quantizer in network.quantized(PlaneWeight)
         }
         return {layer.name: float(found.get(layer.name, FLOAT_BITS)) for layer in network.space.layers}
 
@@ -263,6 +267,6 @@ def plane_sizes(network: Network) -> dict[str, Tensor]:
     """`‖(p_j, n_j)‖`, `[7]`, of each plane in use (else 0), by name of each layer with two bits or more."""
     return {
         layer.name: plane_norms(quantizer.p.detach(), quantizer.n.detach(), quantizer.places)
-        for layer, quantizer in network.quantized(_PlaneWeight)
+        for layer, quantizer in network.quantized(PlaneWeight)
         if quantizer.bits > 1
     }

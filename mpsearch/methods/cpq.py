@@ -60,15 +60,15 @@ from mpsearch.numbers.gradients.hard_concrete import gate, keep_probability, log
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 from mpsearch.numbers.grid import Grid, GridStyle, weight_grid
 
-__all__ = ["Cpq", "expected_bits", "mask_logits"]
+__all__ = ["CategoricalWeight", "Cpq", "expected_bits", "mask_logits"]
 
 _SMALLEST = 1e-8
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 _NO_NOISE = 30.0
 
 
-class _CategoricalWeight(WeightQuantizer):
-    """`low` and `high` limit the present codes, `lo` and `hi` those of the given bits."""
+class CategoricalWeight(WeightQuantizer):
+    """A weight under logistic noise. `low` and `high` limit the present codes, `lo` and `hi` those of the given bits."""
 
     low: Tensor
     high: Tensor
@@ -102,6 +102,7 @@ class _CategoricalWeight(WeightQuantizer):
         self.dropping = bool(state["dropping"])
 
     def begin(self, weight: Tensor, steps: Tensor) -> None:
+        """See `WeightQuantizer.begin`."""
         self.step.data.copy_(steps)
         self.spread.data.copy_(steps / 3)
         self.phi.data.fill_(logit_of(self.method.keep))
@@ -111,9 +112,11 @@ class _CategoricalWeight(WeightQuantizer):
         self.high.copy_(self.hi)
 
     def steps(self, weight: Tensor) -> Tensor:
+        """See `WeightQuantizer.steps`."""
         return scale_gradient(self.step, (weight.shape[1] ** 0.5 * self._largest().clamp_min(1).square()).reciprocal())
 
     def quantize(self, rows: Tensor) -> Tensor:
+        """See `WeightQuantizer.quantize`."""
         drawn = self.training and self.dropping
         if not torch.compiler.is_compiling():
             return self._masked(rows, self.bits - 1) if drawn and self.bits > 2 else self._unmasked(rows)
@@ -122,6 +125,7 @@ class _CategoricalWeight(WeightQuantizer):
 
     @torch.no_grad()
     def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WeightQuantizer.export`."""
         steps = self.step.detach()
         grid = Grid(int(self.low), int(self.high), self.grid.offset)
         return codes(self.rows.split(weight), steps.unsqueeze(1), grid), steps
@@ -221,7 +225,7 @@ class Cpq(LearnedStepMethod):
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Step and noise scale per output channel, one mask logit per width."""
-        return _CategoricalWeight(rows, self)
+        return CategoricalWeight(rows, self)
 
     def begin(self, network: Network) -> None:
         """Enable masks, which are drawn from the second step on, if the settings ask for them."""
@@ -231,13 +235,13 @@ class Cpq(LearnedStepMethod):
         """`loss + bit_penalty · Σ_l (#W_l / Σ #W) (E[bits] − 2)` while bits are learned."""
         if self.bit_penalty == 0:
             return batch.loss
-        extra = [(layer, quantizer.extra_bits()) for layer, quantizer in network.quantized(_CategoricalWeight) if quantizer.dropping]
+        extra = [(layer, quantizer.extra_bits()) for layer, quantizer in network.quantized(CategoricalWeight) if quantizer.dropping]
         return batch.loss + self.bit_penalty * mean_over_weights(extra)
 
     def after_step(self, network: Network, progress: float) -> None:
         """Project parameters, draw the next step's masks, and let bits follow the gates until the search is over."""
         super().after_step(network, progress)
-        for layer, quantizer in network.quantized(_CategoricalWeight):
+        for layer, quantizer in network.quantized(CategoricalWeight):
             if quantizer.dropping:
                 if self.bit_penalty > 0:
                     quantizer.follow_gates()
@@ -250,22 +254,22 @@ class Cpq(LearnedStepMethod):
         """Present bits by layer, 32 for float weights; None if `bit_penalty` is 0."""
         if self.bit_penalty == 0:
             return None
-        found = {layer.name: quantizer.width() for layer, quantizer in network.quantized(_CategoricalWeight)}
+        found = {layer.name: quantizer.width() for layer, quantizer in network.quantized(CategoricalWeight)}
         return {layer.name: float(found.get(layer.name, FLOAT_BITS)) for layer in network.space.layers}
 
     def _draw_masks(self, network: Network, enabled: bool) -> None:
         """Enable or disable masks, also for float weights, so that compiled code sees one state of all quantizers."""
         for layer in network.space.layers:
-            cast(_CategoricalWeight, network.weight_quantizer(layer)).dropping = enabled
+            cast(CategoricalWeight, network.weight_quantizer(layer)).dropping = enabled
 
 
 def expected_bits(network: Network) -> dict[str, float]:
     """`E[bits]` under the masks by layer name, also if masks are disabled; 32 for float weights."""
-    masked = network.quantized(_CategoricalWeight)
+    masked = network.quantized(CategoricalWeight)
     found = {layer.name: min(quantizer.bits, 2) + float(quantizer.extra_bits().detach()) for layer, quantizer in masked}
     return {layer.name: found.get(layer.name, float(FLOAT_BITS)) for layer in network.space.layers}
 
 
 def mask_logits(network: Network) -> dict[str, nn.Parameter]:
     """Logits `[6]` of the masks of 3 to 8 bits, by name of each layer with quantized weights."""
-    return {layer.name: quantizer.phi for layer, quantizer in network.quantized(_CategoricalWeight)}
+    return {layer.name: quantizer.phi for layer, quantizer in network.quantized(CategoricalWeight)}

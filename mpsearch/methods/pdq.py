@@ -48,10 +48,11 @@ from mpsearch.methods import METHODS
 from mpsearch.methods.base import Batch
 from mpsearch.methods.learned_step import LearnedStepMethod, LearnedStepWeight
 from mpsearch.network.bypass import bypassed, on_same_inputs, statistics_kept
-from mpsearch.network.inputs import call
+from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
+from mpsearch.tasks.outputs import described, float_tensors
 
 __all__ = ["Dual", "Pdq", "cross_entropy", "multipliers", "proximities", "relative_distance"]
 
@@ -145,9 +146,10 @@ class Pdq(LearnedStepMethod):
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """The Lagrangian of the batch with the present multipliers."""
-        outputs, samples = batch.outputs, len(batch.outputs)
+        outputs, samples = batch.outputs, batch_size(batch.inputs)
+        first = next(iter(float_tensors(outputs)))
         # In the precision of the quantized branch, so that the branches differ only in their weights.
-        with torch.autocast(outputs.device.type, torch.bfloat16, enabled=outputs.dtype == torch.bfloat16, cache_enabled=False):
+        with torch.autocast(first.device.type, torch.bfloat16, enabled=first.dtype == torch.bfloat16, cache_enabled=False):
             with bypassed(network.model), statistics_kept(network.model):
                 floats = call(network.model, batch.inputs)
             distances = proximities(network, batch.inputs) if self.layerwise else {}
@@ -168,7 +170,7 @@ class Pdq(LearnedStepMethod):
             dual.ascend(self.dual_rate, self.dual_cap)
 
 
-def cross_entropy(batch: Batch, floats: Tensor) -> Tensor:
+def cross_entropy(batch: Batch, floats: Any) -> Tensor:
     """Mean cross-entropy of the quantized logits `batch.outputs` under the classes of `floats`, `[]`, nats; gradients reach both.
 
     Args:
@@ -179,9 +181,9 @@ def cross_entropy(batch: Batch, floats: Tensor) -> Tensor:
         ConfigError: the network does not predict classes.
     """
     outputs = batch.outputs
-    if outputs.dim() != 2 or batch.targets.is_floating_point():
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] == 1 or batch.targets.is_floating_point():
         raise ConfigError(
-            f"pdq.constraint 'cross_entropy' needs logits [N, K] and class indices, not outputs {list(outputs.shape)} and "
+            f"pdq.constraint 'cross_entropy' needs logits [N, K] and class indices, not outputs {described(outputs)} and "
             f"{batch.targets.dtype} targets; take 'divergence'",
             path="pdq.constraint",
         )

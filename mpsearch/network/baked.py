@@ -21,6 +21,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
 from mpsearch.network.state import distinct_state
@@ -282,7 +283,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
     for name, tensor in parts.rest.items():
         getattr(*owner_of(model, name)).copy_(tensor)
     keep_slow_attention(model)
-    return model.requires_grad_(False).eval()
+    return evaluating(model.requires_grad_(False))
 
 
 def evaluated(network: Network) -> nn.Module:

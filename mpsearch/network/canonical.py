@@ -11,6 +11,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from mpsearch.core.errors import ModelError
+from mpsearch.network.modes import evaluating
 from mpsearch.network.trace import QUANTIZABLE
 from mpsearch.network.workarounds import apply_workarounds
 
@@ -39,7 +40,7 @@ def canonical(model: nn.Module) -> nn.Module:
         else:
             break
     _check(model)
-    copied = _copy(model).eval()
+    copied = evaluating(_copy(model))
     for module in copied.modules():
         _remove_reparametrizations(module)
     apply_workarounds(copied)
@@ -52,6 +53,11 @@ def _check(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ModelError(f"the model's '{name}' has no shape yet; run a batch through the model first")
+        if parameter.is_complex():
+            raise ModelError(
+                f"the model's '{name}' is {parameter.dtype}, and complex weights cannot be trained here; store its real and imaginary part "
+                "as two float32 parameters, and join them in forward by torch.complex"
+            )
         if parameter.dtype != torch.float32:
             raise ModelError(f"the model's '{name}' is {parameter.dtype}; quantization starts from float32, so give model.float()")
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mpsearch.core.nested import leaves
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.network.inputs import call
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import evaluating, modes_kept
 
 __all__ = ["fingerprint", "weights_digest"]
 
@@ -43,7 +43,7 @@ def fingerprint(model: nn.Module, inputs: Any) -> str:
     known = {id(tensor): name for name, tensor in state.items()}
     known.update({id(tensor): f"input {place}" for place, tensor in enumerate(leaves(inputs))})
     with modes_kept(model), torch.no_grad(), _Operations(digest, known):
-        call(model.eval(), inputs)
+        call(evaluating(model), inputs)
     return digest.hexdigest()
 
 

@@ -14,16 +14,12 @@ from mpsearch.core.pass_counts import count
 __all__ = ["batch_size", "call", "concatenated", "lay_out", "samples_of", "to_device"]
 
 
-def call(model: nn.Module, inputs: Any) -> Tensor:
-    """`model(x)`, `model(*x)` or `model(**x)`; counts the samples as forward passes."""
+def call(model: nn.Module, inputs: Any) -> Any:
+    """`model(x)`, `model(*x)` or `model(**x)`, a tensor or a structure of them; counts the samples as forward passes."""
     count(forward=batch_size(inputs))
     if isinstance(inputs, dict):
-        outputs = model(**inputs)
-    elif isinstance(inputs, tuple | list):
-        outputs = model(*inputs)
-    else:
-        outputs = model(inputs)
-    return outputs  # type: ignore[no-any-return]
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def batch_size(inputs: Any) -> int:
@@ -35,8 +31,10 @@ def batch_size(inputs: Any) -> int:
 def to_device(inputs: Any, device: torch.device, *, memory_format: torch.memory_format = torch.preserve_format) -> Any:
     """The same structure on `device`; images, `[N, C, H, W]`, in another memory format if one is given (the same values)."""
 
-    def moved(tensor: Tensor) -> Tensor:
-        return tensor.to(device, memory_format=memory_format if tensor.dim() == 4 else torch.preserve_format, non_blocking=True)
+    def moved(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(device, memory_format=memory_format if value.dim() == 4 else torch.preserve_format, non_blocking=True)
 
     return mapped(inputs, moved)
 

@@ -23,6 +23,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.nested import leaves
 from mpsearch.network.batchnorm import fold
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer, act_quantizer_of, attach_act_quantizer
@@ -113,7 +114,7 @@ def lifetimes(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Lifetim
     Returns:
         Lifetimes in which each layer with a quantizable input reads it through its quantizer, for every allocation.
     """
-    deployed = copy.deepcopy(model).eval().requires_grad_(False)
+    deployed = evaluating(copy.deepcopy(model)).requires_grad_(False)
     for layer in layers:
         if layer.norm:
             fold(deployed, layer)

@@ -8,7 +8,13 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["modes_kept", "temporarily"]
+__all__ = ["evaluating", "modes_kept", "temporarily"]
+
+
+def evaluating(model: nn.Module) -> nn.Module:
+    """The model, set to evaluation mode; a user's `train` need not return the model, as torch's does."""
+    model.eval()
+    return model
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import BATCH_NORMS, fold
 from mpsearch.network.inputs import batch_size, call
-from mpsearch.network.modes import modes_kept
+from mpsearch.network.modes import evaluating, modes_kept
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.numbers.channels import Rows
+from mpsearch.tasks.outputs import described, float_tensors
 
 __all__ = ["QUANTIZABLE", "trace"]
 
@@ -89,15 +90,17 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
     return _confirmed(model, inputs, tuple(ordered), seen)
 
 
-def _forward(model: nn.Module, inputs: Any) -> Tensor:
+def _forward(model: nn.Module, inputs: Any) -> list[Tensor]:
+    """The floating-point tensors that the model returns."""
     try:
         with modes_kept(model):
-            outputs: Any = call(model.eval(), inputs)
+            outputs = call(evaluating(model), inputs)
     except Exception as error:
         raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error
-    if not isinstance(outputs, Tensor):
-        raise ModelError(f"the model returns a {type(outputs).__name__}; wrap it in a module that returns a single tensor")
-    return outputs
+    tensors = float_tensors(outputs)
+    if not tensors:
+        raise ModelError(f"the model returns no floating-point tensor ({described(outputs)}); let it return its scores or values")
+    return tensors
 
 
 def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -211,5 +214,9 @@ def _folding_is_exact(model: nn.Module, inputs: Any, layers: list[Layer]) -> boo
         for layer in layers:
             fold(folded, layer)
         after = _forward(folded, inputs)
+    return all(_about_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def _about_equal(before: Tensor, after: Tensor) -> bool:
     spread = float(before.float().std()) if before.numel() > 1 else 1.0
-    return bool((before - after).abs().max() <= 1e-3 * max(spread, 1e-6))
+    return not before.numel() or bool((before - after).abs().max() <= 1e-3 * max(spread, 1e-6))

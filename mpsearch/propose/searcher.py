@@ -70,6 +70,10 @@ class Searcher:
         sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
         initial: (origin, allocation) of further allocations to propose first, such as learned ones.
 
+    Attributes:
+        levels: the budgets, and the factors on them between which a front is wanted.
+        priors: the models that proposals are averaged over: with the signals, if any tells layers apart, and without.
+
     Raises:
         BudgetError: no allocation meets the budgets, or an initial allocation does not.
         SpaceError: an initial allocation with a layer or a choice that the space does not have.
@@ -93,11 +97,11 @@ class Searcher:
         self._seed = seed
         thrift = 1 if self.indexed.allowed.sum() * max(1, len(budgets)) <= _LARGE else 2
         self._samples = _SAMPLES // thrift
-        self._levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
-        self._program = self._levels.budget
+        self.levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
+        self._program = self.levels.budget
         self._initial = [(origin, self._within_budgets(origin, allocation)) for origin, allocation in initial]
         self._read: dict[int, tuple[Allocation, Picks]] = {}
-        self._priors: list[PriorModel] = []
+        self.priors: list[PriorModel] = []
         self._optima: list[tuple[str, Picks]] = []
         if signals := informative_signals(self.indexed, tables):
             self._add_prior(signals, _TRUST)
@@ -123,12 +127,12 @@ class Searcher:
             if tuple(picks.tolist()) not in seen:
                 return Proposal(origin=origin, allocation=self.indexed.allocation(picks))
         random = np.random.default_rng([self._seed, len(observations) + len(pending)])
-        models = self._models(observations, pending)
+        models = self.models(observations, pending)
         surrogate = models[0][1]
         if refine and (found := self._refined(surrogate, observations, seen, random)) is not None:
             return self._proposal("refine", found, surrogate)
-        levels = self._levels.alone() if refine else self._levels
-        if (found := self._sought(models, levels, seen, random)) is not None:
+        levels = self.levels.alone() if refine else self.levels
+        if (found := self.sought(models, levels, seen, random)) is not None:
             factor = levels.tightest(found.picks)
             return self._proposal("ei" if factor == 1 else f"ei@{factor:.2f}", found, surrogate)
         left = best_unvisited(self._program, surrogate.linear(1.0), seen, time_limit=_TIME)
@@ -165,7 +169,7 @@ class Searcher:
 
     def surrogate(self, observations: Sequence[Observation], pending: Sequence[Allocation] = ()) -> Surrogate:
         """The surrogate of the most probable prior model; it takes the predictions of `pending` for results."""
-        return self._models(observations, pending)[0][1]
+        return self.models(observations, pending)[0][1]
 
     def prospects(
         self, observations: Sequence[Observation], options: Sequence[Allocation], beyond: Sequence[Allocation]
@@ -180,7 +184,7 @@ class Searcher:
             beyond: measured allocations to improve on, at least one.
         """
         picks, rivals = self.indexed.stacked(options), self.indexed.stacked(beyond)
-        models = self._models(observations, ())
+        models = self.models(observations, ())
         found = np.zeros((2, len(picks)))
         for weight, model in models:
             mean, deviation = model.predict(picks)
@@ -193,17 +197,17 @@ class Searcher:
         """Add the prior model of a mixture of signals, and the optima that are its first proposals."""
         optima = [self._solved(signal.values) for signal in signals]
         prior = prior_model(signals, optima, self.indexed, odds)
-        self._priors.append(prior)
+        self.priors.append(prior)
         if len(signals) > _ALONE:
             self._optima.append(("milp:signals", self._solved(prior.signals.mean(axis=0))))
         else:
             self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
 
-    def _models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
+    def models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
         """(posterior probability, surrogate) of the prior models that propose, the most probable first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.indexed.weights))
-        fitted = [prior.fitted(evidence, rungs) for prior in self._priors]
-        weights = posterior_weights(self._priors, fitted)
+        fitted = [prior.fitted(evidence, rungs) for prior in self.priors]
+        weights = posterior_weights(self.priors, fitted)
         under_way = self.indexed.stacked(pending)
         return [
             (float(weights[index]), fitted[index].with_pending(under_way) if pending else fitted[index])
@@ -211,7 +215,7 @@ class Searcher:
             if weights[index] >= _LEAST_WEIGHT
         ]
 
-    def _sought(
+    def sought(
         self, models: Sequence[tuple[float, Surrogate]], levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
         """The best of the candidates of all models, by expected improvement averaged over the models."""
@@ -289,7 +293,7 @@ class Searcher:
         linear = surrogate.linear(float(surrogate.total_damage(best[None])[0]))
         spent = filled_greedily(self.indexed, program, best, linear)
         least = np.array([_least(surrogate, np.array(inside), means)])
-        search = LocalSearch(surrogate, Frontier(levels=self._levels.alone(), best=least), seen, random)
+        search = LocalSearch(surrogate, Frontier(levels=self.levels.alone(), best=least), seen, random)
         if tuple(spent.tolist()) not in seen:
             return search.best_of(spent[None])
         return search.best_of(swaps(self.indexed, program, best, linear, _SWAPS))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mpsearch.card.variants import CALIBRATED, SCORED
 from mpsearch.core.plan import Plan, PlannedPhase
 from mpsearch.core.progress import Progress
 from mpsearch.methods.base import Method
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["plan"]
 
 _TIMED_STEPS = 3
+_FLIPS = 8
 _STARTS_WITHIN = 0.5
 """Share of a pass that `measured` computes on average, since each pass starts at the changed layer."""
 
@@ -80,7 +82,7 @@ def plan(config: StudyConfig, progress: Progress) -> Plan:
     based_on = [
         f"timed now on {problem.device}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}: "
         f"{1e3 * pace.forward:.2g} ms a sample forward, {1e3 * pace.step:.2g} ms in a training step of {default.recipe.batch_size}",
-        "trials are promoted in the shares of the rungs; compiled training, and the checks of the quantization card, are not counted",
+        "trials are promoted in the shares of the rungs; that training may be compiled is not counted",
     ]
     if pace.calibration:
         name = next(iter(config.methods))
@@ -160,6 +162,9 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
         tested = (1 + networks) * len(setup.splits.test)
         what = f"{len(setup.splits.test):,} samples through {1 + networks} networks"
         yield PlannedPhase(name="test", what=what, forwards=tested, backwards=0, seconds=tested * pace.forward)
+    flips = _FLIPS * _scored(config, setup, min(SCORED, validation), most=CALIBRATED)
+    what = f"the delivered bits in at most {_FLIPS} other formats"
+    yield PlannedPhase(name="card", what=what, forwards=flips, backwards=0, seconds=flips * pace.forward)
 
 
 def _networks_of_a_step(config: StudyConfig) -> int:
@@ -167,11 +172,11 @@ def _networks_of_a_step(config: StudyConfig) -> int:
     return 2 if search_settings(config).default.recipe.distill else 1
 
 
-def _scored(config: StudyConfig, setup: Setup, samples: int) -> int:
-    """Samples that pass for one score: those scored, and those on which BatchNorm is re-estimated."""
+def _scored(config: StudyConfig, setup: Setup, samples: int, *, most: float = math.inf) -> int:
+    """Samples that pass for one score: those scored, and those, `most` at most, on which BatchNorm is re-estimated."""
     if not running_norms(setup.problem.model):
         return samples
-    return samples + min(search_settings(config).default.recipe.reestimate, len(setup.problem.train))
+    return samples + int(min(search_settings(config).default.recipe.reestimate, len(setup.problem.train), most))
 
 
 def _pace(setup: Setup, default: Hyperparameters, *, trained: bool) -> _Pace:
@@ -182,7 +187,7 @@ def _pace(setup: Setup, default: Hyperparameters, *, trained: bool) -> _Pace:
     count = min(recipe.batch_size, len(problem.train))
     few = problem.train.take(min(count * (1 + _TIMED_STEPS), len(problem.train)), problem.seed)
     inputs, targets = next(iter(few.batches(count)))
-    inputs, targets = to_device(inputs, problem.device), targets.to(problem.device)
+    inputs, targets = to_device(inputs, problem.device), to_device(targets, problem.device)
     samples = batch_size(inputs)
     with torch.no_grad():
         forward = _seconds(lambda: call(problem.model, inputs))

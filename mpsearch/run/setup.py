@@ -171,7 +171,7 @@ def assemble(
         cost_inputs=cost_inputs,
         execution=execution,
     )
-    other_model = None if other_model is None else canonical(other_model).to(device).eval().requires_grad_(False)
+    other_model = None if other_model is None else canonical(other_model).to(device).requires_grad_(False)
     held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
     return Setup(
         splits=splits,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -21,7 +21,9 @@ from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
+from mpsearch.tasks.outputs import all_finite
 from mpsearch.tasks.task import Task
 
 __all__ = ["Partial", "Signal", "SignalInputs", "by_choice", "finite_outputs", "private_copy"]
@@ -119,19 +121,19 @@ def private_copy(model: nn.Module) -> Iterator[nn.Module]:
     parameter = next(model.parameters(), None)
     devices = [parameter.device] if parameter is not None and parameter.is_cuda else []
     with torch.random.fork_rng(devices=devices):
-        copied = copy.deepcopy(model).eval().requires_grad_(False)
+        copied = evaluating(copy.deepcopy(model)).requires_grad_(False)
         keep_slow_attention(copied)
         yield copied
 
 
-def finite_outputs(model: nn.Module, batch: Any, whose: str = "the float network's") -> Tensor:
+def finite_outputs(model: nn.Module, batch: Any, whose: str = "the float network's") -> Any:
     """The model's outputs on a batch.
 
     Raises:
         ModelError: they are not finite.
     """
     outputs = call(model, batch)
-    if not bool(torch.isfinite(outputs).all()):
+    if not all_finite(outputs):
         raise ModelError(f"{whose} outputs are not finite on the training data; check its weights and the inputs' scale")
     return outputs
 

@@ -20,6 +20,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.tasks.outputs import same_values
 
 __all__ = ["Artifact", "Target", "restricted"]
 
@@ -116,7 +117,7 @@ class Target(ABC):
             raise ArtifactError(f"{path} has {size} bytes but its cost was {expected:.0f}; this is a bug of mpsearch")
         loaded, scored = self.read(path).install(model), install(model, layers, parts)
         with torch.no_grad():
-            if not torch.equal(call(loaded, inputs), call(scored, inputs)):
+            if not same_values(call(loaded, inputs), call(scored, inputs)):
                 raise ArtifactError(f"{path}, read back, gives other outputs than the network that was scored; this is a bug of mpsearch")
 
 

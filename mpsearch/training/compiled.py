@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mpsearch.network.inputs import call
 
@@ -41,9 +41,9 @@ class Compiler:
     def __init__(self, mode: str, device: torch.device, steps_to_come: int = 0) -> None:
         self.active = mode == "on" or (mode == "auto" and steps_to_come >= _REPAID_AFTER and compiler_at_hand(device))
         self._model: nn.Module | None = None
-        self._forward: Callable[[Any], Tensor] | None = None
+        self._forward: Callable[[Any], Any] | None = None
 
-    def compiled(self, model: nn.Module, steps: int) -> Callable[[Any], Tensor] | None:
+    def compiled(self, model: nn.Module, steps: int) -> Callable[[Any], Any] | None:
         """The compiled forward of `model`, compiled on first use; None if training is eager."""
         if not self.active or steps == 0:
             return None

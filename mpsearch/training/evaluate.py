@@ -9,7 +9,7 @@ from torch import nn
 
 from mpsearch.core import pass_counts
 from mpsearch.core.record import Score
-from mpsearch.network.inputs import batch_size, call, to_device
+from mpsearch.network.inputs import call, to_device
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ __all__ = ["evaluate"]
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split, task: Task, *, device: torch.device, batch: int = 256) -> Score:
-    """Mean loss, metric and error over the split, in evaluation mode; the model's mode is restored."""
+    """Mean loss over samples, and the task's metric and error of the split, in evaluation mode; the model's mode is restored."""
     was_training = model.training
     model.eval()
-    samples, loss, metric = 0, 0.0, 0.0
+    samples, loss, meter = 0, 0.0, task.meter()
     try:
         for inputs, targets in split.batches(batch):
             outputs = call(model, to_device(inputs, device))
             targets = targets.to(device)
-            count = batch_size(outputs)
+            count = len(targets)
             loss += float(task.loss(outputs, targets)) * count
-            metric += float(task.per_sample(outputs, targets).double().sum())
+            meter.add(outputs, targets)
             samples += count
             pass_counts.count(scored=count)
     finally:
         model.train(was_training)
-    mean = metric / samples
-    return Score(loss=loss / samples, error=task.error(mean), metric=mean)
+    metric = meter.value()
+    return Score(loss=loss / samples, error=task.error(metric), metric=metric)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hooks", "reestimate_batchnorm", "train"]
 
-Forward = Callable[[Any], Tensor]
+Forward = Callable[[Any], Any]
 _USUAL = Execution()
 
 
@@ -125,7 +125,7 @@ def train(
             progress = step / total
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _schedule(progress, recipe)
-            inputs, targets = to_device(inputs, device, memory_format=execution.memory_format), targets.to(device)
+            inputs, targets = to_device(inputs, device, memory_format=execution.memory_format), to_device(targets, device)
             optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.precision, device):
                 outputs = forward(inputs)
@@ -213,7 +213,7 @@ def _schedule(progress: float, recipe: Recipe) -> float:
     return recipe.final_lr + (1 - recipe.final_lr) * cosine
 
 
-def _loss(task: Task, outputs: Tensor, targets: Tensor, teacher: nn.Module | None, inputs: Any, recipe: Recipe) -> Tensor:
+def _loss(task: Task, outputs: Any, targets: Any, teacher: nn.Module | None, inputs: Any, recipe: Recipe) -> Tensor:
     if teacher is None or recipe.distill == 0:
         return task.loss(outputs, targets)
     with torch.no_grad():

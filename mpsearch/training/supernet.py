@@ -29,6 +29,7 @@ from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call, lay_out, to_device
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network
 from mpsearch.numbers.grid import GridStyle
 from mpsearch.tasks.task import Task
@@ -175,7 +176,7 @@ class Supernet:
             seed: seed of the choice of images.
         """
         space, recipe = self.network.space, self.settings.recipe
-        lay_out(self.network.model.requires_grad_(False).eval(), torch.contiguous_format)
+        lay_out(evaluating(self.network.model.requires_grad_(False)), torch.contiguous_format)
         with autocast(recipe.precision, device):
             narrow = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
         if 4 * len(self._method.weight_widths) * sum(layer.weights for layer in space.layers) <= _MAX_CACHED_BYTES:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from mpsearch.core.allocation import Allocation
@@ -18,6 +18,7 @@ from mpsearch.core.record import Score
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, evaluated, install
 from mpsearch.network.inputs import call, lay_out, to_device
+from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
@@ -50,7 +51,7 @@ class Evaluator:
         self._compiler = compiler
         self._networks: dict[str, Network] = {}
         self._inputs: dict[int, list[Any]] = {}
-        self._outputs: dict[int, list[Tensor]] = {}
+        self._outputs: dict[int, list[Any]] = {}
 
     def begin(self, allocation: Allocation, method: Method) -> Network:
         """The float network with calibrated quantizers at `allocation`."""
@@ -192,7 +193,7 @@ class Evaluator:
             to_device(inputs, problem.device, memory_format=problem.execution.memory_format) for batches in passes for inputs, _ in batches
         ]
 
-    def _reference(self, images: int) -> list[Tensor]:
+    def _reference(self, images: int) -> list[Any]:
         if images not in self._outputs:
             self._outputs[images] = [call(self.teacher, inputs) for inputs in self._inputs[images]]
         return self._outputs[images]
@@ -200,7 +201,7 @@ class Evaluator:
     @cached_property
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
-        return lay_out(copy.deepcopy(self.problem.model).eval().requires_grad_(False), self.problem.execution.memory_format)
+        return lay_out(evaluating(copy.deepcopy(self.problem.model)).requires_grad_(False), self.problem.execution.memory_format)
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class _Divergence:
 
     model: nn.Module
     inputs: list[Any]
-    reference: Callable[[], list[Tensor]]
+    reference: Callable[[], list[Any]]
     drawn: Callable[[int, int], list[Any]]
     task: Task
 

@@ -59,7 +59,7 @@ def test_other_sources_by_content() -> None:
     assert overlap(TensorSplit(X[:20], Y[:20] + 1), copies) == Overlap(0, "by content")
     loader = LoaderSplit(DataLoader(TensorDataset(X[18:], Y[18:]), batch_size=4))
     assert overlap(TensorSplit(X[:20], Y[:20]), loader) == Overlap(2, "by content")
-    assert overlap(LoaderSplit(DataLoader(Stream(), batch_size=8)), TensorSplit(X[30:], Y[30:])) == Overlap(10, "by content")
+    assert overlap(as_split(DataLoader(Stream(), batch_size=8)), TensorSplit(X[30:], Y[30:])) == Overlap(10, "by content")
     assert overlap(DatasetSplit(Items(X)), DatasetSplit(Items(X[:5].clone()))) == Overlap(5, "by content")
 
 

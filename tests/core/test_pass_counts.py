@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mpsearch.core.pass_counts import Count, LabelReader, PassCounts, active_counts, count, phase
@@ -54,9 +55,15 @@ def test_label_reader_counts_each_label_it_reads() -> None:
     passes = PassCounts()
     loss = LabelReader(lambda outputs, targets: outputs + sum(targets))
     with passes.listening("study"):
-        assert loss(1, [2, 3]) == 6
-        assert loss(0, [4]) == 4
+        assert loss(1, np.array([2, 3])) == 6
+        assert loss(0, np.array([4])) == 4
     assert loss.read == passes["study"].labels == 3
+
+
+def test_targets_of_several_outputs_count_once_a_sample() -> None:
+    loss = LabelReader(lambda outputs, targets: 0)
+    loss(0, (np.zeros((5, 2)), {"more": np.zeros((5, 7))}))
+    assert loss.read == 5
 
 
 def test_a_long_phase_is_saved_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from mpsearch.data.dataset_split import DatasetSplit
 from mpsearch.data.loader_split import LoaderSplit
 from mpsearch.data.split import Split
 from mpsearch.data.tensor_split import TensorSplit
+from mpsearch.tasks.labels import check_targets
 from mpsearch.tasks.task import Task
 
 
@@ -97,6 +98,6 @@ def test_train_and_validation_train_as_training_does() -> None:
 def test_check_split_looks_at_labels_of_any_kind_of_split() -> None:
     data = TensorDataset(torch.zeros(900), torch.arange(900) // 300)
     for split in (as_split(data), as_split(DataLoader(data, batch_size=100, shuffle=True))):
-        check_split(split, 3)
+        check_split(split, lambda targets: check_targets(targets, 3))
         with pytest.raises(DataError, match="label 2"):
-            check_split(split, 2)
+            check_split(split, lambda targets: check_targets(targets, 2))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Sampler, SubsetRandomSampler, TensorDataset
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.loader_split import LoaderSplit
@@ -45,8 +46,6 @@ def test_outer_random_state_stays() -> None:
 def test_length_is_what_a_pass_gives() -> None:
     assert len(LoaderSplit(DataLoader(DATA, batch_size=8, drop_last=True))) == 16
     assert len(LoaderSplit(DataLoader(DATA, batch_size=8, sampler=SubsetRandomSampler(range(5, 12))))) == 7
-    stream = LoaderSplit(DataLoader(Stream(), batch_size=4))
-    assert (len(stream), stream.steps(99)) == (11, 3)
 
 
 def test_take_stays_within_what_the_sampler_draws() -> None:
@@ -58,18 +57,30 @@ def test_take_stays_within_what_the_sampler_draws() -> None:
     assert taken.indices == split.take(4, seed=1).indices
 
 
-def test_take_from_a_stream_keeps_the_first_in_memory() -> None:
-    taken = LoaderSplit(DataLoader(Stream(), batch_size=4)).take(6, seed=1)
-    batches = list(taken.batches(5))
-    assert [y.tolist() for _, y in batches] == [[0, 1, 2, 3, 4], [5]]
-    assert batches[0][0]["a"].tolist() == [0, 1, 2, 3, 4]
-
-
 def test_errors() -> None:
     triples = TensorDataset(torch.zeros(4), torch.zeros(4), torch.zeros(4))
     with pytest.raises(DataError, match=r"must give \(input, target\), this one gives a list of 3"):
         targets(LoaderSplit(DataLoader(triples, batch_size=2)))
-    with pytest.raises(DataError, match="over an iterable data set cannot be joined"):
-        LoaderSplit(DataLoader(Stream())).as_dataset()
+    for loader in (DataLoader(Stream()), DataLoader(DATA, batch_size=None)):
+        with pytest.raises(DataError, match=r"have no indices; give it as mpsearch\.Stream"):
+            LoaderSplit(loader)
     with pytest.raises(DataError, match="at least 1 sample, 0 were asked for"):
-        LoaderSplit(DataLoader(Stream())).take(0, 0)
+        LoaderSplit(DataLoader(DATA)).take(0, 0)
+
+
+class Endless(Sampler[int]):
+    def __iter__(self) -> Iterator[int]:
+        return itertools.cycle(range(20))
+
+
+class Unsized(Sampler[int]):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(7))
+
+
+def test_a_sampler_without_a_length_must_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = LoaderSplit(DataLoader(DATA, batch_size=2, sampler=Unsized()))
+    assert (len(split), split.steps(0)) == (7, 4)
+    monkeypatch.setattr("mpsearch.data.bounded._MOST_SAMPLES", 1000)
+    with pytest.raises(DataError, match=r"did not end within 1,00[0-9] samples .*mpsearch.Stream\(loader, samples="):
+        len(LoaderSplit(DataLoader(DATA, batch_size=8, sampler=Endless())))

@@ -5,7 +5,7 @@ import torch
 
 from mpsearch.core.errors import DataError
 from mpsearch.data.dataset_split import DatasetSplit
-from mpsearch.data.split import Split, check_targets, pair, require_some, sample_rows
+from mpsearch.data.split import Split, pair, require_some, sample_rows
 from mpsearch.data.tensor_split import TensorSplit
 
 
@@ -34,28 +34,6 @@ def test_a_pair(item: object) -> None:
 def test_what_is_no_pair(item: object, told: str) -> None:
     with pytest.raises(DataError, match=rf"must give \(input, target\), this one gives {told}; wrap it"):
         pair(item)
-
-
-def test_labels_outside_the_classes() -> None:
-    good = torch.tensor([0, 2, 1])
-    assert check_targets(good, 3) is good
-    with pytest.raises(DataError, match=r"label 3 at position 1 is outside the 3 classes 0 to 2; correct the labels"):
-        check_targets(torch.tensor([0, 3]), 3)
-    with pytest.raises(DataError, match="label -1 at position 0"):
-        check_targets(torch.tensor([-1, 0]), 3)
-    with pytest.raises(DataError, match=r"must be whole numbers, these are torch.float32"):
-        check_targets(torch.tensor([0.5]), 3)
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.float64, torch.complex64])
-def test_labels_of_another_kind(dtype: torch.dtype) -> None:
-    with pytest.raises(DataError, match=f"must be whole numbers, these are {dtype}"):
-        check_targets(torch.zeros(2, dtype=dtype), 3)
-
-
-def test_the_position_of_a_wrong_label_in_rows_of_labels() -> None:
-    with pytest.raises(DataError, match="label 9 at position 1"):
-        check_targets(torch.tensor([[0, 1], [1, 9]]), 3)
 
 
 @pytest.mark.parametrize(

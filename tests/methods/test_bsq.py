@@ -21,7 +21,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
-from mpsearch.methods.bsq import Bsq, _PlaneWeight
+from mpsearch.methods.bsq import Bsq, PlaneWeight
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
@@ -51,15 +51,15 @@ def rows_of(seed: int, channels: int = 3, n: int = 17) -> Tensor:
     return torch.randn(channels, n, generator=torch.Generator().manual_seed(seed))
 
 
-def quantizer_at(weight: Tensor, bits: int, steps: Tensor | None = None) -> _PlaneWeight:
-    quantizer = _PlaneWeight(Rows("first", tuple(weight.shape)), refit=False)
+def quantizer_at(weight: Tensor, bits: int, steps: Tensor | None = None) -> PlaneWeight:
+    quantizer = PlaneWeight(Rows("first", tuple(weight.shape)), refit=False)
     quantizer.set_grid(bits, weight_grid(bits, "narrow"))
     with torch.no_grad():
         quantizer.begin(weight, fit_steps(weight, quantizer.grid) if steps is None else steps)
     return quantizer
 
 
-def holding(integers: Tensor, low: int = 0, high: int = PLANES, bits: int = 8) -> _PlaneWeight:
+def holding(integers: Tensor, low: int = 0, high: int = PLANES, bits: int = 8) -> PlaneWeight:
     """A quantizer with step 1 whose planes low … high − 1 are in use and hold these integers."""
     quantizer = quantizer_at(integers, bits, torch.ones(len(integers)))
     for plane, digits in zip((quantizer.p, quantizer.n), binary_planes(integers), strict=True):
@@ -68,11 +68,11 @@ def holding(integers: Tensor, low: int = 0, high: int = PLANES, bits: int = 8) -
     return quantizer
 
 
-def value(quantizer: _PlaneWeight) -> Tensor:
+def value(quantizer: PlaneWeight) -> Tensor:
     return quantizer(torch.empty(quantizer.rows.shape)).detach()
 
 
-def requantized(quantizer: _PlaneWeight, *, adjust: bool = True) -> _PlaneWeight:
+def requantized(quantizer: PlaneWeight, *, adjust: bool = True) -> PlaneWeight:
     with torch.no_grad():
         quantizer.requantize(adjust=adjust)
     return quantizer
@@ -89,11 +89,11 @@ def attached(method: Bsq, allocation: dict[str, int] | None = None, grid_bits: i
     return network
 
 
-def planes_of(network: Network) -> dict[str, _PlaneWeight]:
+def planes_of(network: Network) -> dict[str, PlaneWeight]:
     quantizers = {}
     for layer in network.space.layers:
         quantizer = network.weight_quantizer(layer)
-        assert isinstance(quantizer, _PlaneWeight)
+        assert isinstance(quantizer, PlaneWeight)
         quantizers[layer.name] = quantizer
     return quantizers
 
@@ -205,7 +205,7 @@ def test_codes_survive_requantization_of_real_planes(seed: int) -> None:
     assert torch.equal(steps, same_steps)
 
 
-def scale_of(quantizer: _PlaneWeight) -> float:
+def scale_of(quantizer: PlaneWeight) -> float:
     """The paper's s: the value of all planes in use, were they one."""
     largest, lowest = largest_and_lowest(quantizer.places)
     step = quantizer.export(torch.empty(quantizer.rows.shape))[1][0] * lowest

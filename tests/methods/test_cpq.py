@@ -22,7 +22,7 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.methods.base import Batch
-from mpsearch.methods.cpq import Cpq, _CategoricalWeight
+from mpsearch.methods.cpq import CategoricalWeight, Cpq
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
@@ -310,11 +310,11 @@ def attached(method: Cpq, bits: int | dict[str, int] = 8) -> Network:
     return network
 
 
-def quantizers_of(network: Network) -> dict[str, _CategoricalWeight]:
+def quantizers_of(network: Network) -> dict[str, CategoricalWeight]:
     quantizers = {}
     for layer in network.space.layers:
         quantizer = network.weight_quantizer(layer)
-        assert isinstance(quantizer, _CategoricalWeight)
+        assert isinstance(quantizer, CategoricalWeight)
         quantizers[layer.name] = quantizer
     return quantizers
 
@@ -459,7 +459,7 @@ def test_float_layers_are_left_alone() -> None:
     "rows", [Rows("first", (4, 3, 2)), Rows("transposed", (4, 3, 2), 2), Rows("embedding", (5, 4))], ids=lambda r: r.kind
 )
 def test_projections(rows: Rows) -> None:
-    quantizer = _CategoricalWeight(rows, Cpq())
+    quantizer = CategoricalWeight(rows, Cpq())
     quantizer.set_grid(3, weight_grid(3, "narrow"))
     weight = normal(0, *rows.shape).float() * 100
     with torch.no_grad():
@@ -480,7 +480,7 @@ def test_projections(rows: Rows) -> None:
 def test_the_range_moves_alike_at_any_bits(bits: int) -> None:
     """With a gradient of one sign in every weight, none cancels: the worst case for the step's."""
     rows = Rows("first", (4, 3, 2))
-    quantizer = _CategoricalWeight(rows, Cpq())
+    quantizer = CategoricalWeight(rows, Cpq())
     quantizer.set_grid(bits, weight_grid(bits, "narrow"))
     weight = rows.split(normal(0, *rows.shape).float())
     largest = max(quantizer.grid.hi + quantizer.grid.offset, 1)

@@ -50,13 +50,22 @@ class Counted:
         return float(torch.cat(apart).mean())
 
 
-def attached(name: str = "mlp", method: Lsq | None = None) -> tuple[Network, Counted]:
+def attached(name: str = "mlp", method: Lsq | None = None, *, change: Callable[[Any], object] | None = None) -> tuple[Network, Counted]:
+    """A network with two batches; `change` is made to the float model after its ranges are fitted."""
     torch.manual_seed(0)
     build, inputs = NETWORKS[name]
-    model = trained_statistics(build())
-    batches = [inputs(), inputs()]
+    return _counted(trained_statistics(build()), [inputs(), inputs()], method, change)
+
+
+def _counted(
+    model: nn.Module, batches: list[Any], method: Lsq | None = None, change: Callable[[Any], object] | None = None
+) -> tuple[Network, Counted]:
     space = SPACE.resolve(trace(model, batches[0]))
-    network = Network(model, space, Calibration.fit(model, space, batches), method or Lapq(**QUICK))
+    calibration = Calibration.fit(model, space, batches)
+    if change is not None:
+        with torch.no_grad():
+            change(model)
+    network = Network(model, space, calibration, method or Lapq(**QUICK))
     return network, Counted(network, batches)
 
 
@@ -78,17 +87,18 @@ def mixed(network: Network) -> Allocation:
     return Allocation({name: network.space.uniform(menu[i % 5])[name] for i, name in enumerate(network.space.names)})
 
 
-@pytest.fixture
-def plain() -> tuple[Network, Counted]:
-    """Without BatchNorm: what is searched is what is measured afterwards."""
+def without_norm(change: Callable[[Any], object] | None = None) -> tuple[Network, Counted]:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)).eval()
     for parameter in model.parameters():
         parameter.data.mul_(3)
-    batches = [torch.randn(32, 6), torch.randn(32, 6)]
-    space = SPACE.resolve(trace(model, batches[0]))
-    network = Network(model, space, Calibration.fit(model, space, batches), Lapq(**QUICK))
-    return network, Counted(network, batches)
+    return _counted(model, [torch.randn(32, 6), torch.randn(32, 6)], change=change)
+
+
+@pytest.fixture
+def plain() -> tuple[Network, Counted]:
+    """Without BatchNorm: what is searched is what is measured afterwards."""
+    return without_norm()
 
 
 # Phase 3 alone
@@ -230,12 +240,8 @@ def test_a_float_network_costs_nothing() -> None:
     assert loss.calls == 0
 
 
-def test_what_never_fires_stays_as_calibrated(plain: tuple[Network, Counted]) -> None:
-    network, loss = plain
-    with torch.no_grad():
-        network.tensor("0.weight").zero_()
-        network.tensor("0.bias").fill_(-1)
-        network._float.update({name: network.tensor(name).clone() for name in ("0.weight", "0.bias")})
+def test_what_never_fires_stays_as_calibrated() -> None:
+    network, loss = without_norm(lambda model: (model[0].weight.zero_(), model[0].bias.fill_(-1)))
     steps = calibrated(network, loss, network.space.uniform(Choice(3, 4)), Lapq(iterations=0, points=3, evaluations=5))
     assert all(bool(torch.isfinite(step).all()) for step in steps)
     act: Any = network.act_quantizer(network.space.layers[1])
@@ -289,10 +295,10 @@ def test_batchnorm_is_left_as_it_was() -> None:
 def test_while_searching_batchnorm_goes_by_the_images_at_hand() -> None:
     """A constant on the input of the norm, such as quantization adds, changes nothing that is searched."""
     network, loss = attached("mlp")
+    moved, loss_of_moved = attached("mlp", change=lambda model: model[1].running_mean.add_(100))
+    loss_of_moved.reference = loss.reference
     allocation = network.space.uniform(Choice(2, 4))
-    first = calibrated(network, loss, allocation)
-    network._float["1.running_mean"] += 100
-    second = calibrated(network, loss, allocation)
+    first, second = calibrated(network, loss, allocation), calibrated(moved, loss_of_moved, allocation)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -21,15 +22,6 @@ class Backwards(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         outputs: Tensor = self.last(torch.relu(self.first(x)))
         return outputs
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x), x
 
 
 def test_layers_come_in_forward_order_and_uncalled_ones_last() -> None:
@@ -75,5 +67,39 @@ def test_what_cannot_be_traced_is_one_clear_line() -> None:
         trace(nn.Sequential(nn.ReLU()), torch.randn(2, 3))
     with pytest.raises(ModelError, match="forward pass failed on a batch of the data: RuntimeError"):
         trace(nn.Linear(3, 2), torch.randn(2, 4))
-    with pytest.raises(ModelError, match="returns a tuple; wrap it"):
-        trace(Pair(), torch.randn(2, 4))
+    with pytest.raises(ModelError, match=r"returns no floating-point tensor \(0 \[2\], 1 str\)"):
+        trace(Answers(lambda x: (x.argmax(1), "a")), torch.randn(2, 4))
+
+
+class Answers(nn.Module):
+    """Returns what a function makes of its scores."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.layer, self.answer = nn.Linear(4, 3), answer
+
+    def forward(self, x: Tensor) -> Any:
+        return self.answer(self.layer(x))
+
+
+def test_outputs_may_be_a_structure() -> None:
+    for answer in (lambda x: (x, x.argmax(1)), lambda x: {"logits": x, "none": None}, lambda x: [[x]]):
+        assert [layer.name for layer in trace(Answers(answer), torch.randn(2, 4))] == ["layer"]
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self, *, tells: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.tells = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), tells
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.conv(x)
+        z = self.norm(y)
+        return z, (y if self.tells else z).mean((2, 3))
+
+
+def test_folding_must_keep_every_output() -> None:
+    """The second output shows what is before the norm."""
+    for tells, norm in ((False, "norm"), (True, "")):
+        (layer,) = trace(trained_statistics(TwoOutputs(tells=tells)), torch.randn(8, 1, 8, 8))
+        assert layer.norm == norm

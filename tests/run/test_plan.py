@@ -47,7 +47,7 @@ def test_the_passes_of_trials_and_retraining_are_those_of_the_run(changes: dict[
 def test_signals_and_shared_weights_are_phases_of_their_own() -> None:
     config = tiny_study(signals={"names": ["fisher", "mix"], "images": 32, "mixed_on": 8}, search={"evaluate": "supernet", "trials": 2})
     names = [phase.name for phase in plan(config, Silent()).phases]
-    assert names == ["signal fisher", "signal mix", "supernet", "study", "retraining", "test"]
+    assert names == ["signal fisher", "signal mix", "supernet", "study", "retraining", "test", "card"]
 
 
 def test_a_method_with_a_calibration_of_its_own_says_what_it_takes() -> None:

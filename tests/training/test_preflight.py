@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -53,6 +54,43 @@ def test_a_loader_that_drops_everything() -> None:
 def test_outputs_that_are_no_class_scores() -> None:
     with pytest.raises(ModelError, match=r"gives \[20, 6, 3\]; change the model, or give the task"):
         preflight(nn.Sequential(nn.Unflatten(1, (6, 1)), nn.Linear(1, 3)), splits(TensorDataset(X, Y)), CPU, trained=True)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(6, 1), nn.Sequential(nn.Linear(6, 1), nn.Flatten(0))])
+def test_one_logit(model: nn.Module) -> None:
+    for labels in (Y % 2, (Y % 2).float()):
+        preflight(model, splits(TensorDataset(X, labels), TensorDataset(X, labels)), CPU, trained=True)
+    with pytest.raises(DataError, match=r"one logit tells the labels 0 and 1 apart, but there is a label 2; .* Task.custom\(loss=…"):
+        preflight(model, splits(TensorDataset(X, Y), TensorDataset(X, Y)), CPU, trained=True)
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")  # scikit-learn's own, about what we refuse
+def test_a_metric_of_the_whole_split_needs_no_batch_of_its_own() -> None:
+    """The first 64 labels are of one class, of which there is no correlation."""
+    x, y = torch.randn(200, 6), (torch.arange(200) >= 100).long()
+    task = Task.custom(loss=nn.functional.cross_entropy, metric=roc_auc_score)
+    preflight(nn.Linear(6, 2), splits(TensorDataset(x, y), TensorDataset(x, y), task), CPU, trained=True)
+    one_class = splits(TensorDataset(x, y), TensorDataset(x, 0 * y), task)
+    with pytest.raises(DataError, match="roc_auc_score"):
+        preflight(nn.Linear(6, 2), one_class, CPU, trained=True)
+
+
+def test_metrics_that_give_no_number() -> None:
+    loss = nn.functional.cross_entropy
+    for metric, words in (
+        (lambda o, t: o, r"the metric 'm' gives \[20, 3\] for 20 samples"),
+        (lambda o, t: torch.tensor(float("nan")), "the metric 'm' of the float network on the validation data is nan"),
+        (lambda o, t: 1 / 0, "the metric 'm' fails on 20 samples: ZeroDivisionError"),
+    ):
+        task = Task.custom(loss=loss, metric=metric, metric_name="m")
+        with pytest.raises(DataError, match=words):
+            preflight(nn.Linear(6, 3), splits(TensorDataset(X, Y), task=task), CPU, trained=True)
+
+
+def test_a_loss_that_is_no_number() -> None:
+    task = Task.custom(loss=lambda o, t: (o[:, 0] - t).square())
+    with pytest.raises(DataError, match=r"the loss gives \[20\] on a batch of the training data.*return the mean over samples"):
+        preflight(nn.Linear(6, 3), splits(TensorDataset(X, Y), task=task), CPU, trained=True)
 
 
 def test_targets_that_the_loss_cannot_take() -> None:

@@ -50,6 +50,7 @@ from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.quantization_path import QuantizationPath
 from mpsearch.signals.probes.saturation import coefficients, common_ceiling
 from mpsearch.signals.probes.separate import JOINT, parts, settings
+from mpsearch.tasks.outputs import floats_mapped
 
 __all__ = ["COVERAGE", "POINTS", "Shares", "coverage", "shares"]
 
@@ -142,7 +143,7 @@ def shares(inputs: SignalInputs, *, points: int = POINTS) -> Shares:
         references, ignorant = [], 0.0
         for batch, _ in inputs.batches:
             references.append(_outputs(model, batch))
-            ignorant += _divergence(inputs, references[-1], references[-1].mean(0, keepdim=True).expand_as(references[-1]))
+            ignorant += _divergence(inputs, references[-1], floats_mapped(references[-1], _mean_of_samples))
             done += 1
             inputs.report(done, passes)
         quantization_path = QuantizationPath(model, space, inputs.calibration)
@@ -178,13 +179,17 @@ def _resumed(inputs: SignalInputs, values: Floats, damages: Floats) -> int:
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, batch: object) -> Tensor:
+def _outputs(model: nn.Module, batch: object) -> Any:
     return finite_outputs(model, batch, "the network's")
 
 
 @torch.no_grad()
-def _divergence(inputs: SignalInputs, reference: Tensor, outputs: Tensor) -> float:
+def _divergence(inputs: SignalInputs, reference: Any, outputs: Any) -> float:
     return float(inputs.task.divergence(reference, outputs).double().sum())
+
+
+def _mean_of_samples(outputs: Tensor) -> Tensor:
+    return outputs.mean(0, keepdim=True).expand_as(outputs) if outputs.dim() else outputs
 
 
 def _coefficients(phi: Floats, ceiling: float) -> Floats:

@@ -31,6 +31,7 @@ from mpsearch.signals.base import Signal, SignalInputs, finite_outputs, private_
 from mpsearch.signals.probes.batch_axis import FEW, MORE, calls_of, take
 from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.gradient_hooks import GradientHooks
+from mpsearch.tasks.outputs import float_tensors
 
 __all__ = ["FISHER", "fisher"]
 
@@ -79,12 +80,15 @@ def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:
 def _pass(model: nn.Module, hooks: GradientHooks, part: Any, inputs: SignalInputs, generators: dict[torch.device, torch.Generator]) -> None:
     with torch.enable_grad(), hooks.listening(batch_size(part)):
         outputs = finite_outputs(model, part)
-    if not outputs.requires_grad:
+    tensors = float_tensors(outputs)
+    if not any(tensor.requires_grad for tensor in tensors):
         return
-    generator = generators.setdefault(outputs.device, torch.Generator(outputs.device).manual_seed(inputs.seed))
+    device = tensors[0].device
+    generator = generators.setdefault(device, torch.Generator(device).manual_seed(inputs.seed))
     with torch.enable_grad():
         losses: Tensor = inputs.task.sampled_loss(outputs, inputs.task.sample(outputs, generator))
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        if losses.requires_grad:  # the layers may reach other outputs than those that count
+            losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _squares(hooks: GradientHooks, choices: tuple[Choice, ...]) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
@@ -27,6 +26,7 @@ from mpsearch.methods.base import Method
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import Network
 from mpsearch.signals.base import SignalInputs, private_copy
+from mpsearch.tasks.outputs import all_finite
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
@@ -165,11 +165,11 @@ class _Images:
     def __init__(self, inputs: SignalInputs) -> None:
         batches = [batch for batch, _ in inputs.batches]
         several = [batch for batch in batches if batch_size(batch) > 1]  # a batch of one sample has no variance
-        self._batches: list[tuple[Any, Tensor]] = []
+        self._batches: list[tuple[Any, Any]] = []
         with torch.no_grad(), private_copy(inputs.model) as model:
             for batch in several or batches:
                 outputs = call(model, batch)
-                if not bool(torch.isfinite(outputs).all()):
+                if not all_finite(outputs):
                     raise ModelError("the float network's outputs are not finite on the training data; check its weights and the data")
                 self._batches.append((batch, outputs))
         self._count = sum(batch_size(batch) for batch, _ in self._batches)
@@ -183,7 +183,7 @@ class _Images:
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
-    ) -> Iterator[tuple[Any, Tensor]]:
+    ) -> Iterator[tuple[Any, Any]]:
         count = len(self._batches)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist() if shuffle else range(count)
         return (self._batches[index] for index in order)

@@ -71,7 +71,7 @@ class PrefixCache:
                     module.forward = own
             self._calls.clear()
 
-    def record(self, run: Callable[[], Tensor]) -> Tensor:
+    def record(self, run: Callable[[], Any]) -> Any:
         """Run everything and record it."""
         self._calls, self._first, self._start, self._recording = [], {}, 0, True
         try:
@@ -82,7 +82,7 @@ class PrefixCache:
             call.reusable = call.reusable and _versions(call.output) == call.versions
         return outputs
 
-    def replay(self, start: int, run: Callable[[], Tensor]) -> Tensor:
+    def replay(self, start: int, run: Callable[[], Any]) -> Any:
         """Run from call `start`; 0 runs everything."""
         self._start, self._clock = start, 0
         return run()

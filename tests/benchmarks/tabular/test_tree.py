@@ -120,7 +120,7 @@ def test_leaves_of_short_trainings_are_what_a_trial_scores_after_one_epoch() -> 
 def test_trainings_agree_with_a_table_of_trainings_in_the_same_order() -> None:
     asked = problem()
     trained = Trained(asked, Lsq(grid="half"), replace(RECIPE, batch_size=8, lr=0.05))
-    same = np.array([trained._score(picks, 1).loss for picks in itertools.product(range(2), repeat=3)]).reshape(2, 2, 2)
+    same = np.array([trained.score(picks, 1).loss for picks in itertools.product(range(2), repeat=3)]).reshape(2, 2, 2)
     bytes_of = asked.costs["size"]
     assert isinstance(bytes_of, Table)
     table = Truth(name="test", space=asked.space, loss=same, error=same, size=bytes_of, tables={})
