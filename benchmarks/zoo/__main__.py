@@ -7,8 +7,8 @@
     python -m benchmarks.zoo --out docs/results/zoo.jsonl rnet fracast # some
     python -m benchmarks.zoo --out docs/results/zoo.jsonl --report     # the table alone
 
-Each row is one `mpsearch.search` at 25 or 12 percent of the bytes of the float tensors, by calibration alone or with a short training. The test
-split is read by the search itself, once. Finished rows are lines of the file, which the same command goes on from.
+Each row is one `mpsearch.search` at 25 or 12 percent of the bytes of the float tensors, by calibration alone or with a short training.
+The test split is read by the search itself, once. Finished rows are lines of the file, which the same command goes on from.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """CHGNet 0.4.2, a graph network: energies of crystals that are made here.
 
-Crystals of five structures (rock salt, caesium chloride, zinc blende, fluorite, perovskite) of common elements at about the sum of their ionic
-radii, cells stretched and sheared by up to 6 percent, atoms displaced by up to a tenth of an angstrom. Metric: mean distance of the energy from
-that of the float network in meV an atom. The network's own error against its training's reference method is 30 meV an atom (Deng et al., Nature
-Machine Intelligence 2023), which is the measure that the distance is told by.
-The network takes a list of objects. Here a module in front of it makes them from padded tensors, whose graphs the package's converter found before.
+Crystals of five structures (rock salt, caesium chloride, zinc blende, fluorite, perovskite) of common elements at about the sum of their
+ionic radii, cells stretched and sheared by up to 6 percent, atoms displaced by up to a tenth of an angstrom. Metric: mean distance of the
+energy from that of the float network in meV an atom. The network's own error against its training's reference method is 30 meV an atom
+(Deng et al., Nature Machine Intelligence 2023), which is the measure that the distance is told by. The network takes a list of objects.
+Here a module in front of it makes them from padded tensors, whose graphs the package's converter found before.
 """
 
 from __future__ import annotations

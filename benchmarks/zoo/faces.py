@@ -1,8 +1,8 @@
 """The three networks of MTCNN (facenet-pytorch 2.6.0): face or not, on photographs that scikit-image and scikit-learn ship.
 
 Faces are the first 100 pictures of scikit-image's `lfw_subset` (25×25, grey), the others its second 100 and crops of four photographs
-without people. Each picture is seen in several cuts, mirrored or not, some darker; cuts of one picture, and of one part of a photograph, stay
-in one split. Metric: the share of cuts whose face probability is on the right side of one half.
+without people. Each picture is seen in several cuts, mirrored or not, some darker; cuts of one picture, and of one part of a photograph,
+stay in one split. Metric: the share of cuts whose face probability is on the right side of one half.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _split(part: str, side: int) -> TensorDataset:
 
 
 def _cut(picture: np.ndarray, whole: int, generator: np.random.Generator, *, least: float, side: int) -> np.ndarray:
-    """A square of `least` to all of `whole` pixels, at `side`×`side`: `[3, side, side]`, mirrored half of the time, up to a third darker."""
-    edge = int(round(whole * generator.uniform(least, 1.0)))
+    """A square of `least` to all of `whole` pixels, at `side`×`side`: `[3, side, side]`; some mirrored, some darker."""
+    edge = round(whole * generator.uniform(least, 1.0))
     top, left = (int(generator.integers(0, length - edge + 1)) for length in picture.shape[:2])
     square = torch.tensor(picture[top : top + edge, left : left + edge]).permute(2, 0, 1).float()[None]
     if generator.random() < 0.5:

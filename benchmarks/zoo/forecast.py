@@ -1,9 +1,10 @@
 """Fracast 0.1.0: forecasts of series that are made here, and of one that statsmodels ships.
 
-A series has two seasons of random shape (periods of 7 to 168 steps), a trend and autoregressive noise; 2,048 steps are seen, the next 48 are
-forecast in nine quantiles. A quarter of the samples of each split are windows of the weekly carbon dioxide of Mauna Loa, 1958 to 2001; the windows
-of the three splits forecast different years. Metric: pinball loss over all quantiles and steps, in hundredths of the range that the context spans.
-The core and the head are one module here, called in the order of the package's `FracastModel`. Its own file of 8-bit weights is the rival.
+A series has two seasons of random shape (periods of 7 to 168 steps), a trend and autoregressive noise; 2,048 steps are seen, the next 48
+are forecast in nine quantiles. A quarter of the samples of each split are windows of the weekly carbon dioxide of Mauna Loa, 1958 to
+2001; the windows of the three splits forecast different years. Metric: pinball loss over all quantiles and steps, in hundredths of the
+range that the context spans. The core and the head are one module here, called in the order of the package's `FracastModel`. Its own file
+of 8-bit weights is the rival.
 """
 
 from __future__ import annotations

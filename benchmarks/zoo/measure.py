@@ -11,6 +11,8 @@ from torch import nn
 import mpsearch
 from benchmarks.results_file import Row
 from benchmarks.zoo.case import Case, compare
+from mpsearch.core.choice import Choice
+from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record
 from mpsearch.core.summary import Summary
 
@@ -34,8 +36,8 @@ def float_bytes(model: nn.Module) -> int:
 
 
 def measure(job: Job, case: Case) -> Row:
-    """What the search found; a refusal of ours is a row too."""
-    began = time.monotonic()
+    """What the search found, and processor seconds; a refusal of ours is a row too."""
+    began = time.process_time()
     whole = float_bytes(case.model)
     row: Row = {"network": job.network, "share": job.share, "trained": job.trained, "float_bytes": whole}
     row |= {"metric": case.task.metric_name, "gap": case.gap}
@@ -43,8 +45,8 @@ def measure(job: Job, case: Case) -> Row:
         try:
             summary = _search(job, case, int(job.share * whole), folder)
         except mpsearch.MpsearchError as error:
-            return row | {"status": "refused", "reason": str(error), "seconds": round(time.monotonic() - began)}
-    return row | _figures(summary) | {"status": "done", "seconds": round(time.monotonic() - began)}
+            return row | {"status": "refused", "reason": str(error), "seconds": round(time.process_time() - began)}
+    return row | _figures(summary) | {"status": "done", "seconds": round(time.process_time() - began)}
 
 
 def measure_rivals(network: str, case: Case) -> list[Row]:
@@ -84,20 +86,24 @@ def _search(job: Job, case: Case, limit: int, folder: str) -> Summary:
 
 
 def _figures(summary: Summary) -> Row:
-    costs, uniform = summary.winner.costs, summary.uniform
+    uniform, weights = summary.uniform, sum(layer.weights for layer in summary.layers)
     row: Row = {
         "float": _short(summary.test["float"].metric),
         "found": _short(summary.test["winner"].metric),
         "bytes": summary.artifact_bytes,
-        "bits": _short(costs["weight_bits"]) if "weight_bits" in costs else None,
+        "bits": _short(sum(layer.weights * choice.weight.bits for layer, choice in _settled(summary)) / weights),
         "uniform": None if uniform is None else _short(summary.test["uniform"].metric),
         "uniform_bytes": None if uniform is None else int(uniform.costs["size"]),
         "uniform_bits": None if uniform is None else _words(uniform),
         "layers": len(summary.layers),
         "unquantized": [{"reason": group.reason, "bytes": group.bytes} for group in summary.unquantized],
-        "method": summary.winner.method,
+        "choices": {layer.name: str(choice) for layer, choice in _settled(summary)},
     }
     return row
+
+
+def _settled(summary: Summary) -> list[tuple[Layer, Choice]]:
+    return [(layer, summary.winner.allocation[layer.name]) for layer in summary.layers]
 
 
 def _words(record: Record) -> str:

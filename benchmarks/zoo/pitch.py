@@ -1,8 +1,9 @@
 """CREPE (torchcrepe 0.0.24): the pitch of tones that are made here.
 
-A frame of 64 ms is cut from a harmonic tone: fundamental between 60 and 1,200 Hz with vibrato of up to 50 cents, harmonics that fall off at
-a random rate with random phases, swelling loudness, white noise 5 to 40 dB below. Metric: raw pitch accuracy (Kim et al., arXiv 1802.06182),
-the share of frames whose pitch, the weighted mean around the most probable bin, lies within 50 cents of the fundamental at the middle.
+A frame of 64 ms is cut from a harmonic tone: fundamental between 60 and 1,200 Hz with vibrato of up to 50 cents, harmonics that fall off
+at a random rate with random phases, swelling loudness, white noise 5 to 40 dB below. Metric: raw pitch accuracy (Kim et al., arXiv
+1802.06182), the share of frames whose pitch, the weighted mean around the most probable bin, lies within 50 cents of the fundamental at
+the middle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """WordLlama 0.4.0: how alike sentences are, from the first lines of the documentation that Python itself ships.
 
-The package pools the rows of its embedding table with NumPy; here the table is an `nn.EmbeddingBag` that takes the same mean of the same tokens.
-Metric: rank correlation of the cosines of all pairs of sentences of a split with those of the float network; one number of the whole split.
+The package pools the rows of its embedding table with NumPy; here the table is an `nn.EmbeddingBag` that takes the same mean of the same
+tokens. Metric: rank correlation of the cosines of all pairs of sentences of a split with those of the float network; one number of the
+whole split.
 """
 
 from __future__ import annotations

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.results_file import Row, latest
+from benchmarks.zoo.measure import KEY
 from benchmarks.zoo.networks import NETWORKS
 
 __all__ = ["loss", "table"]
 
 
 def loss(row: Row, value: float) -> float | None:
-    """What was lost of the float network's metric, as a share of it; negative where it became better. None if float has no value of its own.
+    """What was lost of the float network's metric, as a share of it; negative where it became better.
 
-    Of a share that is right, the part of it that is gone; of an error, the part that it grew by.
+    None of a distance, of which float has none; of a share that is right, what part of it is gone; of an error, by what part it grew.
     """
     if row["gap"] == "distance":
         return None
@@ -23,7 +24,7 @@ def loss(row: Row, value: float) -> float | None:
 
 def table(rows: Sequence[Row]) -> str:
     """A line for every network and share, then what stays float, other small versions and refusals."""
-    done = [row for row in latest([row for row in rows if row["status"] in ("done", "refused")], ("network", "share", "trained"))]
+    done = latest((row for row in rows if row["status"] in ("done", "refused")), KEY)
     lines = [
         "| network | metric | float | share | file | calibrated | lost | best uniform, calibrated | trained briefly | lost "
         "| best uniform, trained | stays float |",

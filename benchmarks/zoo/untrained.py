@@ -1,7 +1,7 @@
 """MobileNetV3-Small of torchvision with random weights: the mechanics alone (depthwise convolutions, squeeze-and-excitation, hard swish).
 
-Pictures are random textures of several scales; what is wanted is what the float network says. Metric: the squared distance of the ten outputs from
-those of the float network, over their variance between pictures, in percent.
+Pictures are random textures of several scales; what is wanted is what the float network says. Metric: the squared distance of the ten
+outputs from those of the float network, over their variance between pictures, in percent.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The speaker encoder of Resemblyzer 0.1.4, a three-layer LSTM: who speaks, among voices that are made here.
 
-A voice is a source and a filter (Fant 1960): a fundamental, the fall of the glottal spectrum, breath, a length of the vocal tract that scales
-all formants, and deviations of its own in each. An utterance of 1.6 s is a random walk through ten vowels (formants of Peterson and Barney 1952)
-with a melody, syllables that swell and fade, and hisses between some of them; it becomes the package's own mel spectrogram. Speakers of the three
-splits are different ones. Metric: the share of utterances whose embedding is nearest to the mean embedding of their own speaker, the utterance
-itself left out of it; one number of the whole split.
+A voice is a source and a filter (Fant 1960): a fundamental, the fall of the glottal spectrum, breath, a length of the vocal tract that
+scales all formants, and deviations of its own in each. An utterance of 1.6 s is a random walk through ten vowels (formants of Peterson
+and Barney 1952) with a melody, syllables that swell and fade, and hisses between some of them; it becomes the package's own mel
+spectrogram. Speakers of the three splits are different ones. Metric: the share of utterances whose embedding is nearest to the mean
+embedding of their own speaker, the utterance itself left out of it; one number of the whole split.
 """
 
 from __future__ import annotations
