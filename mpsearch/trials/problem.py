@@ -14,6 +14,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.statistics import REESTIMATED
 from mpsearch.costs import COSTS, CostInputs, compute_costs
 from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
@@ -44,6 +45,7 @@ class Problem:
         device: device of all computations.
         seed: seed of all random draws.
         cost_inputs: inputs for computing the costs of a single method; None if the space suffices.
+        statistics: how the BatchNorm statistics of untrained allocations follow quantization, one of `mpsearch.core.statistics.WAYS`.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class Problem:
     device: torch.device
     seed: int
     cost_inputs: CostInputs | None = None
+    statistics: str = REESTIMATED
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
         """Every cost of an allocation: exact for `method`; without a method, an upper bound over the methods of the study."""

@@ -22,7 +22,6 @@ from mpsearch.network.trace import trace
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.artifact import read_artifact
-from mpsearch.targets.packed.file import _layer_numbers
 from mpsearch.targets.packed.write import file_overhead, write_artifact
 from tests.networks import Depthwise, SharedModule, trained_statistics
 
@@ -197,6 +196,14 @@ def test_a_layer_that_takes_off_a_large_mean_is_exact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wide", [[7], [True], [0.0], "0", [-1]])
 def test_wide_layers_that_are_none_are_refused(artifact: Path, wide: object) -> None:
-    file = read_artifact(artifact).file
-    with pytest.raises(ValueError, match="wide layers"):
-        _layer_numbers(wide, len(file.wiring))
+    whole = artifact.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header, body = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    metadata = header["__metadata__"]
+    metadata["model"] = layout.compress({**layout.decompress(metadata["model"]), "wide": wide})
+    parts = {name: body[slice(*entry["data_offsets"])] for name, entry in header.items() if name != "__metadata__"}
+    metadata["digest"] = layout.file_digest(metadata, parts)
+    text = json.dumps(header).encode()
+    artifact.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    with pytest.raises(ArtifactError, match="wide layers"):
+        read_artifact(artifact)
