@@ -86,13 +86,14 @@ class Deployed:
         """Section D; `codes_by` names what chose the codes, such as `trained by lsq`."""
         found = list(self.codes.values())
         uniform = all(codes.uniform for codes in found)
+        wide = sum(layer.wide for layer in self.layers)
         weights = {
             "family": family(found) if found else na(),
             "symmetric": all(abs(codes.shift) <= _HALF_STEP for codes in found),  # a zero point would shift by whole steps
             "zero_exact": zero_exact(found),
             "narrow": not any(codes.lowest_used for codes in found) if uniform else na("not uniform"),
             "codes": code_names(found),
-            "scale": "float16 times a power of two",
+            "scale": "float16 times a power of two" + (f"; float32 in {wide} layers of large biases" if wide else ""),
             "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
@@ -106,8 +107,8 @@ class Deployed:
             "rounding": "nearest logarithm" if powers else "nearest, half to even",
             "saturating": True,
         }
-        folded = any(layer.norm for layer in self.layers)
-        plain = any(layer.bias_elements and not layer.norm for layer in self.layers)
+        folded = any(layer.norm and not layer.wide for layer in self.layers)
+        plain = any(layer.bias_elements and (layer.wide or not layer.norm) for layer in self.layers)
         biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
         return FormatSection(
             weights=weights if found else {"family": "float32", "symmetric": na()},
@@ -220,7 +221,7 @@ class Deployed:
             name: {"quantized": any(b != FLOAT_BITS for b in bits), "bits": _spelled(bits) or na("no float tensor")}
             for name, bits in found.items()
         }
-        half = any(layer.norm for layer in self.layers)
+        half = any(layer.norm and not layer.wide for layer in self.layers)
         stays = {
             "biases": ("float16 or float32" if half else "float32") if any(layer.bias_elements for layer in self.layers) else "",
             "residual sums and other joins": "float32" if names & _JOINS else "",

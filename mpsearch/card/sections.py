@@ -115,7 +115,10 @@ class GranularitySection(CardSection):
 
 @dataclass(frozen=True, kw_only=True)
 class RangeSection(CardSection):
-    """F. How ranges were found, from how many images for activations (`images`) and for BatchNorm (`batchnorm_images`)."""
+    """F. How ranges were found, from how many images for activations (`images`) and for BatchNorm (`batchnorm_images`).
+
+    `statistics` says how BatchNorm follows quantization where nothing is trained, and what each way is worth.
+    """
 
     letter, title = "F", "Ranges"
     weights: str
@@ -125,6 +128,7 @@ class RangeSection(CardSection):
     learned: bool
     bias_correction: str
     batchnorm_images: Any
+    statistics: Any
 
 
 @dataclass(frozen=True, kw_only=True)

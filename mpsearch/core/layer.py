@@ -28,6 +28,7 @@ class Layer:
         bias_elements: bias values that the artifact stores for the layer after BatchNorm folding (0 or `channels`).
         norm: dotted path of the BatchNorm folded into this layer at export, or "".
         aliases: other `module.parameter` paths of the same tensor.
+        wide: whether the artifact keeps scales and the folded bias in float32, since half precision would cost accuracy.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Layer:
     bias_elements: int
     norm: str = ""
     aliases: tuple[str, ...] = ()
+    wide: bool = False
 
     @property
     def weights(self) -> int:

@@ -16,6 +16,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
+from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 
 __all__ = ["CARD", "WEIGHT_OF", "Reference", "Summary", "table_from_dict"]
@@ -73,6 +74,7 @@ class Summary:
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
         skipped: steps that the run left out, one sentence each.
+        batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Summary:
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[Long, ...] = ()
+    batchnorm: StatisticsChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -149,6 +152,8 @@ def _broken(summary: Summary) -> Iterator[str]:
             yield f"{name!r} must be the plain name of a file in the run directory"
     if summary.card not in ("", CARD):
         yield f"card must be {CARD!r} or empty, not {summary.card!r}"
+    if summary.batchnorm is not None and not {summary.batchnorm.chosen} <= set(summary.batchnorm.divergences) <= set(WAYS):
+        yield f"batchnorm must choose one of {', '.join(WAYS)}, and hold its divergences"
     if summary.artifact_bytes < 1:
         yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
     yield from _broken_amounts(summary)

@@ -102,7 +102,7 @@ class Brecq(Gptq):
         batches = loss.drawn(self.block_images, self.views)
         images = concatenated(batches, sum(map(batch_size, batches)))
         pending = _blocks(network)
-        shifts = Shifts(network)
+        shifts = Shifts(network.architecture, network.model, network.space.layers)
         targets: dict[str, Tensor] = {}
 
         def observe(path: str, block: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

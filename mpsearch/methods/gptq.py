@@ -129,7 +129,7 @@ class Gptq(Lsq):
             for layer, _ in network.quantized(LearnedStepWeight)
             if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
         ]
-        shifts = Shifts(network)
+        shifts = Shifts(network.architecture, network.model, network.space.layers)
         observers = [(network.architecture.get_submodule(layer.module), partial(observe, layer)) for layer in layers]
         with shifts.observing(), hooked(after=observers):
             call(network.architecture, images)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.batchnorm import BATCH_NORMS, fold
+from mpsearch.network.batchnorm import BATCH_NORMS, fold, needs_float32
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import evaluating, modes_kept
 from mpsearch.network.observe import first_input, hooked
@@ -87,7 +87,8 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
             else:
                 layers[id(weight)] = _layer(name, module, parameter, weight, seen, modules, samples)
     ordered = sorted(layers.values(), key=lambda layer: seen[layer.module].order)
-    return _confirmed(model, inputs, tuple(ordered), seen)
+    confirmed = _confirmed(model, inputs, tuple(ordered), seen)
+    return tuple(replace(layer, wide=True) if needs_float32(model, layer) else layer for layer in confirmed)
 
 
 def _forward(model: nn.Module, inputs: Any) -> list[Tensor]:

@@ -190,8 +190,9 @@ def run_notes(summary: Summary) -> PagePart:
     )
     total = f'<tr><th scope="row">total</th><td class="num">{duration_text(sum(summary.seconds.values()))}</td></tr>'
     times = _table("Wall time by phase", _head(["phase", ("num", "time")]), rows + total)
+    norms = "" if summary.batchnorm is None else f"<p>{escape(summary.batchnorm.sentence)}</p>"
     reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
-    return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
+    return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{reached}{times}")
 
 
 def _table(caption: str, head: str, body: str) -> str:

@@ -63,6 +63,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
         grid.add_row(_text(name), value)
     console.print()
     console.print(grid)
+    if summary.batchnorm is not None:
+        console.print(_text(summary.batchnorm.sentence, style="dim"))
     for sentence in summary.skipped:
         console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()

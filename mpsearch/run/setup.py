@@ -19,6 +19,7 @@ from mpsearch.core.pass_counts import phase
 from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.statistics import StatisticsChoice
 from mpsearch.core.version import __version__
 from mpsearch.costs import CostInputs, compute_costs, reported_costs
 from mpsearch.data import load_data
@@ -65,6 +66,7 @@ class Setup:
         blueprint: description of the network in the artifact.
         problem: search problem: float network, ranges, space, costs, budgets.
         other_model: the same architecture with other float weights, for comparison; None if the study names none.
+        batchnorm: how the statistics of untrained allocations follow, chosen by `run.statistics`; None where nothing was chosen.
         identity: digests of what all results depend on besides the study itself: network, weights, data, version of mpsearch.
     """
 
@@ -73,6 +75,7 @@ class Setup:
     blueprint: Blueprint
     problem: Problem
     other_model: nn.Module | None = None
+    batchnorm: StatisticsChoice | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
 
 

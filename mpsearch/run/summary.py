@@ -73,6 +73,7 @@ def summarise(
         card=CARD,
         seconds=seconds,
         surrogate=worked.surrogate,
+        batchnorm=prepared.setup.batchnorm,
         skipped=skipped(config, winner.record, uniform_record),
     )
 

@@ -64,6 +64,7 @@ def make_card() -> Card:
             learned=False,
             bias_correction="none",
             batchnorm_images=1024,
+            statistics="n/a: nothing was chosen",
         ),
         precision=sections.PrecisionSection(
             method="lsq",

@@ -43,7 +43,7 @@ class PackedArtifact(Artifact):
         Raises:
             ArtifactError: a layer is not in this model.
         """
-        return tuple(_find_layer(model, wire) for wire in self.file.wiring)
+        return tuple(_find_layer(model, wire, number in self.file.wide) for number, wire in enumerate(self.file.wiring))
 
     def parts(self, model: nn.Module) -> Parts:
         """The numbers for the built float architecture.
@@ -73,7 +73,7 @@ def read_artifact(path: Path) -> PackedArtifact:
     return PackedArtifact(read_file(path))
 
 
-def _find_layer(model: nn.Module, wire: Sequence[str]) -> Layer:
+def _find_layer(model: nn.Module, wire: Sequence[str], wide: bool) -> Layer:
     path, parameter, norm, *aliases = wire
     try:
         module = model.get_submodule(path)
@@ -101,4 +101,5 @@ def _find_layer(model: nn.Module, wire: Sequence[str]) -> Layer:
         bias_elements=channels if has_bias else 0,
         norm=norm,
         aliases=tuple(aliases),
+        wide=wide,
     )

@@ -31,6 +31,7 @@ class PackedFile:
         formats: one letter per layer, see `layout`.
         shapes: (safetensors dtype, shape) by tensor name.
         granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
+        wide: numbers of the layers whose scales and folded biases are float32.
     """
 
     model: str
@@ -41,6 +42,7 @@ class PackedFile:
     formats: str
     shapes: Mapping[str, tuple[str, tuple[int, ...]]]
     granularity: Sequence[Granularity] = ()
+    wide: frozenset[int] = frozenset()
 
     @property
     def allocation(self) -> Allocation:
@@ -84,11 +86,20 @@ def read_file(path: Path) -> PackedFile:
         bits, formats = metadata["bits"], metadata["formats"]
         granularity = tuple(plain.get("granularity", ()))
         _check_spelling(wiring, bits, formats, granularity)
+        wide = _layer_numbers(plain.get("wide", []), len(wiring))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
     shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
     return PackedFile(
-        model=model, options=options, wiring=wiring, tensors=tensors, bits=bits, formats=formats, shapes=shapes, granularity=granularity
+        model=model,
+        options=options,
+        wiring=wiring,
+        tensors=tensors,
+        bits=bits,
+        formats=formats,
+        shapes=shapes,
+        granularity=granularity,
+        wide=wide,
     )
 
 
@@ -105,6 +116,12 @@ def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[
         raise ValueError(f"bits '{bits}' and formats '{formats}' are not those of {len(wiring)} layers")
     for letter, weight_bits, shared in zip(formats, bits[::3], granularity or ["channel"] * len(wiring), strict=True):
         layout.weight_format(weight_bits, letter, shared)
+
+
+def _layer_numbers(numbers: Any, layers: int) -> frozenset[int]:
+    if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < layers for number in numbers):
+        raise ValueError(f"its wide layers are no numbers of {layers} layers")
+    return frozenset(numbers)
 
 
 def layer_name(module: str, parameter: str) -> str:
