@@ -87,7 +87,7 @@ def test_a_compiled_model_takes_plain_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "w.pt")
     model: Any = torch.compile(network(2))
     load_weights(model, tmp_path / "w.pt")
-    assert torch.equal(model._orig_mod.state_dict()["3.weight"], STATE["3.weight"])
+    assert torch.equal(model.state_dict()["_orig_mod.3.weight"], STATE["3.weight"])
 
 
 def test_a_model_whose_own_names_have_such_a_prefix(tmp_path: Path) -> None:

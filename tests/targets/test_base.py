@@ -81,7 +81,7 @@ class _Changed:
     def install(self, model: nn.Module) -> nn.Module:
         changed = copy.deepcopy(model)
         with torch.no_grad():
-            changed.second.bias += self.change  # type: ignore[union-attr]
+            changed.second.bias += self.change
         return changed
 
 
