@@ -77,7 +77,7 @@ class CoverageSection(CardSection):
     """C. What is quantized.
 
     `scope` says it in words, `ends` how the first and the last layer are treated; `tensors` maps a class of tensors to
-    `{quantized, bits}`.
+    `{quantized, bits}`, `stays_float` the reason why parameters and buffers have no bits to `{tensors, bytes, largest}`.
     """
 
     letter, title = "C", "Coverage"
@@ -87,6 +87,7 @@ class CoverageSection(CardSection):
     last_layer: dict[str, Any]
     tensors: dict[str, Any]
     float_ops: Any
+    stays_float: Any
 
 
 @dataclass(frozen=True, kw_only=True)

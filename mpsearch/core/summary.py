@@ -17,6 +17,7 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 
 __all__ = ["CARD", "WEIGHT_OF", "Reference", "Summary", "table_from_dict"]
 
@@ -73,6 +74,7 @@ class Summary:
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
         skipped: steps that the run left out, one sentence each.
+        unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Summary:
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[Long, ...] = ()
+    unquantized: tuple[Unquantized, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -151,6 +154,9 @@ def _broken(summary: Summary) -> Iterator[str]:
         yield f"card must be {CARD!r} or empty, not {summary.card!r}"
     if summary.artifact_bytes < 1:
         yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
+    for group in summary.unquantized:
+        if min(group.tensors, len(group.largest)) < 1 or len(group.largest) != len(group.largest_bytes) or min(group.bytes, group.parameters) < 0:
+            yield f"unquantized: {group.reason!r} must have one tensor or more, a size for each that is named, and no negative number"
     yield from _broken_amounts(summary)
     yield from _broken_records(summary, names)
     yield from _broken_tables(summary, names)

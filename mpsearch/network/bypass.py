@@ -97,5 +97,7 @@ def _callers(model: nn.Module, layer: Layer) -> dict[nn.Module, None]:
 
 
 def _first(output: Any) -> Tensor:
-    result: Tensor = output[0] if isinstance(output, tuple) else output
+    while isinstance(output, tuple):  # of a packed sequence, its data
+        output = output[0]
+    result: Tensor = output
     return result

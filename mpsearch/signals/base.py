@@ -21,6 +21,7 @@ from mpsearch.core.table import Table
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import keep_slow_attention
+from mpsearch.network.recurrent import follow_weights
 from mpsearch.tasks.task import Task
 
 __all__ = ["Signal", "SignalInputs", "by_choice", "finite_outputs", "private_copy"]
@@ -95,6 +96,7 @@ def private_copy(model: nn.Module) -> Iterator[nn.Module]:
     with torch.random.fork_rng(devices=devices):
         copied = copy.deepcopy(model).eval().requires_grad_(False)
         keep_slow_attention(copied)
+        follow_weights(copied)
         yield copied
 
 

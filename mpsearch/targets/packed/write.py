@@ -112,4 +112,8 @@ def _described(blueprint: Blueprint) -> dict[str, Any]:
         "options": dict(blueprint.options),
         "layers": [[layer.module, layer.parameter, layer.norm, *layer.aliases] for layer in blueprint.layers],
     }
-    return described | ({"granularity": list(blueprint.granularity)} if blueprint.granularity else {})
+    if blueprint.granularity:
+        described["granularity"] = list(blueprint.granularity)
+    if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
+        described["axes"] = axes
+    return described
