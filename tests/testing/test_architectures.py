@@ -72,7 +72,6 @@ def test_some_architectures(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [seed for seed in range(208) if seed not in QUICK])
 def test_architectures(seed: int, tmp_path: Path) -> None:
     searched_and_loaded(seed, tmp_path / "run", ("lsq", "gptq", "brecq")[seed % 16 % 3])
