@@ -163,7 +163,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _, last = self.gru(self.lstm(x)[0])
-        return self.head(self.cell(last[-1]))
+        return self.head(self.cell(last[-1], last[-1]))
 
 
 def _mlp() -> nn.Module:

@@ -69,6 +69,32 @@ def test_is_the_exact_loss_change_of_a_linear_model_with_gaussian_noise() -> Non
         assert table.values[0, column] == pytest.approx(float(exact), rel=0.04)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.LSTMCell])
+def test_states_of_a_recurrent_layer_count_like_its_outputs(kind: type[nn.Module]) -> None:
+    """The loss of a classifier by last states does not depend on the outputs, and a cell's memory matters at the next step."""
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = kind(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(self.layer, nn.LSTMCell):
+                state = None
+                for step in x.unbind(1):
+                    state = self.layer(step, state)
+                return self.head(state[0])
+            state = self.layer(x.transpose(0, 1))[1]
+            return self.head((state[1] if isinstance(state, tuple) else state)[-1])
+
+    torch.manual_seed(0)
+    model, x = Last().eval(), torch.randn(12, 6, 4)
+    inputs = prepare(model, x, (6, 8, FLOAT), seed=3)
+    found, expected = compute_signal("fisher", inputs).values, brute_fisher(inputs)
+    assert (found[:, :2] > 0).all()
+    np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=0.1)
+
+
 def test_layer_names_do_not_matter() -> None:
     torch.manual_seed(0)
     layers, x = {"z": nn.Linear(5, 7), "a": nn.ReLU(), "m": nn.Linear(7, 3)}, torch.randn(9, 5)
