@@ -155,7 +155,11 @@ def _broken(summary: Summary) -> Iterator[str]:
     if summary.artifact_bytes < 1:
         yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
     for group in summary.unquantized:
-        if min(group.tensors, len(group.largest)) < 1 or len(group.largest) != len(group.largest_bytes) or min(group.bytes, group.parameters) < 0:
+        if (
+            min(group.tensors, len(group.largest)) < 1
+            or len(group.largest) != len(group.largest_bytes)
+            or min(group.bytes, group.parameters) < 0
+        ):
             yield f"unquantized: {group.reason!r} must have one tensor or more, a size for each that is named, and no negative number"
     yield from _broken_amounts(summary)
     yield from _broken_records(summary, names)

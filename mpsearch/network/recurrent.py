@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -27,11 +28,11 @@ def follow_weights(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.RNNBase) and not isinstance(getattr(type(module), "_flat_weights", None), property):
             module.__dict__.pop("_flat_weights", None)
-            module.__class__ = _following(type(module))
+            module.__class__ = _following(cast(Hashable, type(module)))
 
 
 @cache
-def _following(kind: type[nn.RNNBase]) -> type[nn.RNNBase]:
+def _following(kind: Any) -> Any:
     def looked_up(self: Any) -> list[Tensor | None]:
         return [getattr(self, name, None) for name in self._flat_weights_names]
 

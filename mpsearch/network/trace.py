@@ -11,7 +11,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -173,9 +173,9 @@ def _hidden(watch: Watch, key: int, layer: Layer) -> bool:
     return any(product.macs is None for product in watch.products.get(key, ())) or bool(watch.outside.get(key, set()) & FUSED)
 
 
-def _forward(model: nn.Module, inputs: Any, watch: AbstractContextManager[Any] = nullcontext()) -> Tensor:
+def _forward(model: nn.Module, inputs: Any, watch: Watch | None = None) -> Tensor:
     try:
-        with modes_kept(model), watch:
+        with modes_kept(model), watch or nullcontext():
             outputs: Any = call(model.eval(), inputs)
     except Exception as error:
         raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error

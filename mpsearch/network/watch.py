@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -29,10 +28,9 @@ FUSED = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward
 """Functions that multiply, in which no weight is looked for."""
 
 _READS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_point", "requires_grad_", "__len__", "is_contiguous"})
-_KEEPS_AXES = frozenset(
-    "contiguous clone to float type type_as detach dropout neg mul __mul__ __rmul__ add __add__ __radd__ sub __sub__ __rsub__ "
-    "div true_divide __truediv__ where masked_fill reshape _to_copy".split()
-)
+_CHANGES = ("neg", "mul", "__mul__", "__rmul__", "add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "div", "__truediv__", "where")
+_COPIES = ("contiguous", "clone", "to", "float", "type", "type_as", "detach", "dropout", "masked_fill", "reshape")
+_KEEPS_AXES = frozenset((*_CHANGES, *_COPIES))
 _CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 _TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 _MATRIX_PRODUCTS = {
@@ -86,7 +84,7 @@ class _Operand:
     summed: tuple[bool, ...]
 
 
-class Watch(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class Watch(TorchFunctionMode):
     """Records the products of one forward pass; see the module.
 
     Args:
@@ -101,7 +99,7 @@ class Watch(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, model: nn.Module, order: Iterator[int] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.products: dict[int, list[Product]] = {}
         self.used: dict[int, set[str]] = {}
         self.outside: dict[int, set[str]] = {}
@@ -213,7 +211,7 @@ class Watch(TorchFunctionMode):  # type: ignore[no-untyped-call]
 
 
 def _end(tensor: Tensor) -> int:
-    return tensor.storage_offset() + 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return 1 + int(tensor.storage_offset()) + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _labels(source: _Source, view: Tensor) -> Labels:
@@ -234,7 +232,9 @@ def _labels(source: _Source, view: Tensor) -> Labels:
     return tuple(along(size, stride) for size, stride in zip(view.shape, view.stride(), strict=True))
 
 
-def _factors(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Iterator[tuple[_Operand, Tensor | None, int | None]]:
+def _factors(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor
+) -> Iterator[tuple[_Operand, Tensor | None, int | None]]:
     """The operands of a product that may be weights, each with the other operand and the multiply-accumulates."""
     if name in ("linear", "embedding", "embedding_bag", "bilinear", *_CONVOLUTIONS, *_TRANSPOSED):
         place = 2 if name == "bilinear" else 1
@@ -288,7 +288,9 @@ def _einsum(args: Sequence[Any], result: Tensor) -> Iterator[tuple[_Operand, Ten
         letters = left.replace(",", "").replace(".", "")
         right = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
     spelled = [_letters(term, operand.dim()) for term, operand in zip(terms, operands, strict=True)]
-    sizes = {letter: size for term, operand in zip(spelled, operands, strict=True) for letter, size in zip(term, operand.shape, strict=True)}
+    sizes = {
+        letter: size for term, operand in zip(spelled, operands, strict=True) for letter, size in zip(term, operand.shape, strict=True)
+    }
     for operand, term in zip(operands, spelled, strict=True):
         for letter, size in zip(term, operand.shape, strict=True):
             sizes[letter] = max(sizes[letter], size)  # one of them may be 1

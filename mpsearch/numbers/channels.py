@@ -5,7 +5,7 @@
 | Linear, Conv (grouped, depthwise), attention, recurrent | `[C, …]` | axis 0: a view |
 | transposed Conv, g groups | `[in, C/g, …]` | group × axis 1 |
 | Embedding | `[vocabulary, C]` | axis 1: the features |
-| a parameter that the forward pass multiplies itself | any | the axes its use shows: of `x @ W`, the last; of a batched `[B, in, out]`, 0 and 2 |
+| a parameter that multiplies by itself | any | the axes its use shows: of `x @ W`, the last; of a batched `[B, in, out]`, 0 and 2 |
 
 With per-channel scales a row is an output channel; with groups a channel is several rows; with one scale per tensor there is one row.
 """
@@ -48,9 +48,7 @@ class Rows:
         return cls.of(module, getattr(module, layer.parameter), granularity, layer.axes)
 
     @classmethod
-    def of(
-        cls, module: nn.Module, weight: Tensor, granularity: Granularity = "channel", axes: tuple[int, ...] | None = None
-    ) -> Rows:
+    def of(cls, module: nn.Module, weight: Tensor, granularity: Granularity = "channel", axes: tuple[int, ...] | None = None) -> Rows:
         """The layout of `weight` in `module`; `axes`, if given, say where the output channels lie, whatever the module."""
         shape = tuple(weight.shape)
         if axes is not None:

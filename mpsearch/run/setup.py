@@ -32,10 +32,10 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
+from mpsearch.network.coverage import coverage_notes
 from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
-from mpsearch.network.coverage import coverage_notes
 from mpsearch.network.trace import survey
 from mpsearch.network.unquantized import unquantized
 from mpsearch.run.float_network import float_network

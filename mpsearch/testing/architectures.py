@@ -85,7 +85,7 @@ class _Computed(nn.Module):
 class _Recurrent(nn.Module):
     """A recurrent layer; the loss sees its outputs or its last states, or both."""
 
-    def __init__(self, kind: type[nn.RNNBase], states: bool, **settings: int | bool) -> None:
+    def __init__(self, kind: Callable[..., nn.RNNBase], states: bool, **settings: int | bool) -> None:
         super().__init__()
         hidden = FEATURES // 2 if settings.get("bidirectional") else FEATURES
         size = hidden + 3 if "proj_size" in settings else hidden
@@ -95,19 +95,18 @@ class _Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, T, D]` → the same shape."""
+        outputs: Tensor
         outputs, state = self.layer(x)
         if not self.states:
             return outputs
         last = state[0] if isinstance(state, tuple) else state
-        width = last.shape[-1]
-        wide: Tensor = outputs.repeat(1, 1, 1)
-        return wide + last[-1].repeat(1, FEATURES // width).unsqueeze(1)
+        return outputs + last[-1].repeat(1, FEATURES // last.shape[-1]).unsqueeze(1)
 
 
 class _Cells(nn.Module):
     """A cell called at every step."""
 
-    def __init__(self, kind: type[nn.RNNCellBase]) -> None:
+    def __init__(self, kind: Callable[[int, int], nn.RNNCellBase]) -> None:
         super().__init__()
         self.cell = kind(FEATURES, FEATURES)
 
@@ -137,7 +136,8 @@ class _Tied(nn.Module):
         x = torch.relu(self.up(x)) @ self.kernel
         for block in self.blocks:
             x = block(x)
-        return self.again(x)
+        outputs: Tensor = self.again(x)
+        return outputs
 
 
 class _Convolved(nn.Module):

@@ -44,11 +44,11 @@ def test_parametrized_weights_are_computed_with(kind: str) -> None:
     outputs.sum().backward()
     doubled(x)[0].sum().backward()
     for name in recurrent_weights(module):
-        original = followed.parametrizations[name].original
+        original = followed.get_parameter(f"parametrizations.{name}.original")
         torch.testing.assert_close(original.grad, 2 * getattr(doubled, name).grad)
     again = copy.deepcopy(followed)  # after a pass with gradients
     with torch.no_grad():
-        again.parametrizations[recurrent_weights(module)[0]].original.zero_()
+        again.get_parameter(f"parametrizations.{recurrent_weights(module)[0]}.original").zero_()
     assert not torch.equal(again(x)[0], outputs)
     assert torch.equal(followed(x)[0], outputs)
 

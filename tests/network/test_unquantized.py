@@ -15,6 +15,8 @@ from tests.networks import NETWORKS, BareParameters, Depthwise, trained_statisti
 
 
 class Leftovers(nn.Module):
+    mask: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.head, self.norm = nn.Linear(6, 3), nn.LayerNorm(6)

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.network.unregistered import Unregistered
 
 
 class Hidden(nn.Module):
+    blocks: Any
+    settings: Any
+    apart: Any
+    table: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.known = nn.Linear(2, 2)
@@ -23,7 +29,7 @@ class Hidden(nn.Module):
 def test_where_tensors_outside_the_state_stand() -> None:
     model = nn.Sequential(Hidden())
     found = Unregistered(model)
-    hidden = model[0]
+    hidden = cast(Hidden, model[0])
     assert found.place_of(hidden.blocks[0].weight) == "0.blocks[0].weight"
     assert found.place_of(hidden.blocks[0].weight.t()) == "0.blocks[0].weight"
     assert found.place_of(hidden.blocks[1][0].running_mean) == "0.blocks[1][0].running_mean"
@@ -37,4 +43,4 @@ def test_what_is_registered_or_made_is_no_stranger() -> None:
     for tensor in (hidden.known.weight, hidden.known.weight[0], hidden.table, torch.ones(2), torch.ones(2).to_sparse()):
         assert found.place_of(tensor) is None
     lstm = nn.LSTM(2, 2)
-    assert Unregistered(lstm).place_of(lstm.weight_ih_l0) is None
+    assert Unregistered(lstm).place_of(lstm.get_parameter("weight_ih_l0")) is None

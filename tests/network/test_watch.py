@@ -114,5 +114,7 @@ def test_a_module_that_counts_by_itself_is_left_out() -> None:
 
 
 def test_sparse_and_vectorised_tensors_pass() -> None:
-    model = Bare(lambda x, w: torch.func.vmap(lambda row: row @ torch.ones(3, 2))(x) + torch.sparse.mm(x.to_sparse(), torch.ones(3, 2)), (2,))
+    model = Bare(
+        lambda x, w: torch.func.vmap(lambda row: row @ torch.ones(3, 2))(x) + torch.sparse.mm(x.to_sparse(), torch.ones(3, 2)), (2,)
+    )
     watched(model, torch.randn(N, 3))

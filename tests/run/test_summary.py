@@ -67,7 +67,9 @@ def test_what_no_bits_reach_stands_everywhere(tmp_path: Path) -> None:
     )
     floats, constant, compensated = (s for s in result.summary.skipped if "stay float" in s or "does not hold" in s or "gptq" in s)
     assert floats.startswith("11,724 B, ")
-    assert floats.endswith("of the file, stay float whatever the bits; the largest: positions 11,520 B, lstm.bias_ih_l0 96 B, lstm.bias_hh_l0 96 B.")
+    assert floats.endswith(
+        "of the file, stay float whatever the bits; the largest: positions 11,520 B, lstm.bias_ih_l0 96 B, lstm.bias_hh_l0 96 B."
+    )
     assert "The file does not hold scales[0]," in constant
     assert compensated.endswith("rounded to the nearest: lstm.weight_ih_l0, lstm.weight_hh_l0.")
     reason = "parameter that enters no matrix product by itself"

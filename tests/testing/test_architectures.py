@@ -1,4 +1,4 @@
-"""Random architectures, searched after calibration alone: the file loads into another instance, computes the same, and is as large as said."""
+"""Random architectures, searched after calibration alone: the file loads into another instance, computes the same, has the size said."""
 
 from __future__ import annotations
 

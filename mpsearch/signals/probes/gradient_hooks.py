@@ -125,6 +125,8 @@ class GradientHooks:
 
         def listened(number: int, axis: int, y: Tensor) -> Tensor:
             replaced = y if y.requires_grad else y.detach().requires_grad_().clone()
+            if number and replaced is y:
+                replaced = y.view_as(y)  # whose gradient is not that through another output, as that of an LSTM cell's memory would be
 
             @torch.no_grad()
             def add_products(g: Tensor) -> None:
@@ -177,7 +179,7 @@ def _axes_of_outputs(module: nn.Module, output: Any, axis: int, samples: int) ->
     """Sample axis of each output that the loss may depend on: the first one, and of a recurrent module its states."""
     if not isinstance(module, RECURRENT):
         return [axis]
-    first, *states = tensors_of(output)
+    states = tensors_of(output)[1:]
     if isinstance(output, tuple) and isinstance(output[0], PackedSequence):  # samples come one by one; its lengths are no outputs
         return [axis, *(0 if state.is_floating_point() else None for state in states)]
     of_state = 0 if isinstance(module, nn.RNNCellBase) or samples == 1 else 1

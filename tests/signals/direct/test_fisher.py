@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ def test_equals_per_sample_autograd(name: str) -> None:
         for column, choice in enumerate(inputs.space.choices):
             # A projection of attention is replayed with its true, not its linearised change: at 8 bits they agree to a few per cent.
             # So is a recurrent layer, and a parameter of the model itself, through all that follows it.
-            curved = (layer.parameter in NOT_LINEAR or layer.module in ("lstm", "gru", "cell") or layer.axes is not None) and choice.weight.bits != FLOAT
+            curved = (
+                layer.parameter in NOT_LINEAR or layer.module in ("lstm", "gru", "cell") or layer.axes is not None
+            ) and choice.weight.bits != FLOAT
             if curved and choice.weight.bits < 8:
                 continue
             tolerance = 0.15 if curved else 2e-3
@@ -80,7 +83,7 @@ def test_states_of_a_recurrent_layer_count_like_its_outputs(kind: type[nn.Module
 
         def forward(self, x: Tensor) -> Tensor:
             if isinstance(self.layer, nn.LSTMCell):
-                state = None
+                state: Any = None
                 for step in x.unbind(1):
                     state = self.layer(step, state)
                 return self.head(state[0])
