@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["RECURRENT", "follow_weights", "recurrent_weights"]
@@ -39,4 +41,11 @@ def _following(kind: Any) -> Any:
     def ignored(self: Any, weights: list[Tensor | None]) -> None:
         """Torch assigns the list where it builds or moves the module."""
 
-    return type(kind.__name__, (kind,), {"_flat_weights": property(looked_up, ignored), "__module__": kind.__module__})
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # cuDNN differentiates a recurrent layer in training mode alone, and signals need gradients in evaluation mode.
+        plain = torch.is_grad_enabled() and not self.training and next(self.parameters()).is_cuda
+        with torch.backends.cudnn.flags(enabled=False) if plain else nullcontext():
+            return kind.forward(self, *args, **kwargs)
+
+    added = {"_flat_weights": property(looked_up, ignored), "forward": forward, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), added)

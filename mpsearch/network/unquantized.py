@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from mpsearch.core.unquantized import Unquantized
@@ -57,6 +58,8 @@ def _reason(model: nn.Module, name: str, tensor: Tensor, survey: Survey) -> str:
         return "normalisation"
     if not isinstance(tensor, nn.Parameter):
         return "buffer"
+    if isinstance(owner, torch.jit.ScriptModule):
+        return "parameter of a scripted module, which is not covered"
     used = survey.used.get(id(tensor), frozenset())
     if not used:
         return "parameter that the forward pass does not use"

@@ -11,8 +11,8 @@ One safetensors file with six tensors, plus one for each unquantized tensor that
 | `act_steps` | float32 | the step of each quantized activation; for powers of two the largest level |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
-Metadata: `model` (architecture and layer names, compressed JSON), `bits` (three characters per layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `formats` (one letter per layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform,
+Metadata: `model` (architecture, layer names, granularity and axes where no class tells them, compressed JSON), `bits` (three characters
+per layer: `28u` is 2-bit weights and 8-bit unsigned activations, `-` is float), `formats` (one letter per layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform,
 `z` for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the
 same for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
 
