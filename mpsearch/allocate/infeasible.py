@@ -31,8 +31,9 @@ def out_of_reach(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: 
         smallest, largest = reachable(space, cost)
         if admitted(budget, cost) < smallest:
             low, high = format_amount(budget.cost, smallest), format_amount(budget.cost, largest)
+            hopeless = budget.cost == "size" and budget.limit < max(space.file_overhead, bytes_of(space.unquantized))
             advice = (
-                f" (it reaches up to {high}); raise the budget or allow fewer bits"
+                f" (it reaches up to {high}); raise the budget{', for no bits can meet it' if hopeless else ' or allow fewer bits'}"
                 if smallest < largest
                 else ", and no choice in this space changes it; raise the budget"
             )

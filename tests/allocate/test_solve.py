@@ -309,6 +309,8 @@ def test_budget_below_the_smallest_names_what_no_bits_reduce() -> None:
     size = make_table(space, [[20_000, 40_000]] * 2, "size", base=10_216)
     with pytest.raises(BudgetError, match=r"fewer bits; 9,000 B of it stay float whatever the bits, the largest: positions 9,000 B$"):
         check_budgets(replace(space, unquantized=(table,)), {"size": size}, [Budget("size", 30_000.0, "30KB")])
+    with pytest.raises(BudgetError, match=r"raise the budget, for no bits can meet it; 9,000 B of it stay float"):
+        check_budgets(replace(space, unquantized=(table,)), {"size": size}, [Budget("size", 8_000.0, "8KB")])
     with pytest.raises(BudgetError) as little:
         check_budgets(
             replace(space, unquantized=(replace(table, bytes=9, largest_bytes=(9,)),)), {"size": size}, [Budget("size", 1.0, "1B")]
