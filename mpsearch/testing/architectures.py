@@ -100,7 +100,8 @@ class _Recurrent(nn.Module):
         if not self.states:
             return outputs
         last = state[0] if isinstance(state, tuple) else state
-        return outputs + last[-1].repeat(1, FEATURES // last.shape[-1]).unsqueeze(1)
+        added: Tensor = last[-1].repeat(1, FEATURES // last.shape[-1])
+        return outputs + added.unsqueeze(1)
 
 
 class _Cells(nn.Module):
