@@ -20,6 +20,7 @@ from mpsearch.card.stored_numbers import code_names, family, stored_numbers, zer
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import Summary
+from mpsearch.core.unquantized import covered_share
 from mpsearch.network.baked import CodedWeight, Parts, QuantizedInput, install
 from mpsearch.network.inputs import to_device
 from mpsearch.network.walk import Walk, walk
@@ -80,6 +81,12 @@ class Deployed:
             last_layer=self._end(self.ends[-1]),
             tensors=self._tensors(),
             float_ops=self._float_ops() or na("none"),
+            parameters=covered_share(self.layers, self.problem.space.unquantized),
+            stays_float={
+                group.reason: {"tensors": group.tensors, "bytes": group.bytes, "largest": ", ".join(group.largest)}
+                for group in self.problem.space.unquantized
+            }
+            or na("nothing"),
         )
 
     def formats(self, codes_by: str) -> FormatSection:
@@ -252,9 +259,8 @@ class Deployed:
         for layer in self.layers:
             if self._weight_bits(layer) == FLOAT_BITS:
                 continue
-            module = self.problem.model.get_submodule(layer.module)
-            weight = getattr(module, layer.parameter).detach().float()
-            rows = Rows.of(module, weight).split(weight)
+            weight = getattr(self.problem.model.get_submodule(layer.module), layer.parameter).detach().float()
+            rows = Rows.of_layer(self.problem.model, layer).split(weight)
             ranges = zip(rows.amin(1).tolist(), rows.amax(1).tolist(), strict=True)
             weighted += rows.shape[1] * sum(asymmetry_bits(low, high) for low, high in ranges)
             total += layer.weights
@@ -262,7 +268,7 @@ class Deployed:
 
 
 def _kind(model: nn.Module, layer: Layer) -> str:
-    groups = getattr(model.get_submodule(layer.module), "groups", 1)
+    groups = getattr(model.get_submodule(layer.module), "groups", 1) if layer.axes is None else 1
     return f"depthwise {layer.kind}" if groups > 1 and groups == layer.channels else layer.kind
 
 

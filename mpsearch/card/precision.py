@@ -41,8 +41,7 @@ def ranges(
     """
     problem = inputs.problem
     layer = problem.space.layers[0]
-    module = problem.model.get_submodule(layer.module)
-    quantizer = hyper.method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter)))
+    quantizer = hyper.method.weight_quantizer(Rows.of_layer(problem.model, layer))
     quantized = problem.space.quantizes_activations
     norms = any(isinstance(module, BATCHNORMS) for module in problem.model.modules())
     calibrates = type(hyper.method).calibrate is not Method.calibrate

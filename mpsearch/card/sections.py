@@ -77,7 +77,8 @@ class CoverageSection(CardSection):
     """C. What is quantized.
 
     `scope` says it in words, `ends` how the first and the last layer are treated; `tensors` maps a class of tensors to
-    `{quantized, bits}`.
+    `{quantized, bits}`, `parameters` is the share of the network's parameters that have bits, `stays_float` maps why a parameter or buffer
+    has none to `{tensors, bytes, largest}`.
     """
 
     letter, title = "C", "Coverage"
@@ -87,6 +88,8 @@ class CoverageSection(CardSection):
     last_layer: dict[str, Any]
     tensors: dict[str, Any]
     float_ops: Any
+    parameters: float
+    stays_float: Any
 
 
 @dataclass(frozen=True, kw_only=True)

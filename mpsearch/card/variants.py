@@ -100,7 +100,7 @@ class Bench:
             module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
             weight = getattr(module, layer.parameter)
             if choice.weight.bits != FLOAT_BITS:
-                rows = Rows.of(module, weight)
+                rows = Rows.of_layer(model, layer)
                 steps = self.problem.calibration.weight_steps(layer.name, choice.weight, self.style)
                 # In place: whatever shares the tensor follows.
                 weight.copy_(rows.join(quantized_rows(rows.split(weight.float()), choice.weight.bits, variant.weights, self.style, steps)))

@@ -18,6 +18,7 @@ from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
 from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 
 __all__ = ["CARD", "WEIGHT_OF", "Reference", "Summary", "table_from_dict"]
 
@@ -75,6 +76,7 @@ class Summary:
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
         skipped: steps that the run left out, one sentence each.
         batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
+        unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Summary:
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[Long, ...] = ()
     batchnorm: StatisticsChoice | None = None
+    unquantized: tuple[Unquantized, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -156,6 +159,13 @@ def _broken(summary: Summary) -> Iterator[str]:
         yield f"batchnorm must choose one of {', '.join(WAYS)}, and hold its divergences"
     if summary.artifact_bytes < 1:
         yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
+    for group in summary.unquantized:
+        if (
+            min(group.tensors, len(group.largest)) < 1
+            or len(group.largest) != len(group.largest_bytes)
+            or min(group.bytes, group.parameters) < 0
+        ):
+            yield f"unquantized: {group.reason!r} must have one tensor or more, a size for each that is named, and no negative number"
     yield from _broken_amounts(summary)
     yield from _broken_records(summary, names)
     yield from _broken_tables(summary, names)

@@ -169,7 +169,7 @@ def _blocks(network: Network) -> dict[str, list[Layer]]:
     """Paths of the blocks, each with its layers of quantized weights."""
     layers: dict[nn.Module, Layer] = {}
     for layer, _ in network.quantized(SoftWeight):
-        if not layer.aliases and layer.parameter == "weight":
+        if not layer.aliases and layer.parameter == "weight" and layer.axes is None:
             layers[network.model.get_submodule(layer.module)] = layer
     paths = {module: path for path, module in network.model.named_modules()}
     return {paths[block]: [layers[m] for m in block.modules() if m in layers] for block in blocks(network.model, layers)}

@@ -275,7 +275,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
     for layer in layers:
         baked = parts.layers[layer.name]
         module = model.get_submodule(layer.module)
-        rows = Rows.of(module, getattr(module, layer.parameter), baked.weight_format.granularity)
+        rows = Rows.of_layer(model, layer, baked.weight_format.granularity)
         weight = baked.weight.values if isinstance(baked.weight, FloatWeight) else rows.join(baked.weight.values()).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:

@@ -34,7 +34,7 @@ def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor
     """`g` and the folded bias, each `[channels]` float32; without a BatchNorm `g` is 1 and the bias is that of the layer (or None)."""
     module = model.get_submodule(layer.module)
     device = next(module.parameters()).device
-    bias = getattr(module, "bias", None) if layer.parameter == "weight" else None
+    bias = getattr(module, "bias", None) if layer.bias_elements else None
     if not layer.norm:
         return torch.ones(layer.channels, device=device), None if bias is None else bias.detach().float()
     norm: Any = model.get_submodule(layer.norm)
@@ -66,7 +66,7 @@ def fold(model: nn.Module, layer: Layer) -> None:
     """Fold the layer's BatchNorm into its float weight, in place; the BatchNorm becomes an identity."""
     module: Any = model.get_submodule(layer.module)
     gain, bias = folded_gain_and_bias(model, layer)
-    rows = Rows.of(module, module.weight)
+    rows = Rows.of_layer(model, layer)
     weight = rows.join((rows.split(module.weight.detach().float()) * gain.unsqueeze(1)).contiguous())
     replace_weight(module, layer.parameter, weight)
     if bias is not None:

@@ -14,7 +14,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.observe import hooked
-from mpsearch.network.patches import Patches
+from mpsearch.network.patches import Patches, has_patches
 from mpsearch.numbers.compensated import fit_compensated
 from mpsearch.numbers.grid import GridStyle, grid_of
 
@@ -50,7 +50,7 @@ class CompensatedCalibration(Calibration):
             found._moments[name] = found._moments.get(name, 0.0) + torch.bmm(inputs.mT, inputs)
             counts[name] = counts.get(name, 0) + inputs.shape[1]
 
-        fitting = [layer for layer in space.layers if not layer.aliases and Patches.fit(model.get_submodule(layer.module))]
+        fitting = [layer for layer in space.layers if has_patches(model, layer)]
         hooks = [(model.get_submodule(layer.module), partial(gather, layer.name, bool(layer.bias_elements))) for layer in fitting]
         with hooked(after=hooks), torch.no_grad():
             for inputs in batches:

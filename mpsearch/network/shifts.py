@@ -49,7 +49,7 @@ class Shifts:
         self._norms = frozenset(self._axes)
         for layer in layers:
             module = architecture.get_submodule(layer.module)
-            if not layer.norm and not layer.aliases and layer.parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor):
+            if layer.bias_elements and not layer.norm and not layer.aliases:
                 self._axes[layer.module] = -1 if isinstance(module, nn.Linear) else 1
         self._seen: dict[str, tuple[Tensor, Tensor]] = {}
         self._left: dict[str, tuple[Tensor, Tensor]] = {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from mpsearch.core.summary import Summary
+from mpsearch.core.unquantized import Unquantized, bytes_of
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
-from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
-__all__ = ["front_table", "header", "layer_table", "mixture_table", "run_notes"]
+__all__ = ["float_table", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
     shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
     more = _small(f"{shown['control']} after the same training") if "control" in shown else ""
     act = "activations in float" if bits.mean_act_bits is None else f"activations {bits.mean_act_bits:.2f} bit"
+    of_what = f"of {covered_text(summary)}; " if summary.unquantized else ""
     alone = f"packed weights only: {format_amount('size', bits.weight_bytes)}"
     return [
         (f"Final {metric}, {known.split} split", escape(shown["winner"]) + _small(f"{gain_text(metric, known.drop)} against float")),
@@ -90,7 +93,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
             for check in known.budgets
         ),
         ("Compression", f"{known.compression:.1f}{TIMES}{_small(short_amount('size', known.float_bytes) + ' in float32')}"),
-        ("Mean weight bits", f"{bits.mean_weight_bits:.2f}{_small(f'{act}; {alone}')}"),
+        ("Mean weight bits", f"{bits.mean_weight_bits:.2f}{_small(f'{of_what}{act}; {alone}')}"),
     ]
 
 
@@ -151,6 +154,19 @@ def layer_table(info: BitsInfo) -> str:
     )
     table = _table(caption, head, body)
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
+
+
+def float_table(groups: Sequence[Unquantized]) -> str:
+    """What stays float whatever the bits: bytes in the file, tensors, the largest of them."""
+    if not groups:
+        return ""
+    body = "".join(
+        f'<tr><th scope="row">{escape(group.reason)}</th><td class="num">{group.tensors}</td><td class="num">{group.bytes:,}</td>'
+        f"<td>{escape(', '.join(group.largest))}</td></tr>"
+        for group in groups
+    )
+    caption = f"What stays float whatever the bits: {bytes_of(groups):,} B of the file."
+    return _table(caption, _head(["", ("num", "tensors"), ("num", "bytes"), "largest"]), body)
 
 
 def mixture_table(info: MixtureInfo) -> str:

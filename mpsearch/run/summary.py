@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 from mpsearch.allocate.reach import reachable
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
+from mpsearch.core.unquantized import bytes_of, largest_named
+from mpsearch.methods import METHODS
+from mpsearch.network.patches import has_patches
 from mpsearch.run.artifact import Retrained
 from mpsearch.run.directory import CARD
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.references import Control
 from mpsearch.run.retraining import float_bytes
+from mpsearch.run.setup import Setup
 from mpsearch.run.work import Worked
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["skipped", "summarise"]
+__all__ = ["skipped", "summarise", "uncovered"]
+
+_MUCH = 0.1
+_NAMED = 3
 
 
 def summarise(
@@ -74,8 +81,30 @@ def summarise(
         seconds=seconds,
         surrogate=worked.surrogate,
         batchnorm=prepared.setup.batchnorm,
-        skipped=skipped(config, winner.record, uniform_record),
+        skipped=(*skipped(config, winner.record, uniform_record), *uncovered(config, prepared.setup, winner.path.stat().st_size)),
+        unquantized=problem.space.unquantized,
     )
+
+
+def uncovered(config: StudyConfig, setup: Setup, file_bytes: int) -> tuple[str, ...]:
+    """What no bits reach, if it is much of the file, what is not counted, and what a method does not compensate; one sentence each."""
+    problem, sentences = setup.problem, list(setup.notes)
+    groups = problem.space.unquantized
+    if bytes_of(groups) > _MUCH * file_bytes:
+        sentences.insert(
+            0,
+            f"{bytes_of(groups):,} B, {bytes_of(groups) / file_bytes:.0%} of the file, stay float whatever the bits; "
+            f"the largest: {largest_named(groups)}.",
+        )
+    if methods := [name for name in config.methods if METHODS[name].compensates]:
+        others = [layer.name for layer in problem.space.layers if not has_patches(problem.model, layer)]
+        if others:
+            named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+            sentences.append(
+                f"{' and '.join(methods)}: only convolutions and linear layers with one weight of their own compensate rounding errors; "
+                f"rounded to the nearest: {named}."
+            )
+    return tuple(sentences)
 
 
 def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:

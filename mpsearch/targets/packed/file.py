@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class PackedFile:
         shapes: (safetensors dtype, shape) by tensor name.
         granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
         wide: numbers of the layers whose scales and folded biases are float32.
+        axes: number of a layer → axes of its output channels, where the module's class does not tell them; ascending.
     """
 
     model: str
@@ -43,6 +44,7 @@ class PackedFile:
     shapes: Mapping[str, tuple[str, tuple[int, ...]]]
     granularity: Sequence[Granularity] = ()
     wide: frozenset[int] = frozenset()
+    axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def allocation(self) -> Allocation:
@@ -85,9 +87,10 @@ def read_file(path: Path) -> PackedFile:
         model, options, wiring = str(plain["model"]), dict(plain["options"]), plain["layers"]
         bits, formats = metadata["bits"], metadata["formats"]
         granularity = tuple(plain.get("granularity", ()))
+        axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
         _check_spelling(wiring, bits, formats, granularity)
         wide = _layer_numbers(plain.get("wide", []), len(wiring))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
     shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
     return PackedFile(
@@ -100,7 +103,15 @@ def read_file(path: Path) -> PackedFile:
         shapes=shapes,
         granularity=granularity,
         wide=wide,
+        axes=axes,
     )
+
+
+def _axes(given: Any) -> tuple[int, ...]:
+    axes = tuple(given)
+    if not all(type(axis) is int and axis >= 0 for axis in axes) or list(axes) != sorted(set(axes)):
+        raise ValueError(f"{given!r} are no axes")
+    return axes
 
 
 _BITS = re.compile(f"(?:[1-8-](?:[2-8][{layout.INPUT_LETTERS}]|--))*")

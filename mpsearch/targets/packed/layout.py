@@ -13,11 +13,11 @@ One safetensors file with six tensors, plus one for each unquantized tensor that
 
 A layer is wide if half precision would cost accuracy (`mpsearch.network.batchnorm.needs_float32`): its folded bias is float32, too.
 
-Metadata: `model` (compressed JSON: architecture, layer names, and, if there are any, the numbers of the wide layers), `bits`
-(three characters per layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `formats` (one letter per layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform,
-`z` for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the
-same for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
+Metadata: `model` (compressed JSON: architecture, layer names, granularity and axes where no class tells them, the numbers of the wide
+layers), `bits` (three characters per layer: `28u` is 2-bit weights and 8-bit unsigned activations, `-` is float), `formats` (one letter per
+layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z` for uniform with a zero point, `-` for float), `digest`
+(BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the file's size is exactly
+`overhead + Σ layer_bytes`).
 
 Activations of b bits and step s have the levels
 

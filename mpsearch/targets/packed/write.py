@@ -121,4 +121,6 @@ def _described(blueprint: Blueprint) -> dict[str, Any]:
         described["granularity"] = list(blueprint.granularity)
     if wide := [number for number, layer in enumerate(blueprint.layers) if layer.wide]:
         described["wide"] = wide
+    if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
+        described["axes"] = axes
     return described
