@@ -10,7 +10,7 @@ from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import Unquantized, bytes_of
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
-from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
+from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point, delivery_lines, replaced_sentence
 from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["float_table", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
@@ -74,7 +74,8 @@ def _headline(summary: Summary, known: Facts) -> str:
     score = metric_text(summary.metric, known.scores["winner"].metric)
     size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
-    return f"{score} on the {known.split} split in {size}. {verdict[:1].upper()}{verdict[1:]}."
+    parts = [f"{score} on the {known.split} split in {size}.", replaced_sentence(summary), f"{verdict[:1].upper()}{verdict[1:]}."]
+    return " ".join(filter(None, parts))
 
 
 def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
@@ -206,9 +207,13 @@ def run_notes(summary: Summary) -> PagePart:
     )
     total = f'<tr><th scope="row">total</th><td class="num">{duration_text(sum(summary.seconds.values()))}</td></tr>'
     times = _table("Wall time by phase", _head(["phase", ("num", "time")]), rows + total)
+    compared = "".join(f"<li>{escape(line)}</li>" for line in delivery_lines(summary))
+    compared = f"<p>What was compared before delivery:</p><ul>{compared}</ul>" if compared else ""
     norms = "" if summary.batchnorm is None else f"<p>{escape(summary.batchnorm.sentence)}</p>"
     reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
-    return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{reached}{times}")
+    return PagePart(
+        anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{compared}{reached}{times}"
+    )
 
 
 def _table(caption: str, head: str, body: str) -> str:

@@ -21,7 +21,7 @@ from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
-from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
+from mpsearch.report.info import BudgetCheck, Facts, delivery_lines, facts, front_info, replaced_sentence
 from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["allocation_table", "front_table", "plan_table", "print_summary", "sensitivity_table"]
@@ -63,6 +63,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
         grid.add_row(_text(name), value)
     console.print()
     console.print(grid)
+    for sentence in delivery_lines(summary):
+        console.print(_text(sentence, style="bold" if sentence == replaced_sentence(summary) else "dim"))
     if summary.batchnorm is not None:
         console.print(_text(summary.batchnorm.sentence, style="dim"))
     for sentence in summary.skipped:

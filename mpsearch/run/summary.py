@@ -11,7 +11,7 @@ from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.unquantized import bytes_of, largest_named
 from mpsearch.methods import METHODS
 from mpsearch.network.patches import has_patches
-from mpsearch.run.artifact import Retrained
+from mpsearch.run.delivery import Delivery
 from mpsearch.run.directory import CARD
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.references import Control
@@ -33,8 +33,8 @@ def summarise(
     config: StudyConfig,
     prepared: Prepared,
     worked: Worked,
-    winner: Retrained,
-    uniform: Retrained | None,
+    delivery: Delivery,
+    references: Mapping[str, Record | None],
     control: Control | None,
     test: Mapping[str, Score],
     command: str,
@@ -46,8 +46,8 @@ def summarise(
         config: the study.
         prepared: network, data and signals.
         worked: trials and the selected allocation.
-        winner: the delivered network.
-        uniform: the best uniform allocation, if any.
+        delivery: the delivered network, and what it was compared with.
+        references: records by the names of fields: `uniform`, `uniform_spent`, `searched`.
         control: the float control, if any.
         test: scores on the test split.
         command: the command line.
@@ -55,7 +55,7 @@ def summarise(
     """
     problem, splits = prepared.setup.problem, prepared.setup.splits
     validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
-    uniform_record = None if uniform is None else uniform.record
+    winner = delivery.delivered
     return Summary(
         name=config.name,
         model=config.model.factory,
@@ -71,7 +71,11 @@ def summarise(
         reference=Reference(scores={"validation": validation}, costs={"size": float(float_bytes(problem.model))}),
         trials=worked.records,
         winner=winner.record,
-        uniform=uniform_record,
+        uniform=references.get("uniform"),
+        uniform_spent=references.get("uniform_spent"),
+        searched=references.get("searched"),
+        noise=delivery.noise,
+        comparisons=delivery.comparisons,
         control=None if control is None else control.record,
         test=test,
         artifact=winner.path.name,
@@ -81,7 +85,10 @@ def summarise(
         seconds=seconds,
         surrogate=worked.surrogate,
         batchnorm=prepared.setup.batchnorm,
-        skipped=(*skipped(config, winner.record, uniform_record), *uncovered(config, prepared.setup, winner.path.stat().st_size)),
+        skipped=(
+            *skipped(config, winner.record, references.get("uniform"), fixed=all(len(menu) == 1 for menu in problem.space.menus)),
+            *uncovered(config, prepared.setup, winner.path.stat().st_size),
+        ),
         unquantized=problem.space.unquantized,
     )
 
@@ -107,11 +114,13 @@ def uncovered(config: StudyConfig, setup: Setup, file_bytes: int) -> tuple[str, 
     return tuple(sentences)
 
 
-def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:
-    """Steps that the run left out, and discarded training, one sentence each."""
+def skipped(config: StudyConfig, winner: Record, uniform: Record | None, *, fixed: bool = False) -> tuple[str, ...]:
+    """Steps that the run left out, and discarded training, one sentence each; `fixed`: every layer had one choice."""
     sentences = [winner.note] if winner.note else []
     if uniform is not None and uniform.note:
         sentences.append(f"Best uniform allocation: {uniform.note}")
+    if fixed:
+        sentences.append("This space leaves every layer one choice, so nothing was searched: the run is of a single allocation.")
     if not any(rung.epochs for rung in config.search.climbed):
         how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
         sentences.append(f"No trial was trained: allocations were compared {how}.")
@@ -121,6 +130,10 @@ def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tupl
             )
     if uniform is None and config.retrain.uniform:
         sentences.append("No uniform allocation fits the budget, so there is none to compare with.")
+    if config.retrain.include_validation and uniform is not None:
+        sentences.append(
+            "Retraining saw the validation images, so the winner was not compared with uniform bits on them before it was delivered."
+        )
     if not config.retrain.uniform:
         sentences.append("The best uniform allocation was not trained, so mixed and uniform bits are not compared.")
     if config.retrain.epochs == 0:
