@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpsearch.testing.networks import Depthwise, trained_statistics
@@ -120,6 +121,51 @@ class CrossAttention(nn.Module):
         return self.head(self.attention(query, key, value, need_weights=False)[0].mean(1))
 
 
+class AddmmLayer(nn.Module):
+    """A linear layer with weight `[in, out]` and a bias, computed by `torch.addmm`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(inputs, outputs) * 0.4), nn.Parameter(torch.randn(outputs) * 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class BareParameters(nn.Module):
+    """Parameters that multiply by themselves, in the model, in a list and in a module; a gain and one that nothing uses stay float."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.heads = nn.Parameter(torch.randn(12, 6) * 0.4), nn.Parameter(torch.randn(2, 12, 4) * 0.4)
+        self.steps = nn.ParameterList([torch.randn(8, 8) * 0.4, torch.randn(8, 8) * 0.4])
+        self.again = self.steps[0]
+        self.gain, self.unused = nn.Parameter(torch.rand(8) + 0.5), nn.Parameter(torch.randn(3, 3))
+        self.layer = AddmmLayer(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(F.linear(x, self.first))
+        x = torch.einsum("ni,hio->nho", x, self.heads).flatten(1)
+        for step in self.steps:
+            x = torch.tanh(x @ step)
+        return self.layer(torch.tanh(F.linear(x, self.again)) * self.gain)
+
+
+class Recurrent(nn.Module):
+    """Outputs of one recurrent layer, last states of another, and a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(5, 4, bidirectional=True, batch_first=True)
+        self.gru = nn.GRU(8, 6, batch_first=True)
+        self.cell = nn.RNNCell(6, 6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, last = self.gru(self.lstm(x)[0])
+        return self.head(self.cell(last[-1], last[-1]))
+
+
 def _mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
 
@@ -138,6 +184,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "transposed": (Transposed, _images(1)),
     "norm_used_twice": (NormUsedTwice, _images(1)),
     "conditioned": (Conditioned, lambda: torch.randn(8, 6)),
+    "bare": (BareParameters, lambda: torch.randn(8, 6)),
+    "recurrent": (Recurrent, lambda: torch.randn(8, 7, 5)),
     "cross_attention": (
         CrossAttention,
         lambda: {"query": torch.randn(8, 3, 8), "key": torch.randn(8, 5, 6), "value": torch.randn(8, 5, 4)},

@@ -11,9 +11,12 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.unquantized import bytes_of, largest_named
 from mpsearch.costs.budgets import format_amount
 
 __all__ = ["exhausted", "infeasible_error", "out_of_reach"]
+
+_MUCH = 0.1
 
 
 def exhausted() -> BudgetError:
@@ -28,17 +31,26 @@ def out_of_reach(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: 
         smallest, largest = reachable(space, cost)
         if admitted(budget, cost) < smallest:
             low, high = format_amount(budget.cost, smallest), format_amount(budget.cost, largest)
+            hopeless = budget.cost == "size" and budget.limit < max(space.file_overhead, bytes_of(space.unquantized))
             advice = (
-                f" (it reaches up to {high}); raise the budget or allow fewer bits"
+                f" (it reaches up to {high}); raise the budget{', for no bits can meet it' if hopeless else ' or allow fewer bits'}"
                 if smallest < largest
                 else ", and no choice in this space changes it; raise the budget"
             )
             return BudgetError(
-                f"budget {budget} is below the smallest {budget.cost} this space can reach, {low}{advice}",
+                f"budget {budget} is below the smallest {budget.cost} this space can reach, {low}{advice}{_fixed(space, budget, smallest)}",
                 smallest=smallest,
                 largest=largest,
             )
     return None
+
+
+def _fixed(space: ResolvedSpace, budget: Budget, smallest: float) -> str:
+    """Which bytes no bits can reduce, if they are much of the least file."""
+    fixed = bytes_of(space.unquantized)
+    if budget.cost != "size" or fixed < _MUCH * smallest:
+        return ""
+    return f"; {fixed:,} B of it stay float whatever the bits, the largest: {largest_named(space.unquantized)}"
 
 
 def infeasible_error(

@@ -103,7 +103,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets:
 
     Raises:
         BudgetError: one is below the smallest total the space reaches, some exclude each other, or none of them binds: all are at or
-            above the largest total, or there is one choice a layer. Carries `smallest` and `largest` of the cost it speaks of.
+            above the largest total, though there are choices. Carries `smallest` and `largest` of the cost it speaks of.
     """
     if (refused := out_of_reach(space, costs, budgets)) is not None:
         raise refused
@@ -112,12 +112,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets:
     if budgets and all(loose):
         smallest, largest = ranges[0]
         if all(len(menu) == 1 for menu in space.menus):
-            raise BudgetError(
-                f"nothing to search: this space leaves every layer one choice ({format_amount(budgets[0].cost, smallest)}); "
-                "widen a menu, or train these bits by 'mpsearch retrain'",
-                smallest=smallest,
-                largest=largest,
-            )
+            return  # a run of one allocation, such as plain uniform bits
         asked = " and ".join(f"{b} ≥ {format_amount(b.cost, top)}" for b, (_, top) in zip(budgets, ranges, strict=True))
         least, most = (format_amount(budgets[0].cost, amount) for amount in (smallest, largest))
         advice = (

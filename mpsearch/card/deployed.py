@@ -20,6 +20,7 @@ from mpsearch.card.stored_numbers import code_names, family, stored_numbers, zer
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import Summary
+from mpsearch.core.unquantized import covered_share
 from mpsearch.network.baked import CodedWeight, Parts, QuantizedInput, install
 from mpsearch.network.inputs import to_device
 from mpsearch.network.walk import Walk, walk
@@ -80,19 +81,26 @@ class Deployed:
             last_layer=self._end(self.ends[-1]),
             tensors=self._tensors(),
             float_ops=self._float_ops() or na("none"),
+            parameters=covered_share(self.layers, self.problem.space.unquantized),
+            stays_float={
+                group.reason: {"tensors": group.tensors, "bytes": group.bytes, "largest": ", ".join(group.largest)}
+                for group in self.problem.space.unquantized
+            }
+            or na("nothing"),
         )
 
     def formats(self, codes_by: str) -> FormatSection:
         """Section D; `codes_by` names what chose the codes, such as `trained by lsq`."""
         found = list(self.codes.values())
         uniform = all(codes.uniform for codes in found)
+        wide = sum(layer.wide for layer in self.layers)
         weights = {
             "family": family(found) if found else na(),
             "symmetric": all(abs(codes.shift) <= _HALF_STEP for codes in found),  # a zero point would shift by whole steps
             "zero_exact": zero_exact(found),
             "narrow": not any(codes.lowest_used for codes in found) if uniform else na("not uniform"),
             "codes": code_names(found),
-            "scale": "float16 times a power of two",
+            "scale": "float16 times a power of two" + (f"; float32 in {wide} layers of large biases" if wide else ""),
             "rounding": f"to the nearest value{', half to even' if uniform else ''}; codes {codes_by}",
             "saturating": True,
         }
@@ -106,8 +114,8 @@ class Deployed:
             "rounding": "nearest logarithm" if powers else "nearest, half to even",
             "saturating": True,
         }
-        folded = any(layer.norm for layer in self.layers)
-        plain = any(layer.bias_elements and not layer.norm for layer in self.layers)
+        folded = any(layer.norm and not layer.wide for layer in self.layers)
+        plain = any(layer.bias_elements and (layer.wide or not layer.norm) for layer in self.layers)
         biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
         return FormatSection(
             weights=weights if found else {"family": "float32", "symmetric": na()},
@@ -220,7 +228,7 @@ class Deployed:
             name: {"quantized": any(b != FLOAT_BITS for b in bits), "bits": _spelled(bits) or na("no float tensor")}
             for name, bits in found.items()
         }
-        half = any(layer.norm for layer in self.layers)
+        half = any(layer.norm and not layer.wide for layer in self.layers)
         stays = {
             "biases": ("float16 or float32" if half else "float32") if any(layer.bias_elements for layer in self.layers) else "",
             "residual sums and other joins": "float32" if names & _JOINS else "",
@@ -251,9 +259,8 @@ class Deployed:
         for layer in self.layers:
             if self._weight_bits(layer) == FLOAT_BITS:
                 continue
-            module = self.problem.model.get_submodule(layer.module)
-            weight = getattr(module, layer.parameter).detach().float()
-            rows = Rows.of(module, weight).split(weight)
+            weight = getattr(self.problem.model.get_submodule(layer.module), layer.parameter).detach().float()
+            rows = Rows.of_layer(self.problem.model, layer).split(weight)
             ranges = zip(rows.amin(1).tolist(), rows.amax(1).tolist(), strict=True)
             weighted += rows.shape[1] * sum(asymmetry_bits(low, high) for low, high in ranges)
             total += layer.weights
@@ -261,7 +268,7 @@ class Deployed:
 
 
 def _kind(model: nn.Module, layer: Layer) -> str:
-    groups = getattr(model.get_submodule(layer.module), "groups", 1)
+    groups = getattr(model.get_submodule(layer.module), "groups", 1) if layer.axes is None else 1
     return f"depthwise {layer.kind}" if groups > 1 and groups == layer.channels else layer.kind
 
 

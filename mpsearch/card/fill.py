@@ -47,7 +47,7 @@ def build_card(inputs: CardInputs, summary: Summary, parts: Parts, hyper: Hyperp
         coverage=deployed.coverage(),
         formats=deployed.formats(f"{'trained' if trained else 'calibrated'} by {method}"),
         granularity=deployed.granularity(),
-        ranges=ranges(inputs, hyper, counts, deployed, method, trained=trained),
+        ranges=ranges(inputs, hyper, counts, deployed, method, trained=trained, statistics=summary.batchnorm),
         precision=precision(inputs, summary, deployed, method),
         data=data,
         resources=resources(inputs, summary, counts, data, trained=trained),

@@ -30,12 +30,12 @@ def card_markdown(card: Card) -> str:
 
 
 def header_line(card: Card) -> str:
-    """The card in one line: `resnet20 | W2.31/A32 weights only | P4 | … | 89.01 % test (FP 89.30 %) | 79.9 KB | …`."""
+    """The card in one line: `resnet20 | W2.31/A32 weights only, 99.4 % of parameters | … | 89.01 % test (FP 89.30 %) | 79.9 KB | …`."""
     costs, result = card.costs, card.result
     acts = f"A{costs.mean_input_bits:.2f}" if isinstance(costs.mean_input_bits, float | int) else f"A{FLOAT_BITS}"
     words = [
         card.model.architecture,
-        f"W{costs.mean_weight_bits:.2f}/{acts} {card.coverage.scope}",
+        f"W{costs.mean_weight_bits:.2f}/{acts} {card.coverage.scope}, {100 * card.coverage.parameters:.1f} % of parameters",
         card.resources.tier,
         _formats(card),
         f"first/last {card.coverage.ends}",

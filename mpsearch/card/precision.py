@@ -9,6 +9,7 @@ from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import na
 from mpsearch.card.sections import PrecisionSection, RangeSection
 from mpsearch.core.pass_counts import PassCounts
+from mpsearch.core.statistics import CORRECTED, KEPT, StatisticsChoice
 from mpsearch.core.summary import Summary
 from mpsearch.methods.base import Method
 from mpsearch.numbers.channels import Rows
@@ -18,7 +19,14 @@ __all__ = ["precision", "ranges"]
 
 
 def ranges(
-    inputs: CardInputs, hyper: Hyperparameters, counts: PassCounts, deployed: Deployed, method: str, *, trained: bool
+    inputs: CardInputs,
+    hyper: Hyperparameters,
+    counts: PassCounts,
+    deployed: Deployed,
+    method: str,
+    *,
+    trained: bool,
+    statistics: StatisticsChoice | None = None,
 ) -> RangeSection:
     """Section F.
 
@@ -29,15 +37,17 @@ def ranges(
         deployed: the delivered network.
         method: name of the method.
         trained: whether the delivered network was retrained.
+        statistics: how BatchNorm follows quantization without training.
     """
     problem = inputs.problem
     layer = problem.space.layers[0]
-    module = problem.model.get_submodule(layer.module)
-    quantizer = hyper.method.weight_quantizer(Rows.of(module, getattr(module, layer.parameter)))
+    quantizer = hyper.method.weight_quantizer(Rows.of_layer(problem.model, layer))
     quantized = problem.space.quantizes_activations
     norms = any(isinstance(module, BATCHNORMS) for module in problem.model.modules())
     calibrates = type(hyper.method).calibrate is not Method.calibrate
     moved = hyper.method.compensates and not trained  # training estimates BatchNorm's statistics afresh, and takes biases along
+    way = problem.statistics
+    corrected = way == CORRECTED and not trained and not moved
     return RangeSection(
         weights=f"least squared error per output channel{f', then by {method} on images' if calibrates else ''}"
         if deployed.codes
@@ -46,12 +56,19 @@ def ranges(
         static=True,
         images=calibration_images(inputs, counts),
         learned=trained and any(True for _ in quantizer.parameters()),
-        bias_correction=f"mean of every channel, with BatchNorm its variance too, by {method} on images" if moved else "none",
+        bias_correction=f"mean of every channel, with BatchNorm its variance too, by {method} on images"
+        if moved
+        else "mean and variance of every channel before a BatchNorm, on images"
+        if corrected
+        else "none",
         batchnorm_images=na("no BatchNorm")
         if not norms
         else na("statistics are corrected, not re-estimated")
-        if moved
+        if moved or corrected
+        else na("the float network's statistics are kept")
+        if not trained and way == KEPT
         else min(hyper.recipe.reestimate, len(problem.train)),
+        statistics=na("nothing was chosen") if statistics is None else statistics.sentence,
     )
 
 

@@ -7,6 +7,7 @@ import math
 from mpsearch.card.identity import package_versions
 from mpsearch.card.sections import DataSection, ProvenanceSection, ResultSection
 from mpsearch.core.summary import Summary
+from mpsearch.report.info import delivery_lines
 
 __all__ = ["provenance"]
 
@@ -42,4 +43,4 @@ def _failed_checks(data: DataSection, result: ResultSection) -> list[str]:
 def _warnings(summary: Summary, data: DataSection) -> list[str]:
     unknown = [use for use, entry in data.use.items() if use != "test" and not isinstance(entry["overlap_with_test"], int)]
     seen = [f"It is not known whether these stages saw the test split: {', '.join(unknown)}."] if unknown else []
-    return [*summary.skipped, *seen]
+    return [*delivery_lines(summary), *summary.skipped, *seen]

@@ -77,7 +77,8 @@ class CoverageSection(CardSection):
     """C. What is quantized.
 
     `scope` says it in words, `ends` how the first and the last layer are treated; `tensors` maps a class of tensors to
-    `{quantized, bits}`.
+    `{quantized, bits}`, `parameters` is the share of the network's parameters that have bits, `stays_float` maps why a parameter or buffer
+    has none to `{tensors, bytes, largest}`.
     """
 
     letter, title = "C", "Coverage"
@@ -87,6 +88,8 @@ class CoverageSection(CardSection):
     last_layer: dict[str, Any]
     tensors: dict[str, Any]
     float_ops: Any
+    parameters: float
+    stays_float: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,10 @@ class GranularitySection(CardSection):
 
 @dataclass(frozen=True, kw_only=True)
 class RangeSection(CardSection):
-    """F. How ranges were found, from how many images for activations (`images`) and for BatchNorm (`batchnorm_images`)."""
+    """F. How ranges were found, from how many images for activations (`images`) and for BatchNorm (`batchnorm_images`).
+
+    `statistics` says how BatchNorm follows quantization where nothing is trained, and what each way is worth.
+    """
 
     letter, title = "F", "Ranges"
     weights: str
@@ -125,6 +131,7 @@ class RangeSection(CardSection):
     learned: bool
     bias_correction: str
     batchnorm_images: Any
+    statistics: Any
 
 
 @dataclass(frozen=True, kw_only=True)

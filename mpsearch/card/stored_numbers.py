@@ -59,9 +59,8 @@ def stored_numbers(network: nn.Module, layer: Layer, stored: CodedWeight) -> Sto
     """
     format, scales = stored.format, stored.scales.numbers()
     bits = format.bits
-    module = network.get_submodule(layer.module)
-    weight = getattr(module, layer.parameter).detach().float().cpu()
-    rows = Rows.of(module, weight).split(weight)
+    weight = getattr(network.get_submodule(layer.module), layer.parameter).detach().float().cpu()
+    rows = Rows.of_layer(network, layer).split(weight)
     by_base = scales.dim() == 2
     used = (scales != 0).reshape(len(scales), -1).any(1)
     first = 0 if by_base else -1 if format.kind == "ternary" else -(2 ** (bits - 1))

@@ -1,7 +1,8 @@
 """`Bench`: scores variants of one float network that differ in a single number format, without training.
 
 Every variant takes the same path: weights are fake-quantized into a copy of the float network, inputs get calibrated quantizers, BatchNorm
-is re-estimated on training samples, and the copy is scored on validation samples. Steps minimise the squared error, as everywhere else.
+follows on training samples as in the study, and the copy is scored on validation samples.
+Steps minimise the squared error, as everywhere else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
+from mpsearch.core.statistics import CORRECTED
 from mpsearch.network.baked import FixedActQuantizer
-from mpsearch.network.inputs import to_device
+from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import collect_inputs, draw
@@ -29,9 +31,9 @@ from mpsearch.numbers.gradients.affine import codes, dequantize
 from mpsearch.numbers.grid import Grid, GridStyle, act_grid, weight_grid
 from mpsearch.numbers.ranges import fit_step, fit_steps
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import reestimate_batchnorm
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
+from mpsearch.trials.statistics import Corrector, settle
 
 __all__ = ["CALIBRATED", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
@@ -86,7 +88,8 @@ class Bench:
         if variant not in self._scores:
             problem = self.problem
             model = self._build(variant)
-            reestimate_batchnorm(model, problem.train, self._recipe, device=problem.device, seed=problem.seed)
+            corrector = None if problem.statistics != CORRECTED else Corrector(problem.model, model, self._images)
+            settle(model, problem.statistics, problem, self._recipe, corrector)
             self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device)
         return self._scores[variant]
 
@@ -97,7 +100,7 @@ class Bench:
             module, choice = model.get_submodule(layer.module), variant.allocation[layer.name]
             weight = getattr(module, layer.parameter)
             if choice.weight.bits != FLOAT_BITS:
-                rows = Rows.of(module, weight)
+                rows = Rows.of_layer(model, layer)
                 steps = self.problem.calibration.weight_steps(layer.name, choice.weight, self.style)
                 # In place: whatever shares the tensor follows.
                 weight.copy_(rows.join(quantized_rows(rows.split(weight.float()), choice.weight.bits, variant.weights, self.style, steps)))
@@ -118,6 +121,13 @@ class Bench:
         quantizer.set_grid(bits, grid)
         quantizer.begin(step)
         return quantizer
+
+    @cached_property
+    def _images(self) -> Any:
+        """Training samples in one batch."""
+        problem = self.problem
+        taken = problem.train.take(min(CALIBRATED, len(problem.train)), problem.seed)
+        return concatenated([to_device(inputs, problem.device) for inputs, _ in taken.batches(256)], CALIBRATED)
 
     @cached_property
     def _inputs(self) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ class Layer:
             (`encoder.0.self_attn.in_proj_weight`).
         module: dotted path of the module that owns the weight.
         parameter: name of the weight in that module (`weight`, `in_proj_weight`).
-        kind: class name of the module (`Conv2d`).
+        kind: class name of the module (`Conv2d`); of a parameter that the forward pass multiplies itself, the operation (`matmul`).
         weight_shape: shape of the weight tensor.
         channels: number of output channels.
         macs: multiply-accumulates of one sample, summed over all calls in one forward pass.
@@ -28,6 +28,8 @@ class Layer:
         bias_elements: bias values that the artifact stores for the layer after BatchNorm folding (0 or `channels`).
         norm: dotted path of the BatchNorm folded into this layer at export, or "".
         aliases: other `module.parameter` paths of the same tensor.
+        wide: whether the artifact keeps scales and the folded bias in float32, since half precision would cost accuracy.
+        axes: axes of the weight along which the output channels lie, as its use shows; None: as the module's class says.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Layer:
     bias_elements: int
     norm: str = ""
     aliases: tuple[str, ...] = ()
+    wide: bool = False
+    axes: tuple[int, ...] | None = None
 
     @property
     def weights(self) -> int:

@@ -40,10 +40,10 @@ __all__ = [
     "NUMBER_KINDS",
     "Codes",
     "Granularity",
-    "Halves",
     "NumberFormat",
     "NumberKind",
     "Packed",
+    "Scales",
     "StoredAs",
     "as_format",
 ]
@@ -60,7 +60,7 @@ per tensor."""
 
 Codes = NDArray[np.int16]
 Packed = NDArray[np.uint8]
-Halves = NDArray[np.float16]
+Scales = NDArray[np.float16] | NDArray[np.float32]
 
 _SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]*)?)(?:g(?P<group>[1-9][0-9]*)|(?P<tensor>s))?(?P<zero>z?)")
 
@@ -96,7 +96,7 @@ class NumberKind(ABC):
         return rows
 
     @abstractmethod
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+    def pack(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
         """Codes `[rows, columns]` and their scales → `code_bytes` bytes and `scale_count` scales.
 
         Raises:
@@ -104,7 +104,7 @@ class NumberKind(ABC):
         """
 
     @abstractmethod
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+    def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`.
 
         Raises:
@@ -247,7 +247,7 @@ class NumberFormat:
         """Number of half-precision scales for `rows` rows: one per row, or one per sign vector."""
         return NUMBER_KINDS[self.kind].scale_count(rows, self.bits)
 
-    def pack(self, codes: Codes, scales: Halves) -> tuple[Packed, Halves]:
+    def pack(self, codes: Codes, scales: Scales) -> tuple[Packed, Scales]:
         """Codes `[rows, columns]` and scales as a file stores them.
 
         Raises:
@@ -255,7 +255,7 @@ class NumberFormat:
         """
         return NUMBER_KINDS[self.kind].pack(codes, scales, self.bits)
 
-    def unpack(self, packed: Packed, scales: Halves, columns: int) -> tuple[Codes, Halves]:
+    def unpack(self, packed: Packed, scales: Scales, columns: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`.
 
         Raises:

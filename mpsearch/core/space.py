@@ -17,6 +17,7 @@ from mpsearch.core.errors import ModelError, SpaceError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, Granularity, NumberFormat
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 
 __all__ = ["LayerMenu", "ResolvedSpace", "Space"]
 
@@ -63,7 +64,7 @@ class Space:
             SpaceError: a glob matches no layer, a pin is not on its menu, tied layers have different menus, or a menu is empty.
         """
         if not layers:
-            raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
+            raise ModelError("the model has nothing to quantize: its forward pass multiplies no parameter")
         names = [layer.name for layer in layers]
         menus: list[tuple[Choice, ...]] = []
         for layer in layers:
@@ -115,12 +116,14 @@ class ResolvedSpace:
         menus: L menus, each sorted.
         groups: indices of layers that share their choice; every layer is in exactly one group.
         file_overhead: bytes of the artifact that do not depend on the choices.
+        unquantized: what stays float whatever the choices.
     """
 
     layers: tuple[Layer, ...]
     menus: tuple[tuple[Choice, ...], ...]
     groups: tuple[tuple[int, ...], ...]
     file_overhead: int = 0
+    unquantized: tuple[Unquantized, ...] = ()
 
     def granularity(self, row: int) -> Granularity:
         """What shares a scale in a layer's quantized weights; the same for all choices of its menu."""

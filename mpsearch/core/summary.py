@@ -16,9 +16,11 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
+from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -43,6 +45,23 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The search's own network against a rival that was trained alike, on the same validation samples.
+
+    Args:
+        rival: its name, such as `uniform w2af`.
+        gain: error of the search's network − error of the rival; above zero the rival is better.
+        noise: standard error of the gain.
+        delivered: whether the rival is delivered: it is better by more than the noise, and better than other such rivals.
+    """
+
+    rival: Long
+    gain: float
+    noise: float
+    delivered: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The results of a run.
 
@@ -63,16 +82,22 @@ class Summary:
         reachable: cost name → (smallest, largest) the space can reach.
         reference: the float network.
         trials: all records of the study, by number.
-        winner: the retrained winner; `rung` is `full` and `origin` that of its trial.
+        winner: the delivered network; `rung` is `full` and `origin` that of its trial.
         uniform: the best uniform allocation that fits, retrained with the same recipe; None if none fits.
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
-        test: scores on the test split by `float`, `winner`, `uniform`, `control`.
+        test: scores on the test split by `float`, `winner`, `uniform`, `uniform_spent`, `searched`, `control`.
         formats: that each layer of the artifact is stored in.
         delivered: files that are handed over, relative to the run directory → SHA-256.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
             `covered50` and `covered90` of scores inside their intervals; empty where there are too few scores.
         skipped: steps that the run left out, one sentence each.
+        searched: the search's own network, retrained, if another one is delivered; None if the winner is that network.
+        uniform_spent: the best uniform allocation with what it leaves of the budgets spent on further bits, retrained alike.
+        noise: standard error of the winner's validation error; None if it was not estimated.
+        comparisons: of the search's network with every rival that could have been delivered.
+        batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
+        unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
     """
 
     name: str
@@ -100,6 +125,12 @@ class Summary:
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[Long, ...] = ()
+    searched: Record | None = None
+    uniform_spent: Record | None = None
+    noise: float | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    batchnorm: StatisticsChoice | None = None
+    unquantized: tuple[Unquantized, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -116,6 +147,12 @@ class Summary:
         for rule in _broken(summary):
             raise ConfigError(rule)
         return summary
+
+    @property
+    def mixed(self) -> Record:
+        """The best network that is not a uniform reference: the winner, or the search's own if a uniform one is delivered."""
+        references = [record.allocation for record in (self.uniform, self.uniform_spent) if record is not None]
+        return self.searched if self.searched is not None and self.winner.allocation in references else self.winner
 
     @property
     def winning_allocation(self) -> Allocation:
@@ -149,8 +186,17 @@ def _broken(summary: Summary) -> Iterator[str]:
             yield f"{name!r} must be the plain name of a file in the run directory"
     if summary.card not in ("", CARD):
         yield f"card must be {CARD!r} or empty, not {summary.card!r}"
+    if summary.batchnorm is not None and not {summary.batchnorm.chosen} <= set(summary.batchnorm.divergences) <= set(WAYS):
+        yield f"batchnorm must choose one of {', '.join(WAYS)}, and hold its divergences"
     if summary.artifact_bytes < 1:
         yield f"artifact_bytes must be 1 or more, not {summary.artifact_bytes}"
+    for group in summary.unquantized:
+        if (
+            min(group.tensors, len(group.largest)) < 1
+            or len(group.largest) != len(group.largest_bytes)
+            or min(group.bytes, group.parameters) < 0
+        ):
+            yield f"unquantized: {group.reason!r} must have one tensor or more, a size for each that is named, and no negative number"
     yield from _broken_amounts(summary)
     yield from _broken_records(summary, names)
     yield from _broken_tables(summary, names)
@@ -179,7 +225,13 @@ def _broken_amounts(summary: Summary) -> Iterator[str]:
 
 def _broken_records(summary: Summary, names: set[str]) -> Iterator[str]:
     needed = {"size", *(budget.cost for budget in summary.budgets)}
-    ended = {"winner": summary.winner, "uniform": summary.uniform, "control": summary.control}
+    ended = {
+        "winner": summary.winner,
+        "uniform": summary.uniform,
+        "uniform_spent": summary.uniform_spent,
+        "searched": summary.searched,
+        "control": summary.control,
+    }
     delivered = {name: record for name, record in ended.items() if record is not None}
     told = {f"trial {record.number}": record for record in summary.trials}
     if len(told) < len(summary.trials):

@@ -102,7 +102,7 @@ class Brecq(Gptq):
         batches = loss.drawn(self.block_images, self.views)
         images = concatenated(batches, sum(map(batch_size, batches)))
         pending = _blocks(network)
-        shifts = Shifts(network)
+        shifts = Shifts(network.architecture, network.model, network.space.layers)
         targets: dict[str, Tensor] = {}
 
         def observe(path: str, block: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -169,7 +169,7 @@ def _blocks(network: Network) -> dict[str, list[Layer]]:
     """Paths of the blocks, each with its layers of quantized weights."""
     layers: dict[nn.Module, Layer] = {}
     for layer, _ in network.quantized(SoftWeight):
-        if not layer.aliases and layer.parameter == "weight":
+        if not layer.aliases and layer.parameter == "weight" and layer.axes is None:
             layers[network.model.get_submodule(layer.module)] = layer
     paths = {module: path for path, module in network.model.named_modules()}
     return {paths[block]: [layers[m] for m in block.modules() if m in layers] for block in blocks(network.model, layers)}

@@ -43,7 +43,7 @@ from mpsearch.methods.lsq import Lsq
 from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.observe import first_input, hooked
-from mpsearch.network.patches import Patches
+from mpsearch.network.patches import Patches, has_patches
 from mpsearch.network.shifts import Shifts
 from mpsearch.numbers.compensated import damped, fit_compensated
 from mpsearch.numbers.moments import Moments
@@ -124,12 +124,8 @@ class Gptq(Lsq):
                 first = Moments.of(patches.inputs(first_input(args, kwargs)), outputs, central=layer.bias_elements > 0)
                 _round_layer(network, layer, Moments.pooled([first, *later.pop(layer.name, ())]), self)
 
-        layers = [
-            layer
-            for layer, _ in network.quantized(LearnedStepWeight)
-            if not layer.aliases and Patches.fit(network.architecture.get_submodule(layer.module))
-        ]
-        shifts = Shifts(network)
+        layers = [layer for layer, _ in network.quantized(LearnedStepWeight) if has_patches(network.architecture, layer)]
+        shifts = Shifts(network.architecture, network.model, network.space.layers)
         observers = [(network.architecture.get_submodule(layer.module), partial(observe, layer)) for layer in layers]
         with shifts.observing(), hooked(after=observers):
             call(network.architecture, images)

@@ -35,7 +35,7 @@ __all__ = [
     "FloatWeight",
     "Parts",
     "QuantizedInput",
-    "ScaledHalves",
+    "StoredNumbers",
     "bake",
     "evaluated",
     "fixed_act_quantizer",
@@ -45,29 +45,36 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaledHalves:
-    """Half-precision numbers with a common exponent, `values · 2^exponent`.
+class StoredNumbers:
+    """Half-precision numbers with a common exponent, `values · 2^exponent`; or float32 numbers, where those are too coarse.
 
     Args:
-        values: float16.
-        exponent: −126 to 127.
+        values: float16 or float32.
+        exponent: −126 to 127; 0 for float32.
     """
 
     values: Tensor
-    exponent: int
+    exponent: int = 0
 
     @classmethod
-    def of(cls, numbers: Tensor) -> ScaledHalves:
-        """Round from float32; the relative error is at most 2^−11 for numbers down to 2^−13 of the largest."""
+    def of(cls, numbers: Tensor, *, wide: bool = False) -> StoredNumbers:
+        """Round from float32 unless `wide`; the relative error is at most 2^−11 for numbers down to 2^−13 of the largest."""
+        if wide:
+            return cls(values=numbers.float())
         largest = float(numbers.abs().max()) if numbers.numel() else 0.0
         exponent = 0
         if largest > 0 and largest < float("inf"):
             exponent = max(-126, min(127, math.frexp(largest)[1]))
         return cls(values=torch.ldexp(numbers.float(), torch.tensor(-exponent)).half(), exponent=exponent)
 
+    @property
+    def wide(self) -> bool:
+        """Whether the numbers are float32."""
+        return self.values.dtype == torch.float32
+
     def numbers(self) -> Tensor:
         """float32, exact."""
-        return torch.ldexp(self.values.float(), torch.tensor(self.exponent))
+        return self.values if self.wide else torch.ldexp(self.values.float(), torch.tensor(self.exponent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,7 @@ class CodedWeight:
 
     format: NumberFormat
     codes: Tensor
-    scales: ScaledHalves
+    scales: StoredNumbers
     zeros: Tensor | None = None
 
     def values(self) -> Tensor:
@@ -124,13 +131,13 @@ class BakedLayer:
     Args:
         choice: the choice of the allocation.
         weight: codes, or float32.
-        bias: half precision if a BatchNorm is folded in, else float32 `[C]`; None without a bias.
+        bias: with an exponent if a BatchNorm is folded in, else plain float32 `[C]`; None without a bias.
         input: None for a float input.
     """
 
     choice: Choice
     weight: FloatWeight | CodedWeight
-    bias: ScaledHalves | Tensor | None = None
+    bias: StoredNumbers | Tensor | None = None
     input: QuantizedInput | None = None
 
     @property
@@ -221,22 +228,22 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         baked = FloatWeight(values=_finite(layer, quantizer.rows.join(values).contiguous().cpu()))
     else:
         codes, steps = quantizer.export(_finite(layer, weight))
-        scales = ScaledHalves.of((steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu())
+        scales = StoredNumbers.of((steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu(), wide=layer.wide)
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)
     return BakedLayer(choice=choice, weight=baked, bias=_baked_bias(layer, bias), input=_baked_input(network, layer, choice))
 
 
-def _baked_bias(layer: Layer, bias: Tensor | None) -> ScaledHalves | Tensor | None:
+def _baked_bias(layer: Layer, bias: Tensor | None) -> StoredNumbers | Tensor | None:
     if bias is None:
         return None
     bias = _finite(layer, bias.cpu().clone())  # the network is reused for other allocations
     if not layer.norm:
         return bias
-    halves = ScaledHalves.of(bias)
-    _finite(layer, halves.values)
-    return halves
+    stored = StoredNumbers.of(bias, wide=layer.wide)
+    _finite(layer, stored.values)
+    return stored
 
 
 def _baked_input(network: Network, layer: Layer, choice: Choice) -> QuantizedInput | None:
@@ -268,13 +275,13 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Modul
     for layer in layers:
         baked = parts.layers[layer.name]
         module = model.get_submodule(layer.module)
-        rows = Rows.of(module, getattr(module, layer.parameter), baked.weight_format.granularity)
+        rows = Rows.of_layer(model, layer, baked.weight_format.granularity)
         weight = baked.weight.values if isinstance(baked.weight, FloatWeight) else rows.join(baked.weight.values()).contiguous()
         replace_weight(module, layer.parameter, weight.to(device))
         for alias in layer.aliases:
             setattr(*owner_of(model, alias), getattr(module, layer.parameter))
         if baked.bias is not None:
-            bias = baked.bias.numbers() if isinstance(baked.bias, ScaledHalves) else baked.bias
+            bias = baked.bias.numbers() if isinstance(baked.bias, StoredNumbers) else baked.bias
             module.bias = nn.Parameter(bias.to(device), requires_grad=False)
         if layer.norm:
             remove_norm(model, layer.norm)

@@ -16,10 +16,13 @@ from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "owner_of", "reestimate", "running_norms"]
+__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "needs_float32", "owner_of", "reestimate", "running_norms"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
+
+_LARGEST_IN_HALF = 32.0
+"""Largest folded bias, in standard deviations of its channel, that is stored in half precision, with an error of up to 1/64 of one."""
 
 
 def running_norms(model: nn.Module) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor
     """`g` and the folded bias, each `[channels]` float32; without a BatchNorm `g` is 1 and the bias is that of the layer (or None)."""
     module = model.get_submodule(layer.module)
     device = next(module.parameters()).device
-    bias = getattr(module, "bias", None) if layer.parameter == "weight" else None
+    bias = getattr(module, "bias", None) if layer.bias_elements else None
     if not layer.norm:
         return torch.ones(layer.channels, device=device), None if bias is None else bias.detach().float()
     norm: Any = model.get_submodule(layer.norm)
@@ -43,11 +46,27 @@ def folded_gain_and_bias(model: nn.Module, layer: Layer) -> tuple[Tensor, Tensor
     return gain, gain * shift
 
 
+@torch.no_grad()
+def needs_float32(model: nn.Module, layer: Layer) -> bool:
+    """Whether half precision is too coarse for the layer's scales and folded bias b: `|b_c| > 32 · max(s_c, rms s)` for a channel c.
+
+    `s = |γ|`, or 1 without γ, is the standard deviation of the channel after its BatchNorm. A bias that large takes off the mean of inputs
+    far from zero, such as dates, or temperatures in kelvin; half precision would shift both it and the mean, by the rounding of scales, by
+    up to `|b| · 2^−11`. Channels that are nearly constant are measured by the root mean square of all.
+    """
+    _, bias = folded_gain_and_bias(model, layer)
+    if not layer.norm or bias is None:
+        return False
+    norm: Any = model.get_submodule(layer.norm)
+    spread = norm.weight.detach().float().abs() if norm.affine else torch.ones_like(bias)
+    return bool((bias.abs() > _LARGEST_IN_HALF * spread.clamp_min(float(spread.square().mean().sqrt()))).any())
+
+
 def fold(model: nn.Module, layer: Layer) -> None:
     """Fold the layer's BatchNorm into its float weight, in place; the BatchNorm becomes an identity."""
     module: Any = model.get_submodule(layer.module)
     gain, bias = folded_gain_and_bias(model, layer)
-    rows = Rows.of(module, module.weight)
+    rows = Rows.of_layer(model, layer)
     weight = rows.join((rows.split(module.weight.detach().float()) * gain.unsqueeze(1)).contiguous())
     replace_weight(module, layer.parameter, weight)
     if bias is not None:

@@ -88,14 +88,18 @@ def _only_norms_train(model: nn.Module) -> Iterator[None]:
 
 
 def _callers(model: nn.Module, layer: Layer) -> dict[nn.Module, None]:
-    """The distinct modules that compute with the layer's weight; attention computes with the weight of its `out_proj`."""
+    """The distinct modules that compute with the layer's weight; attention does with that of its `out_proj`, and the owner of a list."""
     found: dict[nn.Module, None] = {}
     for path in (layer.module, *(alias.rpartition(".")[0] for alias in layer.aliases)):
+        while path and type(model.get_submodule(path)).forward is nn.Module.forward:
+            path = path.rpartition(".")[0]
         parent = model.get_submodule(path.rpartition(".")[0])
         found[parent if isinstance(parent, nn.MultiheadAttention) else model.get_submodule(path)] = None
     return found
 
 
 def _first(output: Any) -> Tensor:
-    result: Tensor = output[0] if isinstance(output, tuple) else output
+    while isinstance(output, tuple):  # of a packed sequence, its data
+        output = output[0]
+    result: Tensor = output
     return result

@@ -40,9 +40,8 @@ class Calibration:
         self._layouts = {}
         self._layers = {layer.name: layer for layer in space.layers}
         for row, layer in enumerate(space.layers):
-            module = model.get_submodule(layer.module)
-            weight = getattr(module, layer.parameter)
-            self._layouts[layer.name] = Rows.of(module, weight, space.granularity(row))
+            weight = getattr(model.get_submodule(layer.module), layer.parameter)
+            self._layouts[layer.name] = Rows.of_layer(model, layer, space.granularity(row))
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
         self._samples: dict[str, Sample] = {}
         self._activations = activations

@@ -12,7 +12,6 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from mpsearch.core.errors import ModelError
 from mpsearch.network.modes import evaluating
-from mpsearch.network.trace import QUANTIZABLE
 from mpsearch.network.workarounds import apply_workarounds
 
 __all__ = ["canonical"]
@@ -84,10 +83,10 @@ def _remove_reparametrizations(module: nn.Module) -> None:
             remove_spectral_norm(module, hook.name)
         elif isinstance(hook, prune.BasePruningMethod):
             prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
-    if isinstance(module, QUANTIZABLE) and parametrize.is_parametrized(module):
+    if parametrize.is_parametrized(module):
         # torch's own removal would change the class that the copy shares with the user's module
         weights = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
         module.__class__ = type(module).__bases__[0]
         del module.parametrizations
         for name, weight in weights.items():
-            module.register_parameter(name, nn.Parameter(weight))
+            setattr(module, name, nn.Parameter(weight))  # an assignment, which recurrent modules follow

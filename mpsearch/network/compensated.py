@@ -14,13 +14,14 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.observe import hooked
-from mpsearch.network.patches import Patches
-from mpsearch.numbers.compensated import fit_compensated
+from mpsearch.network.patches import Patches, has_patches
+from mpsearch.numbers.compensated import Factored, damped, fit_compensated
 from mpsearch.numbers.grid import GridStyle, grid_of
 
 __all__ = ["CompensatedCalibration"]
 
 _PLACES = 32
+_DAMPING = 0.01
 _FACTORS = (0.7, 0.85, 1.0, 1.2)
 
 
@@ -35,6 +36,7 @@ class CompensatedCalibration(Calibration):
         super().__init__(model, space, activations, style)
         self._moments: dict[str, Tensor] = {}
         self._weights: dict[tuple[str, NumberFormat], Tensor] = {}
+        self._factored: tuple[str, Factored] | None = None
 
     @classmethod
     def fit(cls, model: nn.Module, space: ResolvedSpace, batches: Iterable[Any], style: GridStyle = "twos") -> Self:
@@ -50,7 +52,7 @@ class CompensatedCalibration(Calibration):
             found._moments[name] = found._moments.get(name, 0.0) + torch.bmm(inputs.mT, inputs)
             counts[name] = counts.get(name, 0) + inputs.shape[1]
 
-        fitting = [layer for layer in space.layers if not layer.aliases and Patches.fit(model.get_submodule(layer.module))]
+        fitting = [layer for layer in space.layers if has_patches(model, layer)]
         hooks = [(model.get_submodule(layer.module), partial(gather, layer.name, bool(layer.bias_elements))) for layer in fitting]
         with hooked(after=hooks), torch.no_grad():
             for inputs in batches:
@@ -75,7 +77,13 @@ class CompensatedCalibration(Calibration):
             rows, grid = self._rows[name], grid_of(format, self.style)
             target = rows.reshape(len(moments), -1, rows.shape[1])
             steps = self.weight_steps(name, format).reshape(target.shape[:2])
-            codes, steps = fit_compensated(target, moments, steps, grid, factors=_FACTORS, sweeps=1)
+            codes, steps = fit_compensated(target, self._factored_of(name, moments), steps, grid, factors=_FACTORS, sweeps=1)
             values = (codes + grid.offset) * steps.unsqueeze(2)
             self._weights[name, format] = self._layouts[name].join(values.reshape(rows.shape).contiguous())
         return self._weights[name, format]
+
+    def _factored_of(self, name: str, moments: Tensor) -> Factored:
+        """The layer's moments, factored once for all formats; those of one layer at a time, since they are large."""
+        if self._factored is None or self._factored[0] != name:
+            self._factored = name, Factored.of(damped(moments, _DAMPING))
+        return self._factored[1]

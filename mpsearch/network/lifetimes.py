@@ -218,6 +218,8 @@ class _Recorder(TorchDispatchMode):
         packet = func._overloadpacket
         if packet in flop_registry:
             return int(flop_registry[packet](*args, **kwargs, out_val=output)) // 2 // self._samples
+        if packet.__name__ == "mkldnn_rnn_layer":  # one layer of an LSTM, one way: two matrices at every step
+            return int(args[0].shape[0] * args[0].shape[1] * (args[1].numel() + args[2].numel())) // self._samples
         if "scaled_dot_product" in packet.__name__:
             return int(sdpa_flop_count(*(tensor.shape for tensor in args[:3]))) // 2 // self._samples  # type: ignore[no-untyped-call]
         return 0

@@ -19,6 +19,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, act_quantizer_of, attach_act_quantizer
+from mpsearch.network.recurrent import follow_weights
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import GridStyle, act_grid, grid_of
 
@@ -69,9 +70,10 @@ class Network:
         self._calibration = calibration
         self._float = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         device = next(model.parameters()).device
+        follow_weights(self.model)
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             module = self.model.get_submodule(layer.module)
-            rows = Rows.of(module, getattr(module, layer.parameter), space.granularity(row))
+            rows = Rows.of_layer(self.model, layer, space.granularity(row))
             quantizer = method.weight_quantizer(rows).to(device)
             if any(choice.weight.zero_point for choice in menu):
                 quantizer.allow_zero_points()

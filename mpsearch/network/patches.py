@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Patches"]
+from mpsearch.core.layer import Layer
+
+__all__ = ["Patches", "has_patches"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _PADDING = {"zeros": "constant"}
@@ -66,6 +68,11 @@ class Patches:
 
     def _grouped(self, rows: Tensor) -> Tensor:
         return rows.float().reshape(len(rows), self.groups, -1).transpose(0, 1)
+
+
+def has_patches(model: nn.Module, layer: Layer) -> bool:
+    """Whether rounding of a layer can be compensated: its output is a product of weight rows and patches, and no other module's too."""
+    return layer.axes is None and not layer.aliases and Patches.fit(model.get_submodule(layer.module))
 
 
 def _samples(x: Tensor) -> Tensor:

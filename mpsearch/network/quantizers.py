@@ -171,7 +171,7 @@ def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
 
 def act_quantizer_of(model: nn.Module, layer: Layer) -> ActQuantizer | None:
     """The quantizer of a layer's input; None if there is none."""
-    return getattr(model.get_submodule(layer.module), "input_quantizer", None)
+    return getattr(model.get_submodule(layer.module), "input_quantizer", None) if layer.act_quantizable else None
 
 
 def _quantize_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

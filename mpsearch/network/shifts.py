@@ -12,7 +12,7 @@ ICCV 2019, arXiv 1906.04721, section 4.2, measured on images and extended to the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import running_norms
 from mpsearch.network.modes import temporarily
-from mpsearch.network.network import Network
 from mpsearch.network.observe import hooked
 
 __all__ = ["Shifts"]
@@ -35,30 +35,34 @@ _LARGEST = 100.0
 class Shifts:
     """Two passes over the same images: one of the float architecture, `observing`, then one of the quantized network, `correcting`.
 
-    Only the first call of a module in each pass counts.
+    Only the first call of a module in each pass counts. The second pass may be repeated, at another allocation.
 
     Args:
-        network: both it and its architecture in evaluation mode.
+        architecture: the float network, in evaluation mode.
+        model: the same under quantization, likewise.
+        layers: those without BatchNorm have their biases corrected.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._axes = dict.fromkeys(running_norms(network.model), 1)
+    def __init__(self, architecture: nn.Module, model: nn.Module, layers: Sequence[Layer] = ()) -> None:
+        self._architecture, self._model = architecture, model
+        self._axes = dict.fromkeys(running_norms(model), 1)
         self._norms = frozenset(self._axes)
-        for layer in network.space.layers:
-            module = network.architecture.get_submodule(layer.module)
-            if not layer.norm and not layer.aliases and layer.parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor):
+        for layer in layers:
+            module = architecture.get_submodule(layer.module)
+            if layer.bias_elements and not layer.norm and not layer.aliases:
                 self._axes[layer.module] = -1 if isinstance(module, nn.Linear) else 1
         self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+        self._left: dict[str, tuple[Tensor, Tensor]] = {}
         self._paused = False
 
     def observing(self) -> AbstractContextManager[None]:
         """The pass of the float network."""
-        return self._hooked(self._network.architecture, self._observe)
+        return self._hooked(self._architecture, self._observe)
 
     def correcting(self) -> AbstractContextManager[None]:
         """The pass of the quantized network: each module is corrected when the pass reaches it, before the pass continues."""
-        return self._hooked(self._network.model, self._correct)
+        self._left = dict(self._seen)
+        return self._hooked(self._model, self._correct)
 
     def paused(self) -> AbstractContextManager[None]:
         """Ignore other passes that run in the middle of one."""
@@ -81,15 +85,15 @@ class Shifts:
         self._seen.setdefault(path, _moments(x, self._axes[path]))
 
     def _correct(self, path: str, module: Any, x: Tensor) -> Tensor | None:
-        if path not in self._seen:
+        if path not in self._left:
             return None
         axis = self._axes[path]
-        (mean, variance), (mean_f, variance_f) = _moments(x, axis), self._seen.pop(path)
+        (mean, variance), (mean_f, variance_f) = _moments(x, axis), self._left.pop(path)
         if path not in self._norms:
             module.bias -= mean - mean_f
             return x - (mean - mean_f).reshape([-1 if i == axis % x.dim() else 1 for i in range(x.dim())])
         ratio = (variance / variance_f.clamp_min(_SMALLEST)).clamp(1 / _LARGEST, _LARGEST)
-        norm: Any = self._network.architecture.get_submodule(path)
+        norm: Any = self._architecture.get_submodule(path)
         module.running_mean.copy_(mean - (mean_f - norm.running_mean) * ratio.sqrt())
         module.running_var.copy_(norm.running_var * ratio)
         return None

@@ -1,6 +1,7 @@
-"""`trace`: the quantizable layers of a model, from one forward pass with hooks.
+"""`survey`: the quantizable layers of a model and all that stays float, from one forward pass with hooks; `trace`: the layers alone.
 
-No graph is captured, so `forward` may have control flow. A BatchNorm belongs to a convolution or linear layer if its input is that
+No graph is captured, so `forward` may have control flow. Weights of known modules are found by class, and every other parameter that
+the pass multiplies by its use (`mpsearch.network.watch`). A BatchNorm belongs to a convolution or linear layer if its input is that
 layer's output tensor, both are called once, and folding it does not change the network's outputs.
 """
 
@@ -8,29 +9,34 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.batchnorm import BATCH_NORMS, fold
+from mpsearch.network.batchnorm import BATCH_NORMS, fold, needs_float32
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import evaluating, modes_kept
 from mpsearch.network.observe import first_input, hooked
+from mpsearch.network.recurrent import RECURRENT, recurrent_weights
+from mpsearch.network.watch import FUSED, Product, Watch
 from mpsearch.numbers.channels import Rows
 from mpsearch.tasks.outputs import described, float_tensors
 
-__all__ = ["QUANTIZABLE", "trace"]
+__all__ = ["QUANTIZABLE", "Survey", "survey", "trace"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.MultiheadAttention)
+QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.MultiheadAttention, *RECURRENT)
 """Modules whose weights are quantized; subclasses too."""
 
 
@@ -50,50 +56,129 @@ class _Seen:
     inputs_kept: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What one forward pass shows.
+
+    Args:
+        layers: in forward order; those that were not used come last.
+        used: by `id` of each parameter that the pass used, the names of the functions that got it.
+        uncounted: names of layers that multiply more than `macs` says, since a function that multiplies by them hides how often.
+        strangers: by place, such as `blocks[0].weight`, the tensors outside the `state_dict` that the pass used; "" if nothing holds one.
+    """
+
+    layers: tuple[Layer, ...]
+    used: Mapping[int, frozenset[str]]
+    uncounted: tuple[str, ...] = ()
+    strangers: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
-    """Layers in forward order; modules that were not called come last.
+    """The layers of `survey`."""
+    return survey(model, inputs).layers
+
+
+def survey(model: nn.Module, inputs: Any) -> Survey:
+    """Layers in forward order, and what the pass does with all other parameters.
 
     Args:
         model: any module; its parameters, buffers and mode are not changed.
         inputs: one batch; a larger batch makes the observed sign of each activation more reliable.
 
     Returns:
-        One `Layer` per weight. A tensor used by several modules is one layer (`aliases`).
+        Among others one `Layer` per weight. A tensor used by several modules is one layer (`aliases`).
 
     Raises:
         ModelError: the forward pass fails, or nothing can be quantized.
     """
     classes = QUANTIZABLE + BATCH_NORMS
     modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, classes)}
-    if not any(isinstance(module, QUANTIZABLE) for module in modules.values()):
-        raise ModelError("the model has nothing to quantize: no convolution, linear, embedding or attention weight was found")
     seen = {name: _Seen() for name in modules}
     samples = batch_size(inputs)
     order = itertools.count()
-    with hooked(after=[(module, partial(_record, seen[name], order)) for name, module in modules.items()]), torch.no_grad():
-        _forward(model, inputs)
+    watch = Watch(model, order)
+    known = [module for module in modules.values() if isinstance(module, QUANTIZABLE)]
+    records = [(module, partial(_record, seen[name], order)) for name, module in modules.items()]
+    hooks = hooked(before=[(module, watch.enter) for module in known], after=[*records, *((module, watch.leave) for module in known)])
+    with hooks, torch.no_grad():
+        _forward(model, inputs, watch)
     layers: dict[int, Layer] = {}
+    places: dict[int, int] = {}
     for name, module in modules.items():
         for parameter, weight in _weights(module):
             path = f"{name}.{parameter}" if name else parameter
             if id(weight) in layers:
-                known = layers[id(weight)]
+                known_layer = layers[id(weight)]
                 layers[id(weight)] = replace(
-                    known,
-                    aliases=(*known.aliases, path),
-                    macs=known.macs + _macs(module, parameter, weight, seen[name], samples),
+                    known_layer,
+                    aliases=(*known_layer.aliases, path),
+                    macs=known_layer.macs + _macs(module, parameter, weight, seen[name], samples),
                     act_quantizable=False,
                 )
             else:
                 layers[id(weight)] = _layer(name, module, parameter, weight, seen, modules, samples)
-    ordered = sorted(layers.values(), key=lambda layer: seen[layer.module].order)
-    return _confirmed(model, inputs, tuple(ordered), seen)
+                places[id(weight)] = seen[name].order
+    _add_multiplied(model, watch, layers, places, samples)
+    if not layers:
+        raise ModelError("the model has nothing to quantize: its forward pass multiplies no parameter")
+    ordered = [layers[key] for key in sorted(layers, key=places.__getitem__)]
+    uncounted = [layers[key].name for key in layers if _hidden(watch, key, layers[key])]
+    confirmed = _confirmed(model, inputs, tuple(ordered))
+    return Survey(
+        layers=tuple(replace(layer, wide=True) if needs_float32(model, layer) else layer for layer in confirmed),
+        used={key: frozenset(names) for key, names in watch.used.items()},
+        uncounted=tuple(uncounted),
+        strangers=watch.strangers,
+    )
 
 
-def _forward(model: nn.Module, inputs: Any) -> list[Tensor]:
+def _add_multiplied(model: nn.Module, watch: Watch, layers: dict[int, Layer], places: dict[int, int], samples: int) -> None:
+    """Add the parameters that the pass multiplies outside of the modules known by class, and their multiplications."""
+    for name, module in model.named_modules():
+        for parameter, weight in module.named_parameters(recurse=False, remove_duplicate=False):
+            path = f"{name}.{parameter}".lstrip(".")
+            products = watch.products.get(id(weight), [])
+            if id(weight) not in layers and products:
+                layers[id(weight)] = _multiplied(name, parameter, weight, products, samples)
+                places[id(weight)] = products[0].order
+            elif id(weight) in layers:
+                known = layers[id(weight)]
+                if path not in (f"{known.module}.{known.parameter}".lstrip("."), *known.aliases):
+                    layers[id(weight)] = replace(known, aliases=(*known.aliases, path), act_quantizable=False)
+    for key, products in watch.products.items():
+        if key in layers and layers[key].axes is None:  # a module's weight, used without a call of the module
+            layers[key] = replace(layers[key], macs=layers[key].macs + sum(product.macs or 0 for product in products) // samples)
+            places[key] = min(places[key], products[0].order)
+
+
+def _multiplied(name: str, parameter: str, weight: Tensor, products: list[Product], samples: int) -> Layer:
+    first = products[0]
+    return Layer(
+        name=name if parameter == "weight" and name else f"{name}.{parameter}".lstrip("."),
+        module=name,
+        parameter=parameter,
+        kind=first.operation,
+        weight_shape=tuple(weight.shape),
+        channels=math.prod(weight.shape[axis] for axis in first.axes),
+        macs=sum(product.macs or 0 for product in products) // samples,
+        input_elements=max(sum(product.inputs for product in products) // samples, 1),
+        output_elements=max(sum(product.outputs for product in products) // samples, 1),
+        act_quantizable=False,
+        signed_input=False,
+        bias_elements=0,
+        axes=first.axes,
+    )
+
+
+def _hidden(watch: Watch, key: int, layer: Layer) -> bool:
+    """Whether the pass multiplies by the weight in a way that is not counted."""
+    return any(product.macs is None for product in watch.products.get(key, ())) or bool(watch.outside.get(key, set()) & FUSED)
+
+
+def _forward(model: nn.Module, inputs: Any, watch: Watch | None = None) -> list[Tensor]:
     """The floating-point tensors that the model returns."""
     try:
-        with modes_kept(model):
+        with modes_kept(model), watch or nullcontext():
             outputs = call(evaluating(model), inputs)
     except Exception as error:
         raise ModelError(f"the model's forward pass failed on a batch of the data: {type(error).__name__}: {error}") from error
@@ -106,7 +191,9 @@ def _forward(model: nn.Module, inputs: Any) -> list[Tensor]:
 def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
     """Forward hook that adds one call of a module to its record."""
     first = first_input(args, kwargs)
+    first = first.data if isinstance(first, PackedSequence) else first
     produced = output[0] if isinstance(output, tuple) else output
+    produced = produced.data if isinstance(produced, PackedSequence) else produced
     seen.order = min(seen.order, next(order))
     seen.calls += 1
     seen.floating = first.is_floating_point()
@@ -123,9 +210,11 @@ def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[An
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    names = (
-        ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight") if isinstance(module, nn.MultiheadAttention) else ("weight",)
-    )
+    names = ["weight"]
+    if isinstance(module, nn.MultiheadAttention):
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    elif isinstance(module, RECURRENT):
+        names = recurrent_weights(module)
     if isinstance(module, QUANTIZABLE):
         for name in names:
             weight = getattr(module, name, None)
@@ -152,6 +241,10 @@ def _layer(
             ),
             "",
         )
+    entering, leaving = own.inputs, own.outputs
+    if isinstance(module, RECURRENT):  # of this matrix, at all steps
+        steps = own.inputs // module.input_size
+        entering, leaving = steps * weight.shape[1], steps * weight.shape[0]
     has_bias = parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor)
     return Layer(
         name=name if parameter == "weight" and name else (f"{name}.{parameter}" if name else parameter),
@@ -161,8 +254,8 @@ def _layer(
         weight_shape=tuple(weight.shape),
         channels=rows.channels,
         macs=_macs(module, parameter, weight, _record_of(name, seen, modules), samples),
-        input_elements=own.inputs // samples,
-        output_elements=own.outputs // samples,
+        input_elements=entering // samples,
+        output_elements=leaving // samples,
         act_quantizable=own.calls > 0 and own.floating and parameter in ("weight", "in_proj_weight"),
         signed_input=own.negative,
         bias_elements=rows.channels if has_bias or norm else 0,
@@ -182,6 +275,8 @@ def _macs(module: nn.Module, parameter: str, weight: Tensor, seen: _Seen, sample
         return 0
     if isinstance(module, _TRANSPOSED):
         return seen.inputs * per_position // samples
+    if isinstance(module, RECURRENT):  # each matrix once at every step
+        return seen.inputs // module.input_size * weight.numel() // samples
     if isinstance(module, nn.MultiheadAttention):
         if parameter == "in_proj_weight":
             return (seen.query + 2 * seen.keys) * weight.numel() // 3 // samples
@@ -191,7 +286,7 @@ def _macs(module: nn.Module, parameter: str, weight: Tensor, seen: _Seen, sample
     return seen.outputs * per_position // samples
 
 
-def _confirmed(model: nn.Module, inputs: Any, layers: tuple[Layer, ...], seen: dict[str, _Seen]) -> tuple[Layer, ...]:
+def _confirmed(model: nn.Module, inputs: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Keep only the BatchNorms whose folding does not change the outputs."""
     paired = [layer for layer in layers if layer.norm]
     if not paired or _folding_is_exact(model, inputs, paired):

@@ -21,39 +21,72 @@ Alistarh: Optimal Brain Compression, NeurIPS 2022, arXiv 2208.11580.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from mpsearch.numbers.grid import Grid
 
-__all__ = ["compensated_codes", "fit_compensated", "quadratic_error"]
+__all__ = ["Factored", "compensated_codes", "damped", "fit_compensated", "quadratic_error"]
 
 _SMALLEST = 1e-12
 
 
+@dataclass(frozen=True, kw_only=True)
+class Factored:
+    """Second moments with their Cholesky factor, which every grid and step of a layer shares.
+
+    Args:
+        moments: `[G, d, d]`, positive definite.
+        order: `[G, d]`, the weights by rising moment.
+        share: `[G, d, d]`, `R_ik/R_ii` in that order.
+    """
+
+    moments: Tensor
+    order: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, moments: Tensor) -> Self:
+        """Factor moments `[G, d, d]`, which must be positive definite."""
+        order = moments.diagonal(dim1=1, dim2=2).argsort(dim=1, stable=True)
+        ordered = moments.gather(1, order.unsqueeze(2).expand_as(moments)).gather(2, order.unsqueeze(1).expand_as(moments))
+        factor = torch.linalg.cholesky(ordered).mT  # H = RᵀR
+        return cls(moments=moments, order=order, share=factor / factor.diagonal(dim1=1, dim2=2).unsqueeze(2))
+
+
 def fit_compensated(
-    target: Tensor, moments: Tensor, steps: Tensor, grid: Grid, *, factors: Sequence[float] = (1.0,), sweeps: int = 2, damping: float = 0.01
+    target: Tensor,
+    moments: Tensor | Factored,
+    steps: Tensor,
+    grid: Grid,
+    *,
+    factors: Sequence[float] = (1.0,),
+    sweeps: int = 2,
+    damping: float = 0.01,
 ) -> tuple[Tensor, Tensor]:
     """Codes and steps of small error under `moments`; each row keeps the best of the candidate steps.
 
     Args:
         target: `[G, C, d]`, the weights to approximate.
-        moments: `[G, d, d]`, symmetric and positive semidefinite, shared by the C rows of a group.
+        moments: `[G, d, d]`, symmetric and positive semidefinite, shared by the C rows of a group; or damped and factored.
         steps: `[G, C]`, positive, initial values.
         grid: codes.
         factors: multipliers of `steps` that give the candidates.
         sweeps: sweeps of coordinate descent; the step is refitted before each sweep and after the last.
-        damping: added to the diagonal, as a share of its mean.
+        damping: added to the diagonal, as a share of its mean; of moments that are factored already nothing.
 
     Returns:
         codes `[G, C, d]` in float, steps `[G, C]`.
     """
     groups, channels, d = target.shape
-    moments = damped(moments, damping)
+    factored = moments if isinstance(moments, Factored) else Factored.of(damped(moments, damping))
+    moments = factored.moments
     multipliers = torch.tensor(list(factors), dtype=steps.dtype, device=steps.device)
     desired, scale = target.repeat_interleave(len(multipliers), 1), (steps.unsqueeze(2) * multipliers).reshape(groups, -1)
-    codes = compensated_codes(desired, moments, scale, grid)
+    codes = compensated_codes(desired, factored, scale, grid)
     error = quadratic_error((codes + grid.offset) * scale.unsqueeze(2) - desired, moments).reshape(groups, channels, -1)
     best = error.argmin(2, keepdim=True)
     codes = codes.reshape(groups, channels, -1, d).gather(2, best.unsqueeze(3).expand(-1, -1, -1, d)).squeeze(2)
@@ -64,20 +97,17 @@ def fit_compensated(
     return codes, _refit(codes, target, moments, steps, grid)
 
 
-def compensated_codes(target: Tensor, moments: Tensor, steps: Tensor, grid: Grid) -> Tensor:
+def compensated_codes(target: Tensor, moments: Tensor | Factored, steps: Tensor, grid: Grid) -> Tensor:
     """Codes by Babai's nearest planes, float `[G, C, d]`.
 
     Args:
         target: `[G, C, d]`.
-        moments: `[G, d, d]`, positive definite.
+        moments: `[G, d, d]`, positive definite; or factored.
         steps: `[G, C]`.
         grid: codes.
     """
-    order = moments.diagonal(dim1=1, dim2=2).argsort(dim=1, stable=True)
-    columns = order.unsqueeze(1).expand_as(target)
-    moments = moments.gather(1, order.unsqueeze(2).expand_as(moments)).gather(2, order.unsqueeze(1).expand_as(moments))
-    factor = torch.linalg.cholesky(moments).mT  # H = RᵀR
-    share = factor / factor.diagonal(dim1=1, dim2=2).unsqueeze(2)
+    factored = moments if isinstance(moments, Factored) else Factored.of(moments)
+    columns, share = factored.order.unsqueeze(1).expand_as(target), factored.share
     desired = target.gather(2, columns)
     codes, errors = torch.zeros_like(desired), torch.zeros_like(desired)
     for i in reversed(range(desired.shape[2])):

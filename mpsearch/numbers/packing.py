@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.core.number_format import Codes, Halves, NumberKind, Packed
+from mpsearch.core.number_format import Codes, NumberKind, Packed, Scales
 
 __all__ = ["TwosComplement", "pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
 
@@ -65,11 +65,11 @@ class TwosComplement(NumberKind):
         """`⌈rows · columns · bits / 8⌉`."""
         return packed_bytes(rows * columns, bits)
 
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+    def pack(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
         """Codes in two's complement, little-endian, without gaps."""
         return pack(codes, bits), scales
 
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+    def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`."""
         return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
 

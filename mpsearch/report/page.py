@@ -9,7 +9,7 @@ from mpsearch.core.files import write_text
 from mpsearch.core.summary import CARD, Summary
 from mpsearch.report import figures
 from mpsearch.report.info import bits_info, curves_info, facts, front_costs, front_info, history_info, mixture_infos, signal_infos
-from mpsearch.report.page_parts import PagePart, front_table, header, layer_table, mixture_table, run_notes
+from mpsearch.report.page_parts import PagePart, float_table, front_table, header, layer_table, mixture_table, run_notes
 from mpsearch.report.stylesheet import STYLE
 from mpsearch.report.wording import is_fraction
 
@@ -100,7 +100,7 @@ def _bits(summary: Summary) -> PagePart:
         finding=info.finding,
         reading=f"Layers in forward order. Bars show the bits of the weights.{activations}",
         figure=figures.figure_html(figures.bits_figure(info), "plot-bits"),
-        extra=layer_table(info),
+        extra=layer_table(info) + float_table(summary.unquantized),
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from mpsearch.core.summary import Summary
+from mpsearch.core.unquantized import Unquantized, bytes_of
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
-from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point
-from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point, delivery_lines, replaced_sentence
+from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
-__all__ = ["front_table", "header", "layer_table", "mixture_table", "run_notes"]
+__all__ = ["float_table", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,8 @@ def _headline(summary: Summary, known: Facts) -> str:
     score = metric_text(summary.metric, known.scores["winner"].metric)
     size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
-    return f"{score} on the {known.split} split in {size}. {verdict[:1].upper()}{verdict[1:]}."
+    parts = [f"{score} on the {known.split} split in {size}.", replaced_sentence(summary), f"{verdict[:1].upper()}{verdict[1:]}."]
+    return " ".join(filter(None, parts))
 
 
 def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
@@ -80,6 +83,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
     shown = {name: metric_text(metric, score.metric) for name, score in known.scores.items()}
     more = _small(f"{shown['control']} after the same training") if "control" in shown else ""
     act = "activations in float" if bits.mean_act_bits is None else f"activations {bits.mean_act_bits:.2f} bit"
+    of_what = f"of {covered_text(summary)}; " if summary.unquantized else ""
     alone = f"packed weights only: {format_amount('size', bits.weight_bytes)}"
     return [
         (f"Final {metric}, {known.split} split", escape(shown["winner"]) + _small(f"{gain_text(metric, known.drop)} against float")),
@@ -90,7 +94,7 @@ def _tiles(summary: Summary, known: Facts) -> list[tuple[str, str]]:
             for check in known.budgets
         ),
         ("Compression", f"{known.compression:.1f}{TIMES}{_small(short_amount('size', known.float_bytes) + ' in float32')}"),
-        ("Mean weight bits", f"{bits.mean_weight_bits:.2f}{_small(f'{act}; {alone}')}"),
+        ("Mean weight bits", f"{bits.mean_weight_bits:.2f}{_small(f'{of_what}{act}; {alone}')}"),
     ]
 
 
@@ -153,6 +157,19 @@ def layer_table(info: BitsInfo) -> str:
     return f"<details open><summary>All {len(info.layers)} layers</summary>{table}</details>"
 
 
+def float_table(groups: Sequence[Unquantized]) -> str:
+    """What stays float whatever the bits: bytes in the file, tensors, the largest of them."""
+    if not groups:
+        return ""
+    body = "".join(
+        f'<tr><th scope="row">{escape(group.reason)}</th><td class="num">{group.tensors}</td><td class="num">{group.bytes:,}</td>'
+        f"<td>{escape(', '.join(group.largest))}</td></tr>"
+        for group in groups
+    )
+    caption = f"What stays float whatever the bits: {bytes_of(groups):,} B of the file."
+    return _table(caption, _head(["", ("num", "tensors"), ("num", "bytes"), "largest"]), body)
+
+
 def mixture_table(info: MixtureInfo) -> str:
     """The signals in a mixture: weight, share of the predicted damage, rank correlation alone; the last row is the mixture."""
     head = _head(["signal", ("num", "weight"), ("num", "share"), ("num", "rank correlation")])
@@ -190,8 +207,13 @@ def run_notes(summary: Summary) -> PagePart:
     )
     total = f'<tr><th scope="row">total</th><td class="num">{duration_text(sum(summary.seconds.values()))}</td></tr>'
     times = _table("Wall time by phase", _head(["phase", ("num", "time")]), rows + total)
+    compared = "".join(f"<li>{escape(line)}</li>" for line in delivery_lines(summary))
+    compared = f"<p>What was compared before delivery:</p><ul>{compared}</ul>" if compared else ""
+    norms = "" if summary.batchnorm is None else f"<p>{escape(summary.batchnorm.sentence)}</p>"
     reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
-    return PagePart(anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{reached}{times}")
+    return PagePart(
+        anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{compared}{reached}{times}"
+    )
 
 
 def _table(caption: str, head: str, body: str) -> str:

@@ -21,8 +21,8 @@ from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
-from mpsearch.report.info import BudgetCheck, Facts, facts, front_info
-from mpsearch.report.wording import TIMES, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.info import BudgetCheck, Facts, delivery_lines, facts, front_info, replaced_sentence
+from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["allocation_table", "front_table", "plan_table", "print_summary", "sensitivity_table"]
 
@@ -59,10 +59,14 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for name, value in [*_scores(summary, known), *_sizes(summary, known), *_places(summary, run)]:
+    for name, value in [*_scores(summary, known), *_sizes(summary, known), *_floats(summary), *_places(summary, run)]:
         grid.add_row(_text(name), value)
     console.print()
     console.print(grid)
+    for sentence in delivery_lines(summary):
+        console.print(_text(sentence, style="bold" if sentence == replaced_sentence(summary) else "dim"))
+    if summary.batchnorm is not None:
+        console.print(_text(summary.batchnorm.sentence, style="dim"))
     for sentence in summary.skipped:
         console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()
@@ -158,10 +162,18 @@ def _sizes(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
     return [
         *rows.items(),
         ("compression", _text(f"{known.compression:.1f}{TIMES} smaller than {short_amount('size', known.float_bytes)} in float32")),
-        ("mean bits", _text(f"weights {bits.mean_weight_bits:.2f}, activations {acts}")),
+        ("mean bits", _text(f"weights {bits.mean_weight_bits:.2f}{_of_what(summary)}, activations {acts}")),
         ("packed weights only", _text(format_amount("size", bits.weight_bytes))),
         ("time", _text(duration_text(sum(summary.seconds.values())))),
     ]
+
+
+def _of_what(summary: Summary) -> str:
+    return f" of {covered_text(summary)}" if summary.unquantized else ""
+
+
+def _floats(summary: Summary) -> list[tuple[str, Text]]:
+    return [("" if row else "stays float", _text(group.line)) for row, group in enumerate(summary.unquantized)]
 
 
 def _places(summary: Summary, run: Path) -> list[tuple[str, Text]]:

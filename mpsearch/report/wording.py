@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.summary import Summary
+from mpsearch.core.unquantized import covered_share
 
 __all__ = [
     "MINUS",
     "TIMES",
+    "covered_text",
     "duration_text",
     "format_text",
     "format_words",
@@ -65,3 +68,8 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def covered_text(summary: Summary) -> str:
+    """What mean bits are a mean of: `98.2 % of the parameters`."""
+    return f"{100 * covered_share(summary.layers, summary.unquantized):.1f} % of the parameters"

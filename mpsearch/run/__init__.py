@@ -15,6 +15,7 @@ with a line that says so, if that differs or the file is damaged.
 |---|---|
 | `study.yaml`, `run.json` | the resolved study; its fingerprint and the command |
 | `identity.json` | digests of network, weights and data, and the version of mpsearch; the run is continued with the same only |
+| `batchnorm.json` | how BatchNorm statistics of untrained allocations follow quantization |
 | `prepared.json` | signals, the random allocations measured for them, and the allocations they learned |
 | `study.db` | trials and their records, in Optuna's SQLite storage |
 | `model.safetensors`, `winner.json`, `bits.yaml` | the artifact, its record and its allocation |

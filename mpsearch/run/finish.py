@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts
 from mpsearch.run.artifact import Retrained, retrained_once
+from mpsearch.run.delivery import Contender, deliver, trial_reference
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, REPORT, SUMMARY, claim_of
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.read_back import read_back
-from mpsearch.run.references import Control, float_control, uniform_reference
+from mpsearch.run.references import Control, float_control, spent_reference, uniform_reference
 from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
 from mpsearch.run.summary import summarise
@@ -71,16 +73,29 @@ def finish(
     )
     with clock("retraining"):
         train = partial(retrain_allocation, retraining, "winner", worked.trial)
-        winner = retrained_once(ledger, _WINNER, setup.target.file, setup, train, retraining.made_from(worked.trial))
-        _write_bits(ledger, setup, winner)
+        name = f"winner{Path(setup.target.file).suffix}"
+        searched = retrained_once(ledger, _WINNER, name, setup, train, retraining.made_from(worked.trial))
         with phase("references"):
-            uniform = uniform_reference(config, setup, retraining, ledger)
+            uniform = uniform_reference(config, setup, retraining, ledger, searched)
+            spent = spent_reference(setup, retraining, ledger, uniform, searched, worked.spend)
             control = float_control(config, setup, retraining, ledger)
+            trial = trial_reference(config, setup, retraining, ledger, worked.records, searched.record)
+        alike = {each.record.origin: Contender(retrained=each, hyper=retraining.hyper) for each in (uniform, spent) if each is not None}
+        if uniform is not None and uniform.record.allocation == searched.record.allocation:
+            del alike[uniform.record.origin]
+        if trial is not None:
+            alike[f"trial {trial.retrained.record.number}"] = trial
+        own = Contender(retrained=searched, hyper=retraining.hyper)
+        delivery = deliver(config, setup, own, alike, ledger)
+        winner = delivery.delivered
+        _write_bits(ledger, setup, winner)
     with clock("test"):
-        test = _test_scores(splits.test, evaluator, winner, uniform, control, ledger) if splits.test is not None else {}
-    summary = summarise(config, prepared, worked, winner, uniform, control, test, command, clock.seconds)
+        others = {"uniform": uniform, "uniform_spent": spent, "searched": None if delivery.searched is None else searched}
+        test = _test_scores(splits.test, evaluator, winner, others, control, ledger) if splits.test is not None else {}
+    references = {name: None if each is None else each.record for name, each in others.items()}
+    summary = summarise(config, prepared, worked, delivery, references, control, test, command, clock.seconds)
     with progress.phase("card", 1), clock("card"):
-        summary = _with_card(config, setup, summary, winner.parts, worked.hyper, ledger, progress)
+        summary = _with_card(config, setup, summary, winner.parts, delivery.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
     summary = replace(summary, delivered={name: file_digest(ledger.path(name)) for name in delivered})
     ledger.check()
@@ -121,7 +136,12 @@ def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
 
 
 def _test_scores(
-    test: Split, evaluator: Evaluator, winner: Retrained, uniform: Retrained | None, control: Control | None, ledger: Ledger
+    test: Split,
+    evaluator: Evaluator,
+    winner: Retrained,
+    others: Mapping[str, Retrained | None],
+    control: Control | None,
+    ledger: Ledger,
 ) -> dict[str, Score]:
     """Scores on the test split; computed once and then read from the ledger."""
     problem = evaluator.problem
@@ -131,13 +151,12 @@ def _test_scores(
             "float": evaluate(problem.model, test, problem.task, device=problem.device),
             "winner": evaluator.score_parts(winner.parts, test),
         }
-        if uniform is not None:
-            found["uniform"] = evaluator.score_parts(uniform.parts, test)
+        found |= {name: evaluator.score_parts(each.parts, test) for name, each in others.items() if each is not None}
         if control is not None:
             found["control"] = evaluate(control.model, test, problem.task, device=problem.device)
         return found
 
-    records = [each.record for each in (winner, uniform, control) if each is not None]
+    records = [each.record for each in (winner, *others.values(), control) if each is not None]
     return ledger.once(
         _TEST,
         scores,

@@ -12,6 +12,8 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.run.sensitivity import by_dependence, compute_signals
 from mpsearch.run.setup import build_setup
+from mpsearch.run.statistics import with_statistics
+from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
@@ -22,16 +24,24 @@ __all__ = ["allocate", "sensitivities"]
 def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, tuple[Table, ...]]:
     """(Space, signals) of a study: `mpsearch signals`. Unreachable budgets are not an error here."""
     progress = progress or Silent()
-    problem = build_setup(config, progress, check_limits=False).problem
+    problem = _problem(config, progress, check_limits=False)
     return problem.space, compute_signals(config, problem, progress).tables
 
 
 def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, Mapping[str, CostTable], Solution]:
     """(Space, costs, optimal allocation by the first signal) under the budgets of a study: `mpsearch allocate`."""
     progress = progress or Silent()
-    problem = build_setup(config, progress).problem
-    table = compute_signals(_first_signal(config), problem, progress).tables[0]
+    config = _first_signal(config)
+    problem = _problem(config, progress)
+    table = compute_signals(config, problem, progress).tables[0]
     return problem.space, problem.costs, solve(problem.space, table, problem.costs, problem.budgets)
+
+
+def _problem(config: StudyConfig, progress: Progress, *, check_limits: bool = True) -> Problem:
+    """The search problem; how BatchNorm follows quantization is chosen where a signal measures quantized networks."""
+    setup = build_setup(config, progress, check_limits=check_limits)
+    _, combining = by_dependence(config.signals.names)
+    return (with_statistics(config, setup, progress) if combining else setup).problem
 
 
 def _first_signal(config: StudyConfig) -> StudyConfig:

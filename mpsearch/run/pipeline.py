@@ -15,6 +15,7 @@ from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared, prepare
 from mpsearch.run.setup import Setup, build_setup
+from mpsearch.run.statistics import with_statistics
 from mpsearch.run.work import given, work
 from mpsearch.study.settings import search_settings, trains
 from mpsearch.study.storage import set_aside_if_damaged
@@ -60,6 +61,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
         setup = _set_up(ledger, lambda: build_setup(config, progress, check_limits=False))
         if (summary := finished(ledger)) is not None:
             return summary
+        setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", setup.problem.space.check(allocation))])
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         worked = given(config, setup.problem, allocation)
         _rehearse(config, evaluator, ledger)
@@ -90,6 +92,7 @@ def run(
     setup = _set_up(ledger, set_up)
     if (summary := finished(ledger)) is not None:
         return summary
+    setup = with_statistics(config, setup, progress, ledger)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
     _rehearse(config, evaluator, ledger)
     prepared = prepare(config, setup, ledger, progress)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,16 @@ from mpsearch.trials.uniform import uniform_candidates
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["Control", "float_control", "uniform_reference"]
+__all__ = ["Control", "float_control", "spent_reference", "uniform_reference"]
 
 _UNIFORM = "uniform.json"
+_UNIFORM_SPENT = "uniform_spent.json"
 _CANDIDATES = "uniform_candidates.json"
 _CONTROL = "control.json"
 _CONTROL_STATE = "control.pt"
+
+
+Spend = Callable[[Trial], Trial]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +44,13 @@ class Control:
     model: nn.Module
 
 
-def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Retrained | None:
+def uniform_reference(
+    config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger, searched: Retrained | None = None
+) -> Retrained | None:
     """The best uniform allocation that fits, retrained like the winner; None if none fits or the study asks for none.
 
-    Several candidates are compared by their validation score after the first rung with training.
+    Several candidates are compared by their validation score after the first rung with training. If the search selected the same bits
+    (`searched`), its network is the reference.
     """
     problem = setup.problem
     candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
@@ -50,8 +58,34 @@ def uniform_reference(config: StudyConfig, setup: Setup, settings: Retraining, l
     best = _best_uniform(config, settings, trials, ledger) if len(trials) > 1 else next(iter(trials), None)
     if best is None:
         return None
+    if searched is not None and best.allocation == searched.record.allocation:
+        return replace(searched, record=replace(searched.record, number=best.number, origin=best.origin))
     train = partial(retrain_allocation, settings, "uniform", best)
     return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train, settings.made_from(best))
+
+
+def spent_reference(
+    setup: Setup, settings: Retraining, ledger: Ledger, uniform: Retrained | None, searched: Retrained, spend: Spend | None
+) -> Retrained | None:
+    """The best uniform allocation with what it leaves of the budgets spent, retrained like it; None if nothing can be spent.
+
+    Args:
+        setup: network and layers.
+        settings: of the training.
+        ledger: keeps the result.
+        uniform: the best uniform allocation.
+        searched: the network that the search selected; if its bits are the same, there is nothing to train.
+        spend: spends the rest of the budgets, as for the winner; None without a search.
+    """
+    if uniform is None or spend is None:
+        return None
+    trial = spend(uniform.record)
+    if trial.allocation in (uniform.record.allocation, searched.record.allocation):
+        return None
+    name = f"uniform_spent{Path(setup.target.file).suffix}"
+    trial = replace(trial, scores={})
+    train = partial(retrain_allocation, settings, "uniform, budget spent", trial)
+    return retrained_once(ledger, _UNIFORM_SPENT, name, setup, train, settings.made_from(trial))
 
 
 def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial], ledger: Ledger) -> Record | None:

@@ -19,6 +19,7 @@ from mpsearch.core.pass_counts import phase
 from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.statistics import StatisticsChoice
 from mpsearch.core.version import __version__
 from mpsearch.costs import CostInputs, compute_costs, reported_costs
 from mpsearch.data import load_data
@@ -32,10 +33,12 @@ from mpsearch.models import build_model
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
+from mpsearch.network.coverage import coverage_notes
 from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
-from mpsearch.network.trace import trace
+from mpsearch.network.trace import survey
+from mpsearch.network.unquantized import unquantized
 from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
 from mpsearch.study.settings import search_settings, trains
@@ -65,7 +68,9 @@ class Setup:
         blueprint: description of the network in the artifact.
         problem: search problem: float network, ranges, space, costs, budgets.
         other_model: the same architecture with other float weights, for comparison; None if the study names none.
+        batchnorm: how the statistics of untrained allocations follow, chosen by `run.statistics`; None where nothing was chosen.
         identity: digests of what all results depend on besides the study itself: network, weights, data, version of mpsearch.
+        notes: what the file lacks and what is not counted, one sentence each.
     """
 
     splits: Splits
@@ -73,7 +78,9 @@ class Setup:
     blueprint: Blueprint
     problem: Problem
     other_model: nn.Module | None = None
+    batchnorm: StatisticsChoice | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def pick_device(asked: str) -> torch.device:
@@ -154,7 +161,7 @@ def assemble(
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
     execution.keep_main_output(model)
-    blueprint, space, costs, cost_inputs = surveyed
+    blueprint, space, costs, cost_inputs, notes = surveyed
     with phase("calibration"):
         calibration = fit_ranges(config, model, space, splits.train)
     problem = Problem(
@@ -185,6 +192,7 @@ def assemble(
             "data": content_digest([splits.fingerprint, *held_out]),
             "version of mpsearch": __version__,
         },
+        notes=notes,
     )
 
 
@@ -200,11 +208,13 @@ def fit_ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, trai
 
 def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
-) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs]:
+) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs, tuple[str, ...]]:
     """Layers, menus and costs from one forward pass; checks that data, methods, target, space and budgets match the network."""
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
-    layers = trace(model, batch)
+    surveyed = survey(model, batch)
+    notes = coverage_notes(surveyed)
+    layers = surveyed.layers
     methods = {name: _variants(config, name) for name in config.methods}
     formats = [method.stores for variants in methods.values() for method in variants]
     target = TARGETS[config.target]()
@@ -212,7 +222,7 @@ def _survey(
     check_trainable(space, methods)
     space, reasons = restricted(space, target, formats)
     blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
-    space = replace(space, file_overhead=target.overhead_bytes(blueprint, model))
+    space = replace(space, file_overhead=target.overhead_bytes(blueprint, model), unquantized=unquantized(model, surveyed))
     preflight(model, splits, pick_device(config.device), trained=trained)
     cost_inputs = CostInputs(
         space=space,
@@ -227,7 +237,9 @@ def _survey(
     if trained:  # the last survey of a study, so that each line is printed once
         for reason in reasons:
             progress.say(f"target {target.name}: {reason}")
-    return blueprint, space, costs, cost_inputs
+        for note in notes:
+            progress.say(note)
+    return blueprint, space, costs, cost_inputs, notes
 
 
 def _variants(config: StudyConfig, name: str) -> list[Method]:

@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING
 from mpsearch.allocate.reach import reachable
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
-from mpsearch.run.artifact import Retrained
+from mpsearch.core.unquantized import bytes_of, largest_named
+from mpsearch.methods import METHODS
+from mpsearch.network.patches import has_patches
+from mpsearch.run.delivery import Delivery
 from mpsearch.run.directory import CARD
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.references import Control
 from mpsearch.run.retraining import float_bytes
+from mpsearch.run.setup import Setup
 from mpsearch.run.work import Worked
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["skipped", "summarise"]
+__all__ = ["skipped", "summarise", "uncovered"]
+
+_MUCH = 0.1
+_NAMED = 3
 
 
 def summarise(
     config: StudyConfig,
     prepared: Prepared,
     worked: Worked,
-    winner: Retrained,
-    uniform: Retrained | None,
+    delivery: Delivery,
+    references: Mapping[str, Record | None],
     control: Control | None,
     test: Mapping[str, Score],
     command: str,
@@ -39,8 +46,8 @@ def summarise(
         config: the study.
         prepared: network, data and signals.
         worked: trials and the selected allocation.
-        winner: the delivered network.
-        uniform: the best uniform allocation, if any.
+        delivery: the delivered network, and what it was compared with.
+        references: records by the names of fields: `uniform`, `uniform_spent`, `searched`.
         control: the float control, if any.
         test: scores on the test split.
         command: the command line.
@@ -48,7 +55,7 @@ def summarise(
     """
     problem, splits = prepared.setup.problem, prepared.setup.splits
     validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
-    uniform_record = None if uniform is None else uniform.record
+    winner = delivery.delivered
     return Summary(
         name=config.name,
         model=config.model.factory,
@@ -64,7 +71,11 @@ def summarise(
         reference=Reference(scores={"validation": validation}, costs={"size": float(float_bytes(problem.model))}),
         trials=worked.records,
         winner=winner.record,
-        uniform=uniform_record,
+        uniform=references.get("uniform"),
+        uniform_spent=references.get("uniform_spent"),
+        searched=references.get("searched"),
+        noise=delivery.noise,
+        comparisons=delivery.comparisons,
         control=None if control is None else control.record,
         test=test,
         artifact=winner.path.name,
@@ -73,15 +84,43 @@ def summarise(
         card=CARD,
         seconds=seconds,
         surrogate=worked.surrogate,
-        skipped=skipped(config, winner.record, uniform_record),
+        batchnorm=prepared.setup.batchnorm,
+        skipped=(
+            *skipped(config, winner.record, references.get("uniform"), fixed=all(len(menu) == 1 for menu in problem.space.menus)),
+            *uncovered(config, prepared.setup, winner.path.stat().st_size),
+        ),
+        unquantized=problem.space.unquantized,
     )
 
 
-def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tuple[str, ...]:
-    """Steps that the run left out, and discarded training, one sentence each."""
+def uncovered(config: StudyConfig, setup: Setup, file_bytes: int) -> tuple[str, ...]:
+    """What no bits reach, if it is much of the file, what is not counted, and what a method does not compensate; one sentence each."""
+    problem, sentences = setup.problem, list(setup.notes)
+    groups = problem.space.unquantized
+    if bytes_of(groups) > _MUCH * file_bytes:
+        sentences.insert(
+            0,
+            f"{bytes_of(groups):,} B, {bytes_of(groups) / file_bytes:.0%} of the file, stay float whatever the bits; "
+            f"the largest: {largest_named(groups)}.",
+        )
+    if methods := [name for name in config.methods if METHODS[name].compensates]:
+        others = [layer.name for layer in problem.space.layers if not has_patches(problem.model, layer)]
+        if others:
+            named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+            sentences.append(
+                f"{' and '.join(methods)}: only convolutions and linear layers with one weight of their own compensate rounding errors; "
+                f"rounded to the nearest: {named}."
+            )
+    return tuple(sentences)
+
+
+def skipped(config: StudyConfig, winner: Record, uniform: Record | None, *, fixed: bool = False) -> tuple[str, ...]:
+    """Steps that the run left out, and discarded training, one sentence each; `fixed`: every layer had one choice."""
     sentences = [winner.note] if winner.note else []
     if uniform is not None and uniform.note:
         sentences.append(f"Best uniform allocation: {uniform.note}")
+    if fixed:
+        sentences.append("This space leaves every layer one choice, so nothing was searched: the run is of a single allocation.")
     if not any(rung.epochs for rung in config.search.climbed):
         how = "by shared weights" if config.search.evaluate == "supernet" else "after calibration only"
         sentences.append(f"No trial was trained: allocations were compared {how}.")
@@ -91,6 +130,10 @@ def skipped(config: StudyConfig, winner: Record, uniform: Record | None) -> tupl
             )
     if uniform is None and config.retrain.uniform:
         sentences.append("No uniform allocation fits the budget, so there is none to compare with.")
+    if config.retrain.include_validation and uniform is not None:
+        sentences.append(
+            "Retraining saw the validation images, so the winner was not compared with uniform bits on them before it was delivered."
+        )
     if not config.retrain.uniform:
         sentences.append("The best uniform allocation was not trained, so mixed and uniform bits are not compared.")
     if config.retrain.epochs == 0:

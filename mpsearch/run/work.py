@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mpsearch.core.allocation import Allocation
@@ -39,12 +40,14 @@ class Worked:
         hyper: method and recipe of the trial.
         records: records of all trials, by number.
         surrogate: prediction quality of the surrogate, see `Summary`.
+        spend: trial → the same with the rest of the budgets spent, as for `trial`; None without a search.
     """
 
     trial: Trial
     hyper: Hyperparameters
     records: tuple[Record, ...] = ()
     surrogate: Mapping[str, float] = field(default_factory=dict)
+    spend: Callable[[Trial], Trial] | None = None
 
 
 def work(
@@ -104,9 +107,10 @@ def work(
             raise MpsearchError(_why_none(records))
         with reading_study(name):
             hyper = hyperparameters_of(config, best.params)
-        trial = with_budget_spent(own, best, records, problem.costs_of(hyper.method))
+        spend = partial(with_budget_spent, own, records=records, costs=problem.costs_of(hyper.method))
+        trial = spend(best)
         surrogate = prediction_quality(own, records) if sampler is None else {}
-    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate)
+    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate, spend=spend)
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:

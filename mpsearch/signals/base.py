@@ -23,6 +23,7 @@ from mpsearch.network.execution import Execution
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
+from mpsearch.network.recurrent import follow_weights
 from mpsearch.tasks.outputs import all_finite
 from mpsearch.tasks.task import Task
 
@@ -123,6 +124,7 @@ def private_copy(model: nn.Module) -> Iterator[nn.Module]:
     with torch.random.fork_rng(devices=devices):
         copied = evaluating(copy.deepcopy(model)).requires_grad_(False)
         keep_slow_attention(copied)
+        follow_weights(copied)
         yield copied
 
 

@@ -67,7 +67,7 @@ def prediction_quality(sampler: BitsSampler, records: Sequence[Record]) -> dict[
     return asdict(sampler.searcher.surrogate(observations).calibration())
 
 
-def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None) -> Trial:
+def with_budget_spent(sampler: BitsSampler, best: Trial, records: Sequence[Record], costs: Mapping[str, CostTable] | None = None) -> Trial:
     """The best trial, with the rest of its budgets spent on further bits.
 
     Budget remains if the trial was proposed for a smaller budget, or if its method's files are smaller than those of the study's other
@@ -75,7 +75,7 @@ def with_budget_spent(sampler: BitsSampler, best: Record, records: Sequence[Reco
 
     Args:
         sampler: its surrogate decides where further bits help most.
-        best: the best record.
+        best: the best record, or any trial.
         records: all records; allocations that reached the same rung as the best and lost are excluded.
         costs: tables of the best record's method; those of the study by default.
     """

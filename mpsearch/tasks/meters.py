@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ class Meter(Protocol):
 
     def add(self, outputs: Any, targets: Tensor) -> None:
         """Read one batch."""
+
+    def join(self, other: Self) -> None:
+        """Count what another meter of the same task has read as read here."""
 
     def value(self) -> float:
         """The metric of all batches read."""
@@ -49,6 +52,11 @@ class SampleMeter:
             self._sum += _number(self._name, found, samples) * samples
         self._samples += samples
 
+    def join(self, other: SampleMeter) -> None:
+        """Add the other's sum."""
+        self._sum += other._sum
+        self._samples += other._samples
+
     def value(self) -> float:
         """The mean."""
         return self._sum / self._samples
@@ -71,6 +79,11 @@ class SplitMeter:
         """Keep a batch."""
         self._outputs.append(mapped(outputs, lambda leaf: leaf.detach().cpu() if isinstance(leaf, Tensor) else leaf))
         self._targets.append(targets.cpu())
+
+    def join(self, other: SplitMeter) -> None:
+        """Keep the other's batches, without a copy."""
+        self._outputs += other._outputs
+        self._targets += other._targets
 
     def value(self) -> float:
         """The metric of all batches together.
@@ -118,6 +131,20 @@ class UserMeter:
             self._meter = kind(self._metric, self._name)
         self._meter.add(outputs, targets)
 
+    def join(self, other: UserMeter) -> None:
+        """Read what the other has read.
+
+        Raises:
+            DataError: one value of the metric was a number, another one per sample.
+        """
+        if other._meter is None:
+            return
+        if self._meter is None:
+            self._meter = type(other._meter)(self._metric, self._name)
+        if type(self._meter) is not type(other._meter):
+            raise DataError(f"the metric '{self._name}' gives one number here and one for each sample there; let it always return the same")
+        self._meter.join(other._meter)  # type: ignore[arg-type]
+
     def value(self) -> float:
         """The metric."""
         if self._meter is None:
@@ -152,6 +179,11 @@ class ConfusionMeter:
         cells = true[known].long() * classes + predicted[known]
         found = torch.bincount(cells, minlength=classes * classes).reshape(classes, classes).cpu()
         self._counts = found if self._counts is None else self._counts + found
+
+    def join(self, other: ConfusionMeter) -> None:
+        """Add the other's counts."""
+        if other._counts is not None:
+            self._counts = other._counts if self._counts is None else self._counts + other._counts
 
     def value(self) -> float:
         """The metric of the counts."""

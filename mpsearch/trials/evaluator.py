@@ -15,19 +15,21 @@ from torch.nn.utils import parametrize
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.record import Score
+from mpsearch.core.statistics import CORRECTED
 from mpsearch.methods.base import Method
 from mpsearch.network.baked import Parts, evaluated, install
-from mpsearch.network.inputs import call, lay_out, to_device
+from mpsearch.network.inputs import call, concatenated, lay_out, to_device
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
-from mpsearch.training.loop import Hooks, reestimate_batchnorm, train
+from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.rehearsal import PHASE, rehearse
 from mpsearch.trials.problem import Problem
+from mpsearch.trials.statistics import CORRECTION_IMAGES, Corrector, settle
 
 if TYPE_CHECKING:
     from mpsearch.data.split import Split
@@ -52,6 +54,7 @@ class Evaluator:
         self._networks: dict[str, Network] = {}
         self._inputs: dict[int, list[Any]] = {}
         self._outputs: dict[int, list[Any]] = {}
+        self._corrector: tuple[Network, Corrector] | None = None
 
     def begin(self, allocation: Allocation, method: Method) -> Network:
         """The float network with calibrated quantizers at `allocation`."""
@@ -66,18 +69,25 @@ class Evaluator:
         return network
 
     def ptq(self, network: Network, method: Method, recipe: Recipe) -> Score:
-        """Let the method improve its calibration, re-estimate BatchNorm, and score."""
+        """Let the method improve its calibration, let BatchNorm follow, and score."""
         self.calibrate(network, method, recipe)
         return self.score(network)
 
     def calibrate(self, network: Network, method: Method, recipe: Recipe) -> None:
-        """Let the method improve its calibration, and re-estimate BatchNorm."""
+        """Let the method improve its calibration, and let BatchNorm's statistics follow as the problem says."""
         network.model.eval()
         with torch.no_grad():
             method.calibrate(network, self._divergence(network, CALIBRATION_IMAGES))
             if not method.compensates:
-                with parametrize.cached():  # statistics change, weights do not
-                    reestimate_batchnorm(network.model, self.problem.train, recipe, device=self.problem.device, seed=self.problem.seed)
+                settle(network.model, self.problem.statistics, self.problem, recipe, self._corrector_of(network))
+
+    def _corrector_of(self, network: Network) -> Corrector | None:
+        if self.problem.statistics != CORRECTED:
+            return None
+        if self._corrector is None or self._corrector[0] is not network:
+            images = concatenated(self._drawn(CORRECTION_IMAGES, 0), CORRECTION_IMAGES)
+            self._corrector = network, Corrector(network.architecture, network.model, images)
+        return self._corrector[1]
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
         """Score of an allocation without training, as at the first rung."""

@@ -14,6 +14,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
+from mpsearch.core.statistics import REESTIMATED
 from mpsearch.costs import COSTS, CostInputs, compute_costs
 from mpsearch.costs.budgets import format_amount
 from mpsearch.methods.base import Method
@@ -46,6 +47,7 @@ class Problem:
         seed: seed of all random draws.
         cost_inputs: inputs for computing the costs of a single method; None if the space suffices.
         execution: how the network runs while it is trained.
+        statistics: how the BatchNorm statistics of untrained allocations follow quantization, one of `mpsearch.core.statistics.WAYS`.
     """
 
     model: nn.Module
@@ -60,6 +62,7 @@ class Problem:
     seed: int
     cost_inputs: CostInputs | None = None
     execution: Execution = field(default_factory=Execution)
+    statistics: str = REESTIMATED
 
     def amounts(self, allocation: Allocation, method: Method | None = None) -> dict[str, float]:
         """Every cost of an allocation: exact for `method`; without a method, an upper bound over the methods of the study."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -24,6 +25,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.peak import CostTable, Peak
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 
 CHOICES = tuple(Choice(bits) for bits in (2, 4, 6, 8))
 Instance = tuple[ResolvedSpace, Table, dict[str, CostTable], list[Budget]]
@@ -299,6 +301,21 @@ def test_budget_below_the_smallest_says_the_range() -> None:
         ) as caught:
             call(Budget("size", 30_000.0, "30KB"))
         assert (caught.value.smallest, caught.value.largest) == (41_216, 81_216)
+
+
+def test_budget_below_the_smallest_names_what_no_bits_reduce() -> None:
+    space = make_space([CHOICES[:2]] * 2)
+    table = Unquantized(reason="buffer", tensors=1, bytes=9_000, parameters=0, largest=("positions",), largest_bytes=(9_000,))
+    size = make_table(space, [[20_000, 40_000]] * 2, "size", base=10_216)
+    with pytest.raises(BudgetError, match=r"fewer bits; 9,000 B of it stay float whatever the bits, the largest: positions 9,000 B$"):
+        check_budgets(replace(space, unquantized=(table,)), {"size": size}, [Budget("size", 30_000.0, "30KB")])
+    with pytest.raises(BudgetError, match=r"raise the budget, for no bits can meet it; 9,000 B of it stay float"):
+        check_budgets(replace(space, unquantized=(table,)), {"size": size}, [Budget("size", 8_000.0, "8KB")])
+    with pytest.raises(BudgetError) as little:
+        check_budgets(
+            replace(space, unquantized=(replace(table, bytes=9, largest_bytes=(9,)),)), {"size": size}, [Budget("size", 1.0, "1B")]
+        )
+    assert "positions" not in str(little.value)
 
 
 @pytest.mark.parametrize("limit", [81_216.0, 100_000.0])

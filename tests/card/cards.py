@@ -49,6 +49,8 @@ def make_card() -> Card:
             last_layer={"name": "fc", "weight_bits": [4], "input_bits": [4]},
             tensors={"weights, Conv2d": {"quantized": True, "bits": [4]}, "layer inputs": {"quantized": True, "bits": [4]}},
             float_ops={"add": {"calls": 16, "share_of_macs": 0.0, "share_of_bytes": 0.25}},
+            parameters=0.998,
+            stays_float={"bias": {"tensors": 1, "bytes": 40, "largest": "fc.bias"}},
         ),
         formats=sections.FormatSection(
             weights={"family": "uniform", "symmetric": True},
@@ -64,6 +66,7 @@ def make_card() -> Card:
             learned=False,
             bias_correction="none",
             batchnorm_images=1024,
+            statistics="n/a: nothing was chosen",
         ),
         precision=sections.PrecisionSection(
             method="lsq",

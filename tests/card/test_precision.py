@@ -42,5 +42,6 @@ def test_what_calibration_alone_did_to_the_weights_is_said(tmp_path: Path) -> No
     plain = card_of(searched(tmp_path / "plain", trials=1, epochs=0))
     assert plain.ranges.weights == "least squared error per output channel"
     assert not plain.ranges.learned
-    assert (plain.ranges.bias_correction, plain.ranges.batchnorm_images) == ("none", 96)
+    assert (plain.ranges.bias_correction, plain.ranges.batchnorm_images) == ("none", "n/a: the float network's statistics are kept")
+    assert plain.ranges.statistics.startswith("BatchNorm statistics of untrained allocations are kept; nats from the float network on ")
     assert {plain.data.use[use]["images"] for use in ("search", "fine-tune")} == {96}

@@ -13,6 +13,7 @@ from mpsearch.core.summary import CARD, Summary
 from mpsearch.run import directory
 from tests.report.summaries import hostile_summary, make_summary
 
+FLOATS = {"reason": "bias", "tensors": 1, "bytes": 4, "parameters": 1, "largest": ["fc.bias"], "largest_bytes": [4]}
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -95,6 +96,8 @@ def test_a_trial_may_have_scored_what_is_no_number(value: float) -> None:
         (put("trials", 0, "allocation", "fc", value="w7a7"), "a column for each choice of the trials"),
         (mixture(), "which is a mixture, must hold"),
         (lambda s: s.update(tables=s["tables"] * 33), "tables must be at most 64"),
+        (put("unquantized", value=[{**FLOATS, "largest": []}]), "unquantized: 'bias' must have one tensor or more"),
+        (put("unquantized", value=[{**FLOATS, "bytes": -1}]), "no negative number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(change: Change, told: str) -> None:

@@ -53,6 +53,89 @@ def test_every_form_loads(tmp_path: Path, form: str) -> None:
         assert value.dtype == state[name].dtype
 
 
+def prefixed(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+STATE, OTHER = dict(network(1).state_dict()), dict(network(3).state_dict())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        prefixed("_orig_mod.", STATE),
+        prefixed("module._orig_mod.", STATE),
+        prefixed("model.", STATE),
+        {"ema": STATE, "epoch": 3},
+        {"ema": {"module": prefixed("module.", STATE)}, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}},
+        {"model": STATE, "ema": {name: value.clone() for name, value in STATE.items()}},
+        {"state_dict": {**prefixed("model.", STATE), "criterion.weight": torch.ones(2)}, "hyper_parameters": {"lr": 0.1}},
+        {**prefixed("module.", STATE), "n_averaged": torch.tensor(7)},
+        {name.replace("0.", "0._orig_mod."): value for name, value in STATE.items()},
+        prefixed("backbone.", STATE),
+        {"students": STATE, "teacher": dict(network(1, outputs=5).state_dict())},
+    ],
+)
+def test_what_trainers_wrap_around_the_names_comes_off(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    model = network(2)
+    load_weights(model, tmp_path / "w.pt")
+    assert all(torch.equal(value, STATE[name]) for name, value in model.state_dict().items())
+
+
+def test_a_compiled_model_takes_plain_names(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "w.pt")
+    model: Any = torch.compile(network(2))
+    load_weights(model, tmp_path / "w.pt")
+    assert torch.equal(model.state_dict()["_orig_mod.3.weight"], STATE["3.weight"])
+
+
+def test_a_model_whose_own_names_have_such_a_prefix(tmp_path: Path) -> None:
+    inner = nn.Module()
+    inner.model = network(2)
+    torch.save(prefixed("model.", STATE), tmp_path / "w.pt")
+    load_weights(inner, tmp_path / "w.pt")
+    torch.save(prefixed("module.model.", STATE), tmp_path / "w.pt")
+    load_weights(inner, tmp_path / "w.pt")
+    assert torch.equal(inner.state_dict()["model.3.weight"], STATE["3.weight"])
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "advice"),
+    [
+        (
+            {"model": STATE, "ema": OTHER},
+            "several weights of this model, the entry ['model'] and the entry ['ema']",
+            "torch.save(torch.load(FILE, weights_only=True)['ema'], NEW)",
+        ),
+        (
+            {**prefixed("student.", STATE), **prefixed("teacher.", OTHER)},
+            "all the names of the model as names that begin with 'student.' and names that begin with 'teacher.'",
+            "torch.save({k.removeprefix('student.'): v for k, v in torch.load(FILE, weights_only=True).items()",
+        ),
+        (
+            {"ema": dict(network(1, outputs=5).state_dict())},
+            "of another shape: 3.weight (5x16 in the file, 2x16 in the model)",
+            "what was compared is the entry ['ema']; give the file of this architecture",
+        ),
+    ],
+)
+def test_what_was_found_is_said(tmp_path: Path, content: Any, found: str, advice: str) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    message = refused(tmp_path / "w.pt")
+    assert found in message
+    assert advice in message
+
+
+def test_the_advice_works(tmp_path: Path) -> None:
+    torch.save({**prefixed("student.", STATE), **prefixed("teacher.", OTHER)}, tmp_path / "w.pt")
+    command = refused(tmp_path / "w.pt").rpartition("save the wanted ones alone: ")[2]
+    exec(command, {"torch": torch, "FILE": tmp_path / "w.pt", "NEW": tmp_path / "new.pt"})
+    model = network(2)
+    load_weights(model, tmp_path / "new.pt")
+    assert torch.equal(model.state_dict()["3.weight"], STATE["3.weight"])
+
+
 def test_an_old_file_without_batch_counters(tmp_path: Path) -> None:
     state = {name: value for name, value in network(1).state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "w.safetensors")
@@ -105,7 +188,9 @@ def test_no_code_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [3, [torch.zeros(1)], {}, {"epoch": 3}, torch.zeros(2)])
 def test_files_that_hold_something_else(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pt")
-    assert "holds no state dict; save it with torch.save(model.state_dict(), FILE)" in refused(tmp_path / "w.pt")
+    message = refused(tmp_path / "w.pt")
+    assert "holds no state dict" in message
+    assert "; save it with torch.save(model.state_dict(), FILE)" in message
 
 
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.space import Space
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.baked import ScaledHalves, bake, evaluated, install, rest_of_state
+from mpsearch.network.baked import StoredNumbers, bake, evaluated, install, rest_of_state
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
@@ -40,7 +40,7 @@ def network(x: Tensor) -> Network:
 @given(st.lists(FLOATS, min_size=1, max_size=20))
 def test_halves_with_an_exponent_keep_eleven_bits(values: list[float]) -> None:
     exact = torch.tensor(values)
-    halves = ScaledHalves.of(exact)
+    halves = StoredNumbers.of(exact)
     assert halves.values.dtype == torch.float16
     error, largest = (halves.numbers() - exact).abs().double(), exact.abs().max().double()
     assert bool((error <= torch.maximum(exact.abs().double(), largest * 2.0**-13) * 2.0**-11).all())
@@ -48,7 +48,7 @@ def test_halves_with_an_exponent_keep_eleven_bits(values: list[float]) -> None:
 
 def test_powers_of_two_are_kept_exactly() -> None:
     values = torch.tensor([2.0**-60, 2.0**-62, 0.0])
-    assert torch.equal(ScaledHalves.of(values).numbers(), values)
+    assert torch.equal(StoredNumbers.of(values).numbers(), values)
 
 
 def test_installed_numbers_compute_what_is_scored(network: Network, x: Tensor) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mpsearch.network.batchnorm import BATCH_NORMS, fold, folded_gain_and_bias, reestimate, running_norms
+from mpsearch.network.batchnorm import BATCH_NORMS, fold, folded_gain_and_bias, needs_float32, reestimate, running_norms
 from mpsearch.network.trace import trace
 from tests.networks import trained_statistics
 
@@ -22,6 +23,23 @@ def test_norms_with_running_statistics_by_path() -> None:
     )
     assert set(running_norms(model)) == {"0", "1.0"}
     assert [path for path, module in model.named_modules() if isinstance(module, BATCH_NORMS)] == ["0", "1.0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "gamma", "wide"),
+    [(0.0, 1.0, False), (20.0, 1.0, False), (50.0, 1.0, True), (50.0, 0.0, False), (1.0, 1e-3, False)],
+    ids=["ordinary", "within half precision", "far from zero", "a dead channel has only its own bias", "nearly constant beside others"],
+)
+def test_a_bias_far_beyond_its_channel_needs_float32(offset: float, gamma: float, wide: bool) -> None:
+    model = trained_statistics(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))).eval()
+    norm: Any = model[1]
+    with torch.no_grad():
+        norm.weight.fill_(1.0)
+        norm.weight[0] = gamma
+        norm.running_mean[0] += offset * norm.running_var[0].sqrt()
+    (layer,) = trace(model, torch.randn(5, 3))
+    assert layer.wide == needs_float32(model, layer) == wide
+    assert not needs_float32(model, replace(layer, norm=""))
 
 
 @pytest.mark.parametrize("bias", [True, False])

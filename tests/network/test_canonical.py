@@ -75,3 +75,21 @@ def test_what_cannot_be_made_plain_is_refused(build: Callable[[], nn.Module], wo
     with pytest.raises(ModelError, match=words) as caught:
         canonical(build())
     assert "\n" not in str(caught.value)
+
+
+def test_complex_weights_get_advice_that_can_be_followed() -> None:
+    model = network()
+    model.register_parameter("phase", nn.Parameter(torch.zeros(3, dtype=torch.complex64)))
+    with pytest.raises(ModelError, match=r"'phase' is torch.complex64, .* as two float32 parameters, and join them in forward"):
+        canonical(model)
+
+
+class Silent(nn.Sequential):
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+
+
+def test_a_train_that_returns_nothing() -> None:
+    copied = canonical(Silent(nn.Linear(6, 8), nn.Dropout()))
+    assert isinstance(copied, Silent)
+    assert not any(module.training for module in copied.modules())

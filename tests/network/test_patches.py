@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mpsearch.network.patches import Patches
+from mpsearch.network.patches import Patches, has_patches
+from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
+from tests.networks import NETWORKS
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "plain": (lambda: nn.Conv2d(3, 8, 3, padding=1), (5, 3, 9, 7)),
@@ -71,3 +73,12 @@ def test_a_linear_layer_with_a_forward_of_its_own_does_not_fit() -> None:
             return super().forward(input).sigmoid()
 
     assert not Patches.fit(Gated(2, 2))
+
+
+def test_only_layers_with_one_weight_of_their_own_have_patches() -> None:
+    fitting = {
+        name: [layer.name for layer in trace(build().eval(), inputs()) if has_patches(build(), layer)]
+        for name, (build, inputs) in NETWORKS.items()
+        if name in ("bare", "recurrent", "tied", "mlp")
+    }
+    assert fitting == {"bare": [], "recurrent": ["head"], "tied": ["mix"], "mlp": ["0", "3", "5"]}

@@ -26,7 +26,7 @@ def corrected(choice: Choice) -> tuple[Network, torch.Tensor]:
     network = Network(model, space, Calibration.fit(model, space, [x]), Lsq())
     network.begin(space.uniform(choice))
     network.model.eval()
-    shifts = Shifts(network)
+    shifts = Shifts(network.architecture, network.model, space.layers)
     with torch.no_grad():
         with shifts.observing():
             call(network.architecture, x)

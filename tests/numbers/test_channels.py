@@ -32,6 +32,23 @@ def test_join_undoes_split(module: nn.Module, granularity: Granularity) -> None:
     assert torch.equal(rows.join(split), weight)
 
 
+@pytest.mark.parametrize("granularity", ["channel", "tensor", 32])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (0, 1), (1, 2), (0, 1, 2), ()])
+def test_channels_along_any_axes(axes: tuple[int, ...], granularity: Granularity) -> None:
+    weight = torch.randn(2, 32, 64)
+    if granularity == 32 and set(axes) >= {1, 2}:
+        pytest.skip("the groups do not divide a channel")
+    rows = Rows.of(nn.Module(), weight, granularity, axes)
+    split = rows.split(weight)
+    assert split.shape == (rows.count, weight.numel() // rows.count)
+    assert torch.equal(rows.join(split), weight)
+    assert rows.join(split).is_contiguous()
+    if granularity == "channel":
+        summed = [axis for axis in range(3) if axis not in axes]
+        expected = weight.abs().amax(summed) if summed else weight.abs()
+        assert torch.equal(split.abs().amax(1), expected.flatten())
+
+
 def test_a_group_lies_within_one_channel() -> None:
     weight = torch.arange(6.0).repeat_interleave(64).reshape(6, 64)
     rows = Rows("first", (6, 64), granularity=32)

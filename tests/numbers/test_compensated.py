@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mpsearch.numbers.compensated import compensated_codes, damped, fit_compensated, quadratic_error
+from mpsearch.numbers.compensated import Factored, compensated_codes, damped, fit_compensated, quadratic_error
 from mpsearch.numbers.grid import GRID_STYLES, Grid, weight_grid
 
 GRIDS = [weight_grid(bits, style) for bits in (1, 2, 3) for style in ("twos", "half")]
@@ -95,3 +95,11 @@ def test_inputs_that_are_all_zero_leave_nearest_codes() -> None:
     weights, _, steps = problem(2)
     grid = weight_grid(4)
     assert torch.equal(compensated_codes(weights, damped(torch.zeros(2, 6, 6), 0.01), steps, grid), nearest(weights, steps, grid))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_moments_factored_once_give_the_same_codes_for_every_grid(grid: Grid) -> None:
+    weights, moments, steps = problem(5)
+    factored = Factored.of(damped(moments, 0.01))
+    found = [fit_compensated(weights, given, steps, grid, factors=(0.8, 1.0), sweeps=1) for given in (moments, factored)]
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

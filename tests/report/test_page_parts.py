@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from mpsearch.core.unquantized import Unquantized
 from mpsearch.report.info import MixtureInfo, MixtureRow, bits_info, facts, front_info
-from mpsearch.report.page_parts import PagePart, front_table, header, layer_table, mixture_table, run_notes
+from mpsearch.report.page_parts import PagePart, float_table, front_table, header, layer_table, mixture_table, run_notes
 from mpsearch.report.wording import MINUS
 from tests.report.summaries import HOSTILE, hostile_summary, make_summary
 
@@ -74,3 +75,12 @@ def test_text_is_escaped_and_html_is_not() -> None:
     summary = hostile_summary()
     for html in (header(summary, facts(summary)), front_table(front_info(summary)), layer_table(bits_info(summary))):
         assert HOSTILE not in html
+
+
+def test_what_stays_float_is_a_table() -> None:
+    group = Unquantized(reason="<b>", tensors=2, bytes=1_234, parameters=1, largest=("a<", "b"), largest_bytes=(4, 4))
+    html = float_table((group,))
+    assert "1,234" in html
+    assert "&lt;b&gt;" in html
+    assert "a&lt;, b" in html
+    assert float_table(()) == ""

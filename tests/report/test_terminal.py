@@ -12,6 +12,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
+from mpsearch.core.unquantized import Unquantized
 from mpsearch.report.terminal import allocation_table, front_table, print_summary, sensitivity_table
 from tests.report.summaries import make_layers, make_summary, make_table
 
@@ -64,6 +65,18 @@ def test_closing_summary_says_everything() -> None:
     assert "mpsearch plot runs/mine" in text
     assert "--budget 80KB --effort thorough" in text
     assert "left out: The study ran 20 trials" in text
+
+
+def test_what_stays_float_is_listed_and_mean_bits_say_of_what() -> None:
+    summary = make_summary()
+    assert "of the parameters" not in _closing(summary), "a summary of an earlier version does not know"
+    table = Unquantized(reason="a table", tensors=1, bytes=400, parameters=100, largest=("pos",), largest_bytes=(400,))
+    text = _closing(replace(summary, unquantized=(table, replace(table, reason="[bold]other", tensors=2))))
+    assert "stays float" in text
+    assert "400 B: a table (pos)" in text
+    assert "400 B: [bold]other (2 tensors, largest pos 400 B)" in text
+    weights = sum(layer.weights for layer in summary.layers)
+    assert f"of {100 * weights / (weights + 200):.1f} % of the parameters" in text
 
 
 def test_a_quick_run_is_told_how_to_search_longer() -> None:

@@ -16,6 +16,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.recurrent import follow_weights
 from mpsearch.network.trace import trace
 from mpsearch.signals import SignalInputs
 from mpsearch.signals.probes.batch_axis import take
@@ -54,6 +55,7 @@ def brute_fisher(inputs: SignalInputs, *, one_by_one: bool = False) -> NDArray[n
     """`½ mean_n (Σ ∂loss_n/∂α)²` with `W + Σ_k α_k δW_k` in place of every weight; labels as the signal draws them."""
     model, space = copy.deepcopy(inputs.model).eval(), inputs.space
     keep_slow_attention(model)
+    follow_weights(model)
     (x, _), count = inputs.batches[0], batch_size(inputs.batches[0][0])
     generator = torch.Generator().manual_seed(inputs.seed)
     with torch.no_grad():
@@ -89,6 +91,6 @@ def _nudged(
         weight = plain = calibration.weight(layer.name, as_format(FLOAT))
         for a, format in zip(alpha.unbind(), formats, strict=True):
             weight = weight + a * (calibration.weight(layer.name, format) - plain)
-        replaced |= dict.fromkeys((f"{layer.module}.{layer.parameter}", *layer.aliases), weight)
+        replaced |= dict.fromkeys((f"{layer.module}.{layer.parameter}".lstrip("."), *layer.aliases), weight)
     args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
     return cast(Tensor, torch.func.functional_call(model, replaced, args, kwargs))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import SpaceError
+from mpsearch.core.errors import ArtifactError, SpaceError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import Space
@@ -61,3 +62,43 @@ def test_blueprints_keep_a_granularity_that_is_not_the_usual_one() -> None:
     layers = trace(nn.Linear(64, 4), torch.randn(5, 64))
     assert Blueprint.of("", {}, Space(name="s", weights=(4,)).resolve(layers)).granularity == ()
     assert Blueprint.of("", {}, Space(name="s", weights=(NumberFormat("uniform", 4, 32),)).resolve(layers)).granularity == (32,)
+
+
+class Returns(EvenBits):
+    """Reads back a network that differs in one bias."""
+
+    def __init__(self, change: float) -> None:
+        self.change = change
+
+    def read(self, path: Path) -> Artifact:
+        return _Changed(self.change)  # type: ignore[return-value]
+
+
+class _Changed:
+    def __init__(self, change: float) -> None:
+        self.change = change
+
+    def install(self, model: nn.Module) -> nn.Module:
+        changed = copy.deepcopy(model)
+        with torch.no_grad():
+            changed.second.bias += self.change
+        return changed
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 2), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.first(x), "more": self.second(x)}
+
+
+def test_every_output_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpsearch.targets.base.install", lambda model, layers, parts: model)
+    file = tmp_path / "model.even"
+    file.write_bytes(b"12345")
+    model, x = TwoHeads(), torch.randn(3, 4)
+    Returns(0.0).verify(file, None, model, (), x, 5)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match="gives other outputs than the network that was scored"):
+        Returns(1e-3).verify(file, None, model, (), x, 5)  # type: ignore[arg-type]

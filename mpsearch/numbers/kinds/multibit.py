@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, NumberKind, Packed
+from mpsearch.core.number_format import NUMBER_KINDS, Codes, NumberKind, Packed, Scales
 from mpsearch.numbers.packing import pack, pack_planes, packed_bytes, unpack, unpack_planes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Multibit(NumberKind):
         """One per sign plane."""
         return bits * rows
 
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+    def pack(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
         """Numbers of vectors, then the planes in order."""
         present = scales != 0
         counts = present.sum(1)
@@ -55,7 +55,7 @@ class Multibit(NumberKind):
         head = pack(np.where(filled < 8, filled, filled - 16), 4)  # 0 to 8 in four bits of two's complement
         return np.concatenate([head, pack_planes(planes[held])]), np.take_along_axis(scales, order, axis=1)[held]
 
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+    def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`."""
         channels = len(scales) // bits
         head = packed_bytes(channels, 4)
@@ -63,7 +63,7 @@ class Multibit(NumberKind):
         if counts.max(initial=0) > MOST_BASES or int(counts.sum()) != bits * channels:
             raise ValueError(f"{channels} channels hold {int(counts.sum())} bases, up to {counts.max(initial=0)}; not {bits} on average")
         held = counts[:, None] > _BASES
-        alphas = np.zeros(held.shape, dtype=np.float16)
+        alphas = np.zeros(held.shape, dtype=scales.dtype)
         alphas[held] = scales
         planes = np.zeros((*held.shape, columns), dtype=np.int16)
         planes[held] = unpack_planes(packed[head:], len(scales), columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mpsearch.core.number_format import NUMBER_KINDS, Codes, Halves, Packed
+from mpsearch.core.number_format import NUMBER_KINDS, Codes, Packed, Scales
 from mpsearch.numbers.grid import Grid
 from mpsearch.numbers.kinds.uniform import Uniform
 from mpsearch.numbers.packing import pack_trits, trit_bytes, unpack_trits
@@ -31,11 +31,11 @@ class Ternary(Uniform):
         """`⌈rows · columns / 5⌉`."""
         return trit_bytes(rows * columns)
 
-    def pack(self, codes: Codes, scales: Halves, bits: int) -> tuple[Packed, Halves]:
+    def pack(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
         """Five codes per byte; the first is the lowest digit."""
         return pack_trits(codes), scales
 
-    def unpack(self, packed: Packed, scales: Halves, columns: int, bits: int) -> tuple[Codes, Halves]:
+    def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`."""
         return unpack_trits(packed, len(scales) * columns).reshape(-1, columns), scales
 

@@ -2,6 +2,7 @@
 
 from mpsearch.report.info.bits import BitsInfo, LayerBits, bits_info
 from mpsearch.report.info.curves import Curve, CurvesInfo, curves_info
+from mpsearch.report.info.delivery import delivery_lines, replaced_sentence
 from mpsearch.report.info.facts import BudgetCheck, Facts, Verdict, facts
 from mpsearch.report.info.front import FrontInfo, front_costs, front_info
 from mpsearch.report.info.history import HistoryInfo, history_info
@@ -25,11 +26,13 @@ __all__ = [
     "Verdict",
     "bits_info",
     "curves_info",
+    "delivery_lines",
     "facts",
     "front_costs",
     "front_info",
     "history_info",
     "mixture_infos",
+    "replaced_sentence",
     "signal_infos",
     "spearman",
 ]

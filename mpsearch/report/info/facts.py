@@ -45,7 +45,7 @@ class Facts:
     Args:
         split: of all scores: `test` if the run read it, else `validation`.
         scores: of the `float` network, the retrained `winner`, and where they exist, of the best `uniform` allocation, retrained alike,
-            and of the `control`, the float network trained as many epochs more.
+            of `uniform_spent` and `searched`, see `Summary`, and of the `control`, the float network trained as many epochs more.
         drop: final metric − float metric, in the metric's unit.
         float_bytes: of the float32 network.
         compression: `float_bytes` / bytes of the file on disk.
@@ -84,7 +84,13 @@ def facts(summary: Summary) -> Facts:
 
 
 def _validation_scores(summary: Summary) -> dict[str, Score]:
-    records = {"winner": summary.winner, "uniform": summary.uniform, "control": summary.control}
+    records = {
+        "winner": summary.winner,
+        "uniform": summary.uniform,
+        "uniform_spent": summary.uniform_spent,
+        "searched": summary.searched,
+        "control": summary.control,
+    }
     scores = {name: record.score for name, record in records.items() if record is not None}
     return {"float": summary.reference.scores["validation"], **scores}
 
@@ -92,14 +98,21 @@ def _validation_scores(summary: Summary) -> dict[str, Score]:
 def _verdict(summary: Summary, scores: Mapping[str, Score], split: str) -> Verdict:
     if summary.uniform is None:
         return Verdict(won=None, gain=None, sentence="not compared: no uniform allocation fits the budget, or none was trained in this run")
-    final, uniform = scores["winner"], scores["uniform"]
+    final, uniform = scores["winner" if summary.mixed is summary.winner else "searched"], scores["uniform"]
     gain = final.metric - uniform.metric
     against = (
         f"{metric_text(summary.metric, final.metric)} against {metric_text(summary.metric, uniform.metric)} "
-        f"for the best uniform allocation ({uniform_text(summary.uniform.allocation)}), {split} split"
+        f"for the best uniform allocation ({uniform_text(summary.uniform.allocation)}{_leftover(summary, scores)}), {split} split"
     )
     if final.error == uniform.error:
         return Verdict(won=None, gain=gain, sentence=f"a draw: {against}")
     won, points = final.error < uniform.error, gain_text(summary.metric, gain)
     opening = f"mixed precision won by {points}" if won else f"mixed precision did not win ({points})"
     return Verdict(won=won, gain=gain, sentence=f"{opening}: {against}")
+
+
+def _leftover(summary: Summary, scores: Mapping[str, Score]) -> str:
+    """The score of the uniform allocation with the rest of the budget spent."""
+    if "uniform_spent" not in scores:
+        return ""
+    return f"; {metric_text(summary.metric, scores['uniform_spent'].metric)} with the rest of the budget spent"

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
+from mpsearch.core.nested import leaves
 from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.network.observe import hooked
 
-__all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take"]
+__all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take", "tensors_of"]
 
 FEW, MORE = 2, 3
 """Numbers of samples of the two passes."""
@@ -30,13 +31,12 @@ def take(inputs: Any, start: int, stop: int) -> Any:
 
 def first_tensor(output: Any) -> Tensor | None:
     """The tensor itself, or the first one of a tuple, list or dict."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, dict):
-        output = tuple(output.values())
-    if isinstance(output, tuple | list):
-        return next((tensor for item in output if (tensor := first_tensor(item)) is not None), None)
-    return None
+    return next(iter(tensors_of(output)), None)
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """The tensor itself, or all those of a tuple, list or dict, in order."""
+    return [leaf for leaf in leaves(output) if isinstance(leaf, Tensor)]
 
 
 def by_sample(values: Tensor, axis: int, samples: int) -> Tensor:

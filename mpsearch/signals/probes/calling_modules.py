@@ -37,7 +37,7 @@ def check_called(layers: Sequence[Layer], called: Container[str]) -> None:
     Raises:
         ModelError: layers were called when the model was traced, but none is called in the copy.
     """
-    seen = [layer for layer in layers if layer.input_elements]
+    seen = [layer for layer in layers if layer.input_elements and layer.axes is None]
     if seen and not any(layer.module in called for layer in seen):
         raise ModelError(
             f"a copy of the model does not call its own layers ('{seen[0].name}' and all others); "

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
@@ -22,7 +23,8 @@ from mpsearch.core.number_format import FLOAT
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
-from mpsearch.signals.probes.batch_axis import by_sample, first_tensor, sample_axes
+from mpsearch.network.recurrent import RECURRENT
+from mpsearch.signals.probes.batch_axis import by_sample, first_tensor, sample_axes, tensors_of
 from mpsearch.signals.probes.calling_modules import calling_modules
 from mpsearch.signals.probes.products import weight_products
 
@@ -116,22 +118,31 @@ class GradientHooks:
         return hooked_input
 
     def _output(self, path: str, weights: list[tuple[int, Layer, str]], module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        y = first_tensor(output)
-        if not (self._listening and torch.is_grad_enabled()) or y is None:
+        if not (self._listening and torch.is_grad_enabled()):
             return None
-        replaced = y if y.requires_grad else y.detach().requires_grad_().clone()
         x = first_tensor((args, kwargs))
         version = None if x is None else x._version
 
-        @torch.no_grad()
-        def add_products(g: Tensor) -> None:
-            for index, layer, parameter in weights:
-                _check_untouched(layer, x, version)
-                deltas = self._weight_changes(index, layer)
-                self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, self._axis(path), self._samples)
+        def listened(number: int, axis: int, y: Tensor) -> Tensor:
+            replaced = y if y.requires_grad else y.detach().requires_grad_().clone()
+            if number and replaced is y:
+                replaced = y.view_as(y)  # whose gradient is not that through another output, as that of an LSTM cell's memory would be
 
-        replaced.register_hook(add_products)  # type: ignore[no-untyped-call]
-        return None if replaced is y else _with_first_tensor(output, y, replaced)
+            @torch.no_grad()
+            def add_products(g: Tensor) -> None:
+                for index, layer, parameter in weights:
+                    _check_untouched(layer, x, version)
+                    deltas = self._weight_changes(index, layer)
+                    self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, axis, self._samples, number)
+
+            replaced.register_hook(add_products)  # type: ignore[no-untyped-call]
+            return replaced
+
+        axes = _axes_of_outputs(module, output, self._axis(path), self._samples)
+        for number, (y, axis) in enumerate(zip(tensors_of(output), axes, strict=False)):
+            if axis is not None and (replaced := listened(number, axis, y)) is not y:
+                output = _with_tensor(output, y, replaced)
+        return output
 
     def _axis(self, path: str) -> int:
         return (self.axes or {}).get(path, 0)
@@ -164,13 +175,24 @@ def _check_untouched(layer: Layer, x: Tensor | None, version: int | None) -> Non
         )
 
 
-def _with_first_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
+def _axes_of_outputs(module: nn.Module, output: Any, axis: int, samples: int) -> list[int | None]:
+    """Sample axis of each output that the loss may depend on: the first one, and of a recurrent module its states."""
+    if not isinstance(module, RECURRENT):
+        return [axis]
+    states = tensors_of(output)[1:]
+    if isinstance(output, tuple) and isinstance(output[0], PackedSequence):  # samples come one by one; its lengths are no outputs
+        return [axis, *(0 if state.is_floating_point() else None for state in states)]
+    of_state = 0 if isinstance(module, nn.RNNCellBase) or samples == 1 else 1
+    return [axis, *(of_state if state.dim() == 3 or of_state == 0 else None for state in states)]
+
+
+def _with_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
     if output is old:
         return new
     if isinstance(output, dict):
-        return type(output)((key, _with_first_tensor(value, old, new)) for key, value in output.items())
+        return type(output)((key, _with_tensor(value, old, new)) for key, value in output.items())
     if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*(_with_first_tensor(value, old, new) for value in output))
+        return type(output)(*(_with_tensor(value, old, new) for value in output))
     if isinstance(output, tuple | list):
-        return type(output)(_with_first_tensor(value, old, new) for value in output)
+        return type(output)(_with_tensor(value, old, new) for value in output)
     return output

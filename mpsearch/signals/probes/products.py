@@ -15,14 +15,14 @@ the output with `W` is subtracted.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mpsearch.signals.probes.batch_axis import by_sample, first_tensor
+from mpsearch.signals.probes.batch_axis import by_sample, tensors_of
 
 __all__ = [
     "Unpadded",
@@ -46,7 +46,15 @@ _TRAFFIC = 32.0
 
 
 def weight_products(
-    module: nn.Module, parameter: str, args: tuple[Any, ...], kwargs: dict[str, Any], g: Tensor, deltas: Tensor, axis: int, samples: int
+    module: nn.Module,
+    parameter: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    g: Tensor,
+    deltas: Tensor,
+    axis: int,
+    samples: int,
+    number: int = 0,
 ) -> Tensor:
     """`[samples, K]` products for one call of a module.
 
@@ -59,6 +67,7 @@ def weight_products(
         deltas: `[K, *weight.shape]`, δW_k.
         axis: sample axis of the output.
         samples: N.
+        number: of the output, if the module gives several.
     """
     x = args[0] if args else next(iter(kwargs.values()), None)
     if parameter == "weight" and isinstance(x, Tensor):
@@ -69,18 +78,26 @@ def weight_products(
             stock = nn.Conv1d if isinstance(module, nn.Conv1d) else nn.Conv2d
             if _is_stock(module, stock, "forward", "_conv_forward"):
                 return conv_products(module, x, g, deltas).view(samples, -1, len(deltas)).sum(1)
-    return replay_difference(module, parameter, args, kwargs, g, deltas, axis, samples)
+    return replay_difference(module, parameter, args, kwargs, g, deltas, axis, samples, number)
 
 
 def replay_difference(
-    module: nn.Module, parameter: str, args: tuple[Any, ...], kwargs: dict[str, Any], g: Tensor, deltas: Tensor, axis: int, samples: int
+    module: nn.Module,
+    parameter: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    g: Tensor,
+    deltas: Tensor,
+    axis: int,
+    samples: int,
+    number: int = 0,
 ) -> Tensor:
     """As `weight_products`, for any module: `g_n · (f(x; W + δW_k) − f(x; W))`."""
     weight: Tensor = attrgetter(parameter)(module)
 
     def outputs(replaced: Tensor) -> Tensor:
-        output = first_tensor(functional_call(module, {parameter: replaced}, args, kwargs, tie_weights=False))
-        return by_sample(cast(Tensor, output), axis, samples)
+        outputs = functional_call(module, {parameter: replaced}, args, kwargs, tie_weights=False)
+        return by_sample(tensors_of(outputs)[number], axis, samples)
 
     g = by_sample(g, axis, samples)
     before = outputs(weight)

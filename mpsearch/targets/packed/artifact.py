@@ -43,7 +43,8 @@ class PackedArtifact(Artifact):
         Raises:
             ArtifactError: a layer is not in this model.
         """
-        return tuple(_find_layer(model, wire) for wire in self.file.wiring)
+        wires = enumerate(self.file.wiring)
+        return tuple(_find_layer(model, wire, number in self.file.wide, self.file.axes.get(number)) for number, wire in wires)
 
     def parts(self, model: nn.Module) -> Parts:
         """The numbers for the built float architecture.
@@ -73,7 +74,7 @@ def read_artifact(path: Path) -> PackedArtifact:
     return PackedArtifact(read_file(path))
 
 
-def _find_layer(model: nn.Module, wire: Sequence[str]) -> Layer:
+def _find_layer(model: nn.Module, wire: Sequence[str], wide: bool, axes: tuple[int, ...] | None) -> Layer:
     path, parameter, norm, *aliases = wire
     try:
         module = model.get_submodule(path)
@@ -84,8 +85,10 @@ def _find_layer(model: nn.Module, wire: Sequence[str]) -> Layer:
             model.get_parameter(alias)
     except AttributeError as error:
         raise ArtifactError(f"the artifact's layer '{path}' is not in this model; give the model it was made from") from error
-    channels = Rows.of(module, weight).channels
-    has_bias = bool(norm) or (parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor))
+    if axes and axes[-1] >= len(shape):
+        raise ArtifactError(f"the artifact's layer '{path}' has other axes than this model; give the model it was made from")
+    channels = Rows.of(module, weight, axes=axes).channels
+    has_bias = bool(norm) or (axes is None and parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor))
     return Layer(
         name=layer_name(path, parameter),
         module=path,
@@ -101,4 +104,6 @@ def _find_layer(model: nn.Module, wire: Sequence[str]) -> Layer:
         bias_elements=channels if has_bias else 0,
         norm=norm,
         aliases=tuple(aliases),
+        wide=wide,
+        axes=axes,
     )

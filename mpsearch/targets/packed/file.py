@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class PackedFile:
         formats: one letter per layer, see `layout`.
         shapes: (safetensors dtype, shape) by tensor name.
         granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
+        wide: numbers of the layers whose scales and folded biases are float32.
+        axes: number of a layer → axes of its output channels, where the module's class does not tell them; ascending.
     """
 
     model: str
@@ -41,6 +43,8 @@ class PackedFile:
     formats: str
     shapes: Mapping[str, tuple[str, tuple[int, ...]]]
     granularity: Sequence[Granularity] = ()
+    wide: frozenset[int] = frozenset()
+    axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def allocation(self) -> Allocation:
@@ -83,13 +87,31 @@ def read_file(path: Path) -> PackedFile:
         model, options, wiring = str(plain["model"]), dict(plain["options"]), plain["layers"]
         bits, formats = metadata["bits"], metadata["formats"]
         granularity = tuple(plain.get("granularity", ()))
+        axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
         _check_spelling(wiring, bits, formats, granularity)
-    except (KeyError, TypeError, ValueError) as error:
+        wide = _layer_numbers(plain.get("wide", []), len(wiring))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
     shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
     return PackedFile(
-        model=model, options=options, wiring=wiring, tensors=tensors, bits=bits, formats=formats, shapes=shapes, granularity=granularity
+        model=model,
+        options=options,
+        wiring=wiring,
+        tensors=tensors,
+        bits=bits,
+        formats=formats,
+        shapes=shapes,
+        granularity=granularity,
+        wide=wide,
+        axes=axes,
     )
+
+
+def _axes(given: Any) -> tuple[int, ...]:
+    axes = tuple(given)
+    if not all(type(axis) is int and axis >= 0 for axis in axes) or list(axes) != sorted(set(axes)):
+        raise ValueError(f"{given!r} are no axes")
+    return axes
 
 
 _BITS = re.compile(f"(?:[1-8-](?:[2-8][{layout.INPUT_LETTERS}]|--))*")
@@ -105,6 +127,12 @@ def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[
         raise ValueError(f"bits '{bits}' and formats '{formats}' are not those of {len(wiring)} layers")
     for letter, weight_bits, shared in zip(formats, bits[::3], granularity or ["channel"] * len(wiring), strict=True):
         layout.weight_format(weight_bits, letter, shared)
+
+
+def _layer_numbers(numbers: Any, layers: int) -> frozenset[int]:
+    if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < layers for number in numbers):
+        raise ValueError(f"its wide layers are no numbers of {layers} layers")
+    return frozenset(numbers)
 
 
 def layer_name(module: str, parameter: str) -> str:

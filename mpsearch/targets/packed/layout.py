@@ -5,16 +5,19 @@ One safetensors file with six tensors, plus one for each unquantized tensor that
 | tensor | dtype | content, layers in order |
 |---|---|---|
 | `codes` | uint8 | packed codes, byte-aligned per layer, then its zero points as int8; the weight of a float layer as float32 bytes |
-| `scales` | float16 | scales of each quantized layer, one per row (multibit: one per plane), to be multiplied by `2^exponent` |
+| `scales` | float16 | scales of each quantized layer that is not wide, one per row (multibit: one per plane), times `2^exponent` |
 | `exponents` | int8 | two per layer: for its scales and for its folded biases |
-| `biases` | bytes | BatchNorm-folded biases as float16 (times `2^exponent`), other biases as float32 |
+| `biases` | bytes | scales of wide layers as float32; BatchNorm-folded biases as float16 (times `2^exponent`), all others as float32 |
 | `act_steps` | float32 | the step of each quantized activation; for powers of two the largest level |
 | `floats` | float32 | every other parameter and buffer, in `state_dict` order |
 
-Metadata: `model` (architecture and layer names, compressed JSON), `bits` (three characters per layer: `28u` is 2-bit weights and 8-bit
-unsigned activations, `-` is float), `formats` (one letter per layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform,
-`z` for uniform with a zero point, `-` for float), `digest` (BLAKE2b of everything else), `pad` (blanks that make the header's length the
-same for every allocation, so that the file's size is exactly `overhead + Σ layer_bytes`).
+A layer is wide if half precision would cost accuracy (`mpsearch.network.batchnorm.needs_float32`): its folded bias is float32, too.
+
+Metadata: `model` (compressed JSON: architecture, layer names, granularity and axes where no class tells them, the numbers of the wide
+layers), `bits` (three characters per layer: `28u` is 2-bit weights and 8-bit unsigned activations, `-` is float), `formats` (one letter per
+layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z` for uniform with a zero point, `-` for float), `digest`
+(BLAKE2b of everything else), `pad` (blanks that make the header's length the same for every allocation, so that the file's size is exactly
+`overhead + Σ layer_bytes`).
 
 Activations of b bits and step s have the levels
 
@@ -92,13 +95,13 @@ def weight_bytes(layer: Layer, weight: NumberFormat) -> int:
 
 
 def scale_bytes(layer: Layer, weight: NumberFormat) -> int:
-    """Bytes of the half-precision scales of a quantized weight."""
-    return 0 if weight.is_float else 2 * weight.scale_count(rows_of(layer, weight))
+    """Bytes of the scales of a quantized weight."""
+    return 0 if weight.is_float else (4 if layer.wide else 2) * weight.scale_count(rows_of(layer, weight))
 
 
 def bias_bytes(layer: Layer) -> int:
     """Bytes of the bias: half precision if a BatchNorm is folded in (its outputs are of order one), else float32."""
-    return layer.bias_elements * (2 if layer.norm else 4)
+    return layer.bias_elements * (2 if layer.norm and not layer.wide else 4)
 
 
 def layer_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, ScaledHalves, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.file import PackedFile
 
@@ -81,10 +81,10 @@ def unpack(file: PackedFile, layers: Sequence[Layer], model: nn.Module) -> Parts
 
 def _layer(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponents: Sequence[int]) -> BakedLayer:
     choice, weight = file.choice(index), _weight(file, reader, layer, index, exponents[0])
-    bias: ScaledHalves | Tensor | None = None
+    bias: StoredNumbers | Tensor | None = None
     if layer.bias_elements:
-        numbers = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm else "<f4").copy())
-        bias = ScaledHalves(values=numbers, exponent=exponents[1]) if layer.norm else numbers
+        numbers = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm and not layer.wide else "<f4").copy())
+        bias = StoredNumbers(values=numbers, exponent=exponents[1]) if layer.norm else numbers
     input = None
     if (levels := layout.input_format(*file.bits[3 * index + 1 : 3 * index + 3])) is not None:
         step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
@@ -102,13 +102,14 @@ def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponen
     columns = layer.weights // rows
     packed = reader.take("codes", format.code_bytes(rows, columns), "|u1")
     zeros = torch.from_numpy(reader.take("codes", rows, "|i1").copy()) if format.zero_point else None
-    halves = reader.take("scales", layout.scale_bytes(layer, format) // 2, "<f2")
+    place, dtype = ("biases", "<f4") if layer.wide else ("scales", "<f2")
+    stored = reader.take(place, layout.scale_bytes(layer, format) // np.dtype(dtype).itemsize, dtype)
     try:
-        codes, scales = format.unpack(packed, halves, columns)
+        codes, scales = format.unpack(packed, stored, columns)
     except ValueError as error:
         raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
-    stored = ScaledHalves(values=torch.from_numpy(scales.copy()), exponent=exponent)
-    return CodedWeight(format=format, codes=torch.from_numpy(codes.copy()), scales=stored, zeros=zeros)
+    numbers = StoredNumbers(values=torch.from_numpy(scales.copy()), exponent=exponent)
+    return CodedWeight(format=format, codes=torch.from_numpy(codes.copy()), scales=numbers, zeros=zeros)
 
 
 def _unpack_rest(file: PackedFile, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.files import replacing
-from mpsearch.network.baked import FloatWeight, Parts, ScaledHalves, rest_of_state
+from mpsearch.network.baked import FloatWeight, Parts, StoredNumbers, rest_of_state
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
@@ -48,10 +48,10 @@ def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
             tensors["codes"] += packed.tobytes()
             if baked.weight.zeros is not None:
                 tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
-            tensors["scales"] += scales.astype("<f2").tobytes()
+            tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
             scale_exponent = baked.weight.scales.exponent
-        if isinstance(baked.bias, ScaledHalves):
-            tensors["biases"] += baked.bias.values.numpy().astype("<f2").tobytes()
+        if isinstance(baked.bias, StoredNumbers):
+            tensors["biases"] += _float_bytes(baked.bias.values.numpy())
             bias_exponent = baked.bias.exponent
         elif baked.bias is not None:
             tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
@@ -72,6 +72,11 @@ def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
     metadata = {"format": layout.VERSION, "model": layout.compress(_described(blueprint)), "bits": bits, "formats": formats}
     metadata["digest"] = layout.file_digest(metadata, tensors)
     return _write(path, metadata, tensors, shapes, header)
+
+
+def _float_bytes(numbers: np.ndarray[Any, Any]) -> bytes:
+    """float16 or float32, little-endian."""
+    return numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
 
 
 _WIDTH = {"U8": 1, "I8": 1, "F16": 2, "F32": 4}
@@ -112,4 +117,10 @@ def _described(blueprint: Blueprint) -> dict[str, Any]:
         "options": dict(blueprint.options),
         "layers": [[layer.module, layer.parameter, layer.norm, *layer.aliases] for layer in blueprint.layers],
     }
-    return described | ({"granularity": list(blueprint.granularity)} if blueprint.granularity else {})
+    if blueprint.granularity:
+        described["granularity"] = list(blueprint.granularity)
+    if wide := [number for number, layer in enumerate(blueprint.layers) if layer.wide]:
+        described["wide"] = wide
+    if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
+        described["axes"] = axes
+    return described

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,10 @@ def test_equals_per_sample_autograd(name: str) -> None:
         scale = np.nanmax(expected[row])
         for column, choice in enumerate(inputs.space.choices):
             # A projection of attention is replayed with its true, not its linearised change: at 8 bits they agree to a few per cent.
-            curved = layer.parameter in NOT_LINEAR and choice.weight.bits != FLOAT
+            # So is a recurrent layer, and a parameter of the model itself, through all that follows it.
+            curved = (
+                layer.parameter in NOT_LINEAR or layer.module in ("lstm", "gru", "cell") or layer.axes is not None
+            ) and choice.weight.bits != FLOAT
             if curved and choice.weight.bits < 8:
                 continue
             tolerance = 0.15 if curved else 2e-3
@@ -66,6 +70,32 @@ def test_is_the_exact_loss_change_of_a_linear_model_with_gaussian_noise() -> Non
         change = inputs.calibration.weight("0", as_format(bits)) - inputs.calibration.weight("0", as_format(FLOAT))
         exact = 0.5 * (x @ change.t()).square().sum(1).mean()
         assert table.values[0, column] == pytest.approx(float(exact), rel=0.04)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.LSTMCell])
+def test_states_of_a_recurrent_layer_count_like_its_outputs(kind: type[nn.Module]) -> None:
+    """The loss of a classifier by last states does not depend on the outputs, and a cell's memory matters at the next step."""
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = kind(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(self.layer, nn.LSTMCell):
+                state: Any = None
+                for step in x.unbind(1):
+                    state = self.layer(step, state)
+                return self.head(state[0])
+            state = self.layer(x.transpose(0, 1))[1]
+            return self.head((state[1] if isinstance(state, tuple) else state)[-1])
+
+    torch.manual_seed(0)
+    model, x = Last().eval(), torch.randn(12, 6, 4)
+    inputs = prepare(model, x, (6, 8, FLOAT), seed=3)
+    found, expected = compute_signal("fisher", inputs).values, brute_fisher(inputs)
+    assert (found[:, :2] > 0).all()
+    np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=0.1)
 
 
 def test_layer_names_do_not_matter() -> None:

@@ -14,7 +14,8 @@ from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import bake
+from mpsearch.network.baked import bake, install
+from mpsearch.network.batchnorm import reestimate
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
@@ -161,3 +162,48 @@ def test_a_buffer_no_file_can_hold_is_said_before_anything_is_trained() -> None:
     model.register_buffer("odd", torch.zeros(2, dtype=torch.uint16))
     with pytest.raises(ModelError, match=r"'odd' is torch\.uint16, which no artifact can hold"):
         file_overhead(Blueprint(model="", options={}, layers=()), model)
+
+
+def test_a_layer_that_takes_off_a_large_mean_is_exact(tmp_path: Path) -> None:
+    """An input of 20,000 ± 7 makes a folded bias of thousands of standard deviations, with a spacing of two in half precision."""
+    torch.manual_seed(0)
+    model = trained_statistics(torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 2)))
+    x = torch.randn(64, 6)
+    x[:, 0] = 20_000 + 7 * x[:, 0]
+    with torch.no_grad():
+        reestimate(model.eval(), [x])
+    layers = trace(model, x)
+    assert [layer.wide for layer in layers] == [True, False]
+    blueprint = Blueprint(model="", options={}, layers=layers)
+    menu = tuple(map(NumberFormat.parse, ("8", "m3", "t", "float")))
+    space = Space(name="s", weights=menu).resolve(layers, file_overhead=file_overhead(blueprint, model))
+    for choice in space.choices:
+        method = METHODS["alq"]() if "m" in str(choice) else METHODS["lsq"]()
+        network = Network(model, space, Calibration.fit(model, space, [x]), method)
+        network.begin(space.uniform(choice))
+        with torch.no_grad():
+            reestimate(network.model.eval(), [x])
+            trained = network.model(x)
+            parts = bake(network)
+            path = tmp_path / f"{choice}.safetensors"
+            size = write_artifact(path, blueprint, parts)
+            stored = [part.weight_format for part in parts.layers.values()]
+            assert size == space.file_overhead + sum(map(layout.layer_bytes, layers, stored, [FLOAT, FLOAT]))
+            loaded = read_artifact(path).install(model)
+            assert torch.equal(loaded(x), install(model, layers, parts)(x))
+            assert (loaded(x) - trained).std() < 2e-3 * trained.std()
+
+
+@pytest.mark.parametrize("wide", [[7], [True], [0.0], "0", [-1]])
+def test_wide_layers_that_are_none_are_refused(artifact: Path, wide: object) -> None:
+    whole = artifact.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header, body = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    metadata = header["__metadata__"]
+    metadata["model"] = layout.compress({**layout.decompress(metadata["model"]), "wide": wide})
+    parts = {name: body[slice(*entry["data_offsets"])] for name, entry in header.items() if name != "__metadata__"}
+    metadata["digest"] = layout.file_digest(metadata, parts)
+    text = json.dumps(header).encode()
+    artifact.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    with pytest.raises(ArtifactError, match="wide layers"):
+        read_artifact(artifact)

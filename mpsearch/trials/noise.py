@@ -1,0 +1,48 @@
+"""The noise of a score: how far the validation error of a network, and the difference of two networks, would move with other samples.
+
+A difference is measured on the same samples for both networks, which takes out what is hard or easy for both: two networks that disagree on
+3 of 300 labels are told apart by those 3. The split is cut into groups of equal size, so that a metric of a whole batch has noise as well.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mpsearch.core.pass_counts import count
+from mpsearch.network.inputs import batch_size, call, to_device
+from mpsearch.tasks.task import Task
+
+if TYPE_CHECKING:
+    from mpsearch.data.split import Split
+
+__all__ = ["group_errors", "standard_error"]
+
+_GROUPS = 64
+
+
+@torch.no_grad()
+def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
+    """Error of every group of samples, float64 `[G]`, G at most 64; their mean is that of the split, but for a smaller last group.
+
+    Args:
+        model: in evaluation mode.
+        split: in its own order, the same for every network.
+        task: metric and error.
+        device: of the model.
+    """
+    size = -(-len(split) // _GROUPS)
+    errors = []
+    for inputs, targets in split.batches(size):
+        outputs = call(model, to_device(inputs, device))
+        errors.append(task.error(float(task.per_sample(outputs, targets.to(device)).double().mean())))
+        count(scored=batch_size(outputs))
+    return torch.tensor(errors, dtype=torch.float64)
+
+
+def standard_error(errors: Tensor) -> float:
+    """Standard error of the mean of group errors, or of their differences; infinite for a single group."""
+    return float(errors.std() / math.sqrt(len(errors))) if len(errors) > 1 else math.inf
