@@ -1,7 +1,8 @@
 """The noise of a score: how far the validation error of a network, and the difference of two networks, would move with other samples.
 
 A difference is measured on the same samples for both networks, which takes out what is hard or easy for both: two networks that disagree on
-3 of 300 labels are told apart by those 3. The split is cut into groups of equal size, so that a metric of a whole batch has noise as well.
+3 of 300 labels are told apart by those 3. The split is cut into groups of equal size, and what each contributes is a jackknife's
+pseudo-value, so that a metric of the whole split has noise as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.pass_counts import count
-from mpsearch.network.inputs import batch_size, call, to_device
+from mpsearch.network.inputs import call, to_device
+from mpsearch.tasks.jackknife import pseudo_errors
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _GROUPS = 64
 
 @torch.no_grad()
 def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
-    """Error of every group of samples, float64 `[G]`, G at most 64; their mean is that of the split, but for a smaller last group.
+    """What every group of samples contributes to the error, float64 `[G]`, G at most 64: of a mean over samples its own error.
 
     Args:
         model: in evaluation mode.
@@ -35,12 +37,13 @@ def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.de
         device: of the model.
     """
     size = -(-len(split) // _GROUPS)
-    errors = []
+    groups = []
     for inputs, targets in split.batches(size):
-        outputs = call(model, to_device(inputs, device))
-        errors.append(task.error(float(task.per_sample(outputs, targets.to(device)).double().mean())))
-        count(scored=batch_size(outputs))
-    return torch.tensor(errors, dtype=torch.float64)
+        meter = task.meter()
+        meter.add(call(model, to_device(inputs, device)), targets.to(device))
+        groups.append(meter)
+        count(scored=len(targets))
+    return torch.tensor(pseudo_errors(task, groups), dtype=torch.float64)
 
 
 def standard_error(errors: Tensor) -> float:
