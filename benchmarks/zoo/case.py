@@ -9,14 +9,34 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset
 
 from mpsearch.tasks.task import Task
 
-__all__ = ["Case", "Gap", "Rival", "compare", "load_package", "outputs_of"]
+__all__ = ["Case", "Gap", "Rival", "Samples", "compare", "load_package", "outputs_of"]
 
 Gap = Literal["share", "error", "distance"]
 """What a metric is: a share that is right, an error of which zero is best, or a distance from the float network, which has none."""
+
+
+class Samples(Dataset[tuple[Any, Tensor]]):
+    """Pairs of (input, target); of a network with several arguments the input is a tuple.
+
+    Args:
+        inputs: `[N, …]` each.
+        targets: `[N, …]`.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], targets: Tensor) -> None:
+        self.inputs = tuple(inputs)
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, place: int) -> tuple[Any, Tensor]:
+        given = tuple(tensor[place] for tensor in self.inputs)
+        return given if len(given) > 1 else given[0], self.targets[place]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +76,9 @@ class Case:
     """
 
     model: nn.Module
-    train: TensorDataset
-    validation: TensorDataset
-    test: TensorDataset
+    train: Samples
+    validation: Samples
+    test: Samples
     task: Task
     gap: Gap
     epochs: int
@@ -83,13 +103,12 @@ def load_package(name: str) -> Any:
         raise SystemExit(f"'{error.name}' is not installed; see the two lines of `python -m benchmarks.zoo --help`") from error
 
 
-def outputs_of(model: nn.Module, split: TensorDataset, batch: int = 32) -> Tensor:
+def outputs_of(model: nn.Module, inputs: Sequence[Tensor], batch: int = 32) -> Tensor:
     """Outputs for all samples, in order; of a network whose output is one tensor."""
     with torch.no_grad():
-        parts = [model(*inputs) for *inputs, _ in DataLoader(split, batch_size=batch)]
-    return torch.cat(parts)
+        return torch.cat([model(*parts) for parts in zip(*(tensor.split(batch) for tensor in inputs), strict=True)])
 
 
 def compare(case: Case, rival: Rival, metric: Callable[[Tensor, Tensor], Tensor]) -> float:
     """The metric of another version on the test split, the mean over samples."""
-    return float(metric(outputs_of(rival.model, case.test), case.test.tensors[-1]).mean())
+    return float(metric(outputs_of(rival.model, case.test.inputs), case.test.targets).mean())

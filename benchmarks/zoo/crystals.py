@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package, outputs_of
+from benchmarks.zoo.case import Case, Samples, load_package, outputs_of
 from mpsearch.tasks.task import Task
 
 __all__ = ["PUBLISHED_ERROR", "Energies", "build"]
@@ -65,9 +64,9 @@ def build() -> Case:
     generator = np.random.default_rng(21)
     crystals = [converter(_crystal(core, generator)) for _ in range(sum(SIZES))]
     whole = _padded(crystals)
-    energies = outputs_of(model, TensorDataset(*whole, torch.zeros(len(crystals))))
+    energies = outputs_of(model, whole)
     parts = zip(*(tensor.split(SIZES) for tensor in (*whole, energies)), strict=True)
-    train, validation, test = (TensorDataset(*part) for part in parts)
+    train, validation, test = (Samples(inputs, wanted) for *inputs, wanted in parts)
     return Case(
         model=model,
         train=train,

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package
+from benchmarks.zoo.case import Case, Samples, load_package
 from mpsearch.tasks.task import Task
 
 __all__ = ["build", "face_or_not", "face_probability"]
@@ -59,7 +58,7 @@ def face_or_not(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
     return ((face_probability(outputs) > 0.5) == (targets > 0.5)).float()
 
 
-def _split(part: str, side: int) -> TensorDataset:
+def _split(part: str, side: int) -> Samples:
     generator = np.random.default_rng((17, PARTS[part]))
     skimage, samples = load_package("skimage.data"), load_package("sklearn.datasets")
     grey = np.clip(skimage.lfw_subset(), 0, 1)
@@ -80,7 +79,7 @@ def _split(part: str, side: int) -> TensorDataset:
         labels += [0] * CROPS
     # As MTCNN scales what it sees.
     inputs = torch.tensor((np.stack(cuts) * 255 - 127.5) / 128).float()
-    return TensorDataset(inputs, torch.tensor(labels))
+    return Samples([inputs], torch.tensor(labels))
 
 
 def _cut(picture: np.ndarray, whole: int, generator: np.random.Generator, *, least: float, side: int) -> np.ndarray:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, Rival, load_package
+from benchmarks.zoo.case import Case, Rival, Samples, load_package
 from mpsearch.tasks.task import Task
 
 __all__ = ["QUANTILES", "Forecaster", "build", "pinball"]
@@ -88,7 +87,7 @@ def _size(file: str) -> int:
     return getsize(file)
 
 
-def _split(part: int, size: int) -> TensorDataset:
+def _split(part: int, size: int) -> Samples:
     generator = np.random.default_rng((19, part))
     measured = _carbon_dioxide()
     last = len(measured) - HORIZON
@@ -101,7 +100,7 @@ def _split(part: int, size: int) -> TensorDataset:
     series = [measured[max(0, start - CONTEXT) : start + HORIZON] for start in starts]
     series += [_series(generator) for _ in range(size - len(series))]
     values, observed, future = (np.stack(parts) for parts in zip(*map(_scaled, series), strict=True))
-    return TensorDataset(torch.tensor(values).float(), torch.tensor(observed).float(), torch.tensor(future).float())
+    return Samples([torch.tensor(values).float(), torch.tensor(observed).float()], torch.tensor(future).float())
 
 
 def _carbon_dioxide() -> np.ndarray:

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package
+from benchmarks.zoo.case import Case, Samples, load_package
 from mpsearch.tasks.task import Task
 
 __all__ = ["blurred", "build", "within_50_cents"]
@@ -73,13 +72,13 @@ def within_50_cents(probabilities: Tensor, cents: Tensor) -> Tensor:
     return ((found - cents).abs() <= 50).float()
 
 
-def _split(torchcrepe: Any, size: int, seed: int) -> TensorDataset:
+def _split(torchcrepe: Any, size: int, seed: int) -> Samples:
     generator = np.random.default_rng((16, seed))
     tones, pitches = zip(*(_tone(generator) for _ in range(size)), strict=True)
     signal = torch.from_numpy(np.concatenate(tones)).float()[None]
     # The package's own cutting and scaling: each frame to zero mean and unit deviation.
     frames = next(iter(torchcrepe.preprocess(signal, RATE, hop_length=WINDOW, pad=False)))
-    return TensorDataset(frames, torch.tensor(1200 * np.log2(np.array(pitches) / 10)).float())
+    return Samples([frames], torch.tensor(1200 * np.log2(np.array(pitches) / 10)).float())
 
 
 def _tone(generator: np.random.Generator) -> tuple[np.ndarray, float]:

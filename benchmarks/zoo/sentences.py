@@ -15,9 +15,8 @@ import sys
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package, outputs_of
+from benchmarks.zoo.case import Case, Samples, load_package, outputs_of
 from mpsearch.tasks.task import Task
 
 __all__ = ["build", "rank_correlation"]
@@ -72,8 +71,8 @@ def rank_correlation(outputs: Tensor, wanted: Tensor) -> float:
     return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
-def _with_float(model: nn.Module, tokens: Tensor) -> TensorDataset:
-    return TensorDataset(tokens, outputs_of(model, TensorDataset(tokens, tokens)))
+def _with_float(model: nn.Module, tokens: Tensor) -> Samples:
+    return Samples([tokens], outputs_of(model, [tokens]))
 
 
 def _sentences() -> list[str]:

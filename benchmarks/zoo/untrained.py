@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package, outputs_of
+from benchmarks.zoo.case import Case, Samples, load_package, outputs_of
 from mpsearch.tasks.task import Task
 
 __all__ = ["build"]
@@ -33,8 +32,8 @@ def build() -> Case:
     with torch.no_grad():
         model.train()(splits[0])
     model.eval()
-    train, validation, test = (TensorDataset(part, outputs_of(model, TensorDataset(part, part))) for part in splits)
-    spread = float(test.tensors[1].var(0).sum())
+    train, validation, test = (Samples([part], outputs_of(model, [part])) for part in splits)
+    spread = float(test.targets.var(0).sum())
 
     def off(outputs: Tensor, wanted: Tensor) -> Tensor:
         return 100 * (outputs.float() - wanted).square().sum(1) / spread

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
-from benchmarks.zoo.case import Case, load_package
+from benchmarks.zoo.case import Case, Samples, load_package
 from mpsearch.tasks.task import Task
 
 __all__ = ["build", "identified", "similarities"]
@@ -110,7 +109,7 @@ def _logits(embeddings: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor]:
     return SHARPNESS * cosines[chosen], own[chosen]
 
 
-def _split(resemblyzer: Any, speakers: int, utterances: int, seed: int) -> TensorDataset:
+def _split(resemblyzer: Any, speakers: int, utterances: int, seed: int) -> Samples:
     generator = np.random.default_rng((18, seed))
     spectrograms, owners = [], []
     for speaker in range(speakers):
@@ -120,7 +119,7 @@ def _split(resemblyzer: Any, speakers: int, utterances: int, seed: int) -> Tenso
             spectrograms.append(resemblyzer.wav_to_mel_spectrogram(wave.astype(np.float32))[:FRAMES])
             owners.append(speaker)
     order = generator.permutation(len(owners))  # so that a batch holds several utterances of each of many speakers
-    return TensorDataset(torch.tensor(np.stack(spectrograms))[order], torch.tensor(owners)[order])
+    return Samples([torch.tensor(np.stack(spectrograms))[order]], torch.tensor(owners)[order])
 
 
 def _voice(generator: np.random.Generator) -> Voice:
