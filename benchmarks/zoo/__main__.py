@@ -16,16 +16,17 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from benchmarks.results_file import append, known, read
 from benchmarks.zoo.measure import KEY, Job, measure, measure_rivals
-from benchmarks.zoo.networks import NETWORKS
+from benchmarks.zoo.networks import NETWORKS, Network
 from benchmarks.zoo.table import table
 
-__all__ = ["jobs", "main"]
+__all__ = ["jobs", "main", "run"]
 
 SHARES = (0.25, 0.12)
 
@@ -35,7 +36,7 @@ def jobs(names: list[str]) -> list[Job]:
     return [Job(network=name, share=share, trained=trained) for trained in (False, True) for name in names for share in SHARES]
 
 
-def run(out: Path, names: list[str], minutes: float) -> None:
+def run(out: Path, names: list[str], minutes: float, networks: Mapping[str, Network] = NETWORKS) -> None:
     """Append what is missing, until time is up."""
     deadline = time.monotonic() + 60 * minutes
     for job in jobs(names):
@@ -44,7 +45,7 @@ def run(out: Path, names: list[str], minutes: float) -> None:
         if time.monotonic() > deadline:
             print("time is up; the same command goes on")
             return
-        case = NETWORKS[job.network].build()
+        case = networks[job.network].build()
         if job.trained and not case.epochs:
             continue
         if case.rivals and (job.network, "rival") not in known(read(out), ("network", "status")):

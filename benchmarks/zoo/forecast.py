@@ -51,7 +51,7 @@ def build() -> Case:
     """The float network, with the package's own 8-bit file beside it."""
     fracast = load_package("fracast.inference")
     folder = load_package("fracast.weights").__path__[0]
-    train, validation, test = (_split(part, size) for part, size in enumerate((64, 64, 128)))
+    train, validation, test = (_split(part, size) for part, size in enumerate((32, 32, 64)))
     file = f"{folder}/model.int8.safetensors"
     return Case(
         model=Forecaster(*fracast.load_fracast(folder, weights="fp32")).eval(),
@@ -61,9 +61,10 @@ def build() -> Case:
         task=Task.custom(loss=lambda outputs, future: pinball(outputs, future).mean(), metric=pinball, metric_name="pinball loss"),
         gap="error",
         epochs=1,
-        images=32,
-        trials=6,
+        images=16,
+        trials=3,
         batch_size=16,
+        signals=("fisher",),
         rivals=[
             Rival(
                 name="the package's own int8 file",

@@ -18,6 +18,8 @@ from mpsearch.core.summary import Summary
 
 __all__ = ["KEY", "Job", "float_bytes", "measure", "measure_rivals"]
 
+SPACE = {"name": "weights-or-float", "weights": [1, 2, 3, 4, 5, 6, 7, 8, "float"], "activations": ["float"]}
+"""Weights alone; a small layer that eight bits hurt may stay float."""
 KEY = ("network", "share", "trained")
 
 
@@ -72,6 +74,7 @@ def _search(job: Job, case: Case, limit: int, folder: str) -> Summary:
         test=case.test,
         task=case.task,
         budget=f"{limit}B",
+        space=SPACE,
         methods=case.methods,
         signals=case.signals,
         images=case.images,
@@ -97,7 +100,7 @@ def _figures(summary: Summary) -> Row:
         "uniform_bits": None if uniform is None else _words(uniform),
         "layers": len(summary.layers),
         "unquantized": [{"reason": group.reason, "bytes": group.bytes} for group in summary.unquantized],
-        "choices": {layer.name: str(choice) for layer, choice in _settled(summary)},
+        "float_layers": [layer.name for layer, choice in _settled(summary) if choice.weight.is_float],
     }
     return row
 

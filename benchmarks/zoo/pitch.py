@@ -37,7 +37,7 @@ def build(capacity: str) -> Case:
     torchcrepe = load_package("torchcrepe")
     torchcrepe.load.model("cpu", capacity)
     large = capacity == "full"
-    sizes = (128, 128, 256) if large else (512, 384, 768)
+    sizes = (64, 64, 128) if large else (512, 256, 768)
     train, validation, test = (_split(torchcrepe, size, seed) for seed, size in enumerate(sizes))
     return Case(
         model=torchcrepe.infer.model,
@@ -52,8 +52,10 @@ def build(capacity: str) -> Case:
         ),
         gap="share",
         epochs=0 if large else 2,
-        images=32 if large else 128,
-        trials=4 if large else 8,
+        images=8 if large else 64,
+        trials=2 if large else 6,
+        signals=("fisher",) if large else ("fisher", "measured"),
+        methods=("lsq",) if large else ("lsq", "gptq"),
     )
 
 

@@ -16,7 +16,7 @@ from mpsearch.tasks.task import Task
 __all__ = ["build"]
 
 SIDE = 48
-SIZES = (192, 96, 192)
+SIZES = (160, 64, 160)
 
 
 def build() -> Case:
@@ -47,6 +47,8 @@ def build() -> Case:
         gap="distance",
         epochs=2,
         lr=3e-4,
+        images=64,
+        trials=6,
     )
 
 

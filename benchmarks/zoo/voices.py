@@ -63,7 +63,7 @@ def build() -> Case:
     resemblyzer = load_package("resemblyzer")
     model = resemblyzer.VoiceEncoder("cpu", verbose=False)
     train, validation, test = (
-        _split(resemblyzer, speakers, utterances, seed) for seed, (speakers, utterances) in enumerate(((16, 12), (16, 10), (24, 20)))
+        _split(resemblyzer, speakers, utterances, seed) for seed, (speakers, utterances) in enumerate(((16, 8), (16, 6), (24, 20)))
     )
     return Case(
         model=model.eval(),
@@ -78,8 +78,8 @@ def build() -> Case:
         ),
         gap="share",
         epochs=2,
-        images=96,
-        trials=6,
+        images=32,
+        trials=4,
         batch_size=64,
     )
 
