@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.pass_counts import count
-from mpsearch.network.inputs import batch_size, call, to_device
+from mpsearch.network.inputs import call, samples_of, to_device
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["group_errors", "standard_error"]
 
 _GROUPS = 64
+_BATCH = 256
 
 
 @torch.no_grad()
 def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
-    """Error of every group of samples, float64 `[G]`, G at most 64; their mean is that of the split, but for a smaller last group.
+    """Error of every group of samples, float64 `[G]`; their mean is that of the split, but for a smaller last group.
+
+    The network sees batches of 256, as when it is scored; a group has a power of two of samples, a 64th of the split or up to twice as
+    many, and at most 256.
 
     Args:
         model: in evaluation mode.
@@ -34,12 +38,15 @@ def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.de
         task: metric and error.
         device: of the model.
     """
-    size = -(-len(split) // _GROUPS)
+    size = min(2 ** max(math.ceil(math.log2(len(split) / _GROUPS)), 0), _BATCH)
     errors = []
-    for inputs, targets in split.batches(size):
-        outputs = call(model, to_device(inputs, device))
-        errors.append(task.error(float(task.per_sample(outputs, targets.to(device)).double().mean())))
-        count(scored=batch_size(outputs))
+    for inputs, targets in split.batches(_BATCH):
+        outputs, targets = call(model, to_device(inputs, device)), targets.to(device)
+        for start in range(0, len(targets), size):
+            rows = slice(start, start + size)
+            values = task.per_sample(samples_of(outputs, rows, len(targets)), targets[rows])
+            errors.append(task.error(float(values.double().mean())))
+        count(scored=len(targets))
     return torch.tensor(errors, dtype=torch.float64)
 
 

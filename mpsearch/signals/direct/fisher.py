@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.table import Table
+from mpsearch.network.batchnorm import fix_statistics
 from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, finite_outputs, private_copy
@@ -62,6 +63,7 @@ def fisher(inputs: SignalInputs) -> Table:
 
 def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> GradientHooks:
     first = inputs.batches[0][0]
+    fix_statistics(model, first)  # a sample's own gradient is defined only where samples do not depend on each other
     count = batch_size(first)
     few = calls_of(model, take(first, 0, min(FEW, count)))
     more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
