@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from mpsearch.core.pass_counts import count
 from mpsearch.network.inputs import call, samples_of, to_device
+from mpsearch.tasks.jackknife import pseudo_errors
+from mpsearch.tasks.meters import Meter
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ _BATCH = 256
 
 @torch.no_grad()
 def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
-    """Error of every group of samples, float64 `[G]`; their mean is that of the split, but for a smaller last group.
+    """What every group of samples contributes to the error, float64 `[G]`, see `mpsearch.tasks.jackknife.pseudo_errors`.
+
+    For a mean over samples these are the errors of the groups, but for a smaller last group.
 
     The network sees batches of 256, as when it is scored; a group has a power of two of samples, a 64th of the split or up to twice as
     many, and at most 256.
@@ -39,15 +43,15 @@ def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.de
         device: of the model.
     """
     size = min(2 ** max(math.ceil(math.log2(len(split) / _GROUPS)), 0), _BATCH)
-    errors = []
+    groups: list[Meter] = []
     for inputs, targets in split.batches(_BATCH):
         outputs, targets = call(model, to_device(inputs, device)), targets.to(device)
         for start in range(0, len(targets), size):
             rows = slice(start, start + size)
-            values = task.per_sample(samples_of(outputs, rows, len(targets)), targets[rows])
-            errors.append(task.error(float(values.double().mean())))
+            groups.append(task.meter())
+            groups[-1].add(samples_of(outputs, rows, len(targets)), targets[rows])
         count(scored=len(targets))
-    return torch.tensor(errors, dtype=torch.float64)
+    return torch.tensor(pseudo_errors(task, groups), dtype=torch.float64)
 
 
 def standard_error(errors: Tensor) -> float:
