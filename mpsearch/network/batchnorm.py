@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from mpsearch.core.layer import Layer
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import modes_kept, temporarily
+from mpsearch.network.observe import first_input, hooked
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["BATCH_NORMS", "fold", "folded_gain_and_bias", "needs_float32", "owner_of", "reestimate", "running_norms"]
+__all__ = ["BATCH_NORMS", "fix_statistics", "fold", "folded_gain_and_bias", "needs_float32", "owner_of", "reestimate", "running_norms"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
@@ -93,6 +94,25 @@ def remove_norm(model: nn.Module, path: str) -> None:
         for name, child in list(module._modules.items()):  # `named_children` skips further names
             if child is norm:
                 setattr(module, name, nn.Identity())
+
+
+@torch.no_grad()
+def fix_statistics(model: nn.Module, inputs: Any) -> None:
+    """Give every BatchNorm without running statistics those of one batch, in place, so that samples no longer depend on each other."""
+    norms: list[Any] = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.running_mean is None]
+
+    def keep(norm: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        x = first_input(args, kwargs).float()
+        variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
+        found.setdefault(norm, (mean, variance))
+
+    found: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    if norms:
+        with hooked(after=[(norm, keep) for norm in norms]):
+            call(model, inputs)
+    for norm in norms:
+        if norm in found:
+            norm.running_mean, norm.running_var = found[norm]
 
 
 @torch.no_grad()

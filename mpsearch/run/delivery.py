@@ -125,11 +125,11 @@ def deliver(config: StudyConfig, setup: Setup, searched: Contender, rivals: Mapp
     contenders = {"": searched, **rivals}
     compared = _Compared(noise={}, comparisons=())
     if not config.retrain.include_validation:
-        records = [contender.retrained.record.to_dict() for contender in contenders.values()]
+        files = [file_digest(contender.retrained.path) for contender in contenders.values()]
         compared = ledger.once(
             _COMPARED,
             lambda: _compare(setup.problem, {name: each.retrained.parts for name, each in contenders.items()}),
-            made_from=ledger.made_from(list(contenders), records),
+            made_from=ledger.made_from(list(contenders), files),
             dump=as_plain,
             load=lambda plain: checked(_Compared, plain),
         )

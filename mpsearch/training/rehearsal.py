@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from mpsearch.core.errors import ModelError, MpsearchError, TrainingDiverged
 from mpsearch.core.pass_counts import phase
 from mpsearch.network.execution import Execution, place_of_output
 from mpsearch.network.inputs import call, lay_out, to_device
+from mpsearch.tasks.meters import SampleMeter
 from mpsearch.tasks.task import Task
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
@@ -26,7 +28,7 @@ from mpsearch.training.recipe import Recipe
 if TYPE_CHECKING:
     from mpsearch.data.split import Split
 
-__all__ = ["PHASE", "find_execution", "rehearse"]
+__all__ = ["PHASE", "by_loss", "find_execution", "rehearse"]
 
 PHASE = "rehearsal"
 _BATCH = 8
@@ -71,7 +73,7 @@ def find_execution(model: nn.Module, split: Split, task: Task, recipe: Recipe, *
                     device=device,
                     seed=seed,
                     execution=execution,
-                    score=lambda few: evaluate(lay_out(copied, torch.contiguous_format), few, task, device=device),  # noqa: B023
+                    score=lambda few: evaluate(lay_out(copied, torch.contiguous_format), few, by_loss(task), device=device),  # noqa: B023
                 )
         except ModelError as error:
             failed = failed or error  # the first: contiguous memory is only asked to be no worse
@@ -79,6 +81,11 @@ def find_execution(model: nn.Module, split: Split, task: Task, recipe: Recipe, *
             return execution
     assert failed is not None
     raise failed
+
+
+def by_loss(task: Task) -> Task:
+    """The task with its loss as metric: others, such as the area under a curve, need not exist for a handful of samples."""
+    return replace(task, meter=partial(SampleMeter, task.loss, "loss"))
 
 
 def rehearse(

@@ -27,7 +27,7 @@ from mpsearch.training.compiled import Compiler
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.rehearsal import PHASE, rehearse
+from mpsearch.training.rehearsal import PHASE, by_loss, rehearse
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.statistics import CORRECTION_IMAGES, Corrector, settle
 
@@ -146,7 +146,7 @@ class Evaluator:
                 device=problem.device,
                 seed=problem.seed,
                 execution=problem.execution,
-                score=lambda few: self.score(network, few),
+                score=lambda few: evaluate(evaluated(network), few, by_loss(problem.task), device=problem.device),
                 teacher=self.teacher,
                 hooks=Hooks.of(method, network),
             )

@@ -1,8 +1,7 @@
 """The noise of a score: how far the validation error of a network, and the difference of two networks, would move with other samples.
 
 A difference is measured on the same samples for both networks, which takes out what is hard or easy for both: two networks that disagree on
-3 of 300 labels are told apart by those 3. The split is cut into groups of equal size, and what each contributes is a jackknife's
-pseudo-value, so that a metric of the whole split has noise as well.
+3 of 300 labels are told apart by those 3. The split is cut into groups of equal size, so that a metric of a whole batch has noise as well.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.pass_counts import count
-from mpsearch.network.inputs import call, to_device
+from mpsearch.network.inputs import call, samples_of, to_device
 from mpsearch.tasks.jackknife import pseudo_errors
+from mpsearch.tasks.meters import Meter
 from mpsearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["group_errors", "standard_error"]
 
 _GROUPS = 64
+_BATCH = 256
 
 
 @torch.no_grad()
 def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
-    """What every group of samples contributes to the error, float64 `[G]`, G at most 64: of a mean over samples its own error.
+    """What every group of samples contributes to the error, float64 `[G]`, see `mpsearch.tasks.jackknife.pseudo_errors`.
+
+    For a mean over samples these are the errors of the groups, but for a smaller last group.
+
+    The network sees batches of 256, as when it is scored; a group has a power of two of samples, a 64th of the split or up to twice as
+    many, and at most 256.
 
     Args:
         model: in evaluation mode.
@@ -36,12 +42,14 @@ def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.de
         task: metric and error.
         device: of the model.
     """
-    size = -(-len(split) // _GROUPS)
-    groups = []
-    for inputs, targets in split.batches(size):
-        meter = task.meter()
-        meter.add(call(model, to_device(inputs, device)), targets.to(device))
-        groups.append(meter)
+    size = min(2 ** max(math.ceil(math.log2(len(split) / _GROUPS)), 0), _BATCH)
+    groups: list[Meter] = []
+    for inputs, targets in split.batches(_BATCH):
+        outputs, targets = call(model, to_device(inputs, device)), targets.to(device)
+        for start in range(0, len(targets), size):
+            rows = slice(start, start + size)
+            groups.append(task.meter())
+            groups[-1].add(samples_of(outputs, rows, len(targets)), targets[rows])
         count(scored=len(targets))
     return torch.tensor(pseudo_errors(task, groups), dtype=torch.float64)
 

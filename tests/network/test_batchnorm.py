@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mpsearch.network.batchnorm import BATCH_NORMS, fold, folded_gain_and_bias, needs_float32, reestimate, running_norms
+from mpsearch.network.batchnorm import BATCH_NORMS, fix_statistics, fold, folded_gain_and_bias, needs_float32, reestimate, running_norms
 from mpsearch.network.trace import trace
 from tests.networks import trained_statistics
 
@@ -95,3 +95,13 @@ def test_without_a_norm_no_pass_runs() -> None:
         yield
 
     reestimate(nn.Linear(2, 2), batches())
+
+
+def test_fixed_statistics_are_those_of_the_batch_and_serve_single_samples() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 5), nn.BatchNorm1d(5)).eval()
+    x = torch.randn(32, 4)
+    with torch.no_grad():
+        wanted = model(x)
+        fix_statistics(model, x)
+        torch.testing.assert_close(torch.cat([model(one) for one in x.split(1)]), wanted)

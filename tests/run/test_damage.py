@@ -37,7 +37,8 @@ def ran(directory: Path) -> tuple[Summary, list[str]]:
 
 def essence(directory: Path) -> list[Any]:
     plain = json.loads((directory / "summary.json").read_text())
-    for record in (*plain["trials"], plain["winner"], plain["uniform"], plain["control"]):
+    ended = [plain[name] for name in ("winner", "uniform", "uniform_spent", "searched", "control") if plain[name] is not None]
+    for record in (*plain["trials"], *ended):
         del record["seconds"]
     for name in ("seconds", "tables", "delivered", "digest"):
         del plain[name]

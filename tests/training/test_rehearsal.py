@@ -118,6 +118,16 @@ def test_a_loss_that_fails_in_training_is_named() -> None:
         found(Net(), task=Task.custom(loss=loss))
 
 
+def test_a_metric_that_a_few_samples_do_not_have_is_no_obstacle() -> None:
+    def metric(outputs: Tensor, targets: Tensor) -> Tensor:
+        if len(targets) < 30:
+            raise ValueError("too few samples")
+        return (outputs.argmax(1) == targets).float().mean()
+
+    task = Task.custom(loss=F.cross_entropy, metric=metric, metric_name="whole", higher_is_better=True)
+    assert found(Net(), task=task).channels_last
+
+
 def test_train_need_not_return_the_module() -> None:
     class Forgetful(Net):
         def train(self, mode: bool = True) -> Any:

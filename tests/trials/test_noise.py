@@ -31,7 +31,7 @@ def test_the_noise_of_an_accuracy_is_binomial() -> None:
     predicted = (torch.rand(640, generator=generator) < 0.2).long()
     found = errors(predicted, labels)
     share = float(predicted.float().mean())
-    assert len(found) == 64
+    assert len(found) == 640 / 16
     assert float(found.mean()) == pytest.approx(share)
     assert standard_error(found) == pytest.approx(math.sqrt(share * (1 - share) / 640), rel=0.25)
 

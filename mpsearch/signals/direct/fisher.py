@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.table import Table
+from mpsearch.network.batchnorm import fix_statistics
 from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, finite_outputs, private_copy
@@ -61,8 +62,9 @@ def fisher(inputs: SignalInputs) -> Table:
 
 
 def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> GradientHooks:
-    modules = [layer.module for layer in inputs.space.layers if layer.input_elements and layer.axes is None]
-    few, more = calls_of_few(model, inputs.batches[0][0], modules)
+    first = inputs.batches[0][0]
+    fix_statistics(model, first)  # a sample's own gradient is defined only where samples do not depend on each other
+    few, more = calls_of_few(model, first, [layer.module for layer in inputs.space.layers if layer.input_elements and layer.axes is None])
     check_called(inputs.space.layers, few)
     return GradientHooks(model, inputs.space, inputs.calibration, few, more)
 
