@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -106,9 +106,11 @@ def load_package(name: str) -> Any:
 def outputs_of(model: nn.Module, inputs: Sequence[Tensor], batch: int = 32) -> Tensor:
     """Outputs for all samples, in order; of a network whose output is one tensor."""
     with torch.no_grad():
-        return torch.cat([model(*parts) for parts in zip(*(tensor.split(batch) for tensor in inputs), strict=True)])
+        return torch.cat([model(*parts) for parts in zip(*(torch.split(tensor, batch) for tensor in inputs), strict=True)])
 
 
-def compare(case: Case, rival: Rival, metric: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """The metric of another version on the test split, the mean over samples."""
-    return float(metric(outputs_of(rival.model, case.test.inputs), case.test.targets).mean())
+def compare(case: Case, rival: Rival) -> float:
+    """The metric of another version on the test split."""
+    meter = case.task.meter()
+    meter.add(outputs_of(rival.model, case.test.inputs), case.test.targets)
+    return meter.value()

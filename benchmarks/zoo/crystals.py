@@ -65,7 +65,7 @@ def build() -> Case:
     crystals = [converter(_crystal(core, generator)) for _ in range(sum(SIZES))]
     whole = _padded(crystals)
     energies = outputs_of(model, whole)
-    parts = zip(*(tensor.split(SIZES) for tensor in (*whole, energies)), strict=True)
+    parts = zip(*(torch.split(tensor, list(SIZES)) for tensor in (*whole, energies)), strict=True)
     train, validation, test = (Samples(inputs, wanted) for *inputs, wanted in parts)
     return Case(
         model=model,

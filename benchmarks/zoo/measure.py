@@ -59,7 +59,7 @@ def measure_rivals(network: str, case: Case) -> list[Row]:
             "status": "rival",
             "name": rival.name,
             "bytes": rival.bytes,
-            "found": float(f"{compare(case, rival, case.task.per_sample):.6g}"),
+            "found": float(f"{compare(case, rival):.6g}"),
         }
         for rival in case.rivals
     ]

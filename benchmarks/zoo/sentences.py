@@ -24,7 +24,20 @@ __all__ = ["build", "rank_correlation"]
 SIZES = (256, 256, 512)
 TOKENS = 32
 PACKAGES = ("collections", "concurrent", "ctypes", "email", "html", "http", "json", "logging", "sqlite3", "unittest", "urllib", "xml")
-MODULES = ("argparse", "ast", "calendar", "csv", "datetime", "decimal", "difflib", "fractions", "heapq", "inspect", "ipaddress", "pathlib")
+MODULES: tuple[str, ...] = (
+    "argparse",
+    "ast",
+    "calendar",
+    "csv",
+    "datetime",
+    "decimal",
+    "difflib",
+    "fractions",
+    "heapq",
+    "inspect",
+    "ipaddress",
+    "pathlib",
+)
 MODULES += ("random", "shutil", "socket", "statistics", "string", "subprocess", "tarfile", "textwrap", "threading", "turtle", "zipfile")
 
 
@@ -43,7 +56,7 @@ def build() -> Case:
     for place, chosen in enumerate(order[: sum(SIZES)]):
         found = inference.tokenizer.encode(sentences[chosen], add_special_tokens=False).ids[:TOKENS]
         tokens[place, : len(found)] = torch.tensor(found)
-    train, validation, test = (_with_float(model, part) for part in tokens.split(SIZES))
+    train, validation, test = (_with_float(model, part) for part in torch.split(tokens, list(SIZES)))
     return Case(
         model=model,
         train=train,

@@ -25,7 +25,7 @@ def build() -> Case:
         torch.manual_seed(22)
         model: nn.Module = load_package("torchvision.models").mobilenet_v3_small(num_classes=10)
         pictures = _textures(sum(SIZES))
-    splits = pictures.split(SIZES)
+    splits = torch.split(pictures, list(SIZES))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all that is seen

@@ -89,7 +89,7 @@ def similarities(embeddings: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor, 
 
     The third are the embeddings `[N]` that have another of their speaker beside them, which alone can be told.
     """
-    _, own, counts = speakers.unique(return_inverse=True, return_counts=True)
+    _, own, counts = torch.unique(speakers, return_inverse=True, return_counts=True)
     members = F.one_hot(own, len(counts)).float()
     sums = members.T @ embeddings
     cosines = F.normalize(embeddings, dim=1) @ F.normalize(sums, dim=1).T
