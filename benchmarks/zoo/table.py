@@ -10,6 +10,17 @@ from benchmarks.zoo.networks import NETWORKS
 
 __all__ = ["loss", "table"]
 
+_HEADER = (
+    "network, metric",
+    "float",
+    "share of its bytes",
+    "calibrated",
+    "best uniform, calibrated",
+    "trained briefly",
+    "best uniform, trained",
+    "stays float",
+)
+
 
 def loss(row: Row, value: float) -> float | None:
     """What was lost of the float network's metric, as a share of it; negative where it became better.
@@ -23,13 +34,9 @@ def loss(row: Row, value: float) -> float | None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line for every network and share, then what stays float, other small versions and refusals."""
+    """A line for every network and share, then other small versions, and what was refused and why."""
     done = latest((row for row in rows if row["status"] in ("done", "refused")), KEY)
-    lines = [
-        "| network | metric | float | share | file | calibrated | lost | best uniform, calibrated | trained briefly | lost "
-        "| best uniform, trained | stays float |",
-        "|---" * 12 + "|",
-    ]
+    lines = [f"| {' | '.join(_HEADER)} |", "|---" * len(_HEADER) + "|"]
     for name, network in NETWORKS.items():
         for share in sorted({row["share"] for row in done if row["network"] == name}, reverse=True):
             pair = {row["trained"]: row for row in done if (row["network"], row["share"]) == (name, share)}
@@ -47,17 +54,18 @@ def table(rows: Sequence[Row]) -> str:
 def _line(title: str, share: float, calibrated: Row | None, trained: Row | None) -> str:
     told = [row for row in (calibrated, trained) if row is not None and row["status"] == "done"]
     if not told:
-        return f"| {title} | | | {share:.0%} | refused | | | | | | | |"
+        return f"| {title} | | {share:.0%} | refused | | | | |"
     first = told[0]
-    cells = [title, first["metric"], f"{first['float']:.4g}", f"{share:.0%} of {first['float_bytes']:,} B", f"{first['bytes']:,} B"]
+    cells = [f"{title}, {first['metric']}", f"{first['float']:.4g}", f"{share:.0%} of {first['float_bytes']:,} B"]
     for row in (calibrated, trained):
-        if row is None or row["status"] != "done":
-            cells += ["-", "", ""]
-            continue
-        lost = loss(row, row["found"])
-        cells += [f"**{row['found']:.4g}**", "" if lost is None else f"{100 * lost:.2f} %", _uniform(row)]
+        cells += ["-", "-"] if row is None or row["status"] != "done" else [_found(row), _uniform(row)]
     kept = sum(group["bytes"] for group in first["unquantized"])
-    return "| " + " | ".join([*cells, f"{kept:,} B, {kept / first['bytes']:.1%} of the file"]) + " |"
+    return "| " + " | ".join([*cells, f"{kept:,} B, {kept / first['bytes']:.1%}"]) + " |"
+
+
+def _found(row: Row) -> str:
+    lost = loss(row, row["found"])
+    return f"**{row['found']:.4g}**{'' if lost is None else f' ({100 * lost:+.2f} % lost)'}, {row['bytes']:,} B"
 
 
 def _uniform(row: Row) -> str:

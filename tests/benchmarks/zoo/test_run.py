@@ -108,9 +108,10 @@ def test_the_table_tells_calibrated_and_trained_apart(tmp_path: Path) -> None:
     text = table(read(out))
     (line,) = [line for line in text.splitlines() if line.startswith("| MTCNN R-Net")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[5:8] == ["**0.6**", "25.00 %", "none fits"]
-    assert cells[8:11] == ["**0.8**", "0.00 %", "0.7 (w6af, 240 B)"]
-    assert cells[-1] == "25 B, 10.0% of the file"
+    assert cells[:3] == ["MTCNN R-Net, accuracy", "0.8", "25% of 1,000 B"]
+    assert cells[3:5] == ["**0.6** (+25.00 % lost), 250 B", "none fits"]
+    assert cells[5:7] == ["**0.8** (+0.00 % lost), 250 B", "0.7 (w6af, 240 B)"]
+    assert cells[-1] == "25 B, 10.0%"
 
 
 def test_every_network_has_a_title() -> None:
