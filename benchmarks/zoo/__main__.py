@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from results_file import append, known, read
 
-from benchmarks.results_file import append, known, read
 from benchmarks.zoo.measure import KEY, Job, measure, measure_rivals
 from benchmarks.zoo.networks import NETWORKS, Network
 from benchmarks.zoo.table import table

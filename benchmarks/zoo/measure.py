@@ -6,10 +6,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from results_file import Row
 from torch import nn
 
 import mpsearch
-from benchmarks.results_file import Row
 from benchmarks.zoo.case import Case, compare
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.results_file import Row, latest
+from results_file import Row, latest
+
 from benchmarks.zoo.measure import KEY
 from benchmarks.zoo.networks import NETWORKS
 

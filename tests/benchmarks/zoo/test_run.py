@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from results_file import Row, append, read
 from torch import nn
 
-from benchmarks.results_file import Row, append, read
 from benchmarks.zoo.__main__ import SHARES, run
 from benchmarks.zoo.case import Case, Rival, Samples, load_package
 from benchmarks.zoo.measure import float_bytes
