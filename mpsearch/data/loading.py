@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mpsearch.core.errors import DataError
+from mpsearch.core.nested import leaves, mapped
 from mpsearch.data.random_stream import RandomStream
 from mpsearch.data.split import InputsAndTargets, pair
 
@@ -40,7 +41,14 @@ def _checked(batch: object) -> InputsAndTargets:
         raise DataError(
             f"targets must come out of the loader as a tensor, not {type(targets).__name__}; let each target be a number or a tensor"
         )
-    return inputs, targets
+    return _without_gradients(inputs), _without_gradients(targets)
+
+
+def _without_gradients(values: Any) -> Any:
+    """Data of their own: some carry the graph that made them, which the first backward pass would free."""
+    if not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves(values)):
+        return values
+    return mapped(values, lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
 
 
 def _one_line(error: DataError) -> str:

@@ -76,3 +76,13 @@ def test_an_error_from_a_worker_is_one_line_too(workers: int) -> None:
     with pytest.raises(DataError) as caught:
         next(batches)
     assert str(caught.value) == "the second item is gone; bring it back"
+
+
+def test_data_do_not_carry_the_graph_that_made_them() -> None:
+    """As coordinates do whose gradients are forces; a second backward pass through them would fail."""
+    x = torch.rand(4, 2, requires_grad=True) * 2
+    pairs = [((x[row], {"mask": torch.ones(2)}), x[row].sum()) for row in range(4)]
+    for inputs, targets in load_batches(DataLoader(pairs, batch_size=2), 0):  # type: ignore[arg-type]
+        assert not inputs[0].requires_grad
+        assert not targets.requires_grad
+        assert inputs[1]["mask"].tolist() == [[1, 1], [1, 1]]

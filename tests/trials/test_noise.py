@@ -47,5 +47,20 @@ def test_a_paired_difference_is_sharper_than_two_scores() -> None:
     assert standard_error(gain) < 0.6 * standard_error(errors(one, labels))
 
 
+def test_a_metric_of_the_whole_split_has_noise() -> None:
+    labels = torch.arange(256) % 2
+    predicted = torch.where(torch.arange(256) % 5 == 0, 1 - labels, labels)
+    task = Task.custom(
+        loss=lambda outputs, targets: nn.functional.cross_entropy(outputs, targets),
+        metric=lambda outputs, targets: float((outputs.argmax(1) == targets).float().mean()),  # a number: nothing is known of a sample
+        higher_is_better=True,
+    )
+    split = TensorSplit(predicted.float().unsqueeze(1), labels)
+    found = group_errors(Labelled(), split, task, device=torch.device("cpu"))
+    assert len(found) == 64
+    assert float(found.mean()) == pytest.approx(float((predicted == labels).float().mean()) * -1, abs=1e-6)
+    assert standard_error(found) == pytest.approx(standard_error(errors(predicted, labels)), rel=1e-4)
+
+
 def test_a_single_group_has_no_known_noise() -> None:
     assert standard_error(torch.tensor([0.5])) == math.inf

@@ -29,7 +29,7 @@ from mpsearch.network.batchnorm import fix_statistics
 from mpsearch.network.inputs import batch_size
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, finite_outputs, private_copy
-from mpsearch.signals.probes.batch_axis import FEW, MORE, calls_of, take
+from mpsearch.signals.probes.batch_axis import calls_of_few, take
 from mpsearch.signals.probes.calling_modules import check_called
 from mpsearch.signals.probes.gradient_hooks import GradientHooks
 from mpsearch.tasks.outputs import float_tensors
@@ -64,9 +64,7 @@ def fisher(inputs: SignalInputs) -> Table:
 def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> GradientHooks:
     first = inputs.batches[0][0]
     fix_statistics(model, first)  # a sample's own gradient is defined only where samples do not depend on each other
-    count = batch_size(first)
-    few = calls_of(model, take(first, 0, min(FEW, count)))
-    more = calls_of(model, take(first, 0, MORE)) if count >= MORE else {}
+    few, more = calls_of_few(model, first, [layer.module for layer in inputs.space.layers if layer.input_elements and layer.axes is None])
     check_called(inputs.space.layers, few)
     return GradientHooks(model, inputs.space, inputs.calibration, few, more)
 

@@ -18,10 +18,13 @@ from mpsearch.core.nested import leaves
 from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.network.observe import hooked
 
-__all__ = ["FEW", "MORE", "by_sample", "calls_of", "first_tensor", "sample_axes", "take", "tensors_of"]
+__all__ = ["FEW", "MORE", "by_sample", "calls_of", "calls_of_few", "first_tensor", "sample_axes", "take", "tensors_of"]
 
 FEW, MORE = 2, 3
 """Numbers of samples of the two passes."""
+
+_WINDOWS = 16
+"""Places in a batch that are tried for samples that call all layers."""
 
 
 def take(inputs: Any, start: int, stop: int) -> Any:
@@ -46,7 +49,7 @@ def by_sample(values: Tensor, axis: int, samples: int) -> Tensor:
 
 @torch.no_grad()
 def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
-    """Outputs of every module at every call, by path; modules that were not called are missing.
+    """The first floating-point output of every module at every call, by path; modules that were not called are missing.
 
     Raises:
         ModelError: the forward pass fails.
@@ -54,7 +57,7 @@ def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str, _module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> None:
-        tensor = first_tensor(output)
+        tensor = next((part for part in tensors_of(output) if part.is_floating_point()), None)
         # Cloned, since a later in-place operation would change it.
         seen.setdefault(name, []).append(torch.empty(0) if tensor is None else tensor.clone())
 
@@ -66,6 +69,31 @@ def calls_of(model: nn.Module, inputs: Any) -> dict[str, list[Tensor]]:
             f"the model's forward pass failed on {batch_size(inputs)} samples of the data: {type(error).__name__}: {error}"
         ) from error
     return seen
+
+
+def calls_of_few(model: nn.Module, inputs: Any, wanted: Iterable[str]) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
+    """`calls_of` for two samples and for these and a third; for two alone, or one, if the batch has no more.
+
+    A network whose control flow depends on its input may not call everything for all samples, as a graph network that skips the layers for
+    angles where there are none. So samples further on are tried until all wanted modules are called; the best place is taken.
+
+    Args:
+        model: in evaluation mode.
+        inputs: of one batch.
+        wanted: paths of modules.
+    """
+    wanted, count = set(wanted), batch_size(inputs)
+    last = max(count - MORE, 0)
+    best: tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]] | None = None
+    for start in dict.fromkeys(last * window // (_WINDOWS - 1) for window in range(_WINDOWS)):
+        few = calls_of(model, take(inputs, start, min(start + FEW, count)))
+        more = calls_of(model, take(inputs, start, start + MORE)) if count >= MORE else {}
+        if best is None or len(wanted & few.keys()) > len(wanted & best[0].keys()):
+            best = few, more
+        if wanted <= best[0].keys():
+            break
+    assert best is not None  # there is at least one place
+    return best
 
 
 def sample_axes(few: Mapping[str, list[Tensor]], more: Mapping[str, list[Tensor]], names: Iterable[str]) -> dict[str, int] | None:

@@ -176,9 +176,10 @@ def _check_untouched(layer: Layer, x: Tensor | None, version: int | None) -> Non
 
 
 def _axes_of_outputs(module: nn.Module, output: Any, axis: int, samples: int) -> list[int | None]:
-    """Sample axis of each output that the loss may depend on: the first one, and of a recurrent module its states."""
+    """Sample axis of each output that the loss may depend on: the first one that has gradients, and of a recurrent module its states."""
     if not isinstance(module, RECURRENT):
-        return [axis]
+        kinds = [tensor.is_floating_point() for tensor in tensors_of(output)]
+        return [*[None] * kinds.index(True), axis] if True in kinds else []
     states = tensors_of(output)[1:]
     if isinstance(output, tuple) and isinstance(output[0], PackedSequence):  # samples come one by one; its lengths are no outputs
         return [axis, *(0 if state.is_floating_point() else None for state in states)]

@@ -184,3 +184,28 @@ def test_ranks_whole_allocations_as_the_true_divergence_does(trained_net: nn.Mod
             true.append(float(inputs.task.divergence(trained_net(x), network.model.eval()(x)).mean()))
         predicted.append(table.total(picked))
     assert spearmanr(predicted, true).statistic > 0.8
+
+
+def test_a_layer_that_only_some_samples_call_is_not_called_insensitive() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.always, self.sometimes = nn.Linear(6, 4), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            chosen = x[:, 0] > 0
+            y = self.always(x)
+            if bool(chosen.any()):
+                y = y.index_add(0, chosen.nonzero().squeeze(1), self.sometimes(x[chosen]))
+            return {"count": chosen.sum(), "y": y}
+
+    torch.manual_seed(0)
+    x = torch.randn(24, 6)
+    x[:, 0] = x[:, 0].abs()
+    x[:3, 0] *= -1  # where the first samples do not call it
+    inputs = prepare(Branching().eval(), x.flip(0), (2, 4, FLOAT), seed=2)
+    flipped = replace(inputs, batches=[(x, None)])
+    values = compute_signal("fisher", flipped).values
+    expected = brute_fisher(flipped, one_by_one=True)
+    np.testing.assert_allclose(values, expected, rtol=2e-3, atol=1e-7)
+    assert values[1, 0] > 0

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import ModelError
-from mpsearch.signals.probes.batch_axis import by_sample, calls_of, first_tensor, sample_axes, take
+from mpsearch.signals.probes.batch_axis import by_sample, calls_of, calls_of_few, first_tensor, sample_axes, take
 
 
 def _axes(model: nn.Module, x: Tensor) -> dict[str, int] | None:
@@ -66,3 +66,27 @@ def test_first_tensor_looks_into_structures() -> None:
 def test_a_failing_forward_pass_is_one_clear_line() -> None:
     with pytest.raises(ModelError, match="forward pass failed on 2 samples"):
         calls_of(nn.Sequential(nn.Linear(4, 2)), torch.randn(2, 3))
+
+
+class Branching(nn.Module):
+    """Calls its second layer only for samples that are above zero somewhere; gives a count before its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always, self.sometimes = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, chosen = self.always(x), x.amax(1) > 0
+        if bool(chosen.any()):
+            y = y.index_add(0, chosen.nonzero().squeeze(1), self.sometimes(x[chosen]))
+        return chosen.sum(), y
+
+
+def test_samples_are_sought_that_call_all_layers() -> None:
+    x = -torch.rand(24, 3)
+    x[9:12] *= -1
+    few, more = calls_of_few(Branching().eval(), x, ["always", "sometimes"])
+    assert {"always", "sometimes"} <= few.keys() & more.keys()
+    assert few[""][0].shape == (2, 3)  # the output that has gradients, not the count
+    few, _ = calls_of_few(Branching().eval(), -x.abs(), ["always", "sometimes"])
+    assert "sometimes" not in few
