@@ -107,7 +107,7 @@ def trained(network: str, splits: Splits, seed: int) -> nn.Module:
     while step < _STEPS:
         for x, y in splits.train.batches(128, shuffle=True, seed=seed * 1000 + step):
             optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
+            F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             step += 1
     return model.eval()

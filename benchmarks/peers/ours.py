@@ -39,6 +39,7 @@ from mpsearch.propose.searcher import Searcher
 from mpsearch.run.setup import Setup, build_setup
 from mpsearch.signals import compute_signal
 from mpsearch.signals.base import SignalInputs
+from mpsearch.tasks.meters import SampleMeter
 from mpsearch.tasks.task import Task
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.recipe import Recipe
@@ -82,11 +83,15 @@ def by_divergence(problem: Problem, images: int) -> Problem:
     def mean(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return task.divergence(wanted, found).mean()
 
+    def apart(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return task.divergence(wanted, found)
+
     scored: Task = replace(
         task,
         metric_name="divergence",
         loss=mean,
-        per_sample=lambda found, wanted: task.divergence(wanted, found),
+        per_sample=apart,
+        meter=lambda: SampleMeter(apart, "divergence"),
         error=lambda value: value,
     )
     return replace(problem, validation=TensorSplit(inputs, outputs), task=scored)

@@ -95,5 +95,7 @@ class Tree:
         samples = sum(len(targets) for targets in self._targets)
         pairs = list(zip(outputs, self._targets, strict=True))
         loss = sum(float(task.loss(output, targets)) * len(targets) for output, targets in pairs)
-        metric = sum(float(task.per_sample(output, targets).double().sum()) for output, targets in pairs)
-        return loss / samples, task.error(metric / samples)
+        meter = task.meter()
+        for output, targets in pairs:
+            meter.add(output, targets)
+        return loss / samples, task.error(meter.value())

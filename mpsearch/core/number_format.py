@@ -62,7 +62,7 @@ Codes = NDArray[np.int16]
 Packed = NDArray[np.uint8]
 Scales = NDArray[np.float16] | NDArray[np.float32]
 
-_SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]*)?)(?:g(?P<group>[1-9][0-9]*)|(?P<tensor>s))?(?P<zero>z?)")
+_SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]{0,2})?)(?:g(?P<group>[1-9][0-9]{0,3})|(?P<tensor>s))?(?P<zero>z?)")
 
 
 class NumberKind(ABC):
@@ -206,7 +206,7 @@ class NumberFormat:
         kinds = {kind.letter: kind for _, kind in NUMBER_KINDS.items()}
         if match is None or match["kind"] not in kinds or (not match["bits"] and len(kinds[match["kind"]].widths) > 1):
             examples = ", ".join(f"{letter}{'' if len(kind.widths) == 1 else 4}" for letter, kind in sorted(kinds.items()))
-            raise ConfigError(f"{path}: {text!r} is no number format; write one like {examples}, 4g64, 4z or float", path=path)
+            raise ConfigError(f"{path}: {text!r:.60} is no number format; write one like {examples}, 4g64, 4z or float", path=path)
         kind = kinds[match["kind"]]
         shared = int(match["group"]) if match["group"] else "tensor" if match["tensor"] else "channel"
         try:

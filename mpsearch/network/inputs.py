@@ -34,7 +34,8 @@ def to_device(inputs: Any, device: torch.device, *, memory_format: torch.memory_
     def moved(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return value.to(device, memory_format=memory_format if value.dim() == 4 else torch.preserve_format, non_blocking=True)
+        another = memory_format != torch.preserve_format and value.dim() == 4
+        return value.to(device, memory_format=memory_format if another else torch.preserve_format, non_blocking=True)
 
     return mapped(inputs, moved)
 

@@ -136,6 +136,8 @@ def deliver(config: StudyConfig, setup: Setup, searched: Contender, rivals: Mapp
     chosen = next((each.rival for each in compared.comparisons if each.delivered), "")
     best = contenders[chosen]
     if file_digest(path) != file_digest(best.retrained.path):
+        if path.exists():
+            ledger.say(f"{path.name} is gone or was damaged; it is made again")
         with replacing(path) as temporary:
             shutil.copyfile(best.retrained.path, temporary)
     return Delivery(

@@ -61,9 +61,9 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
         setup = _set_up(ledger, lambda: build_setup(config, progress, check_limits=False))
         if (summary := finished(ledger)) is not None:
             return summary
-        setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", setup.problem.space.check(allocation))])
-        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         worked = given(config, setup.problem, allocation)
+        setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", worked.trial.allocation)])
+        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         _rehearse(config, evaluator, ledger)
         return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 

@@ -147,6 +147,8 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
     networks = 1 + bool(candidates) + (retrain.control and retrain.epochs > 0)
     steps = networks * retrain.epochs * samples
     scored = networks * (retrain.epochs * validation + _scored(config, setup, validation))
+    if not retrain.include_validation:  # the delivered one is chosen by paired differences
+        scored += (1 + bool(candidates)) * validation
     scores = networks * (retrain.epochs + 1)
     if candidates > 1:
         rung = next((rung for rung in config.search.climbed if rung.epochs), None)

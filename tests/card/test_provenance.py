@@ -9,6 +9,7 @@ from typing import Any
 import mpsearch
 from mpsearch.card.provenance import provenance
 from mpsearch.card.sections import ResultSection
+from mpsearch.report.info import delivery_lines
 from tests.card.cards import make_card
 
 
@@ -32,7 +33,7 @@ def test_a_result_that_is_no_number_fails_the_card(result: mpsearch.Result) -> N
 
 
 def test_what_is_not_known_is_a_warning(result: mpsearch.Result) -> None:
-    said = list(result.summary.skipped)
+    said = [*delivery_lines(result.summary), *result.summary.skipped]
     assert filled(result)[1] == said
     unknown = filled(result, selection="n/a: could not be known", test="n/a")[1]
     assert unknown == [*said, "It is not known whether these stages saw the test split: selection."]

@@ -24,12 +24,14 @@ def test_passes_are_the_loaders_lengths(result: mpsearch.Result, card: Card) -> 
     passes = {name: Count(**numbers) for name, numbers in card.resources.passes.items()}
     assert passes["signals"].backward == IMAGES
     assert passes["calibration"] == Count(forward=IMAGES)
-    assert passes["study"] == Count(forward=2 * (96 + VALIDATION), scored=2 * VALIDATION)  # BatchNorm re-estimated, then scored
+    assert result.summary.batchnorm is not None
+    settling = {"kept": 0, "re-estimated": 96}[result.summary.batchnorm.chosen]  # samples for BatchNorm, before it is scored
+    assert passes["study"] == Count(forward=2 * (settling + VALIDATION), scored=2 * VALIDATION)
     retrained = passes["retraining"]
     assert retrained.backward == retrained.labels == EPOCHS * TRAIN
-    scored = (1 + EPOCHS + 1) * VALIDATION  # calibrated, each epoch, baked
+    scored = (1 + EPOCHS + 1 + 2) * VALIDATION  # calibrated, each epoch, baked; compared with uniform bits
     assert retrained.scored == scored
-    assert retrained.forward == 2 * EPOCHS * TRAIN + 2 * 96 + scored  # student and teacher; BatchNorm after calibration and at the end
+    assert retrained.forward == 2 * EPOCHS * TRAIN + settling + 96 + scored  # student and teacher; BatchNorm after calibration, at the end
     assert passes["test"] == Count(forward=len(result.summary.test) * TEST, scored=len(result.summary.test) * TEST)
     assert passes["references"].backward >= EPOCHS * TRAIN
 

@@ -197,3 +197,10 @@ def test_formats_are_read_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "wta8 [165, 83, 66, 165, 88] False\n"
+
+
+@pytest.mark.parametrize("text", ["9" * 5001, "4g" + "9" * 5001, f"p{'1' * 5000}"], ids=["bits", "group", "power of two"])
+def test_a_number_of_thousands_of_digits_is_one_short_line(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no number format") as refused:
+        NumberFormat.parse(text)
+    assert len(str(refused.value)) < 200

@@ -23,7 +23,7 @@ def test_anybodys_sampler_proposes_instead(tmp_path: Path) -> None:
     assert {trial.origin for trial in result.summary.trials} == {"RandomSampler"}
     assert len(result.summary.trials) == 8
     assert not all(trial.feasible for trial in result.summary.trials), "it knows nothing of budgets"
-    winner = result.summary.winner
+    winner = result.summary.searched or result.summary.winner  # a smaller trial may be delivered in its place
     assert winner.feasible
     space = {layer.name: layer for layer in result.summary.layers}
     for name, choice in winner.allocation.items():  # and nothing is left that a layer could go up by
