@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -112,11 +113,14 @@ class Place:
         """Trials, model bytes and summary, clock aside."""
         run = self.folder / "run"
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        for record in (*summary["trials"], summary["winner"], summary["uniform"], summary["control"]):
+        ended = [summary[name] for name in ("winner", "uniform", "uniform_spent", "searched", "control")]
+        for record in (*summary["trials"], *ended):
             if record is not None:
                 del record["seconds"]
-        for record in summary["trials"]:
+        for record in (*summary["trials"], *filter(None, [summary["searched"]])):
             del record["number"]  # a trial that was killed had one
+        for comparison in summary["comparisons"]:
+            comparison["rival"] = re.sub(r"trial \d+", "a trial", comparison["rival"])
         for table in summary["tables"]:
             del table["cost"]["seconds"]
         for name in ("seconds", "delivered", "command", "digest"):  # the card counts passes and seconds

@@ -32,8 +32,7 @@ def delivery_lines(summary: Summary) -> tuple[str, ...]:
     if summary.noise is not None:
         lines.append(f"One standard error of the winner's score on the validation split is {noise_text(summary.metric, summary.noise)}.")
     lines += [
-        f"On the validation split {each.rival} is ahead of the allocation that the search selected by "
-        f"{_gain(summary, each.gain, each.noise)}."
+        f"On the validation split {each.rival} has {_gain(summary, each.gain, each.noise)} against the allocation that the search selected."
         for each in summary.comparisons
         if not each.delivered
     ]
