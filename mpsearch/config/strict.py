@@ -46,8 +46,9 @@ def _config_error(error: ValidationError, model: type[BaseModel], label: str) ->
     origin = first.get("ctx", {}).get("error")
     if isinstance(origin, ConfigError):
         return origin
-    # A tag in brackets is the member of a union that was tried, not a key of the file.
-    location = [part for part in first["loc"] if not str(part).startswith("[")]
+    # A tag in brackets is the member of a union that was tried, not a key of the file; an unknown key may well look like one.
+    key = len(first["loc"]) - 1 if first["type"] == "extra_forbidden" else None
+    location = [part for index, part in enumerate(first["loc"]) if index == key or not str(part).startswith("[")]
     path = ".".join(str(part) for part in location)
     prefix = ": ".join(part for part in (label, path) if part)
     if first["type"] == "extra_forbidden":

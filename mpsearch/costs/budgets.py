@@ -31,7 +31,11 @@ def parse_budget(text: object) -> Budget:
         raise BudgetError(f"budget {text!r} cannot be read; write a number and a unit: {_examples()}")
     spelled = str(text).strip()
     # Decimal: 1.005MB is 1,005,000 bytes, which binary floating point would miss by a fraction.
-    number = Decimal(re.sub("[_,]", "", match["number"]))
+    too_far = f"budget '{spelled:.60}' is too large or too small a number; write {_examples()}"
+    try:
+        number = Decimal(re.sub("[_,]", "", match["number"]))
+    except ArithmeticError as error:  # an exponent of hundreds of digits
+        raise BudgetError(too_far) from error
     if not number > 0:
         raise BudgetError(f"budget '{spelled}' must be above zero; write {_examples()}")
     asked = None if match["cost"] is None else _named(match["cost"], spelled)
@@ -43,7 +47,7 @@ def parse_budget(text: object) -> Budget:
     except ArithmeticError:
         limit = math.inf
     if not 0 < limit < math.inf:
-        raise BudgetError(f"budget '{spelled}' is too large or too small a number; write {_examples()}")
+        raise BudgetError(too_far)
     return Budget(cost.name, limit, spelled)
 
 

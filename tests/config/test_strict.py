@@ -38,6 +38,7 @@ class Outer(Strict):
         ({"name": "a", "inner": {"zzz": 1}}, "f.yaml: inner.zzz: unknown key; known keys: epochs, lr", "inner.zzz"),
         ({"name": "a", "rungs": [{}, {"epohs": 1}]}, "f.yaml: rungs.1.epohs: unknown key; did you mean 'epochs'?", "rungs.1.epohs"),
         ({"name": "a", "methods": {"m": {"lrr": 1}}}, "f.yaml: methods.m.lrr: unknown key; did you mean 'lr'?", "methods.m.lrr"),
+        ({"name": "a", "[[": 1}, "f.yaml: [[: unknown key; known keys: name, inner, rungs, methods, some", "[["),
         ({"nam": "a"}, "f.yaml: nam: unknown key; did you mean 'name'?", "nam"),
         ({}, "f.yaml: name: this key is missing; add it", "name"),
         ({"name": "a", "inner": {"lr": 0}}, "f.yaml: inner.lr: should be greater than 0, not 0", "inner.lr"),

@@ -56,6 +56,8 @@ def test_reads_what_people_write(text: str, cost: str, limit: float) -> None:
         ("0", "must be above zero"),
         ("1e309MB", "is too large or too small a number"),
         ("1e-400B", "is too large or too small a number"),
+        (f"1e{'9' * 400}MB", "is too large or too small a number"),
+        (f"1e-{'9' * 400}MB", "is too large or too small a number"),
     ],
 )
 def test_says_what_is_wrong_on_one_line(text: object, words: str) -> None:
