@@ -33,7 +33,7 @@ from mpsearch.numbers.ranges import fit_step, fit_steps
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.statistics import Corrector, settle
+from mpsearch.trials.statistics import Corrector, update_statistics
 
 __all__ = ["CALIBRATED", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
@@ -89,7 +89,7 @@ class Bench:
             problem = self.problem
             model = self._build(variant)
             corrector = None if problem.statistics != CORRECTED else Corrector(problem.model, model, self._images)
-            settle(model, problem.statistics, problem, self._recipe, corrector)
+            update_statistics(model, problem.statistics, problem, self._recipe, corrector)
             self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device)
         return self._scores[variant]
 

@@ -1,4 +1,4 @@
-"""`Execution`: how a network runs while it is trained; `mpsearch.training.rehearsal` finds out what it can do."""
+"""`Execution`: how a network runs while it is trained; `mpsearch.training.dry_run` finds out what it can do."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def retrain(config: StudyConfig, allocation: Allocation, directory: Path, comman
         worked = given(config, setup.problem, allocation)
         setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", worked.trial.allocation)])
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
-        _rehearse(config, evaluator, ledger)
+        _dry_run(config, evaluator, ledger)
         return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
 
 
@@ -94,7 +94,7 @@ def run(
         return summary
     setup = with_statistics(config, setup, progress, ledger)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
-    _rehearse(config, evaluator, ledger)
+    _dry_run(config, evaluator, ledger)
     prepared = prepare(config, setup, ledger, progress)
     if storage is None:
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
@@ -111,12 +111,12 @@ def _set_up(ledger: Ledger, set_up: Callable[[], Setup]) -> Setup:
     return setup
 
 
-def _rehearse(config: StudyConfig, evaluator: Evaluator, ledger: Ledger) -> None:
+def _dry_run(config: StudyConfig, evaluator: Evaluator, ledger: Ledger) -> None:
     """Train and score a quantized network on a few samples, before anything expensive."""
     default, space = search_settings(config).default, evaluator.problem.space
     lowest = Allocation({name: min(menu) for name, menu in zip(space.names, space.menus, strict=True)})
     with ledger.clock("preparation"):
-        evaluator.rehearse(lowest, default.method, with_epochs(default.recipe, int(trains(config))))
+        evaluator.dry_run(lowest, default.method, with_epochs(default.recipe, int(trains(config))))
 
 
 def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, ledger: Ledger, progress: Progress) -> Evaluator:

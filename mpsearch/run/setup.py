@@ -43,8 +43,8 @@ from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
 from mpsearch.study.settings import search_settings, trains
 from mpsearch.targets import TARGETS, Blueprint, Target, restricted
+from mpsearch.training.dry_run import find_execution
 from mpsearch.training.preflight import preflight
-from mpsearch.training.rehearsal import find_execution
 from mpsearch.trials.evaluator import with_epochs
 from mpsearch.trials.problem import Problem
 

@@ -24,12 +24,12 @@ from mpsearch.network.network import Network
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
+from mpsearch.training.dry_run import PHASE, by_loss, dry_run
 from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.rehearsal import PHASE, by_loss, rehearse
 from mpsearch.trials.problem import Problem
-from mpsearch.trials.statistics import CORRECTION_IMAGES, Corrector, settle
+from mpsearch.trials.statistics import CORRECTION_IMAGES, Corrector, update_statistics
 
 if TYPE_CHECKING:
     from mpsearch.data.split import Split
@@ -79,7 +79,7 @@ class Evaluator:
         with torch.no_grad():
             method.calibrate(network, self._divergence(network, CALIBRATION_IMAGES))
             if not method.compensates:
-                settle(network.model, self.problem.statistics, self.problem, recipe, self._corrector_of(network))
+                update_statistics(network.model, self.problem.statistics, self.problem, recipe, self._corrector_of(network))
 
     def _corrector_of(self, network: Network) -> Corrector | None:
         if self.problem.statistics != CORRECTED:
@@ -128,7 +128,7 @@ class Evaluator:
         )
 
     @phase(PHASE)
-    def rehearse(self, allocation: Allocation, method: Method, recipe: Recipe) -> None:
+    def dry_run(self, allocation: Allocation, method: Method, recipe: Recipe) -> None:
         """Train the network at an allocation on two small batches and evaluate it; what it cannot do shows here.
 
         Raises:
@@ -137,7 +137,7 @@ class Evaluator:
         problem = self.problem
         network = self.begin(allocation, method)
         with torch.random.fork_rng(devices=[problem.device] if problem.device.type == "cuda" else []):
-            rehearse(
+            dry_run(
                 network.model,
                 network.quantizer_parameters(),
                 problem.train,

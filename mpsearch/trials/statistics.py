@@ -34,7 +34,7 @@ from mpsearch.training.recipe import Recipe
 if TYPE_CHECKING:
     from mpsearch.trials.problem import Problem
 
-__all__ = ["CORRECTION_IMAGES", "Corrector", "choose_statistics", "reference_allocations", "settle"]
+__all__ = ["CORRECTION_IMAGES", "Corrector", "choose_statistics", "reference_allocations", "update_statistics"]
 
 CORRECTION_IMAGES = 512
 """Maximum number of training images for the paired correction."""
@@ -69,7 +69,7 @@ class Corrector:
 
 
 @torch.no_grad()
-def settle(model: nn.Module, way: str, problem: Problem, recipe: Recipe, corrector: Corrector | None) -> None:
+def update_statistics(model: nn.Module, way: str, problem: Problem, recipe: Recipe, corrector: Corrector | None) -> None:
     """Let the statistics of a calibrated network follow its quantization.
 
     Args:
@@ -110,7 +110,7 @@ def choose_statistics(
     Args:
         problem: float network and training data; validation and test data, and labels, are not read.
         method: makes the quantizers; used as calibrated, without its own `calibrate`.
-        recipe: see `settle`.
+        recipe: see `update_statistics`.
         references: (name, allocation).
     """
     drawn = _Drawn.of(problem, recipe)

@@ -1,4 +1,4 @@
-"""What a network cannot do in training shows in a rehearsal, with the step that failed; what it can do otherwise is found."""
+"""What a network cannot do in training shows in a dry run, with the step that failed; what it can do otherwise is found."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mpsearch.core.errors import ModelError
 from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.network.execution import Execution
 from mpsearch.tasks.task import Task
+from mpsearch.training.dry_run import find_execution
 from mpsearch.training.recipe import Recipe
-from mpsearch.training.rehearsal import find_execution
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""`rehearse`: a training of two small batches and one evaluation before anything expensive starts.
+"""`dry_run`: a training of two small batches and one evaluation before anything expensive starts.
 
 What a network cannot do shows only in training: another memory layout, dropout and batch statistics, the backward pass, the optimizer. Here
 it shows in the first second of a study rather than after its search.
@@ -28,9 +28,9 @@ from mpsearch.training.recipe import Recipe
 if TYPE_CHECKING:
     from mpsearch.data.split import Split
 
-__all__ = ["PHASE", "by_loss", "find_execution", "rehearse"]
+__all__ = ["PHASE", "by_loss", "dry_run", "find_execution"]
 
-PHASE = "rehearsal"
+PHASE = "dry run"
 _BATCH = 8
 
 
@@ -44,7 +44,7 @@ def find_execution(model: nn.Module, split: Split, task: Task, recipe: Recipe, *
         task: loss and metric.
         recipe: of the training to come; with 0 epochs only evaluation mode is tried.
         device: device of the model.
-        seed: seed of the rehearsal; the global random state is kept.
+        seed: seed of the dry run; the global random state is kept.
 
     Raises:
         ModelError: it cannot be trained in either; the message says at which step and why.
@@ -64,7 +64,7 @@ def find_execution(model: nn.Module, split: Split, task: Task, recipe: Recipe, *
                     place = _place(_output(copied, inputs, "training"), output)
                 execution = Execution(memory_format=memory_format, main_output=place)
                 execution.keep_main_output(copied)
-                rehearse(
+                dry_run(
                     copied,
                     [],
                     split,
@@ -88,7 +88,7 @@ def by_loss(task: Task) -> Task:
     return replace(task, meter=partial(SampleMeter, task.loss, "loss"))
 
 
-def rehearse(
+def dry_run(
     model: nn.Module,
     quantizer_parameters: list[nn.Parameter],
     split: Split,
@@ -161,7 +161,7 @@ def rehearse(
         raise
     except Exception as error:
         raise ModelError(
-            f"a rehearsal of the training failed at {reached[-1]}: {type(error).__name__}: {error}; "
+            f"a dry run of the training failed at {reached[-1]}: {type(error).__name__}: {error}; "
             "a few lines of plain PyTorch that train the network on one batch will show the same"
         ) from error
 
