@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mpsearch.core.number_format import StoredAs
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat, StoredAs
 from mpsearch.core.peak import CostTable
 from mpsearch.core.registry import Registry
 from mpsearch.core.space import ResolvedSpace
@@ -15,15 +16,18 @@ from mpsearch.numbers.grid import stored_as_grid
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware
     from mpsearch.network.lifetimes import Lifetimes
-    from mpsearch.targets import Target
 
-__all__ = ["COSTS", "Compute", "Cost", "CostInputs"]
+__all__ = ["COSTS", "Compute", "Cost", "CostInputs", "LayerBytes"]
 
 
-def _packed() -> Target:
-    from mpsearch.targets import TARGETS  # which imports torch; who only reads budgets needs none
+LayerBytes = Callable[[Layer, NumberFormat, NumberFormat], int]
+"""Layer, stored format of its weight, format of its input → bytes in the target's file."""
 
-    return TARGETS["packed"]()
+
+def _packed_bytes(layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+    from mpsearch.targets.packed.layout import layer_bytes  # which imports torch; who only reads budgets needs none
+
+    return layer_bytes(layer, weight, activation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +37,14 @@ class CostInputs:
     Args:
         space: L layers and their menus.
         formats: how each method of the study stores a weight, format on a menu → format stored; what costs bytes is the largest of them.
-        target: whose file is counted.
+        layer_bytes: of the target whose file is counted.
         hardware: profile of the device, if there is one.
         lifetimes: traces when each activation is alive, on first use; None where no network is at hand.
     """
 
     space: ResolvedSpace
     formats: Sequence[StoredAs] = (stored_as_grid,)
-    target: Target = field(default_factory=_packed)
+    layer_bytes: LayerBytes = _packed_bytes
     hardware: Hardware | None = None
     lifetimes: Callable[[], Lifetimes] | None = None
 

@@ -18,7 +18,7 @@ def size(inputs: CostInputs) -> Table:
     their files is larger.
 
     Args:
-        inputs: of these, the target, the formats, and the space, whose `file_overhead` is the header and the unquantized tensors.
+        inputs: of these, the layers' bytes, the formats, and the space, whose `file_overhead` is the header and the unquantized tensors.
 
     Returns:
         `[L, C]`, bytes; NaN off the menus.
@@ -29,7 +29,7 @@ def size(inputs: CostInputs) -> Table:
         written = {stored for stores in inputs.formats if (stored := stores(choice.weight)) is not None}
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             if choice in menu:
-                values[row, column] = max(inputs.target.layer_bytes(layer, weight, choice.activation) for weight in written)
+                values[row, column] = max(inputs.layer_bytes(layer, weight, choice.activation) for weight in written)
     return space.table("size", "B", values, base=float(space.file_overhead))
 
 

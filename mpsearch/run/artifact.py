@@ -65,5 +65,5 @@ def retrained_once(
 def _write_verified(path: Path, setup: Setup, parts: Parts, expected: float) -> None:
     problem = setup.problem
     batch, _ = next(iter(problem.validation.batches(_CHECKED_SAMPLES)))
-    setup.target.write(path, setup.blueprint, parts)
+    setup.writer.write(path, parts)
     setup.target.verify(path, parts, problem.model, problem.space.layers, to_device(batch, problem.device), expected)

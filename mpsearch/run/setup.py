@@ -42,7 +42,7 @@ from mpsearch.network.unquantized import unquantized
 from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
 from mpsearch.study.settings import search_settings, trains
-from mpsearch.targets import TARGETS, Blueprint, Target, restricted
+from mpsearch.targets import TARGETS, Blueprint, Target, Writer, restricted
 from mpsearch.training.dry_run import find_execution
 from mpsearch.training.preflight import preflight
 from mpsearch.trials.evaluator import with_epochs
@@ -65,7 +65,7 @@ class Setup:
     Args:
         splits: data.
         target: file format of the artifact.
-        blueprint: description of the network in the artifact.
+        writer: writes the network's files.
         problem: search problem: float network, ranges, space, costs, budgets.
         other_model: the same architecture with other float weights, for comparison; None if the study names none.
         batchnorm: how the statistics of untrained allocations follow, chosen by `run.statistics`; None where nothing was chosen.
@@ -75,7 +75,7 @@ class Setup:
 
     splits: Splits
     target: Target
-    blueprint: Blueprint
+    writer: Writer
     problem: Problem
     other_model: nn.Module | None = None
     batchnorm: StatisticsChoice | None = None
@@ -161,7 +161,7 @@ def assemble(
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
     execution.keep_main_output(model)
-    blueprint, space, costs, cost_inputs, notes = surveyed
+    writer, space, costs, cost_inputs, notes = surveyed
     with phase("calibration"):
         calibration = fit_ranges(config, model, space, splits.train)
     problem = Problem(
@@ -183,7 +183,7 @@ def assemble(
     return Setup(
         splits=splits,
         target=TARGETS[config.target](),
-        blueprint=blueprint,
+        writer=writer,
         problem=problem,
         other_model=other_model,
         identity={
@@ -208,7 +208,7 @@ def fit_ranges(config: StudyConfig, model: nn.Module, space: ResolvedSpace, trai
 
 def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
-) -> tuple[Blueprint, ResolvedSpace, dict[str, CostTable], CostInputs, tuple[str, ...]]:
+) -> tuple[Writer, ResolvedSpace, dict[str, CostTable], CostInputs, tuple[str, ...]]:
     """Layers, menus and costs from one forward pass; checks that data, methods, target, space and budgets match the network."""
     batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
@@ -217,17 +217,17 @@ def _survey(
     layers = surveyed.layers
     methods = {name: _variants(config, name) for name in config.methods}
     formats = [method.stores for variants in methods.values() for method in variants]
+    preflight(model, splits, pick_device(config.device), trained=trained)
     target = TARGETS[config.target]()
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
     space, reasons = restricted(space, target, formats)
-    blueprint = Blueprint.of(config.model.factory, dict(config.model.options), space)
-    space = replace(space, file_overhead=target.overhead_bytes(blueprint, model), unquantized=unquantized(model, surveyed))
-    preflight(model, splits, pick_device(config.device), trained=trained)
+    writer = target.writer(Blueprint.of(model, batch, space, config.model.factory, dict(config.model.options)))
+    space = replace(space, file_overhead=writer.overhead_bytes, unquantized=unquantized(model, surveyed))
     cost_inputs = CostInputs(
         space=space,
         formats=formats,
-        target=target,
+        layer_bytes=writer.layer_bytes,
         hardware=None if config.hardware is None else load_hardware(config.hardware),
         lifetimes=cache(lambda: lifetimes(model, layers, concatenated([batch], _LIFETIME_BATCH))),
     )
@@ -239,7 +239,7 @@ def _survey(
             progress.say(f"target {target.name}: {reason}")
         for note in notes:
             progress.say(note)
-    return blueprint, space, costs, cost_inputs, notes
+    return writer, space, costs, cost_inputs, notes
 
 
 def _variants(config: StudyConfig, name: str) -> list[Method]:

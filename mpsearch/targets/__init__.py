@@ -14,10 +14,10 @@ from pathlib import Path
 
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.registry import Registry
-from mpsearch.targets.base import Artifact, Target, restricted
+from mpsearch.targets.base import Artifact, Target, Writer, restricted
 from mpsearch.targets.blueprint import Blueprint
 
-__all__ = ["TARGETS", "Artifact", "Blueprint", "Target", "read_artifact", "restricted"]
+__all__ = ["TARGETS", "Artifact", "Blueprint", "Target", "Writer", "read_artifact", "restricted"]
 
 TARGETS: Registry[type[Target]] = Registry("target", "mpsearch.targets")
 

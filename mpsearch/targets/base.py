@@ -1,4 +1,4 @@
-"""`Target`: a file format for a runtime: the number formats it supports, their size, writing and reading."""
+"""`Target`: a file format for a runtime: what it supports, reading and checking; `Writer`: writes the files of one network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mpsearch.network.inputs import call
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.tasks.outputs import same_values
 
-__all__ = ["Artifact", "Target", "restricted"]
+__all__ = ["Artifact", "Target", "Writer", "restricted"]
 
 
 class Artifact(ABC):
@@ -58,11 +58,28 @@ class Artifact(ABC):
         """
 
 
-class Target(ABC):
-    """Base class of all targets.
+class Writer(ABC):
+    """Writes the files of one network.
 
-    Sizes are exact: for every allocation a file has `overhead_bytes + Σ layer_bytes` bytes.
+    Sizes are known beforehand and exact: for every allocation a file has `overhead_bytes + Σ layer_bytes` bytes.
     """
+
+    @property
+    @abstractmethod
+    def overhead_bytes(self) -> int:
+        """Bytes of the file that do not depend on the allocation: the header, the graph and everything that stays float."""
+
+    @abstractmethod
+    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+        """Bytes of the file for one layer in these stored formats."""
+
+    @abstractmethod
+    def write(self, path: Path, parts: Parts) -> int:
+        """Write the file atomically; returns its size in bytes."""
+
+
+class Target(ABC):
+    """Base class of all targets."""
 
     name: ClassVar[str]
     description: ClassVar[str]
@@ -75,16 +92,13 @@ class Target(ABC):
         """Why the file cannot store a layer in these stored formats; "" if it can."""
 
     @abstractmethod
-    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
-        """Bytes of the file for one layer in these stored formats."""
+    def writer(self, blueprint: Blueprint) -> Writer:
+        """What writes the network of a blueprint.
 
-    @abstractmethod
-    def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
-        """Bytes of the file that do not depend on the allocation: the header and everything that stays float."""
-
-    @abstractmethod
-    def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
-        """Write the file atomically; returns its size in bytes."""
+        Raises:
+            ModelError: the file cannot hold this network, whatever its formats.
+            ExtraMissing: a package of an extra is not installed.
+        """
 
     def recognises(self, path: Path) -> bool:
         """Whether a file has this target's format; by default the suffix decides."""

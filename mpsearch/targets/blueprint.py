@@ -1,10 +1,12 @@
-"""`Blueprint`: the architecture and layers that an artifact describes."""
+"""`Blueprint`: the network that an artifact describes, without its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import Granularity
@@ -18,20 +20,33 @@ class Blueprint:
     """An architecture and its layers.
 
     Args:
+        architecture: float network; of its parameters only the shapes matter.
+        inputs: one batch, for targets that trace the network.
+        layers: as traced.
         model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
-        layers: as traced.
         granularity: what shares a scale in each layer's weight; empty if all scales are per output channel.
     """
 
-    model: str
-    options: Mapping[str, Any]
+    architecture: nn.Module
+    inputs: Any
     layers: tuple[Layer, ...]
+    model: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     granularity: tuple[Granularity, ...] = ()
 
     @classmethod
-    def of(cls, model: str, options: Mapping[str, Any], space: ResolvedSpace) -> Blueprint:
+    def of(
+        cls, architecture: nn.Module, inputs: Any, space: ResolvedSpace, model: str = "", options: Mapping[str, Any] | None = None
+    ) -> Blueprint:
         """The blueprint of a space's layers, with the granularity of their menus."""
         shared = tuple(space.granularity(row) for row in range(len(space.layers)))
         granularity = shared if set(shared) != {"channel"} else ()
-        return cls(model=model, options=options, layers=space.layers, granularity=granularity)
+        return cls(
+            architecture=architecture,
+            inputs=inputs,
+            layers=space.layers,
+            model=model,
+            options=options or {},
+            granularity=granularity,
+        )

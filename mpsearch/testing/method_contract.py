@@ -107,7 +107,7 @@ class MethodContract:
         parts = bake(network)
         target = TARGETS["packed"]()
         path = tmp_path / target.file
-        target.write(path, Blueprint(model="", options={}, layers=network.space.layers), parts)
+        target.writer(Blueprint(architecture=network.architecture, inputs=_data().x, layers=network.space.layers)).write(path, parts)
         with torch.no_grad():
             scored = call(evaluated(network), _data().x)
             assert torch.equal(call(install(network.architecture, network.space.layers, parts), _data().x), scored)

@@ -21,7 +21,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.targets import TARGETS, Blueprint, Target, read_artifact, restricted
+from mpsearch.targets import TARGETS, Blueprint, Target, Writer, read_artifact, restricted
 
 __all__ = ["TargetContract"]
 
@@ -56,9 +56,9 @@ class TargetContract:
         model, space, parts, x = _baked(format, activation)
         if self._refusals(space, parts):
             return
-        blueprint, path = Blueprint.of("", {}, space), tmp_path / self.target.file
-        size = self.target.write(path, blueprint, parts)
-        assert size == path.stat().st_size == self._promised(blueprint, model, parts)
+        writer, path = self.target.writer(Blueprint.of(model, x, space)), tmp_path / self.target.file
+        size = writer.write(path, parts)
+        assert size == path.stat().st_size == _promised(writer, space, parts)
         artifact = self.target.read(path)
         stored = {name: baked.weight_format for name, baked in parts.layers.items()}
         assert {name: choice.weight for name, choice in artifact.allocation.items()} == stored
@@ -90,7 +90,7 @@ class TargetContract:
         format, other = [kept for kept in (_EIGHT, _FOUR, FLOAT) if not self._refusals(*_baked(kept, FLOAT)[1:3])][:2]
         model, space, parts, x = _baked(format, FLOAT)
         path = tmp_path / self.target.file
-        size = self.target.write(path, Blueprint.of("", {}, space), parts)
+        size = self.target.writer(Blueprint.of(model, x, space)).write(path, parts)
         with pytest.raises(ArtifactError, match=f"has {size} bytes but its cost was {size + 1}"):
             self.target.verify(path, parts, model, space.layers, x, size + 1)
         with pytest.raises(ArtifactError, match="gives other outputs"):
@@ -99,11 +99,11 @@ class TargetContract:
     def test_damaged_and_missing_files_are_one_clear_error(self, tmp_path: Path) -> None:
         """Never a traceback of somebody else's, never a network that is half read."""
         format = next(format for format in _FORMATS if not self._refusals(*_baked(format, FLOAT)[1:3]))
-        _, space, parts, _ = _baked(format, FLOAT)
+        model, space, parts, x = _baked(format, FLOAT)
         path = tmp_path / self.target.file
         with pytest.raises(ArtifactError, match=r"no artifact at"):
             self.target.read(path)
-        self.target.write(path, Blueprint.of("", {}, space), parts)
+        self.target.writer(Blueprint.of(model, x, space)).write(path, parts)
         assert type(read_artifact(path)) is type(self.target.read(path)), "another target takes this file for its own"
         whole = path.read_bytes()
         for cut in (0, 7, len(whole) // 2, len(whole) - 1):
@@ -116,10 +116,11 @@ class TargetContract:
         reasons = [self.target.refuses(layer, baked.weight_format, baked.choice.activation) for layer, baked in layers]
         return [reason for reason in reasons if reason]
 
-    def _promised(self, blueprint: Blueprint, model: nn.Module, parts: Parts) -> int:
-        layers = [(layer, parts.layers[layer.name]) for layer in blueprint.layers]
-        own = (self.target.layer_bytes(layer, b.weight_format, FLOAT if b.input is None else b.input.format) for layer, b in layers)
-        return self.target.overhead_bytes(blueprint, model) + sum(own)
+
+def _promised(writer: Writer, space: ResolvedSpace, parts: Parts) -> int:
+    layers = [(layer, parts.layers[layer.name]) for layer in space.layers]
+    own = (writer.layer_bytes(layer, b.weight_format, FLOAT if b.input is None else b.input.format) for layer, b in layers)
+    return writer.overhead_bytes + sum(own)
 
 
 class _Net(nn.Module):

@@ -23,7 +23,7 @@ from mpsearch.numbers.grid import act_grid
 from mpsearch.numbers.power_of_two import codes, fit_scales, values
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
-from mpsearch.targets.packed.write import write_artifact
+from mpsearch.targets.packed.write import PackedWriter
 from tests.methods.learned_ranges import attached, data, mean_bits, trained, weight_quantizer
 
 POWERS = LearnedRange(levels="power_of_two")
@@ -234,7 +234,8 @@ def test_activations_too_find_bits_near_the_budget_and_are_scored_no_coarser_tha
 def test_the_file_knows_the_levels_of_activations(tmp_path: Path) -> None:
     network = trained(LearnedRange(act_levels="power_of_two"), Choice(4, 4), epochs=1)
     parts = bake(network)
-    write_artifact(tmp_path / "net.safetensors", Blueprint(model="", options={}, layers=network.space.layers), parts)
+    blueprint = Blueprint(architecture=network.architecture, inputs=None, layers=network.space.layers)
+    PackedWriter(blueprint).write(tmp_path / "net.safetensors", parts)
     artifact = read_artifact(tmp_path / "net.safetensors")
     assert set(artifact.file.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
     loaded = artifact.install(network.architecture)

@@ -27,21 +27,23 @@ from mpsearch.network.trace import trace
 from mpsearch.numbers.grid import GridStyle
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
-from mpsearch.targets.packed.write import file_overhead, write_artifact
+from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import NETWORKS, TiedLanguageModel, trained_statistics
 
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
 
 
-def prepared(name: str, method: str = "lsq", grid: GridStyle = "twos") -> tuple[torch.nn.Module, object, ResolvedSpace, Network, Blueprint]:
+def prepared(
+    name: str, method: str = "lsq", grid: GridStyle = "twos"
+) -> tuple[torch.nn.Module, object, ResolvedSpace, Network, PackedWriter]:
     torch.manual_seed(0)
     factory, inputs = NETWORKS[name]
     model, x = trained_statistics(factory()), inputs()
     layers = trace(model, x)
-    blueprint = Blueprint(model="", options={}, layers=layers)
-    space = SPACE.resolve(layers, file_overhead=file_overhead(blueprint, model))
+    writer = PackedWriter(Blueprint(architecture=model, inputs=x, layers=layers))
+    space = SPACE.resolve(layers, file_overhead=writer.overhead_bytes)
     calibration = Calibration.fit(model, space, [x])
-    return model, x, space, Network(model, space, calibration, METHODS[method](grid=grid)), blueprint
+    return model, x, space, Network(model, space, calibration, METHODS[method](grid=grid)), writer
 
 
 def random_allocation(space: ResolvedSpace, seed: int) -> Allocation:
@@ -52,14 +54,14 @@ def random_allocation(space: ResolvedSpace, seed: int) -> Allocation:
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("name", NETWORKS)
 def test_artifact_is_the_scored_network(name: str, method: str, tmp_path: Path) -> None:
-    model, x, space, network, blueprint = prepared(name, method, "half" if len(name) % 2 else "narrow")
+    model, x, space, network, writer = prepared(name, method, "half" if len(name) % 2 else "narrow")
     for seed in range(4):
         allocation = random_allocation(space, seed)
         network.begin(allocation)
         parts = bake(network)
         scored = install(model, space.layers, parts)
         path = tmp_path / "model.safetensors"
-        written = write_artifact(path, blueprint, parts)
+        written = writer.write(path, parts)
         assert written == path.stat().st_size == size(CostInputs(space=space, formats=(network.method.stores,))).total(allocation)
         artifact = read_artifact(path)
         stored = {name: Choice(network.stored(choice.weight), choice.activation) for name, choice in allocation.items()}
@@ -175,11 +177,11 @@ def test_activation_quantization_reaches_attention() -> None:
 def test_size_cost_is_the_file_size(seed: int) -> None:
     import tempfile
 
-    _, _, space, network, blueprint = prepared("depthwise")
+    _, _, space, network, writer = prepared("depthwise")
     allocation = random_allocation(space, seed)
     network.begin(allocation)
     with tempfile.TemporaryDirectory() as folder:
-        assert write_artifact(Path(folder) / "a.safetensors", blueprint, bake(network)) == size(CostInputs(space=space)).total(allocation)
+        assert writer.write(Path(folder) / "a.safetensors", bake(network)) == size(CostInputs(space=space)).total(allocation)
 
 
 def test_nothing_to_quantize_is_said() -> None:

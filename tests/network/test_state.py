@@ -63,7 +63,7 @@ def test_what_is_shared_is_quantized_stored_and_loaded_once(architecture: type[n
     network.begin(space.uniform(Choice(3)))
     scored, parts, target = evaluated(network), bake(network), TARGETS["packed"]()
     path = tmp_path / target.file
-    target.write(path, Blueprint(model="", options={}, layers=space.layers), parts)
+    target.writer(Blueprint(architecture=model, inputs=x, layers=space.layers)).write(path, parts)
     loaded = target.read(path).install(copy.deepcopy(model))
     weights = 3 * sum(layer.weights for layer in space.layers) / 8
     assert path.stat().st_size < weights + 1500, "no weight is stored again as float32"

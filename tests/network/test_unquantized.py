@@ -10,7 +10,7 @@ from mpsearch.network.trace import survey
 from mpsearch.network.unquantized import unquantized
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
-from mpsearch.targets.packed.write import file_overhead
+from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import NETWORKS, BareParameters, Depthwise, trained_statistics
 
 
@@ -54,10 +54,9 @@ def test_folded_norms_leave_a_bias_in_half_precision() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bytes_are_those_of_the_file(name: str) -> None:
     build, inputs = NETWORKS[name]
-    model = trained_statistics(build())
-    found = survey(model, inputs())
-    blueprint = Blueprint(model="", options={}, layers=found.layers)
-    overhead = file_overhead(blueprint, model) - layout.header_bytes(
+    model, x = trained_statistics(build()), inputs()
+    found = survey(model, x)
+    overhead = PackedWriter(Blueprint(architecture=model, inputs=x, layers=found.layers)).overhead_bytes - layout.header_bytes(
         {"model": "", "options": {}, "layers": [[la.module, la.parameter, la.norm, *la.aliases] for la in found.layers]}
         | ({"axes": axes} if (axes := {str(i): list(la.axes) for i, la in enumerate(found.layers) if la.axes is not None}) else {}),
         len(found.layers),

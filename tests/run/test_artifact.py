@@ -20,7 +20,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.setup import Setup
 from mpsearch.targets import TARGETS
 from mpsearch.targets.blueprint import Blueprint
-from mpsearch.targets.packed.write import file_overhead
+from mpsearch.targets.packed.write import PackedWriter
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator
 from tests.problems import small_problem, small_settings
@@ -30,9 +30,9 @@ from tests.problems import small_problem, small_settings
 def setup() -> Setup:
     problem = small_problem()
     batch = torch.randn(4, 6)
-    blueprint = Blueprint(model="m:f", options={}, layers=trace(problem.model, batch))
+    blueprint = Blueprint(architecture=problem.model, inputs=batch, model="m:f", layers=trace(problem.model, batch))
     splits = Splits(name="d", train=problem.train, validation=problem.validation, test=None, task=problem.task, fingerprint="d")
-    return Setup(splits=splits, target=TARGETS["packed"](), blueprint=blueprint, problem=problem)
+    return Setup(splits=splits, target=TARGETS["packed"](), writer=PackedWriter(blueprint), problem=problem)
 
 
 def trained(setup: Setup, bits: int) -> tuple[Record, Parts]:
@@ -41,7 +41,7 @@ def trained(setup: Setup, bits: int) -> tuple[Record, Parts]:
     evaluator = Evaluator(problem, Compiler("off", problem.device))
     network = evaluator.begin(allocation, hyper.method)
     score = evaluator.ptq(network, hyper.method, hyper.recipe)
-    size = problem.amounts(allocation, hyper.method)["size"] + file_overhead(setup.blueprint, problem.model)
+    size = problem.amounts(allocation, hyper.method)["size"] + setup.writer.overhead_bytes
     return Record(number=0, origin="x", allocation=allocation, rung="full", scores={"full": score}, costs={"size": size}), bake(network)
 
 

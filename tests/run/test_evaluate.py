@@ -18,6 +18,6 @@ def test_a_file_scores_like_the_network_it_was_written_from(tmp_path: Path) -> N
     setup = tiny_setup(config)
     evaluator = Evaluator(setup.problem, Compiler("off", setup.problem.device))
     parts = bake(evaluator.begin(setup.problem.space.uniform(Choice(4)), Lsq()))
-    setup.target.write(tmp_path / "net.safetensors", setup.blueprint, parts)
+    setup.writer.write(tmp_path / "net.safetensors", parts)
     for split in ("train", "validation", "test"):
         assert evaluate_artifact(tmp_path / "net.safetensors", config, split) == evaluator.score_parts(parts, getattr(setup.splits, split))

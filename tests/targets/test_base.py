@@ -15,9 +15,8 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import Parts
 from mpsearch.network.trace import trace
-from mpsearch.targets.base import Artifact, Target, restricted
+from mpsearch.targets.base import Artifact, Target, Writer, restricted
 from mpsearch.targets.blueprint import Blueprint
 
 
@@ -29,13 +28,7 @@ class EvenBits(Target):
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         return "" if weight.is_float or weight.bits in (2, 4, 8) else f"even has no weights of {weight.bits} bits"
 
-    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
-        raise NotImplementedError
-
-    def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
-        raise NotImplementedError
-
-    def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
+    def writer(self, blueprint: Blueprint) -> Writer:
         raise NotImplementedError
 
     def read(self, path: Path) -> Artifact:
@@ -59,9 +52,10 @@ def test_a_layer_without_a_choice_left_is_named() -> None:
 
 
 def test_blueprints_keep_a_granularity_that_is_not_the_usual_one() -> None:
-    layers = trace(nn.Linear(64, 4), torch.randn(5, 64))
-    assert Blueprint.of("", {}, Space(name="s", weights=(4,)).resolve(layers)).granularity == ()
-    assert Blueprint.of("", {}, Space(name="s", weights=(NumberFormat("uniform", 4, 32),)).resolve(layers)).granularity == (32,)
+    model, x = nn.Linear(64, 4), torch.randn(5, 64)
+    layers = trace(model, x)
+    assert Blueprint.of(model, x, Space(name="s", weights=(4,)).resolve(layers)).granularity == ()
+    assert Blueprint.of(model, x, Space(name="s", weights=(NumberFormat("uniform", 4, 32),)).resolve(layers)).granularity == (32,)
 
 
 class Returns(EvenBits):

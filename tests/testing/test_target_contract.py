@@ -5,38 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.baked import Parts
 from mpsearch.targets import Blueprint
 from mpsearch.targets.packed.target import Packed
+from mpsearch.targets.packed.write import PackedWriter
 from mpsearch.testing import TargetContract
 
 FOUR = NumberFormat("uniform", 4)
 
 
-class Careless(Packed):
+class CarelessWriter(PackedWriter):
     """Promises one byte a layer less than it writes."""
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
         return super().layer_bytes(layer, weight, activation) - 1
 
 
-class Heavy(Packed):
+class HeavyWriter(PackedWriter):
     """Forgets what stays float."""
 
-    def overhead_bytes(self, blueprint: Blueprint, model: nn.Module) -> int:
+    @property
+    def overhead_bytes(self) -> int:
         return 0
 
 
-class Littering(Packed):
+class LitteringWriter(PackedWriter):
     """Leaves a second file behind."""
 
-    def write(self, path: Path, blueprint: Blueprint, parts: Parts) -> int:
+    def write(self, path: Path, parts: Parts) -> int:
         path.with_suffix(".log").touch()
-        return super().write(path, blueprint, parts)
+        return super().write(path, parts)
+
+
+class Careless(Packed):
+    def writer(self, blueprint: Blueprint) -> PackedWriter:
+        return CarelessWriter(blueprint)
+
+
+class Heavy(Packed):
+    def writer(self, blueprint: Blueprint) -> PackedWriter:
+        return HeavyWriter(blueprint)
+
+
+class Littering(Packed):
+    def writer(self, blueprint: Blueprint) -> PackedWriter:
+        return LitteringWriter(blueprint)
 
 
 class Empty(Packed):

@@ -8,70 +8,84 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpsearch.core.files import replacing
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import FloatWeight, Parts, StoredNumbers, rest_of_state
+from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
 
-__all__ = ["file_overhead", "write_artifact"]
+__all__ = ["PackedWriter"]
 
 
-def file_overhead(blueprint: Blueprint, model: nn.Module) -> int:
-    """Bytes of the artifact that do not depend on the allocation."""
-    state = model.state_dict()
-    rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, blueprint.layers)}
-    apart = _stored_apart(rest)
-    floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
-    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), _shapes(apart))
-    return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
+class PackedWriter(Writer):
+    """Writes the packed files of one network.
 
-
-def write_artifact(path: Path, blueprint: Blueprint, parts: Parts) -> int:
-    """Write the file atomically.
-
-    Returns:
-        Its size in bytes; equal to the size cost of the allocation.
+    Args:
+        blueprint: of the network.
     """
-    tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
-    exponents: list[int] = []
-    bits = formats = ""
-    for layer in blueprint.layers:
-        baked = parts.layers[layer.name]
-        scale_exponent = bias_exponent = 0
-        if isinstance(baked.weight, FloatWeight):
-            tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
-        else:
-            packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
-            tensors["codes"] += packed.tobytes()
-            if baked.weight.zeros is not None:
-                tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
-            tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
-            scale_exponent = baked.weight.scales.exponent
-        if isinstance(baked.bias, StoredNumbers):
-            tensors["biases"] += _float_bytes(baked.bias.values.numpy())
-            bias_exponent = baked.bias.exponent
-        elif baked.bias is not None:
-            tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
-        if baked.input is not None:
-            tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
-        exponents += [scale_exponent, bias_exponent]
-        bits += layout.spell_bits(baked.weight_format, baked.input)
-        formats += layout.spell_format(baked.weight_format)
-    tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
-    for tensor in parts.rest.values():
-        if tensor.dtype == torch.float32:
-            tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
-    apart = _stored_apart(parts.rest)
-    tensors |= {name: bytearray(tensor.contiguous().numpy().tobytes()) for name, tensor in apart.items()}
-    shapes = _shapes(apart)
-    header = layout.header_bytes(_described(blueprint), len(blueprint.layers), shapes)
-    shapes |= {name: (dtype, (len(tensors[name]) // _WIDTH[dtype],)) for name, dtype in layout.TENSORS.items()}
-    metadata = {"format": layout.VERSION, "model": layout.compress(_described(blueprint)), "bits": bits, "formats": formats}
-    metadata["digest"] = layout.file_digest(metadata, tensors)
-    return _write(path, metadata, tensors, shapes, header)
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Header and unquantized tensors."""
+        model = self.blueprint.architecture
+        state = model.state_dict()
+        rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, self.blueprint.layers)}
+        apart = _stored_apart(rest)
+        floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
+        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), _shapes(apart))
+        return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
+
+    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+        """Codes, scales, bias, activation step and exponents."""
+        return layout.layer_bytes(layer, weight, activation)
+
+    def write(self, path: Path, parts: Parts) -> int:
+        """Write the file atomically."""
+        tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
+        exponents: list[int] = []
+        bits = formats = ""
+        for layer in self.blueprint.layers:
+            baked = parts.layers[layer.name]
+            scale_exponent = bias_exponent = 0
+            if isinstance(baked.weight, FloatWeight):
+                tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
+            else:
+                packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
+                tensors["codes"] += packed.tobytes()
+                if baked.weight.zeros is not None:
+                    tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
+                tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
+                scale_exponent = baked.weight.scales.exponent
+            if isinstance(baked.bias, StoredNumbers):
+                tensors["biases"] += _float_bytes(baked.bias.values.numpy())
+                bias_exponent = baked.bias.exponent
+            elif baked.bias is not None:
+                tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
+            if baked.input is not None:
+                tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
+            exponents += [scale_exponent, bias_exponent]
+            bits += layout.spell_bits(baked.weight_format, baked.input)
+            formats += layout.spell_format(baked.weight_format)
+        tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+        for tensor in parts.rest.values():
+            if tensor.dtype == torch.float32:
+                tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
+        apart = _stored_apart(parts.rest)
+        tensors |= {name: bytearray(tensor.contiguous().numpy().tobytes()) for name, tensor in apart.items()}
+        shapes = _shapes(apart)
+        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), shapes)
+        shapes |= {name: (dtype, (len(tensors[name]) // _WIDTH[dtype],)) for name, dtype in layout.TENSORS.items()}
+        metadata = {"format": layout.VERSION, "model": layout.compress(_described(self.blueprint)), "bits": bits, "formats": formats}
+        metadata["digest"] = layout.file_digest(metadata, tensors)
+        return _write(path, metadata, tensors, shapes, header)
 
 
 def _float_bytes(numbers: np.ndarray[Any, Any]) -> bytes:

@@ -22,7 +22,7 @@ from mpsearch.network.trace import trace
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.artifact import read_artifact
-from mpsearch.targets.packed.write import file_overhead, write_artifact
+from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import Depthwise, SharedModule, trained_statistics
 
 
@@ -30,12 +30,12 @@ from tests.networks import Depthwise, SharedModule, trained_statistics
 def artifact(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model, x = trained_statistics(Depthwise()), torch.randn(4, 1, 8, 8)
-    blueprint = Blueprint(model="someone:factory", options={"a": 1}, layers=trace(model, x))
-    space = Space(name="s", weights=(2, 8)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
+    blueprint = Blueprint(architecture=model, inputs=x, model="someone:factory", options={"a": 1}, layers=trace(model, x))
+    space = Space(name="s", weights=(2, 8)).resolve(blueprint.layers, file_overhead=PackedWriter(blueprint).overhead_bytes)
     network = Network(model, space, Calibration.fit(model, space, []), METHODS["lsq"]())
     network.begin(space.uniform(Choice(2)))
     path = tmp_path / "model.safetensors"
-    write_artifact(path, blueprint, bake(network))
+    PackedWriter(blueprint).write(path, bake(network))
     return path
 
 
@@ -144,11 +144,11 @@ def test_buffers_of_every_kind_come_back(tmp_path: Path) -> None:
     }
     for name, buffer in buffers.items():
         model.register_buffer(name, buffer)
-    blueprint = Blueprint(model="", options={}, layers=trace(model, x))
-    space = Space(name="s", weights=(2, 8)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
+    blueprint = Blueprint(architecture=model, inputs=x, layers=trace(model, x))
+    space = Space(name="s", weights=(2, 8)).resolve(blueprint.layers, file_overhead=PackedWriter(blueprint).overhead_bytes)
     network = Network(model, space, Calibration.fit(model, space, []), METHODS["lsq"]())
     network.begin(space.uniform(Choice(2)))
-    size = write_artifact(tmp_path / "model.safetensors", blueprint, bake(network))
+    size = PackedWriter(blueprint).write(tmp_path / "model.safetensors", bake(network))
     assert size == space.file_overhead + sum(layout.layer_bytes(layer, NumberFormat("uniform", 2), FLOAT) for layer in space.layers)
     blank = Depthwise()
     for name, buffer in buffers.items():
@@ -161,7 +161,7 @@ def test_a_buffer_no_file_can_hold_is_said_before_anything_is_trained() -> None:
     model = Depthwise()
     model.register_buffer("odd", torch.zeros(2, dtype=torch.uint16))
     with pytest.raises(ModelError, match=r"'odd' is torch\.uint16, which no artifact can hold"):
-        file_overhead(Blueprint(model="", options={}, layers=()), model)
+        _ = PackedWriter(Blueprint(architecture=model, inputs=None, layers=())).overhead_bytes
 
 
 def test_a_layer_that_takes_off_a_large_mean_is_exact(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_a_layer_that_takes_off_a_large_mean_is_exact(tmp_path: Path) -> None:
         reestimate(model.eval(), [x])
     layers = trace(model, x)
     assert [layer.wide for layer in layers] == [True, False]
-    blueprint = Blueprint(model="", options={}, layers=layers)
+    blueprint = Blueprint(architecture=model, inputs=x, layers=layers)
     menu = tuple(map(NumberFormat.parse, ("8", "m3", "t", "float")))
-    space = Space(name="s", weights=menu).resolve(layers, file_overhead=file_overhead(blueprint, model))
+    space = Space(name="s", weights=menu).resolve(layers, file_overhead=PackedWriter(blueprint).overhead_bytes)
     for choice in space.choices:
         method = METHODS["alq"]() if "m" in str(choice) else METHODS["lsq"]()
         network = Network(model, space, Calibration.fit(model, space, [x]), method)
@@ -186,7 +186,7 @@ def test_a_layer_that_takes_off_a_large_mean_is_exact(tmp_path: Path) -> None:
             trained = network.model(x)
             parts = bake(network)
             path = tmp_path / f"{choice}.safetensors"
-            size = write_artifact(path, blueprint, parts)
+            size = PackedWriter(blueprint).write(path, parts)
             stored = [part.weight_format for part in parts.layers.values()]
             assert size == space.file_overhead + sum(map(layout.layer_bytes, layers, stored, [FLOAT, FLOAT]))
             loaded = read_artifact(path).install(model)

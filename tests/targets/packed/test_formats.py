@@ -33,7 +33,7 @@ from mpsearch.numbers.kinds.multibit import MOST_BASES
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.artifact import read_artifact
-from mpsearch.targets.packed.write import file_overhead, write_artifact
+from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import NETWORKS, trained_statistics
 
 every_kind = pytest.mark.parametrize("kind", NUMBER_KINDS.names())
@@ -86,26 +86,27 @@ class Writes(Method):
         return FixedActQuantizer()
 
 
-def prepared(name: str, kind: str, seed: int = 0) -> tuple[Network, Blueprint, Allocation, Any]:
+def prepared(name: str, kind: str, seed: int = 0) -> tuple[Network, PackedWriter, Allocation, Any]:
     torch.manual_seed(0)
     factory, inputs = NETWORKS[name]
     model, x = trained_statistics(factory()), inputs()
-    blueprint = Blueprint(model="", options={}, layers=trace(model, x))
-    space = Space(name="all", weights=(1, 2, 3, 5, 8, FLOAT_BITS)).resolve(blueprint.layers, file_overhead=file_overhead(blueprint, model))
+    layers = trace(model, x)
+    writer = PackedWriter(Blueprint(architecture=model, inputs=x, layers=layers))
+    space = Space(name="all", weights=(1, 2, 3, 5, 8, FLOAT_BITS)).resolve(layers, file_overhead=writer.overhead_bytes)
     random = np.random.default_rng(seed)
     allocation = Allocation({name: menu[int(random.integers(len(menu)))] for name, menu in zip(space.names, space.menus, strict=True)})
-    return Network(model, space, Calibration.fit(model, space, []), Writes(kind=kind)), blueprint, allocation, x
+    return Network(model, space, Calibration.fit(model, space, []), Writes(kind=kind)), writer, allocation, x
 
 
 @every_kind
 @pytest.mark.parametrize("name", NETWORKS)
 def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, kind: str, tmp_path: Path) -> None:
     for seed in range(2):
-        network, blueprint, allocation, x = prepared(name, kind, seed)
+        network, writer, allocation, x = prepared(name, kind, seed)
         network.begin(allocation)
         parts = bake(network)
         path = tmp_path / "model.safetensors"
-        written = write_artifact(path, blueprint, parts)
+        written = writer.write(path, parts)
         assert written == path.stat().st_size == size(CostInputs(space=network.space, formats=(network.method.stores,))).total(allocation)
         assert written <= size(CostInputs(space=network.space, formats=[Writes(kind=other).stores for other in NUMBER_KINDS])).total(
             allocation
@@ -137,10 +138,10 @@ def test_folding_multiplies_every_scale_by_its_channels_gain() -> None:
 
 @pytest.fixture
 def multibit(tmp_path: Path) -> tuple[Path, Parts]:
-    network, blueprint, _, _ = prepared("depthwise", "multibit")
+    network, writer, _, _ = prepared("depthwise", "multibit")
     network.begin(network.space.uniform(Choice(2)))
     parts = bake(network)
-    write_artifact(tmp_path / "m.safetensors", blueprint, parts)
+    writer.write(tmp_path / "m.safetensors", parts)
     return tmp_path / "m.safetensors", parts
 
 
@@ -212,9 +213,9 @@ def test_numbers_of_bases_that_do_not_add_up(multibit: tuple[Path, Parts]) -> No
 
 
 def test_bytes_that_are_no_trits(tmp_path: Path) -> None:
-    network, blueprint, _, _ = prepared("depthwise", "ternary")
+    network, writer, _, _ = prepared("depthwise", "ternary")
     network.begin(network.space.uniform(Choice(2)))
-    write_artifact(tmp_path / "t.safetensors", blueprint, bake(network))
+    writer.write(tmp_path / "t.safetensors", bake(network))
 
     def change(_: Any, tensors: dict[str, bytearray]) -> None:
         tensors["codes"][0] = 255
