@@ -24,6 +24,7 @@ from benchmarks.reliability.mutation import TOKENS, mutated_bytes, mutated_text
 from benchmarks.reliability.verdict import Verdicts, fuzz_main, limited_memory
 from mpsearch.cli import main as command
 from mpsearch.run.evaluate import check_numbers
+from mpsearch.targets.description import compress, decompress
 from mpsearch.targets.packed import layout
 
 __all__ = ["fuzz", "sound"]
@@ -73,7 +74,7 @@ def forged(data: bytes, path: Path, random: Random) -> str:
     with safe_open(str(path), framework="np") as file:
         metadata: dict[str, str] = file.metadata()
     tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
-    plain = layout.decompress(metadata["model"])
+    plain = decompress(metadata["model"])
     kind = random.randrange(6)
     if kind == 0:
         plain["model"] = random.choice((*TOKENS, "resnet18_small", "torchvision/resnet50", "torchvision/vit_b_16", MODEL.upper()))
@@ -115,7 +116,7 @@ def _width(dtype: str) -> int:
 
 
 def _sign(path: Path, plain: Any, metadata: dict[str, str], tensors: Mapping[str, Any]) -> None:
-    metadata["model"] = layout.compress(plain)
+    metadata["model"] = compress(plain)
     signable = {key: text.encode("utf-8", "replace").decode() for key, text in metadata.items()}  # half a surrogate pair has no bytes
     metadata["digest"] = layout.file_digest(signable, {name: bytes(entry["data"]) for name, entry in tensors.items()})
     entries: dict[str, Any] = {"__metadata__": metadata}

@@ -237,7 +237,7 @@ def test_the_file_knows_the_levels_of_activations(tmp_path: Path) -> None:
     blueprint = Blueprint(architecture=network.architecture, inputs=None, layers=network.space.layers)
     PackedWriter(blueprint).write(tmp_path / "net.safetensors", parts)
     artifact = read_artifact(tmp_path / "net.safetensors")
-    assert set(artifact.file.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
+    assert set(artifact.file.description.bits[2::3]) == {"p", "q"}  # the input has negatives, what comes after a ReLU has not
     loaded = artifact.install(network.architecture)
     x = data().x
     with torch.no_grad():

@@ -9,6 +9,7 @@ from mpsearch.network.baked import rest_of_state
 from mpsearch.network.trace import survey
 from mpsearch.network.unquantized import unquantized
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.description import without_formats
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import NETWORKS, BareParameters, Depthwise, trained_statistics
@@ -56,12 +57,8 @@ def test_bytes_are_those_of_the_file(name: str) -> None:
     build, inputs = NETWORKS[name]
     model, x = trained_statistics(build()), inputs()
     found = survey(model, x)
-    overhead = PackedWriter(Blueprint(architecture=model, inputs=x, layers=found.layers)).overhead_bytes - layout.header_bytes(
-        {"model": "", "options": {}, "layers": [[la.module, la.parameter, la.norm, *la.aliases] for la in found.layers]}
-        | ({"axes": axes} if (axes := {str(i): list(la.axes) for i, la in enumerate(found.layers) if la.axes is not None}) else {}),
-        len(found.layers),
-        {},
-    )
+    blueprint = Blueprint(architecture=model, inputs=x, layers=found.layers)
+    overhead = PackedWriter(blueprint).overhead_bytes - layout.header_bytes(without_formats(blueprint), {})
     biases = sum(layout.bias_bytes(layer) for layer in found.layers)
     assert sum(group.bytes for group in unquantized(model, found)) == overhead + biases
     assert sum(group.tensors for group in unquantized(model, found)) == len(rest_of_state(model, found.layers)) + sum(

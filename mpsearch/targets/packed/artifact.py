@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import ArtifactError
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.canonical import canonical
-from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Artifact
-from mpsearch.targets.packed.file import PackedFile, layer_name, read_file
+from mpsearch.targets.packed.file import PackedFile, read_file
 from mpsearch.targets.packed.unpack import unpack
 
 __all__ = ["PackedArtifact", "read_artifact"]
@@ -29,13 +26,13 @@ class PackedArtifact(Artifact):
 
     def __init__(self, file: PackedFile) -> None:
         self.file = file
-        self.model, self.options = file.model, file.options
+        self.model, self.options = file.description.model, file.description.options
         self.bits = 8 * sum(map(len, file.tensors.values()))
 
     @property
     def allocation(self) -> Allocation:
         """The stored formats of every layer."""
-        return self.file.allocation
+        return self.file.description.allocation
 
     def layers(self, model: nn.Module) -> tuple[Layer, ...]:
         """The layers in the built float architecture; values that need a forward pass (MACs, activation sizes) are 0.
@@ -43,8 +40,7 @@ class PackedArtifact(Artifact):
         Raises:
             ArtifactError: a layer is not in this model.
         """
-        wires = enumerate(self.file.wiring)
-        return tuple(_find_layer(model, wire, number in self.file.wide, self.file.axes.get(number)) for number, wire in wires)
+        return self.file.description.layers(model)
 
     def parts(self, model: nn.Module) -> Parts:
         """The numbers for the built float architecture.
@@ -72,38 +68,3 @@ def read_artifact(path: Path) -> PackedArtifact:
         ArtifactError: the file is missing, truncated, was tampered with, or is not a packed file.
     """
     return PackedArtifact(read_file(path))
-
-
-def _find_layer(model: nn.Module, wire: Sequence[str], wide: bool, axes: tuple[int, ...] | None) -> Layer:
-    path, parameter, norm, *aliases = wire
-    try:
-        module = model.get_submodule(path)
-        weight = getattr(module, parameter)
-        shape = tuple(weight.shape)
-        model.get_submodule(norm)
-        for alias in aliases:
-            model.get_parameter(alias)
-    except AttributeError as error:
-        raise ArtifactError(f"the artifact's layer '{path}' is not in this model; give the model it was made from") from error
-    if axes and axes[-1] >= len(shape):
-        raise ArtifactError(f"the artifact's layer '{path}' has other axes than this model; give the model it was made from")
-    channels = Rows.of(module, weight, axes=axes).channels
-    has_bias = bool(norm) or (axes is None and parameter == "weight" and isinstance(getattr(module, "bias", None), Tensor))
-    return Layer(
-        name=layer_name(path, parameter),
-        module=path,
-        parameter=parameter,
-        kind=type(module).__name__,
-        weight_shape=shape,
-        channels=channels,
-        macs=0,
-        input_elements=0,
-        output_elements=0,
-        act_quantizable=True,
-        signed_input=False,
-        bias_elements=channels if has_bias else 0,
-        norm=norm,
-        aliases=tuple(aliases),
-        wide=wide,
-        axes=axes,
-    )

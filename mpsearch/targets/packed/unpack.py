@@ -80,20 +80,20 @@ def unpack(file: PackedFile, layers: Sequence[Layer], model: nn.Module) -> Parts
 
 
 def _layer(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponents: Sequence[int]) -> BakedLayer:
-    choice, weight = file.choice(index), _weight(file, reader, layer, index, exponents[0])
+    choice, weight = file.description.choice(index), _weight(file, reader, layer, index, exponents[0])
     bias: StoredNumbers | Tensor | None = None
     if layer.bias_elements:
         numbers = torch.from_numpy(reader.take("biases", layer.bias_elements, "<f2" if layer.norm and not layer.wide else "<f4").copy())
         bias = StoredNumbers(values=numbers, exponent=exponents[1]) if layer.norm else numbers
     input = None
-    if (levels := layout.input_format(*file.bits[3 * index + 1 : 3 * index + 3])) is not None:
+    if (levels := file.description.input(index)) is not None:
         step = torch.from_numpy(reader.take("act_steps", 1, "<f4").copy()).squeeze(0)
         input = QuantizedInput(format=levels[0], signed=levels[1], step=step)
     return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
 
 
 def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponent: int) -> FloatWeight | CodedWeight:
-    format = file.choice(index).weight
+    format = file.description.choice(index).weight
     if format.is_float:
         return FloatWeight(values=torch.from_numpy(reader.take("codes", layer.weights, "<f4").reshape(layer.weight_shape).copy()))
     rows = layout.rows_of(layer, format)

@@ -16,6 +16,7 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import FloatWeight, Parts, StoredNumbers, rest_of_state
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
 
@@ -40,7 +41,7 @@ class PackedWriter(Writer):
         rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, self.blueprint.layers)}
         apart = _stored_apart(rest)
         floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
-        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), _shapes(apart))
+        header = layout.header_bytes(without_formats(self.blueprint), _shapes(apart))
         return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
@@ -51,7 +52,6 @@ class PackedWriter(Writer):
         """Write the file atomically."""
         tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
         exponents: list[int] = []
-        bits = formats = ""
         for layer in self.blueprint.layers:
             baked = parts.layers[layer.name]
             scale_exponent = bias_exponent = 0
@@ -72,8 +72,6 @@ class PackedWriter(Writer):
             if baked.input is not None:
                 tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
             exponents += [scale_exponent, bias_exponent]
-            bits += layout.spell_bits(baked.weight_format, baked.input)
-            formats += layout.spell_format(baked.weight_format)
         tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
         for tensor in parts.rest.values():
             if tensor.dtype == torch.float32:
@@ -81,9 +79,9 @@ class PackedWriter(Writer):
         apart = _stored_apart(parts.rest)
         tensors |= {name: bytearray(tensor.contiguous().numpy().tobytes()) for name, tensor in apart.items()}
         shapes = _shapes(apart)
-        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), shapes)
+        header = layout.header_bytes(without_formats(self.blueprint), shapes)
         shapes |= {name: (dtype, (len(tensors[name]) // _WIDTH[dtype],)) for name, dtype in layout.TENSORS.items()}
-        metadata = {"format": layout.VERSION, "model": layout.compress(_described(self.blueprint)), "bits": bits, "formats": formats}
+        metadata = {"format": layout.VERSION, **spelled(self.blueprint, parts)}
         metadata["digest"] = layout.file_digest(metadata, tensors)
         return _write(path, metadata, tensors, shapes, header)
 
@@ -122,19 +120,3 @@ def _stored_apart(rest: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _shapes(apart: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: (STORED_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in apart.items()}
-
-
-def _described(blueprint: Blueprint) -> dict[str, Any]:
-    """Plain data for the metadata; of each layer only what cannot be derived from the built model."""
-    described: dict[str, Any] = {
-        "model": blueprint.model,
-        "options": dict(blueprint.options),
-        "layers": [[layer.module, layer.parameter, layer.norm, *layer.aliases] for layer in blueprint.layers],
-    }
-    if blueprint.granularity:
-        described["granularity"] = list(blueprint.granularity)
-    if wide := [number for number, layer in enumerate(blueprint.layers) if layer.wide]:
-        described["wide"] = wide
-    if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
-        described["axes"] = axes
-    return described

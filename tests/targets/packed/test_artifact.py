@@ -20,6 +20,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.description import compress, decompress
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import PackedWriter
@@ -90,9 +91,9 @@ def test_a_forged_file_cannot_name_code(artifact: Path, tmp_path: Path) -> None:
     whole = artifact.read_bytes()
     length = int.from_bytes(whole[:8], "little")
     entries = json.loads(whole[8 : 8 + length])
-    plain = layout.decompress(entries["__metadata__"]["model"])
+    plain = decompress(entries["__metadata__"]["model"])
     plain["model"] = "os:abort"
-    metadata = {**entries.pop("__metadata__"), "model": layout.compress(plain)}
+    metadata = {**entries.pop("__metadata__"), "model": compress(plain)}
     body = whole[8 + length :]
     tensors = {name: body[slice(*entry["data_offsets"])] for name, entry in entries.items()}
     metadata["digest"] = layout.file_digest(metadata, tensors)
@@ -200,7 +201,7 @@ def test_wide_layers_that_are_none_are_refused(artifact: Path, wide: object) -> 
     length = int.from_bytes(whole[:8], "little")
     header, body = json.loads(whole[8 : 8 + length]), whole[8 + length :]
     metadata = header["__metadata__"]
-    metadata["model"] = layout.compress({**layout.decompress(metadata["model"]), "wide": wide})
+    metadata["model"] = compress({**decompress(metadata["model"]), "wide": wide})
     parts = {name: body[slice(*entry["data_offsets"])] for name, entry in header.items() if name != "__metadata__"}
     metadata["digest"] = layout.file_digest(metadata, parts)
     text = json.dumps(header).encode()

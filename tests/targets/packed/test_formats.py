@@ -31,6 +31,7 @@ from mpsearch.network.trace import trace
 from mpsearch.numbers.grid import stored_as_grid
 from mpsearch.numbers.kinds.multibit import MOST_BASES
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.description import compress, decompress
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import PackedWriter
@@ -114,7 +115,7 @@ def test_file_is_the_scored_network_and_exactly_as_large_as_its_cost(name: str, 
         artifact = read_artifact(path)
         stored = [network.stored(choice.weight) for choice in allocation.values()]
         assert [parts.layers[name].weight_format for name in allocation] == stored
-        assert artifact.file.formats == "".join(LETTERS[format.kind] for format in stored)
+        assert artifact.file.description.formats == "".join(LETTERS[format.kind] for format in stored)
         assert artifact.allocation == Allocation({n: Choice(w, allocation[n].activation) for n, w in zip(allocation, stored, strict=True)})
         assert parts.allocation == allocation
         scored, loaded = install(network.architecture, network.space.layers, parts), artifact.install(NETWORKS[name][0]())
@@ -177,7 +178,7 @@ def test_bits_that_are_none(multibit: tuple[Path, Parts], bits: str) -> None:
 @pytest.mark.parametrize("layers", [[["stem", "weight"]], {"stem": "weight"}, [["stem", "weight", ""]] * 3 + [["head", "weight", 3]], None])
 def test_layers_that_are_none(multibit: tuple[Path, Parts], layers: Any) -> None:
     def change(metadata: dict[str, str], _: Any) -> None:
-        metadata["model"] = layout.compress({**layout.decompress(metadata["model"]), "layers": layers})
+        metadata["model"] = compress({**decompress(metadata["model"]), "layers": layers})
 
     with pytest.raises(ArtifactError, match="describes no model that can be read"):
         read_artifact(forged(multibit[0], change))
@@ -186,8 +187,8 @@ def test_layers_that_are_none(multibit: tuple[Path, Parts], layers: Any) -> None
 @pytest.mark.parametrize("wire", [["stem", "forward", "bn1"], ["stem", "weight", "bn7"], ["stem", "weight", "bn1", "stem.forward"]])
 def test_wiring_to_what_is_no_weight(multibit: tuple[Path, Parts], wire: list[str]) -> None:
     def change(metadata: dict[str, str], _: Any) -> None:
-        plain = layout.decompress(metadata["model"])
-        metadata["model"] = layout.compress({**plain, "layers": [wire, *plain["layers"][1:]]})
+        plain = decompress(metadata["model"])
+        metadata["model"] = compress({**plain, "layers": [wire, *plain["layers"][1:]]})
 
     with pytest.raises(ArtifactError, match="is not in this model"):
         read_artifact(forged(multibit[0], change)).install(NETWORKS["depthwise"][0]())
