@@ -57,6 +57,14 @@ class Artifact(ABC):
             ModelError: the architecture cannot be copied.
         """
 
+    def executed(self) -> nn.Module | None:
+        """The file as the target's runtime executes it, called like the network; None where torch executes it, by `install`.
+
+        Raises:
+            ArtifactError: the runtime refuses the file.
+        """
+        return None
+
 
 class Writer(ABC):
     """Writes the files of one network.

@@ -26,6 +26,7 @@ class Blueprint:
         model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
         granularity: what shares a scale in each layer's weight; empty if all scales are per output channel.
+        quantizes_inputs: whether a menu has a quantized activation.
     """
 
     architecture: nn.Module
@@ -34,6 +35,7 @@ class Blueprint:
     model: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     granularity: tuple[Granularity, ...] = ()
+    quantizes_inputs: bool = True
 
     @classmethod
     def of(
@@ -49,4 +51,5 @@ class Blueprint:
             model=model,
             options=options or {},
             granularity=granularity,
+            quantizes_inputs=any(not choice.activation.is_float for menu in space.menus for choice in menu),
         )

@@ -18,7 +18,6 @@ Every number in it is exact in float32, or far from a border, so all runtimes ag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,20 @@ from mpsearch.numbers.channels import Rows
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["DOMAIN", "OFFSETS", "Plane", "arrangement", "constants", "functions", "join_planes", "planes_of", "split_planes"]
+__all__ = [
+    "DOMAIN",
+    "FIRST",
+    "Arrangement",
+    "Plane",
+    "arrangement",
+    "constants",
+    "functions",
+    "join_planes",
+    "number_name",
+    "padded",
+    "planes_of",
+    "split_planes",
+]
 
 DOMAIN = "m"
 """Of the functions; short, since it stands in every call."""
@@ -63,7 +75,7 @@ class Plane:
     @property
     def powers(self) -> str:
         """Name of the constant `B^−i`."""
-        return f"k{_BASES.index(self.base)}"
+        return f"K{_BASES.index(self.base)}"
 
 
 def planes_of(format: NumberFormat) -> tuple[Plane, ...]:
@@ -110,25 +122,29 @@ def join_planes(packed: list[Array], planes: tuple[Plane, ...], count: int) -> A
     return total[:count]
 
 
-OFFSETS: Mapping[str, float] = {f"o{2 * half}": half for half in (0.5, 1.0, 1.5, 2.0, *(2.0**b - h for b in range(2, 8) for h in (0.5, 0.0)))}
-"""Name of the constant → code of 0 of symmetric formats, as codes count from 0."""
+_ZEROS = (0.0, *(2.0**bits - half for bits in range(8) for half in (0.5, 0.0)))
+"""Codes of 0 of symmetric formats, as codes count from 0."""
 
 
 def constants() -> dict[str, Array]:
-    """The constants that layers share: powers, bases, weights of digits, codes of 0."""
+    """The constants that layers share, by name: powers of the bases; scalars: bases, weights of digits, codes of 0."""
     shared: dict[str, Array] = {}
     for base in _BASES:
         plane = Plane(base, 1)
         shared[plane.powers] = np.float32(base) ** -np.arange(plane.per_byte, dtype=np.float32)
-    for number in sorted({*map(float, _BASES), 1.0, 8.0, *OFFSETS.values()}):
-        shared[number_name(number)] = np.float32(number)
-    shared["z"] = np.zeros(1, dtype=np.int64)
+    for number in sorted({*map(float, _BASES), *_ZEROS}):
+        shared[number_name(number)] = np.array(number, dtype=np.float32)
+    shared[FIRST] = np.zeros(1, dtype=np.int64)
     return shared
 
 
 def number_name(number: float) -> str:
     """Name of a shared scalar: its double, so that halves have names too."""
-    return f"n{2 * number:.0f}"
+    return f"N{2 * number:.0f}"
+
+
+FIRST = "Z"
+"""Name of the constant `[0]`, where slices begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,30 +168,30 @@ class Arrangement:
     outer: tuple[int, ...] = ()
 
 
-def arrangement(layer: Layer, rows: Rows) -> Arrangement:
-    """The arrangement of a layer's weight."""
+def arrangement(layer: Layer, rows: Rows, *, by_rows: bool = False) -> Arrangement:
+    """The arrangement of a layer's weight; `by_rows` also where the order of the weight would do."""
     shape, ones = layer.weight_shape, [1] * len(layer.weight_shape)
-    if rows.granularity == "tensor":
-        return Arrangement(by_rows=False, shape=shape, scales=(1,) * len(shape))
-    if rows.granularity == "channel":
+    if not by_rows and rows.granularity == "tensor":
+        return Arrangement(by_rows=False, shape=shape, scales=tuple(ones))
+    if not by_rows and rows.granularity == "channel":
         if rows.kind == "transposed" and rows.groups > 1:
             split = (rows.groups, shape[0] // rows.groups, *shape[1:])
             return Arrangement(by_rows=False, shape=split, scales=(rows.groups, 1, shape[1], *ones[2:]), outer=shape)
         axes = {"first": (0,), "embedding": (1,), "transposed": (1,)}.get(rows.kind, rows.axes)
         return Arrangement(by_rows=False, shape=shape, scales=tuple(size if axis in axes else 1 for axis, size in enumerate(shape)))
-    grouped = {"by_rows": True, "shape": (rows.count, rows.granularity), "scales": (rows.count, 1)}
-    if rows.kind == "first":
-        return Arrangement(**grouped, outer=shape)  # type: ignore[arg-type]
+    inner: tuple[int, ...] = ()
+    moved: tuple[int, ...] = ()
+    outer = shape
     if rows.kind == "embedding":
-        return Arrangement(**grouped, inner=(shape[1], shape[0]), moved=(1, 0))  # type: ignore[arg-type]
-    if rows.kind == "transposed":
+        inner, moved, outer = (shape[1], shape[0]), (1, 0), ()
+    elif rows.kind == "transposed":
         inner = (rows.groups, shape[1], shape[0] // rows.groups, *shape[2:])
-        return Arrangement(**grouped, inner=inner, moved=(0, 2, 1, *range(3, len(inner))), outer=shape)  # type: ignore[arg-type]
-    others = [axis for axis in range(len(shape)) if axis not in rows.axes]
-    front = (*rows.axes, *others)
-    return Arrangement(  # type: ignore[arg-type]
-        **grouped, inner=tuple(shape[axis] for axis in front), moved=tuple(front.index(axis) for axis in range(len(shape)))
-    )
+        moved = (0, 2, 1, *range(3, len(inner)))
+    elif rows.kind == "axes":
+        front = (*rows.axes, *(axis for axis in range(len(shape)) if axis not in rows.axes))
+        inner, moved, outer = tuple(shape[axis] for axis in front), tuple(front.index(axis) for axis in range(len(shape))), ()
+    held = (rows.count, layer.weights // rows.count)
+    return Arrangement(by_rows=True, shape=held, scales=(rows.count, 1), inner=inner, moved=moved, outer=outer)
 
 
 def functions(*, activations: bool) -> list[onnx.FunctionProto]:
@@ -186,7 +202,7 @@ def functions(*, activations: bool) -> list[onnx.FunctionProto]:
         return helper.make_node("Constant", [], [name], value=_tensor(value))
 
     node, opset = helper.make_node, [helper.make_opsetid("", 20)]
-    half, one, column = np.float32(0.5), np.array([1]), np.array([-1])
+    half, one, column = np.array(0.5, dtype=np.float32), np.array([1]), np.array([-1])
     made = [
         helper.make_function(
             DOMAIN, "D", ["q", "k", "b", "s"], ["o"],
@@ -241,15 +257,3 @@ def _tensor(value: Array) -> onnx.TensorProto:
     tensor = numpy_helper.from_array(np.asarray(value))
     tensor.ClearField("name")
     return tensor
-
-
-def exponent_of(power: float) -> int:
-    """e of `2^e`.
-
-    Raises:
-        ValueError: the number is no power of two.
-    """
-    mantissa, exponent = math.frexp(power)
-    if mantissa != 0.5:
-        raise ValueError(f"{power} is no power of two")
-    return exponent - 1

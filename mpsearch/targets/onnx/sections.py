@@ -1,0 +1,294 @@
+"""What a layer adds to the graph: initializers and nodes for its weight, its bias and the rounding of its input; and their exact bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import act_grid, grid_of
+from mpsearch.targets.onnx import unpacking
+
+if TYPE_CHECKING:
+    import onnx
+    from google.protobuf.message import Message
+
+__all__ = ["Initializer", "Section", "bias_section", "field_bytes", "input_section", "varint_bytes", "weight_section"]
+
+Array = np.ndarray[Any, Any]
+
+_HALF_FROM = 32
+"""Channels from which a half-precision bias and the node that widens it take fewer bytes than a float32 one."""
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A tensor of the file.
+
+    Args:
+        name: in the graph.
+        dtype: numpy's.
+        shape: of the tensor.
+        data: its values; None where only the bytes are asked for.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: Array | None = None
+
+    def proto(self) -> onnx.TensorProto:
+        """The tensor as the file holds it."""
+        tensor = self._empty()
+        tensor.raw_data = np.ascontiguousarray(self.data, dtype=np.dtype(self.dtype).newbyteorder("<")).tobytes()
+        return tensor
+
+    def bytes(self) -> int:
+        """Bytes of it in the file."""
+        count = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        inner: int = self._empty().ByteSize() + (1 + varint_bytes(count) + count)
+        return 1 + varint_bytes(inner) + inner
+
+    def _empty(self) -> onnx.TensorProto:
+        import onnx
+
+        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
+        return onnx.TensorProto(name=self.name, data_type=number, dims=self.shape)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the graph."""
+
+    initializers: tuple[Initializer, ...] = ()
+    nodes: tuple[onnx.NodeProto, ...] = ()
+
+    def __add__(self, other: Section) -> Section:
+        return Section(self.initializers + other.initializers, self.nodes + other.nodes)
+
+    def bytes(self) -> int:
+        """Bytes of it in the file."""
+        return sum(each.bytes() for each in self.initializers) + sum(field_bytes(node) for node in self.nodes)
+
+
+def varint_bytes(number: int) -> int:
+    """Bytes of a number in protobuf's encoding, seven bits each."""
+    return max(1, -(-number.bit_length() // 7))
+
+
+def field_bytes(message: Message) -> int:
+    """Bytes of a message in a field with a number below 16: tag, length, content."""
+    size: int = message.ByteSize()
+    return 1 + varint_bytes(size) + size
+
+
+def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
+    """The weight, under `name`.
+
+    Args:
+        name: of the weight in the graph; what belongs to it begins with it.
+        layer: whose weight it is.
+        rows: its layout, with the granularity of the format.
+        format: as stored.
+        weight: the numbers; None where only the bytes are asked for.
+    """
+    if format.is_float:
+        values = weight.values.numpy() if isinstance(weight, FloatWeight) else None
+        return Section((Initializer(name, "float32", layer.weight_shape, values),))
+    coded = weight if isinstance(weight, CodedWeight) else None
+    if format.kind == "multibit":
+        return _multibit(name, layer, rows, format, coded)
+    arranged, planes = unpacking.arrangement(layer, rows), unpacking.planes_of(format)
+    codes = None if coded is None else _from_zero(coded.codes.numpy(), format)
+    if codes is not None and not arranged.by_rows:
+        codes = rows.join(torch.from_numpy(codes)).numpy()
+    section, unpacked = _digits(name, layer.weights, planes, codes)
+    if format.kind == "power_of_two":
+        table = Initializer(f"{name}l", "float32", (2**format.bits,), _powers(format.bits))
+        section += Section((table,), (_node("Cast", [unpacked], f"{name}g", to=6), _node("Gather", [table.name, f"{name}g"], f"{name}h")))
+        unpacked = f"{name}h"
+    zero = unpacking.number_name(_zero_code(format))
+    if format.zero_point:
+        zeros = None if coded is None or coded.zeros is None else _from_zero(coded.zeros.numpy(), format).reshape(arranged.scales)
+        section += Section((Initializer(f"{name}z", "uint8", arranged.scales, zeros),))
+        zero = f"{name}z"
+    scales = None if coded is None else coded.scales
+    out = _before_shape(name, arranged)
+    section += _scaled(name, layer, arranged.shape, arranged.scales, unpacked, zero, scales, out)
+    return section + _in_shape(name, arranged)
+
+
+def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: CodedWeight | None) -> Section:
+    """Sign vectors, each with its scale, added up channel by channel in the order of the vectors."""
+    arranged = unpacking.arrangement(layer, rows, by_rows=True)
+    channels, columns = arranged.shape
+    count = format.bits * channels
+    signs = owners = None
+    scales: StoredNumbers | None = None
+    if coded is not None:
+        alphas = coded.scales.values.numpy()
+        packed, held = format.pack(coded.codes.numpy(), alphas)
+        present = _held(packed, channels)
+        owners = np.repeat(np.arange(channels), present)
+        order = np.argsort(alphas == 0, axis=1, kind="stable")
+        base = np.concatenate([order[channel, :number] for channel, number in enumerate(present)])
+        signs = coded.codes.numpy()[owners] >> base[:, None] & 1
+        scales = StoredNumbers(values=torch.from_numpy(held), exponent=coded.scales.exponent + 1)
+    section, unpacked = _digits(name, count * columns, (unpacking.Plane(2, 1),), signs)
+    vectors = f"{name}m"
+    section += _scaled(name, layer, (count, columns), (count, 1), unpacked, unpacking.number_name(0.5), scales, vectors)
+    kind = "uint8" if channels <= 256 else "uint16" if channels <= 65536 else "int32"
+    added = (
+        Initializer(f"{name}j", kind, (count, 1), owners),
+        Initializer(f"{name}d", "int64", (2,), np.array([channels, columns])),
+    )
+    nodes = (
+        _node("Cast", [f"{name}j"], f"{name}k", to=7),
+        _node("Expand", [unpacking.number_name(0.0), f"{name}d"], f"{name}r"),
+        _node("ScatterND", [f"{name}r", f"{name}k", vectors], _before_shape(name, arranged), reduction="add"),
+    )
+    return section + Section(added, nodes) + _in_shape(name, arranged)
+
+
+def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
+    """The bias, under `name`; in half precision if a BatchNorm is folded in and that takes fewer bytes. None: bytes alone."""
+    shape = (layer.bias_elements,)
+    if not layer.norm or layer.wide or layer.bias_elements < _HALF_FROM:
+        numbers = bias.numbers() if isinstance(bias, StoredNumbers) else bias
+        return Section((Initializer(name, "float32", shape, None if numbers is None else numbers.numpy()),))
+    stored = bias if isinstance(bias, StoredNumbers) else None
+    values = Initializer(f"{name}h", "float16", shape, None if stored is None else stored.values.numpy())
+    power = Initializer(f"{name}e", "float32", (), None if stored is None else _power(stored))
+    return Section((values, power), (_node("H", [values.name, power.name], name, domain=unpacking.DOMAIN),))
+
+
+def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
+    """The rounding of a layer's inputs.
+
+    Args:
+        name: of its numbers.
+        edges: (name before, name after) of each input.
+        format: of the input; float leaves only names that cannot be replaced.
+        input: step and sign; None where only the bytes are asked for, and for float inputs.
+    """
+    if format.is_float:
+        return Section((), tuple(_node("Identity", [before], after) for before, after in edges if not before.startswith("V")))
+    numbers = None
+    if input is not None:
+        grid = act_grid(input.format.bits, input.signed)
+        step = input.step.float()
+        numbers = np.array([float(step.reciprocal()), grid.lo, grid.hi, float(step)], dtype=np.float32)
+    made = Initializer(name, "float32", (4,), numbers)
+    return Section((made,), tuple(_node("A", [before, name], after, domain=unpacking.DOMAIN) for before, after in edges))
+
+
+def _digits(name: str, count: int, planes: tuple[unpacking.Plane, ...], codes: Array | None) -> tuple[Section, str]:
+    """The planes of `count` codes and what unpacks them; the name of the codes, float32 `[count]`."""
+    held, length = [], unpacking.padded(count, planes)
+    packed = None if codes is None else unpacking.split_planes(codes, planes)
+    nodes = []
+    for index, plane in enumerate(planes):
+        bytes = Initializer(f"{name}{'pqr'[index]}", "uint8", (length // plane.per_byte,), None if packed is None else packed[index])
+        held.append(bytes)
+        numbers = [unpacking.number_name(plane.base), unpacking.number_name(plane.weight)]
+        nodes.append(_node("D", [bytes.name, plane.powers, *numbers], f"{name}{'tuv'[index]}", domain=unpacking.DOMAIN))
+    last = f"{name}t"
+    if len(planes) > 1:
+        nodes.append(_node("Sum", [f"{name}{letter}" for letter in "tuv"[: len(planes)]], f"{name}x"))
+        last = f"{name}x"
+    if length != count:
+        held.append(Initializer(f"{name}n", "int64", (1,), np.array([count])))
+        nodes.append(_node("Slice", [last, unpacking.FIRST, f"{name}n"], f"{name}y"))
+        last = f"{name}y"
+    return Section(tuple(held), tuple(nodes)), last
+
+
+def _scaled(
+    name: str,
+    layer: Layer,
+    shape: tuple[int, ...],
+    scales_shape: tuple[int, ...],
+    codes: str,
+    zero: str,
+    scales: StoredNumbers | None,
+    out: str,
+) -> Section:
+    values = None if scales is None else scales.values.numpy().reshape(scales_shape)
+    held = (
+        Initializer(f"{name}a", "int64", (len(shape),), np.array(shape)),
+        Initializer(f"{name}s", "float32" if layer.wide else "float16", scales_shape, values),
+        Initializer(f"{name}e", "float32", (), None if scales is None else _power(scales)),
+    )
+    inputs = [codes, held[0].name, zero, held[1].name, held[2].name]
+    return Section(held, (_node("F", inputs, out, domain=unpacking.DOMAIN),))
+
+
+def _before_shape(name: str, arranged: unpacking.Arrangement) -> str:
+    return f"{name}f" if arranged.inner or arranged.outer else name
+
+
+def _in_shape(name: str, arranged: unpacking.Arrangement) -> Section:
+    """From the unpacked numbers, `…f`, to the weight."""
+    last, held, nodes = f"{name}f", [], []
+    if arranged.inner:
+        held.append(Initializer(f"{name}i", "int64", (len(arranged.inner),), np.array(arranged.inner)))
+        nodes += [
+            _node("Reshape", [last, f"{name}i"], f"{name}b"),
+            _node("Transpose", [f"{name}b"], f"{name}c", perm=list(arranged.moved)),
+        ]
+        last = f"{name}c"
+    if arranged.outer:
+        held.append(Initializer(f"{name}o", "int64", (len(arranged.outer),), np.array(arranged.outer)))
+        nodes.append(_node("Reshape", [last, f"{name}o"], f"{name}w"))
+    if nodes:
+        nodes[-1].output[0] = name
+    return Section(tuple(held), tuple(nodes))
+
+
+def _from_zero(codes: Array, format: NumberFormat) -> Array:
+    """Codes that count from 0."""
+    return codes.astype(np.int16) + np.int16(1 if format.kind == "ternary" else 2 ** (format.bits - 1))
+
+
+def _zero_code(format: NumberFormat) -> float:
+    """The code of 0 among codes that count from 0; powers of two are values already."""
+    if format.kind == "power_of_two":
+        return 0.0
+    if format.kind == "ternary":
+        return 1.0
+    return 2.0 ** (format.bits - 1) - grid_of(format).offset
+
+
+def _powers(bits: int) -> Array:
+    """`±2^−k` of every code that counts from 0."""
+    codes = np.arange(2**bits) - 2 ** (bits - 1)
+    values: Array = np.where(codes < 0, -(2.0 ** (codes + 1.0)), 2.0 ** -codes.astype(np.float64)).astype(np.float32)
+    return values
+
+
+def _held(packed: Array, channels: int) -> Array:
+    """Sign vectors of each channel, from the head of packed multibit codes."""
+    from mpsearch.numbers.packing import packed_bytes, unpack
+
+    counts: Array = unpack(packed[: packed_bytes(channels, 4)], 4, channels) & 15
+    return counts
+
+
+def _power(stored: StoredNumbers) -> Array:
+    return np.array(2.0**stored.exponent, dtype=np.float32)
+
+
+def _node(kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> onnx.NodeProto:
+    import onnx
+
+    node = onnx.NodeProto(op_type=kind, domain=domain, input=inputs, output=[output])
+    node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
+    return node

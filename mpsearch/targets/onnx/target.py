@@ -1,0 +1,37 @@
+"""`onnx`: one ONNX file of packed weights that computes the scored answers in float, in any runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.targets import TARGETS
+from mpsearch.targets.base import Target
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.onnx.artifact import OnnxArtifact, read_artifact
+from mpsearch.targets.onnx.write import OnnxWriter
+
+__all__ = ["Onnx"]
+
+
+@TARGETS.register("onnx")
+class Onnx(Target):
+    """Packed weights are unpacked in the graph when a runtime loads it; activations are rounded in float, as mpsearch rounds them."""
+
+    name: ClassVar[str] = "onnx"
+    description: ClassVar[str] = "one ONNX file of packed weights, exact to float rounding in ONNX Runtime and OpenVINO"
+    file: ClassVar[str] = "model.onnx"
+
+    def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
+        """Inputs that are powers of two are refused; every other format is supported."""
+        return "no ONNX operator rounds activations to powers of two" if activation.kind == "power_of_two" else ""
+
+    def writer(self, blueprint: Blueprint) -> OnnxWriter:
+        """What writes the network of a blueprint."""
+        return OnnxWriter(blueprint)
+
+    def read(self, path: Path) -> OnnxArtifact:
+        """Read and check a file."""
+        return read_artifact(path)
