@@ -222,7 +222,7 @@ def _survey(
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
     space, reasons = restricted(space, target, formats)
-    writer = target.writer(Blueprint.of(model, batch, space, config.model.factory, dict(config.model.options)))
+    writer = target.writer(Blueprint.of(model, batch, space, config.model.factory, dict(config.model.options), formats))
     space = replace(space, file_overhead=writer.overhead_bytes, unquantized=unquantized(model, surveyed))
     cost_inputs = CostInputs(
         space=space,

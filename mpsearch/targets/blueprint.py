@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import Granularity
+from mpsearch.core.number_format import NUMBER_KINDS, Granularity, NumberFormat, StoredAs
 from mpsearch.core.space import ResolvedSpace
 
 __all__ = ["Blueprint"]
+
+_ALL_FORMATS = frozenset(NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in kind.widths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Blueprint:
         model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
         granularity: what shares a scale in each layer's weight; empty if all scales are per output channel.
+        formats: that a weight may have in the file.
         quantizes_inputs: whether a menu has a quantized activation.
     """
 
@@ -35,13 +38,22 @@ class Blueprint:
     model: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     granularity: tuple[Granularity, ...] = ()
+    formats: frozenset[NumberFormat] = _ALL_FORMATS
     quantizes_inputs: bool = True
 
     @classmethod
     def of(
-        cls, architecture: nn.Module, inputs: Any, space: ResolvedSpace, model: str = "", options: Mapping[str, Any] | None = None
+        cls,
+        architecture: nn.Module,
+        inputs: Any,
+        space: ResolvedSpace,
+        model: str = "",
+        options: Mapping[str, Any] | None = None,
+        stores: Iterable[StoredAs] = (),
     ) -> Blueprint:
-        """The blueprint of a space's layers, with the granularity of their menus."""
+        """The blueprint of a space's layers, with the granularity and the formats of their menus as the study's methods store them."""
+        choices = {choice for menu in space.menus for choice in menu}
+        stored = frozenset(format for choice in choices for each in stores if (format := each(choice.weight)) is not None)
         shared = tuple(space.granularity(row) for row in range(len(space.layers)))
         granularity = shared if set(shared) != {"channel"} else ()
         return cls(
@@ -51,5 +63,6 @@ class Blueprint:
             model=model,
             options=options or {},
             granularity=granularity,
-            quantizes_inputs=any(not choice.activation.is_float for menu in space.menus for choice in menu),
+            formats=stored or _ALL_FORMATS,
+            quantizes_inputs=any(not choice.activation.is_float for choice in choices),
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +16,13 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.extras import needs
 from mpsearch.core.files import is_file
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, install, rest_of_state
+from mpsearch.network.baked import BakedLayer, Parts, QuantizedInput, install, rest_of_state
 from mpsearch.network.canonical import canonical
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Artifact
 from mpsearch.targets.description import Description
-from mpsearch.targets.onnx import layout, unpacking
+from mpsearch.targets.onnx import layout
+from mpsearch.targets.onnx.read import NumberReader
 from mpsearch.targets.onnx.runtime import RuntimeModel
 
 if TYPE_CHECKING:
@@ -68,10 +66,11 @@ class OnnxArtifact(Artifact):
         layers = self.description.layers(model)
         name = layout.numbered("W", len(layers))
         try:
-            baked = {layer.name: self._layer(model, layer, number, name(number)) for number, layer in enumerate(layers)}
+            reader = NumberReader(self._tensors)
+            baked = {layer.name: self._layer(reader, model, layer, number, name(number)) for number, layer in enumerate(layers)}
+            return Parts(layers=baked, rest=self._rest(reader, model, layers))
         except (KeyError, ValueError) as error:
             raise ArtifactError(f"the file's numbers do not fit this model ({error}); give the model it was made from") from error
-        return Parts(layers=baked, rest=self._rest(model, layers))
 
     def install(self, model: nn.Module) -> nn.Module:
         """A copy of the architecture with the numbers installed, ready to run in torch.
@@ -91,108 +90,24 @@ class OnnxArtifact(Artifact):
         """
         return RuntimeModel(self._content, self._inputs, self._outputs)
 
-    def _layer(self, model: nn.Module, layer: Layer, number: int, name: str) -> BakedLayer:
+    def _layer(self, reader: NumberReader, model: nn.Module, layer: Layer, number: int, name: str) -> BakedLayer:
         choice, levels = self.description.choice(number), self.description.input(number)
-        rows = Rows.of_layer(model, layer, choice.weight.granularity)
-        weight = _Weight(self._tensors, name, layer, rows, choice.weight).read()
-        bias = self._bias(layer, f"{name}B") if layer.bias_elements else None
+        weight = reader.weight(name, layer, Rows.of_layer(model, layer, choice.weight.granularity), choice.weight)
+        bias = reader.bias(f"{name}B", layer) if layer.bias_elements else None
         input = None
         if levels is not None:
-            step = torch.tensor(float(self._array(f"{name}A", (4,))[3]))
+            step = torch.from_numpy(reader.array(f"{name}As", ()).copy())
             input = QuantizedInput(format=levels[0], signed=levels[1], step=step)
         return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
 
-    def _bias(self, layer: Layer, name: str) -> StoredNumbers | Tensor:
-        if name in self._tensors:
-            numbers = torch.from_numpy(self._array(name, (layer.bias_elements,)).copy())
-            return StoredNumbers(values=numbers) if layer.norm else numbers
-        values = torch.from_numpy(self._array(f"{name}h", (layer.bias_elements,)).copy())
-        return StoredNumbers(values=values, exponent=_exponent(self._array(f"{name}e", ())))
-
-    def _rest(self, model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
+    def _rest(self, reader: NumberReader, model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
         """What the graph reads of the rest; the network does not compute with the others."""
         names, state = rest_of_state(model, layers), model.state_dict()
         name, found = layout.numbered("R", len(names)), {}
         for number, full in enumerate(names):
             if name(number) in self._tensors:
-                value = torch.from_numpy(self._tensors[name(number)].copy())
-                if value.shape != state[full].shape or value.dtype != state[full].dtype:
-                    raise ArtifactError(f"the file's '{full}' does not fit this model; give the model it was made from")
-                found[full] = value
+                found[full] = torch.from_numpy(reader.array(name(number), tuple(state[full].shape)).copy())
         return found
-
-    def _array(self, name: str, shape: tuple[int, ...]) -> Array:
-        return _of_shape(self._tensors, name, shape)
-
-
-@dataclass(frozen=True)
-class _Weight:
-    """Reads the weight of one layer."""
-
-    tensors: Mapping[str, Array]
-    name: str
-    layer: Layer
-    rows: Rows
-    format: NumberFormat
-
-    def read(self) -> FloatWeight | CodedWeight:
-        if self.format.is_float:
-            return FloatWeight(values=torch.from_numpy(_of_shape(self.tensors, self.name, self.layer.weight_shape).copy()))
-        if self.format.kind == "multibit":
-            return self._multibit()
-        arranged = unpacking.arrangement(self.layer, self.rows)
-        codes = torch.from_numpy(self._codes(unpacking.planes_of(self.format), self.layer.weights) - self._shift)
-        rows = codes.reshape(self.rows.count, -1) if arranged.by_rows else self.rows.split(codes.reshape(self.layer.weight_shape))
-        zeros = None
-        if self.format.zero_point:
-            held = _of_shape(self.tensors, f"{self.name}z", arranged.scales).reshape(-1).astype(np.int16)
-            zeros = torch.from_numpy((held - self._shift).astype(np.int8))
-        scales = self._scales(arranged.scales).reshape(-1)
-        return CodedWeight(format=self.format, codes=rows.contiguous(), scales=self._stored(scales, 0), zeros=zeros)
-
-    @property
-    def _shift(self) -> np.int16:
-        return np.int16(1 if self.format.kind == "ternary" else 2 ** (self.format.bits - 1))
-
-    def _codes(self, planes: tuple[unpacking.Plane, ...], count: int) -> Array:
-        return unpacking.join_planes([self.tensors[f"{self.name}{'pqr'[index]}"] for index in range(len(planes))], planes, count)
-
-    def _scales(self, shape: tuple[int, ...]) -> Array:
-        return _of_shape(self.tensors, f"{self.name}s", shape)
-
-    def _stored(self, scales: Array, more: int) -> StoredNumbers:
-        exponent = _exponent(_of_shape(self.tensors, f"{self.name}e", ())) - more
-        return StoredNumbers(values=torch.from_numpy(scales.copy()), exponent=exponent)
-
-    def _multibit(self) -> CodedWeight:
-        channels, columns = self.rows.count, self.layer.weights // self.rows.count
-        count = self.format.bits * channels
-        signs = self._codes((unpacking.Plane(2, 1),), count * columns).reshape(count, columns)
-        owners = _of_shape(self.tensors, f"{self.name}j", (count, 1)).reshape(-1).astype(np.int64)
-        scales = self._scales((count, 1)).reshape(-1)
-        if owners.min() < 0 or owners.max() >= channels or np.any(np.diff(owners) < 0):
-            raise ValueError("sign vectors that belong to no channel")
-        place = np.arange(count) - np.searchsorted(owners, owners)
-        if place.max() >= 8:
-            raise ValueError("a channel of more than 8 sign vectors")
-        codes, alphas = np.zeros((channels, columns), dtype=np.int16), np.zeros((channels, 8), dtype=scales.dtype)
-        np.bitwise_or.at(codes, owners, (signs << place[:, None]).astype(np.int16))
-        alphas[owners, place] = scales
-        return CodedWeight(format=self.format, codes=torch.from_numpy(codes), scales=self._stored(alphas, 1))
-
-
-def _of_shape(tensors: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> Array:
-    found = tensors[name]
-    if found.shape != shape:
-        raise ValueError(f"'{name}' has the shape {list(found.shape)}, not {list(shape)}")
-    return found
-
-
-def _exponent(power: Array) -> int:
-    mantissa, exponent = math.frexp(float(power))
-    if mantissa != 0.5:
-        raise ValueError(f"{float(power)} is no power of two")
-    return exponent - 1
 
 
 def read_artifact(path: Path) -> OnnxArtifact:
@@ -218,7 +133,7 @@ def read_artifact(path: Path) -> OnnxArtifact:
         raise ArtifactError(
             f"{path} was not written by mpsearch (its metadata lack format={layout.VERSION}); give a file that 'mpsearch study' wrote"
         )
-    if metadata.get("digest") != layout.file_digest(metadata, model.graph, model.functions):
+    if metadata.get("digest") != layout.file_digest(metadata, model.graph):
         raise ArtifactError(f"{path} was changed after it was written (its digest does not match its content); export it again")
     try:
         description, outputs = Description.read(metadata), json.loads(metadata["outputs"])

@@ -6,25 +6,26 @@
 | `W…` | the weight of a layer; what belongs to it begins with the same letters, `…B` its bias, `…A` the rounding of its inputs |
 | `R…` | other parameters and buffers, numbered as in `rest_of_state` |
 | `C…` | constants of the architecture |
-| `K… N… Z` | constants that unpack |
+| `D…` | digits of all weights, one tensor for each base, and what unpacks them |
+| `K… M… N… Z` | constants that layers share |
 
 Numbers in names have as many digits as the largest of their kind needs, so a node takes the same bytes whatever it is joined to. Metadata:
 `format`, `model`, `bits`, `formats` (see `mpsearch.targets.description`), `outputs` (JSON: the structure that the network returns, with
-names of outputs), `digest`, and `pad`: up to four blanks, since the length of the graph takes one to five bytes. So the size of the file is
-exactly `overhead + Σ layer_bytes`.
+names of outputs), `digest`, and `pad`: blanks, since lengths in the file take one to five bytes. So the size of the file is exactly
+`overhead + Σ layer_bytes`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["IR_VERSION", "VERSION", "file_digest", "numbered", "output_names", "own_name", "pad_for"]
+__all__ = ["IR_VERSION", "VERSION", "file_digest", "numbered", "output_names", "own_name"]
 
 VERSION = "mpsearch-onnx-1"
 """Value of the metadata key `format`."""
@@ -32,8 +33,7 @@ VERSION = "mpsearch-onnx-1"
 IR_VERSION = 10
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_OURS = re.compile(r"[VWRCKNZ][0-9a-zA-Z]*")
-_LONGEST_VARINT = 5
+_OURS = re.compile(r"[VWRCDKMNZ][0-9a-zA-Z]*")
 
 
 def numbered(letter: str, count: int) -> Callable[[int], str]:
@@ -70,17 +70,10 @@ def _named(value: object, path: tuple[str, ...]) -> object:
     return own_name("_".join(path) if path and not path[0].isdigit() else "_".join(("output", *path)))
 
 
-def pad_for(graph_bytes: int, varint_bytes: Callable[[int], int]) -> str:
-    """Blanks that make up for the length of the graph's length."""
-    return " " * (_LONGEST_VARINT - varint_bytes(graph_bytes))
-
-
-def file_digest(metadata: Mapping[str, str], graph: onnx.GraphProto, functions: Iterable[onnx.FunctionProto]) -> str:
-    """32 hexadecimal digits over metadata (without `digest` and `pad`), graph and functions."""
+def file_digest(metadata: Mapping[str, str], graph: onnx.GraphProto) -> str:
+    """32 hexadecimal digits over metadata (without `digest` and `pad`) and graph."""
     state = hashlib.blake2b(digest_size=16)
     for key in sorted(metadata.keys() - {"digest", "pad"}):
         state.update(f"{key}\0{metadata[key]}\0".encode())
-    messages: list[onnx.GraphProto | onnx.FunctionProto] = [graph, *functions]
-    for message in messages:
-        state.update(message.SerializeToString(deterministic=True))
+    state.update(graph.SerializeToString(deterministic=True))
     return state.hexdigest()

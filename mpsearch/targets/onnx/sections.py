@@ -1,7 +1,8 @@
-"""What a layer adds to the graph: initializers and nodes for its weight, its bias and the rounding of its input; and their exact bytes."""
+"""What a layer adds to the graph: digits, initializers and nodes for its weight, its bias, the rounding of its input; their exact bytes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,19 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.grid import act_grid, grid_of
+from mpsearch.numbers.grid import act_grid
 from mpsearch.targets.onnx import unpacking
 
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
 
-__all__ = ["Initializer", "Section", "bias_section", "field_bytes", "input_section", "varint_bytes", "weight_section"]
+__all__ = ["Digits", "Initializer", "Section", "bias_section", "field_bytes", "input_section", "varint_bytes", "weight_section"]
 
 Array = np.ndarray[Any, Any]
 
 _HALF_FROM = 32
-"""Channels from which a half-precision bias and the node that widens it take fewer bytes than a float32 one."""
+"""Numbers from which half precision and the nodes that widen it take fewer bytes than float32."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,41 @@ class Initializer:
 
 
 @dataclass(frozen=True)
+class Digits:
+    """One plane of a weight's codes.
+
+    Args:
+        base: of the digits.
+        name: of the digits in the graph.
+        count: how many.
+        data: uint8 `[count]`; None where only the bytes are asked for.
+    """
+
+    base: int
+    name: str
+    count: int
+    data: Array | None = None
+
+    def bytes(self) -> int:
+        """Bytes of it in the file: the packed digits, their number, an output of the node that splits them."""
+        return unpacking.packed_bytes(self.count, self.base) + 8 + (1 + varint_bytes(len(self.name)) + len(self.name))
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the graph."""
 
     initializers: tuple[Initializer, ...] = ()
     nodes: tuple[onnx.NodeProto, ...] = ()
+    digits: tuple[Digits, ...] = ()
 
     def __add__(self, other: Section) -> Section:
-        return Section(self.initializers + other.initializers, self.nodes + other.nodes)
+        return Section(self.initializers + other.initializers, self.nodes + other.nodes, self.digits + other.digits)
 
     def bytes(self) -> int:
         """Bytes of it in the file."""
-        return sum(each.bytes() for each in self.initializers) + sum(field_bytes(node) for node in self.nodes)
+        held = sum(each.bytes() for each in self.initializers) + sum(each.bytes() for each in self.digits)
+        return held + sum(field_bytes(node) for node in self.nodes)
 
 
 def varint_bytes(number: int) -> int:
@@ -113,13 +137,14 @@ def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, we
     section, unpacked = _digits(name, layer.weights, planes, codes)
     if format.kind == "power_of_two":
         table = Initializer(f"{name}l", "float32", (2**format.bits,), _powers(format.bits))
-        section += Section((table,), (_node("Cast", [unpacked], f"{name}g", to=6), _node("Gather", [table.name, f"{name}g"], f"{name}h")))
-        unpacked = f"{name}h"
-    zero = unpacking.number_name(_zero_code(format))
+        looked_up = _node("Cast", [unpacked], f"{name}g", to=6), _node("Gather", [table.name, f"{name}g"], f"{name}k")
+        section += Section((table,), looked_up)
+        unpacked = f"{name}k"
+    zero = unpacking.number_name(unpacking.zero_code(format))
     if format.zero_point:
         zeros = None if coded is None or coded.zeros is None else _from_zero(coded.zeros.numpy(), format).reshape(arranged.scales)
-        section += Section((Initializer(f"{name}z", "uint8", arranged.scales, zeros),))
-        zero = f"{name}z"
+        section += Section((Initializer(f"{name}z", "uint8", arranged.scales, zeros),), (_node("Cast", [f"{name}z"], f"{name}n", to=1),))
+        zero = f"{name}n"
     scales = None if coded is None else coded.scales
     out = _before_shape(name, arranged)
     section += _scaled(name, layer, arranged.shape, arranged.scales, unpacked, zero, scales, out)
@@ -141,33 +166,30 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
         order = np.argsort(alphas == 0, axis=1, kind="stable")
         base = np.concatenate([order[channel, :number] for channel, number in enumerate(present)])
         signs = coded.codes.numpy()[owners] >> base[:, None] & 1
-        scales = StoredNumbers(values=torch.from_numpy(held), exponent=coded.scales.exponent + 1)
-    section, unpacked = _digits(name, count * columns, (unpacking.Plane(2, 1),), signs)
-    vectors = f"{name}m"
-    section += _scaled(name, layer, (count, columns), (count, 1), unpacked, unpacking.number_name(0.5), scales, vectors)
+        values, wide = torch.from_numpy(held), coded.scales.wide
+        scales = StoredNumbers(values=values * 2 if wide else values, exponent=0 if wide else coded.scales.exponent + 1)
+    section, unpacked = _digits(name, count * columns, unpacking.planes_of(format), signs)
+    vectors = f"{name}v"
+    section += _scaled(
+        name, layer, (count, columns), (count, 1), unpacked, unpacking.number_name(unpacking.zero_code(format)), scales, vectors
+    )
     kind = "uint8" if channels <= 256 else "uint16" if channels <= 65536 else "int32"
     added = (
         Initializer(f"{name}j", kind, (count, 1), owners),
-        Initializer(f"{name}d", "int64", (2,), np.array([channels, columns])),
+        Initializer(f"{name}l", "int64", (2,), np.array([channels, columns])),
     )
     nodes = (
         _node("Cast", [f"{name}j"], f"{name}k", to=7),
-        _node("Expand", [unpacking.number_name(0.0), f"{name}d"], f"{name}r"),
-        _node("ScatterND", [f"{name}r", f"{name}k", vectors], _before_shape(name, arranged), reduction="add"),
+        _node("Expand", [unpacking.number_name(0.0), f"{name}l"], f"{name}g"),
+        _node("ScatterND", [f"{name}g", f"{name}k", vectors], _before_shape(name, arranged), reduction="add"),
     )
     return section + Section(added, nodes) + _in_shape(name, arranged)
 
 
 def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
-    """The bias, under `name`; in half precision if a BatchNorm is folded in and that takes fewer bytes. None: bytes alone."""
-    shape = (layer.bias_elements,)
-    if not layer.norm or layer.wide or layer.bias_elements < _HALF_FROM:
-        numbers = bias.numbers() if isinstance(bias, StoredNumbers) else bias
-        return Section((Initializer(name, "float32", shape, None if numbers is None else numbers.numpy()),))
-    stored = bias if isinstance(bias, StoredNumbers) else None
-    values = Initializer(f"{name}h", "float16", shape, None if stored is None else stored.values.numpy())
-    power = Initializer(f"{name}e", "float32", (), None if stored is None else _power(stored))
-    return Section((values, power), (_node("H", [values.name, power.name], name, domain=unpacking.DOMAIN),))
+    """The bias, under `name`; None: bytes alone."""
+    stored = StoredNumbers(values=bias) if isinstance(bias, Tensor) else bias
+    return _numbers(name, (layer.bias_elements,), stored, half=bool(layer.norm) and not layer.wide)
 
 
 def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
@@ -181,54 +203,54 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
     """
     if format.is_float:
         return Section((), tuple(_node("Identity", [before], after) for before, after in edges if not before.startswith("V")))
-    numbers = None
+    step = reciprocal = None
+    grid = act_grid(format.bits, input is not None and input.signed)
     if input is not None:
-        grid = act_grid(input.format.bits, input.signed)
-        step = input.step.float()
-        numbers = np.array([float(step.reciprocal()), grid.lo, grid.hi, float(step)], dtype=np.float32)
-    made = Initializer(name, "float32", (4,), numbers)
-    return Section((made,), tuple(_node("A", [before, name], after, domain=unpacking.DOMAIN) for before, after in edges))
+        step = input.step.float().numpy()
+        reciprocal = input.step.float().reciprocal().numpy()
+    held = (Initializer(f"{name}r", "float32", (), reciprocal), Initializer(f"{name}s", "float32", (), step))
+    ends = [unpacking.number_name(grid.lo), unpacking.number_name(grid.hi)]
+    nodes: list[onnx.NodeProto] = []
+    for number, (before, after) in enumerate(edges):
+        own = f"{name}{number}"
+        nodes += [
+            _node("Mul", [before, f"{name}r"], f"{own}a"),
+            _node("Round", [f"{own}a"], f"{own}b"),
+            _node("Clip", [f"{own}b", *ends], f"{own}c"),
+            _node("Mul", [f"{own}c", f"{name}s"], after),
+        ]
+    return Section(held, tuple(nodes))
 
 
 def _digits(name: str, count: int, planes: tuple[unpacking.Plane, ...], codes: Array | None) -> tuple[Section, str]:
-    """The planes of `count` codes and what unpacks them; the name of the codes, float32 `[count]`."""
-    held, length = [], unpacking.padded(count, planes)
-    packed = None if codes is None else unpacking.split_planes(codes, planes)
-    nodes = []
-    for index, plane in enumerate(planes):
-        bytes = Initializer(f"{name}{'pqr'[index]}", "uint8", (length // plane.per_byte,), None if packed is None else packed[index])
-        held.append(bytes)
-        numbers = [unpacking.number_name(plane.base), unpacking.number_name(plane.weight)]
-        nodes.append(_node("D", [bytes.name, plane.powers, *numbers], f"{name}{'tuv'[index]}", domain=unpacking.DOMAIN))
-    last = f"{name}t"
-    if len(planes) > 1:
-        nodes.append(_node("Sum", [f"{name}{letter}" for letter in "tuv"[: len(planes)]], f"{name}x"))
-        last = f"{name}x"
-    if length != count:
-        held.append(Initializer(f"{name}n", "int64", (1,), np.array([count])))
-        nodes.append(_node("Slice", [last, unpacking.FIRST, f"{name}n"], f"{name}y"))
-        last = f"{name}y"
-    return Section(tuple(held), tuple(nodes)), last
+    """The planes of `count` codes, and nodes that add them up; the name of the codes, float32 `[count]`."""
+    data: Sequence[Array | None] = [None] * len(planes) if codes is None else unpacking.digits_of(codes, planes)
+    held = [Digits(plane.base, f"{name}{'pqr'[index]}", count, data[index]) for index, plane in enumerate(planes)]
+    nodes, last = [], held[0].name
+    for index, plane in list(enumerate(planes))[1:]:
+        nodes.append(_node("Mul", [held[index].name, unpacking.number_name(plane.weight)], f"{name}{'tu'[index - 1]}"))
+        nodes.append(_node("Add", [last, f"{name}{'tu'[index - 1]}"], f"{name}{'xy'[index - 1]}"))
+        last = f"{name}{'xy'[index - 1]}"
+    return Section(nodes=tuple(nodes), digits=tuple(held)), last
 
 
 def _scaled(
-    name: str,
-    layer: Layer,
-    shape: tuple[int, ...],
-    scales_shape: tuple[int, ...],
-    codes: str,
-    zero: str,
-    scales: StoredNumbers | None,
-    out: str,
+    name: str, layer: Layer, shape: tuple[int, ...], against: tuple[int, ...], codes: str, zero: str, scales: StoredNumbers | None, out: str
 ) -> Section:
-    values = None if scales is None else scales.values.numpy().reshape(scales_shape)
-    held = (
-        Initializer(f"{name}a", "int64", (len(shape),), np.array(shape)),
-        Initializer(f"{name}s", "float32" if layer.wide else "float16", scales_shape, values),
-        Initializer(f"{name}e", "float32", (), None if scales is None else _power(scales)),
-    )
-    inputs = [codes, held[0].name, zero, held[1].name, held[2].name]
-    return Section(held, (_node("F", inputs, out, domain=unpacking.DOMAIN),))
+    """`(codes − zero) · scales` in a shape, with scales of the shape `against`."""
+    held = [Initializer(f"{name}a", "int64", (len(shape),), np.array(shape))]
+    nodes = [_node("Reshape", [codes, f"{name}a"], f"{name}d"), _node("Sub", [f"{name}d", zero], f"{name}m")]
+    section = Section(tuple(held), tuple(nodes)) + _numbers(f"{name}s", against, scales, half=not layer.wide)
+    return section + Section(nodes=(_node("Mul", [f"{name}m", f"{name}s"], out),))
+
+
+def _numbers(name: str, shape: tuple[int, ...], stored: StoredNumbers | None, *, half: bool) -> Section:
+    """Numbers under `name`: in half precision with a power of two, where they are given so and that takes fewer bytes."""
+    if not half or math.prod(shape) < _HALF_FROM:
+        return Section((Initializer(name, "float32", shape, None if stored is None else stored.numbers().numpy().reshape(shape)),))
+    values = Initializer(f"{name}h", "float16", shape, None if stored is None else stored.values.numpy().reshape(shape))
+    power = Initializer(f"{name}e", "float32", (), None if stored is None else np.array(2.0**stored.exponent, dtype=np.float32))
+    return Section((values, power), (_node("Cast", [values.name], f"{name}f", to=1), _node("Mul", [f"{name}f", power.name], name)))
 
 
 def _before_shape(name: str, arranged: unpacking.Arrangement) -> str:
@@ -258,15 +280,6 @@ def _from_zero(codes: Array, format: NumberFormat) -> Array:
     return codes.astype(np.int16) + np.int16(1 if format.kind == "ternary" else 2 ** (format.bits - 1))
 
 
-def _zero_code(format: NumberFormat) -> float:
-    """The code of 0 among codes that count from 0; powers of two are values already."""
-    if format.kind == "power_of_two":
-        return 0.0
-    if format.kind == "ternary":
-        return 1.0
-    return 2.0 ** (format.bits - 1) - grid_of(format).offset
-
-
 def _powers(bits: int) -> Array:
     """`±2^−k` of every code that counts from 0."""
     codes = np.arange(2**bits) - 2 ** (bits - 1)
@@ -280,10 +293,6 @@ def _held(packed: Array, channels: int) -> Array:
 
     counts: Array = unpack(packed[: packed_bytes(channels, 4)], 4, channels) & 15
     return counts
-
-
-def _power(stored: StoredNumbers) -> Array:
-    return np.array(2.0**stored.exponent, dtype=np.float32)
 
 
 def _node(kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> onnx.NodeProto:

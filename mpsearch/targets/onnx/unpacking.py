@@ -1,24 +1,17 @@
-"""How a packed weight becomes a tensor inside an ONNX graph: initializers, and nodes that unpack them.
+"""How packed weights lie in an ONNX graph: digits of all layers in one tensor for each base, and the nodes that unpack it.
 
 Codes are shifted to begin at 0 and split into planes, each of digits of 1, 2, 4 or 8 bits (3 = 1 + 2, 5 = 1 + 4, 6 = 2 + 4, 7 = 1 + 2 + 4)
-or of base 3, packed into bytes, the first digit lowest. A runtime unpacks them by arithmetic on floats, since integer operations on bytes
-are not alike everywhere:
+or of base 3. The digits of one base, layer after layer without gaps, are packed into bytes, the first digit lowest. The graph unpacks all
+of them at once, by arithmetic on floats, since integer operations on bytes are not alike in all runtimes, and splits them into layers:
 
-    digit_i = ⌊(byte + ½) · B^−i⌋ − B · ⌊(byte + ½) · B^−i / B⌋
+    digit_i = ⌊(byte + ½) · B^−i⌋ mod B
 
-Every number in it is exact in float32, or far from a border, so all runtimes agree. Runtimes fold the nodes when they load the graph.
-
-| function | inputs | output |
-|---|---|---|
-| `D` | bytes `[N]`, powers `B^−i` `[digits a byte]`, B, weight of a digit | digits times their weight, `[N · digits a byte]` |
-| `F` | codes, shape, code of 0, scales (any float), power of two | `(codes − zero) · (scales · power)` in the shape |
-| `H` | numbers (any float), power of two | float32, their product |
-| `A` | activation, 4 numbers: 1/step, lowest code, highest code, step | the activation, fake-quantized |
+Every number in it is exact in float32, or far from a border (B = 3), so all runtimes agree. They fold the nodes at loading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,32 +20,35 @@ import numpy as np
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import grid_of
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "DOMAIN",
-    "FIRST",
+    "BASES",
+    "FLAT",
     "Arrangement",
     "Plane",
     "arrangement",
+    "bases_of",
+    "codes_of",
     "constants",
-    "functions",
-    "join_planes",
+    "digits_of",
     "number_name",
-    "padded",
+    "pack",
+    "packed_bytes",
     "planes_of",
-    "split_planes",
+    "stream_name",
+    "unpack",
+    "unpacking_nodes",
+    "zero_code",
 ]
-
-DOMAIN = "m"
-"""Of the functions; short, since it stands in every call."""
 
 Array = np.ndarray[Any, Any]
 
 _PLANES: Mapping[int, tuple[int, ...]] = {1: (1,), 2: (2,), 3: (1, 2), 4: (4,), 5: (1, 4), 6: (2, 4), 7: (1, 2, 4), 8: (8,)}
-_BASES = (2, 4, 16, 256, 3)
+BASES = (2, 4, 16, 256, 3)
 
 
 @dataclass(frozen=True)
@@ -72,16 +68,15 @@ class Plane:
         """Digits in a byte."""
         return 5 if self.base == 3 else 8 // (self.base - 1).bit_length()
 
-    @property
-    def powers(self) -> str:
-        """Name of the constant `B^−i`."""
-        return f"K{_BASES.index(self.base)}"
-
 
 def planes_of(format: NumberFormat) -> tuple[Plane, ...]:
     """The planes of a format's codes, the lowest first."""
+    if format.is_float:
+        return ()
     if format.kind == "ternary":
         return (Plane(3, 1),)
+    if format.kind == "multibit":
+        return (Plane(2, 1),)
     planes, low = [], 0
     for bits in _PLANES[format.bits]:
         planes.append(Plane(2**bits, 2**low))
@@ -89,62 +84,119 @@ def planes_of(format: NumberFormat) -> tuple[Plane, ...]:
     return tuple(planes)
 
 
-def padded(count: int, planes: tuple[Plane, ...]) -> int:
-    """Digits that each plane holds for `count` codes: all planes are equally long."""
-    most = max(plane.per_byte for plane in planes)
-    return -(-count // most) * most
+def digits_of(codes: Array, planes: tuple[Plane, ...]) -> list[Array]:
+    """Codes from 0 (any shape, taken in C order) → the digits of each plane, uint8 `[n]`."""
+    flat = codes.reshape(-1).astype(np.int64)
+    return [(flat // plane.weight % plane.base).astype(np.uint8) for plane in planes]
 
 
-def split_planes(codes: Array, planes: tuple[Plane, ...]) -> list[Array]:
-    """Codes from 0 (any shape, taken in C order) → the bytes of each plane."""
-    flat = np.zeros(padded(codes.size, planes), dtype=np.int64)
-    flat[: codes.size] = codes.reshape(-1)
-    packed = []
-    for plane in planes:
-        digits = flat // plane.weight % plane.base
-        packed.append((digits.reshape(-1, plane.per_byte) @ plane.base ** np.arange(plane.per_byte)).astype(np.uint8))
+def codes_of(digits: Sequence[Array], planes: tuple[Plane, ...]) -> Array:
+    """Inverse of `digits_of`: int16 `[n]`."""
+    total = np.zeros(len(digits[0]), dtype=np.int16)
+    for held, plane in zip(digits, planes, strict=True):
+        total += held.astype(np.int16) * np.int16(plane.weight)
+    return total
+
+
+def packed_bytes(count: int, base: int) -> int:
+    """Bytes that so many digits take by themselves."""
+    return -(-count // Plane(base, 1).per_byte)
+
+
+def pack(digits: Array, base: int, size: int) -> Array:
+    """Digits uint8 `[n]` → uint8 `[size]`, the unused end 0."""
+    per_byte = Plane(base, 1).per_byte
+    held = np.zeros(size * per_byte, dtype=np.int64)
+    held[: digits.size] = digits
+    packed: Array = (held.reshape(size, per_byte) @ base ** np.arange(per_byte)).astype(np.uint8)
     return packed
 
 
-def join_planes(packed: list[Array], planes: tuple[Plane, ...], count: int) -> Array:
-    """Inverse of `split_planes`: int16 `[count]`.
+def unpack(packed: Array, base: int) -> Array:
+    """Inverse of `pack`: all digits, uint8.
 
     Raises:
-        ValueError: too few or too many bytes, or bytes that hold no digits of the base.
+        ValueError: a byte that holds no digits of the base.
     """
-    length = padded(count, planes)
-    total = np.zeros(length, dtype=np.int16)
-    for plane, held in zip(planes, packed, strict=True):
-        if held.size * plane.per_byte != length or held.max(initial=0) >= plane.base**plane.per_byte:
-            raise ValueError(f"{held.size} bytes are not {count} codes")
-        digits = held[:, None].astype(np.int64) // plane.base ** np.arange(plane.per_byte) % plane.base
-        total += (digits.reshape(-1) * plane.weight).astype(np.int16)
-    return total[:count]
+    per_byte = Plane(base, 1).per_byte
+    if packed.max(initial=0) >= base**per_byte:
+        raise ValueError(f"byte {packed.max()} does not hold {per_byte} digits of base {base}")
+    digits: Array = (packed[:, None].astype(np.int64) // base ** np.arange(per_byte) % base).astype(np.uint8).reshape(-1)
+    return digits
 
 
-_ZEROS = (0.0, *(2.0**bits - half for bits in range(8) for half in (0.5, 0.0)))
-"""Codes of 0 of symmetric formats, as codes count from 0."""
+def constants(formats: Iterable[NumberFormat], *, activations: bool) -> dict[str, Array]:
+    """The constants that layers share, by name: powers of the bases; scalars: bases, weights of digits, codes of 0, ends of activations.
+
+    Args:
+        formats: that a weight may have.
+        activations: whether an activation may be quantized.
+    """
+    formats = list(formats)
+    shared: dict[str, Array] = {FLAT: np.array([-1])}
+    for base in bases_of(formats):
+        shared[_powers(base)] = np.float32(base) ** -np.arange(Plane(base, 1).per_byte, dtype=np.float32)
+    planes = [plane for format in formats for plane in planes_of(format)]
+    numbers = {0.5, *(float(plane.base) for plane in planes), *(float(plane.weight) for plane in planes), *map(zero_code, formats)}
+    numbers |= {0.0} | ({end for bits in range(1, 9) for end in (-(2.0 ** (bits - 1)), 2.0**bits - 1)} if activations else set())
+    return shared | {number_name(number): np.array(number, dtype=np.float32) for number in sorted(numbers)}
 
 
-def constants() -> dict[str, Array]:
-    """The constants that layers share, by name: powers of the bases; scalars: bases, weights of digits, codes of 0."""
-    shared: dict[str, Array] = {}
-    for base in _BASES:
-        plane = Plane(base, 1)
-        shared[plane.powers] = np.float32(base) ** -np.arange(plane.per_byte, dtype=np.float32)
-    for number in sorted({*map(float, _BASES), *_ZEROS}):
-        shared[number_name(number)] = np.array(number, dtype=np.float32)
-    shared[FIRST] = np.zeros(1, dtype=np.int64)
-    return shared
+def bases_of(formats: Iterable[NumberFormat]) -> tuple[int, ...]:
+    """The bases of the digits of these formats."""
+    found = {plane.base for format in formats for plane in planes_of(format)}
+    return tuple(base for base in BASES if base in found)
+
+
+def zero_code(format: NumberFormat) -> float:
+    """The code of 0 among codes that count from 0; of powers of two and of sign vectors, 0 and ½, since their nodes go on from there."""
+    if format.is_float or format.kind == "power_of_two":
+        return 0.0
+    if format.kind == "multibit":
+        return 0.5
+    return 1.0 if format.kind == "ternary" else 2.0 ** (format.bits - 1) - grid_of(format).offset
 
 
 def number_name(number: float) -> str:
-    """Name of a shared scalar: its double, so that halves have names too."""
-    return f"N{2 * number:.0f}"
+    """Name of a shared scalar, four characters: twice the number, so that halves have names too; `M` if it is negative."""
+    return f"{'NM'[number < 0]}{abs(int(2 * number)):03x}"
 
 
-FIRST = "Z"
-"""Name of the constant `[0]`, where slices begin."""
+def stream_name(base: int) -> str:
+    """Name of the tensor that holds all digits of a base; what unpacks it begins with it."""
+    return f"D{BASES.index(base)}"
+
+
+def unpacking_nodes(base: int, layers: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes that unpack the digits of a base and split them into layers.
+
+    Args:
+        base: B.
+        layers: names of the digits of each layer, float32 `[n]`; what is left over follows.
+    """
+    from onnx import helper
+
+    name, node = stream_name(base), helper.make_node
+    nodes, last = [node("Cast", [name], [f"{name}a"], to=1)], f"{name}a"
+    if base == 3:
+        nodes.append(node("Add", [last, number_name(0.5)], [f"{name}b"]))
+        last = f"{name}b"
+    if base != 256:
+        nodes += [
+            node("Mul", [last, _powers(base)], [f"{name}c"]),
+            node("Floor", [f"{name}c"], [f"{name}d"]),
+            node("Mod", [f"{name}d", number_name(base)], [f"{name}e"], fmod=1),
+        ]
+        last = f"{name}e"
+    return [*nodes, node("Reshape", [last, FLAT], [f"{name}f"]), node("Split", [f"{name}f", f"{name}z"], [*layers, f"{name}g"])]
+
+
+def _powers(base: int) -> str:
+    return f"K{BASES.index(base)}"
+
+
+FLAT = "Z"
+"""Name of the shape of one free axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,68 +244,3 @@ def arrangement(layer: Layer, rows: Rows, *, by_rows: bool = False) -> Arrangeme
         inner, moved, outer = tuple(shape[axis] for axis in front), tuple(front.index(axis) for axis in range(len(shape))), ()
     held = (rows.count, layer.weights // rows.count)
     return Arrangement(by_rows=True, shape=held, scales=(rows.count, 1), inner=inner, moved=moved, outer=outer)
-
-
-def functions(*, activations: bool) -> list[onnx.FunctionProto]:
-    """The functions of the table above; `A` only where activations may be quantized."""
-    from onnx import helper
-
-    def constant(name: str, value: Array) -> onnx.NodeProto:
-        return helper.make_node("Constant", [], [name], value=_tensor(value))
-
-    node, opset = helper.make_node, [helper.make_opsetid("", 20)]
-    half, one, column = np.array(0.5, dtype=np.float32), np.array([1]), np.array([-1])
-    made = [
-        helper.make_function(
-            DOMAIN, "D", ["q", "k", "b", "s"], ["o"],
-            [
-                constant("h", half), constant("i", one), constant("j", column),
-                node("Cast", ["q"], ["f"], to=1),
-                node("Add", ["f", "h"], ["g"]),
-                node("Unsqueeze", ["g", "i"], ["l"]),
-                node("Mul", ["l", "k"], ["m"]),
-                node("Floor", ["m"], ["n"]),
-                node("Div", ["m", "b"], ["p"]),
-                node("Floor", ["p"], ["r"]),
-                node("Mul", ["r", "b"], ["t"]),
-                node("Sub", ["n", "t"], ["u"]),
-                node("Mul", ["u", "s"], ["v"]),
-                node("Reshape", ["v", "j"], ["o"]),
-            ],
-            opset,
-        ),
-        helper.make_function(
-            DOMAIN, "F", ["q", "a", "z", "s", "e"], ["o"],
-            [
-                node("Reshape", ["q", "a"], ["b"]),
-                node("Cast", ["z"], ["c"], to=1),
-                node("Sub", ["b", "c"], ["d"]),
-                node("Cast", ["s"], ["f"], to=1),
-                node("Mul", ["f", "e"], ["g"]),
-                node("Mul", ["d", "g"], ["o"]),
-            ],
-            opset,
-        ),
-        helper.make_function(
-            DOMAIN, "H", ["s", "e"], ["o"], [node("Cast", ["s"], ["f"], to=1), node("Mul", ["f", "e"], ["o"])], opset,
-        ),
-    ]  # fmt: skip
-    if activations:
-        body = [node("Split", ["n"], ["a", "b", "c", "d"], num_outputs=4), constant("j", np.zeros(0, dtype=np.int64))]
-        body += [node("Reshape", [given, "j"], [scalar]) for given, scalar in zip("abcd", "efgh", strict=True)]
-        body += [
-            node("Mul", ["x", "e"], ["k"]),
-            node("Round", ["k"], ["l"]),
-            node("Clip", ["l", "f", "g"], ["m"]),
-            node("Mul", ["m", "h"], ["o"]),
-        ]
-        made.append(helper.make_function(DOMAIN, "A", ["x", "n"], ["o"], body, opset))
-    return made
-
-
-def _tensor(value: Array) -> onnx.TensorProto:
-    from onnx import numpy_helper
-
-    tensor = numpy_helper.from_array(np.asarray(value))
-    tensor.ClearField("name")
-    return tensor

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from mpsearch.core.files import write_bytes
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
-from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.baked import Parts, rest_of_state
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Writer
@@ -21,6 +22,7 @@ from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.onnx import layout, unpacking
 from mpsearch.targets.onnx.sections import (
+    Digits,
     Initializer,
     Section,
     bias_section,
@@ -70,12 +72,14 @@ class OnnxWriter(Writer):
 
     @cached_property
     def overhead_bytes(self) -> int:
-        """Everything but the layers' sections, for the longest length of the graph."""
+        """Everything but the layers' sections, where every length that may grow with them takes as many bytes as it ever can."""
         metadata = {**self._metadata(without_formats(self.blueprint)), "digest": "0" * 32, "pad": ""}
-        model = self._model([], [], self._rest_values(self.blueprint.architecture.state_dict()), metadata)
-        graph: int = model.graph.ByteSize()
-        size: int = model.ByteSize()
-        return size - varint_bytes(graph) + len(layout.pad_for(0, lambda _: 0))
+        rest = self._rest_values(self.blueprint.architecture.state_dict())
+        model = self._model(Section(), self._without_marks, rest, metadata)
+        # Lengths that may grow: of the graph; of two tensors a base, their contents and axes; of the node that splits. Blanks fill up.
+        lengths = 1 + 7 * len(unpacking.bases_of(self.blueprint.formats))
+        most = varint_bytes(8 * sum(layer.weights for layer in self.blueprint.layers) + _bytes(model))
+        return _bytes(model) + lengths * (min(most, 4) - 1)
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
         """Planes, scales, bias, the nodes that unpack them and those that round the input."""
@@ -83,25 +87,21 @@ class OnnxWriter(Writer):
 
     def write(self, path: Path, parts: Parts) -> int:
         """Write the file atomically."""
-        sections: list[Section] = []
-        inputs: dict[int, Section] = {}
+        weights, inputs, size = Section(), Section(), self.overhead_bytes
         for number, layer in enumerate(self.blueprint.layers):
             baked, name = parts.layers[layer.name], self._layer_name(number)
             section = weight_section(name, layer, self._rows(layer, baked.weight_format), baked.weight_format, baked.weight)
             if layer.bias_elements:
                 section += bias_section(f"{name}B", layer, baked.bias)
-            sections.append(section)
-            format = baked.choice.activation if baked.input is None else baked.input.format
-            inputs[number] = input_section(f"{name}A", self._edges.get(number, []), format, baked.input)
-        initializers = [each for section in (*sections, *inputs.values()) for each in section.initializers]
-        nodes = [node for section in sections for node in section.nodes]
+            rounding = input_section(
+                f"{name}A", self._edges.get(number, []), FLOAT if baked.input is None else baked.input.format, baked.input
+            )
+            weights, inputs, size = weights + section, inputs + rounding, size + section.bytes() + rounding.bytes()
         metadata = self._metadata(spelled(self.blueprint, parts))
-        model = self._model(
-            initializers, [*nodes, *self._placed(inputs)], self._rest_values(parts.rest), {**metadata, "digest": "", "pad": ""}
-        )
-        metadata["digest"] = layout.file_digest(metadata, model.graph, model.functions)
-        metadata["pad"] = layout.pad_for(model.graph.ByteSize(), varint_bytes)
-        _describe(model, metadata)
+        section = Section(weights.initializers + inputs.initializers, weights.nodes, weights.digits)
+        model = self._model(section, self._with_roundings(inputs), self._rest_values(parts.rest), metadata)
+        _describe(model, {"digest": layout.file_digest(metadata, model.graph), "pad": ""})
+        model.metadata_props[-1].value = " " * (size - _bytes(model))
         return write_bytes(path, model.SerializeToString(deterministic=True)).stat().st_size
 
     def _rows(self, layer: Layer, format: NumberFormat) -> Rows:
@@ -130,45 +130,70 @@ class OnnxWriter(Writer):
     def _metadata(self, description: Mapping[str, str]) -> dict[str, str]:
         return {"format": layout.VERSION, **description, "outputs": json.dumps(self._structure, separators=(",", ":"))}
 
-    def _placed(self, inputs: Mapping[int, Section]) -> list[onnx.NodeProto]:
+    @property
+    def _without_marks(self) -> list[onnx.NodeProto]:
+        return [node for node in self._nodes if node.op_type != QUANTIZE]
+
+    def _with_roundings(self, inputs: Section) -> list[onnx.NodeProto]:
         """The network's nodes, with what rounds an input in place of its mark."""
-        by_output = {node.output[0]: node for section in inputs.values() for node in section.nodes}
+        ends = {node.output[0]: index for index, node in enumerate(inputs.nodes)}
         replaced: dict[str, str] = {}
-        placed = []
+        placed: list[onnx.NodeProto] = []
         for node in self._nodes:
             node = _renamed(node, replaced, outputs=False)
             if node.op_type != QUANTIZE:
                 placed.append(node)
-            elif node.output[0] in by_output:
-                rounding = by_output[node.output[0]]
-                rounding.input[0] = node.input[0]
-                placed.append(rounding)
+            elif node.output[0] in ends:
+                last = ends[node.output[0]]
+                rounding = inputs.nodes[last - 3 : last + 1] if inputs.nodes[last].op_type == "Mul" else inputs.nodes[last : last + 1]
+                rounding[0].input[0] = node.input[0]
+                placed += rounding
             else:
                 replaced[node.output[0]] = node.input[0]
         return placed
 
     def _model(
-        self, initializers: list[Initializer], nodes: list[onnx.NodeProto], rest: list[Initializer], metadata: Mapping[str, str]
+        self, section: Section, nodes: list[onnx.NodeProto], rest: list[Initializer], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """The whole file; without nodes, those that no allocation changes."""
+        """The whole file: what a section adds, and the network's nodes."""
         import onnx
         from onnx import helper
 
-        shared = [Initializer(name, value.dtype.name, value.shape, value) for name, value in unpacking.constants().items()]
+        shared = unpacking.constants(self.blueprint.formats, activations=self.blueprint.quantizes_inputs)
+        held = [Initializer(name, value.dtype.name, value.shape, value) for name, value in shared.items()]
         graph = onnx.GraphProto(name="g")
-        graph.node.extend(nodes or [node for node in self._nodes if node.op_type != QUANTIZE])
-        graph.initializer.extend(each.proto() for each in (*shared, *self._constants, *rest, *initializers))
+        for base in unpacking.bases_of(self.blueprint.formats):
+            digits = [each for each in section.digits if each.base == base]
+            held += _stream(base, digits)
+            graph.node.extend(unpacking.unpacking_nodes(base, [each.name for each in digits]))
+        graph.node.extend((*section.nodes, *nodes))
+        graph.initializer.extend(each.proto() for each in (*held, *self._constants, *rest, *section.initializers))
         graph.input.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._inputs)
         graph.output.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._outputs)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(unpacking.DOMAIN, 1)]
-        model = onnx.ModelProto(ir_version=layout.IR_VERSION, opset_import=opsets, graph=graph)
-        model.functions.extend(unpacking.functions(activations=self.blueprint.quantizes_inputs))
+        model = onnx.ModelProto(ir_version=layout.IR_VERSION, opset_import=[helper.make_opsetid("", OPSET)], graph=graph)
         _describe(model, metadata)
         return model
 
 
+def _stream(base: int, digits: list[Digits]) -> list[Initializer]:
+    """All digits of a base, and how many each layer has; the bytes are those that layers need one by one, and one more."""
+    size = 1 + sum(unpacking.packed_bytes(each.count, base) for each in digits)
+    data = np.concatenate([np.zeros(0, dtype=np.uint8), *(each.data for each in digits if each.data is not None)])
+    counts = [each.count for each in digits]
+    counts.append(size * unpacking.Plane(base, 1).per_byte - sum(counts))
+    name = unpacking.stream_name(base)
+    return [
+        Initializer(name, "uint8", (size, 1), unpacking.pack(data, base, size)[:, None]),
+        Initializer(f"{name}z", "int64", (len(counts),), np.array(counts)),
+    ]
+
+
+def _bytes(model: onnx.ModelProto) -> int:
+    size: int = model.ByteSize()
+    return size
+
+
 def _describe(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
-    del model.metadata_props[:]
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
 
