@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Score
 from mpsearch.data import load_data
@@ -22,7 +24,7 @@ __all__ = ["check_numbers", "evaluate_artifact"]
 
 
 def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
-    """Score a file on a split of the study's data.
+    """Score a file on a split of the study's data, as the runtime of its target executes it.
 
     Args:
         path: the artifact.
@@ -34,17 +36,21 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
     """
     artifact = read_artifact(path)
     device = pick_device(config.device)
-    # Only a registered name is taken from the file; any other factory must come from the study, for security.
-    if is_registered(artifact.model):
-        model = build_described(artifact.model, artifact.options, artifact.bits)
+    running = artifact.executed()
+    if running is None:
+        # Only a registered name is taken from the file; any other factory must come from the study, for security.
+        if is_registered(artifact.model):
+            model = build_described(artifact.model, artifact.options, artifact.bits)
+        else:
+            model = build_model(config.model.factory, config.model.options)
+        running = artifact.install(model.to(device))
     else:
-        model = build_model(config.model.factory, config.model.options)
-    model = artifact.install(model.to(device))
+        device = torch.device("cpu")
     splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
     data = getattr(splits, split)
     if data is None:
         raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
-    score = evaluate(model, data, splits.task, device=device)
+    score = evaluate(running, data, splits.task, device=device)
     check_numbers(path, score.loss)
     return score
 

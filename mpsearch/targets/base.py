@@ -18,11 +18,18 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat, StoredAs
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import Parts, install
-from mpsearch.network.inputs import call
+from mpsearch.network.inputs import call, to_device
 from mpsearch.targets.blueprint import Blueprint
-from mpsearch.tasks.outputs import same_values
+from mpsearch.tasks.outputs import most_samples_differ_by, same_values
 
 __all__ = ["Artifact", "Target", "Writer", "restricted"]
+
+
+_CPU = torch.device("cpu")
+
+_ROUNDING = 1e-4
+"""Relative difference that other orders of float sums may make, in the median over samples: where a sum is close to the middle between two
+codes, rounding decides which of them an activation gets, and single samples differ by more."""
 
 
 class Artifact(ABC):
@@ -137,10 +144,18 @@ class Target(ABC):
         size = path.stat().st_size
         if size != expected:
             raise ArtifactError(f"{path} has {size} bytes but its cost was {expected:.0f}; this is a bug of mpsearch")
-        loaded, scored = self.read(path).install(model), install(model, layers, parts)
+        artifact, scored = self.read(path), install(model, layers, parts)
         with torch.no_grad():
-            if not same_values(call(loaded, inputs), call(scored, inputs)):
+            outputs = call(scored, inputs)
+            if not same_values(call(artifact.install(model), inputs), outputs):
                 raise ArtifactError(f"{path}, read back, gives other outputs than the network that was scored; this is a bug of mpsearch")
+            runtime = artifact.executed()
+            differ = 0.0 if runtime is None else most_samples_differ_by(call(runtime, to_device(inputs, _CPU)), outputs)
+        if differ > _ROUNDING:
+            raise ArtifactError(
+                f"{path} gives outputs in its runtime that differ by {differ:.1g} of the largest from those of the network that was scored; "
+                "use --target packed, and tell us about the network"
+            )
 
 
 def restricted(space: ResolvedSpace, target: Target, methods: Sequence[StoredAs]) -> tuple[ResolvedSpace, tuple[str, ...]]:

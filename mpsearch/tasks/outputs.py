@@ -12,7 +12,17 @@ from torch import Tensor
 from mpsearch.core.errors import ModelError
 from mpsearch.core.nested import leaves, mapped, zipped
 
-__all__ = ["all_finite", "collected", "counted_parts", "described", "float_tensors", "floats_mapped", "prediction_of", "same_values"]
+__all__ = [
+    "all_finite",
+    "collected",
+    "counted_parts",
+    "described",
+    "float_tensors",
+    "floats_mapped",
+    "most_samples_differ_by",
+    "prediction_of",
+    "same_values",
+]
 
 _PREDICTION = "logits"
 """Name of the prediction where a structure has names, as Hugging Face's models call it."""
@@ -100,6 +110,18 @@ def same_values(first: Any, second: Any) -> bool:
     """Whether the same structure holds the same tensors, bit for bit; other values do not count."""
     ours, theirs = ([leaf for leaf in leaves(each) if isinstance(leaf, Tensor)] for each in (first, second))
     return len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def most_samples_differ_by(first: Any, second: Any) -> float:
+    """Median over samples of `max |a − b| / max |b|` over a sample's floating-point outputs; infinite if the structures differ."""
+    ours, theirs = float_tensors(first), float_tensors(second)
+    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:
+        return float("inf")
+    if not theirs:
+        return 0.0
+    apart = torch.stack([(a.cpu() - b.cpu()).abs().reshape(len(a), -1).amax(1) for a, b in zip(ours, theirs, strict=True)])
+    largest = max(float(b.abs().max()) for b in theirs)
+    return float(apart.amax(0).median()) / (largest or 1.0)
 
 
 def _counts(leaf: Any) -> bool:

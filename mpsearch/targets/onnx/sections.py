@@ -170,9 +170,8 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
         scales = StoredNumbers(values=values * 2 if wide else values, exponent=0 if wide else coded.scales.exponent + 1)
     section, unpacked = _digits(name, count * columns, unpacking.planes_of(format), signs)
     vectors = f"{name}v"
-    section += _scaled(
-        name, layer, (count, columns), (count, 1), unpacked, unpacking.number_name(unpacking.zero_code(format)), scales, vectors
-    )
+    half = unpacking.number_name(unpacking.zero_code(format))
+    section += _scaled(name, layer, (count, columns), (count, 1), unpacked, half, scales, vectors)
     kind = "uint8" if channels <= 256 else "uint16" if channels <= 65536 else "int32"
     added = (
         Initializer(f"{name}j", kind, (count, 1), owners),
