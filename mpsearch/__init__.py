@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mpsearch.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from mpsearch.api import Result, load, search
+    from mpsearch.api import Result, export, load, search
     from mpsearch.config import StudyConfig, load_space, load_study
     from mpsearch.core.allocation import Allocation
     from mpsearch.core.budget import Budget
@@ -49,6 +49,7 @@ __all__ = [
     "Table",
     "Task",
     "UsageError",
+    "export",
     "load",
     "load_space",
     "load_study",
@@ -76,6 +77,7 @@ _HOMES = {
     "Table": "mpsearch.core.table",
     "Task": "mpsearch.tasks.task",
     "UsageError": "mpsearch.core.errors",
+    "export": "mpsearch.api",
     "load": "mpsearch.api",
     "load_space": "mpsearch.config",
     "load_study": "mpsearch.config",

@@ -1,4 +1,4 @@
-"""The Python interface: `search()` runs a whole study on a model and data in memory, `load()` reads the file it made."""
+"""The Python interface: `search()` runs a whole study on a model and data in memory, `load()` reads its file, `export()` converts it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mpsearch.data.fingerprint import content_digest, fingerprint_of
 from mpsearch.models import is_registered
 from mpsearch.models.described import build_described
 from mpsearch.network.canonical import canonical
-from mpsearch.run import Ledger, claimed, finished, run
+from mpsearch.run import Ledger, claimed, convert, finished, run
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
@@ -30,7 +30,7 @@ from mpsearch.training.recipe import Recipe
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["Result", "load", "search"]
+__all__ = ["Result", "export", "load", "search"]
 
 _COMMAND = "mpsearch.search(…)"
 _PTQ = {"name": "ptq", "epochs": 0}
@@ -221,6 +221,28 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
     elif isinstance(model, str):
         model = build_described(model, artifact.options, artifact.bits)
     return artifact.install(model).cpu()
+
+
+def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: Any, *, target: str) -> Path:
+    """Write the network of a finished run for another target, such as `"onnx"`, and compare it with the run's own file.
+
+    Args:
+        run: run directory, or what `search` returned.
+        out: the file to write.
+        model: the float architecture; its weights do not matter.
+        inputs: one batch: a tensor, or a tuple or dict of the model's arguments.
+        target: a name of `mpsearch list targets`.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunDirectoryError: the folder holds no finished run.
+        ArtifactError: the run's file is damaged, or the target cannot hold one of its formats.
+        ModelError: the target cannot hold the network.
+    """
+    convert(run.run_dir if isinstance(run, Result) else Path(run), Path(out), target, model, inputs)
+    return Path(out)
 
 
 def _check_sampler(sampler: object) -> None:

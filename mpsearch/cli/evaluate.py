@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 
-from mpsearch.cli.options import data_options, read_config
+from mpsearch.cli.options import RESOLVED_STUDY, data_options, read_config, trust_in
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.files import is_file
 from mpsearch.core.printable import printable
 
 __all__ = ["evaluate"]
-
-RESOLVED_STUDY = "study.yaml"
 
 
 @click.command(short_help="Score an artifact from disk.")
@@ -26,24 +24,15 @@ RESOLVED_STUDY = "study.yaml"
 def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags: Any) -> None:
     """Load ARTIFACT from disk and score it."""
     if not is_file(artifact):
-        raise ArtifactError(f"there is no artifact '{artifact}'; give the .safetensors file of a run")
+        raise ArtifactError(f"there is no artifact '{artifact}'; give the file of a run, such as model.safetensors")
     beside = artifact.parent / RESOLVED_STUDY
     if study is None and not beside.is_file():
         raise ConfigError(f"{artifact}: there is no {RESOLVED_STUDY} beside it to name the data; add --study NAME or FILE")
 
-    def trusted(code: str) -> bool:
-        from mpsearch.run.trust import made_here
-
-        if study is not None:  # named by the command line
-            return trust
-        if not trust and not made_here(artifact.parent, beside.read_text(encoding="utf-8")):
-            raise ConfigError(
-                f"{beside} names the code '{code}', and you did not make that run on this machine; "
-                f"if you trust that code, add --model {code} or --trust"
-            )
-        return True
-
-    config = read_config(flags, study if study is not None else beside, trusted=trusted)
+    if study is None:
+        config = read_config(flags, beside, trusted=trust_in(artifact.parent, beside, trust=trust))
+    else:  # named by the command line
+        config = read_config(flags, study, trusted=lambda code: trust)
 
     from mpsearch.run import evaluate_artifact
 

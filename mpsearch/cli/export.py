@@ -1,22 +1,40 @@
-"""`mpsearch export`: a copy of the artifact of a finished run."""
+"""`mpsearch export`: the artifact of a finished run, as it is or for another target."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from mpsearch.cli.options import RESOLVED_STUDY, data_options, read_config, trust_in
+from mpsearch.core.errors import RunDirectoryError
+from mpsearch.core.files import is_file
 from mpsearch.core.printable import printable
 
 __all__ = ["export"]
 
 
-@click.command(short_help="Copy the artifact of a run.")
+@click.command(short_help="Copy or convert the artifact of a run.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
-def export(run: Path, out: Path) -> None:
-    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it."""
-    from mpsearch.run import export_run
+@click.option("--target", metavar="NAME", help="Convert for another target, see 'mpsearch list targets'; left out, the file is copied.")
+@click.option("--trust", is_flag=True, help=f"With --target: run the code that a {RESOLVED_STUDY} from another machine names.")
+@data_options
+def export(run: Path, out: Path, target: str | None, trust: bool, **flags: Any) -> None:
+    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it; or write it for another target."""
+    if target is None:
+        from mpsearch.run import export_run
 
-    for file in export_run(run, out):
-        click.echo(printable(f"{file}: {file.stat().st_size:,} B"))
+        for file in export_run(run, out):
+            click.echo(printable(f"{file}: {file.stat().st_size:,} B"))
+        return
+    study = run / RESOLVED_STUDY
+    if not is_file(study):
+        raise RunDirectoryError(f"{run} holds no run (there is no {RESOLVED_STUDY}); give the folder of a run")
+    config = read_config(flags, study, trusted=trust_in(run, study, trust=trust))
+
+    from mpsearch.run import convert_run
+
+    for sentence in convert_run(run, out, target, config):
+        click.echo(printable(sentence))

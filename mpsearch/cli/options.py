@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["DEFAULT_STUDY", "command_line", "consoles", "data_options", "overrides_from", "read_config", "run_options", "study_options"]
+__all__ = [
+    "DEFAULT_STUDY",
+    "RESOLVED_STUDY",
+    "command_line",
+    "consoles",
+    "data_options",
+    "overrides_from",
+    "read_config",
+    "run_options",
+    "study_options",
+    "trust_in",
+]
+
 
 _WIDE = 200
 """Characters per line where the output is not a terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STUDY = "digits_resnet18"
+RESOLVED_STUDY = "study.yaml"
 
 _STUDY = [
     click.argument("study", default=DEFAULT_STUDY),
@@ -161,6 +174,28 @@ def read_config(
 
         check_declared(code)
     return config
+
+
+def trust_in(folder: Path, study: Path, *, trust: bool) -> Callable[[str], bool]:
+    """What `read_config` asks about the code that a run directory's own study names.
+
+    Args:
+        folder: the run directory.
+        study: its study file.
+        trust: whether the command line says that the code may run.
+    """
+
+    def trusted(code: str) -> bool:
+        from mpsearch.run.trust import made_here
+
+        if not trust and not made_here(folder, study.read_text(encoding="utf-8")):
+            raise ConfigError(
+                f"{study} names the code '{code}', and you did not make that run on this machine; "
+                f"if you trust that code, add --model {code} or --trust"
+            )
+        return True
+
+    return trusted
 
 
 def command_line() -> str:

@@ -87,6 +87,7 @@ class Summary:
         control: the float network, trained further for as many epochs with the same recipe; None if the study asks for none.
         test: scores on the test split by `float`, `winner`, `uniform`, `uniform_spent`, `searched`, `control`.
         formats: that each layer of the artifact is stored in.
+        layer_bytes: of the artifact, for each layer; empty if they are those of the packed layout.
         delivered: files that are handed over, relative to the run directory → SHA-256.
         seconds: wall seconds by phase.
         surrogate: quality of its leave-one-out predictions: `count`, rank `correlation`, `error` in nats of log loss, and the shares
@@ -121,6 +122,7 @@ class Summary:
     control: Record | None = None
     test: Mapping[str, Score] = field(default_factory=dict)
     formats: tuple[NumberFormat, ...]
+    layer_bytes: tuple[int, ...] = ()
     delivered: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     surrogate: Mapping[str, float] = field(default_factory=dict)
@@ -181,6 +183,8 @@ def _broken(summary: Summary) -> Iterator[str]:
         yield "layers must have inputs of one element or more"
     if len(summary.formats) != len(names):
         yield f"formats must be one for each of the {len(names)} layers, not {len(summary.formats)}"
+    if summary.layer_bytes and (len(summary.layer_bytes) != len(names) or min(summary.layer_bytes) < 1):
+        yield f"layer_bytes must be empty, or one number above zero for each of the {len(names)} layers"
     for name in (summary.artifact, *summary.delivered):
         if not _FILE.fullmatch(name):
             yield f"{name!r} must be the plain name of a file in the run directory"

@@ -28,6 +28,7 @@ with a line that says so, if that differs or the file is damaged.
 | `*.checkpoint` | checkpoints of running trainings; removed at the end |
 """
 
+from mpsearch.run.convert import convert, convert_run
 from mpsearch.run.directory import claimed
 from mpsearch.run.evaluate import evaluate_artifact
 from mpsearch.run.export import export_run
@@ -41,6 +42,8 @@ __all__ = [
     "Ledger",
     "allocate",
     "claimed",
+    "convert",
+    "convert_run",
     "evaluate_artifact",
     "export_run",
     "finished",

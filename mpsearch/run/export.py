@@ -13,7 +13,7 @@ from mpsearch.run.directory import CARD, CARD_FIELDS, SUMMARY
 from mpsearch.run.read_back import check_regular, read_bytes, read_json
 from mpsearch.targets import read_artifact
 
-__all__ = ["export_run"]
+__all__ = ["export_run", "finished_run"]
 
 
 def export_run(run_dir: Path, out: Path) -> list[Path]:
@@ -26,13 +26,8 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
         RunDirectoryError: the folder holds no finished run, or one that was damaged or forged.
         ArtifactError: the artifact is damaged.
     """
-    if not is_file(run_dir / SUMMARY):
-        raise _unfinished(run_dir, SUMMARY)
-    summary = read_json(run_dir / SUMMARY, Summary.from_dict)
-    artifact = run_dir / summary.artifact
-    if not is_file(artifact):
-        raise _unfinished(run_dir, summary.artifact)
-    read_artifact(check_regular(artifact))
+    _, artifact = finished_run(run_dir)
+    read_artifact(artifact)
     cards = {name: read_bytes(run_dir / name) for name in (CARD, CARD_FIELDS) if os.path.lexists(run_dir / name)}
     with replacing(out) as temporary:
         shutil.copyfile(artifact, temporary)
@@ -44,6 +39,21 @@ def export_run(run_dir: Path, out: Path) -> list[Path]:
         else:
             beside.unlink(missing_ok=True)  # a card of an earlier export belongs to another network
     return written
+
+
+def finished_run(run_dir: Path) -> tuple[Summary, Path]:
+    """The summary of a finished run, and the path of its artifact, which is a regular file.
+
+    Raises:
+        RunDirectoryError: the folder holds no finished run, or one that was damaged or forged.
+    """
+    if not is_file(run_dir / SUMMARY):
+        raise _unfinished(run_dir, SUMMARY)
+    summary = read_json(run_dir / SUMMARY, Summary.from_dict)
+    artifact = run_dir / summary.artifact
+    if not is_file(artifact):
+        raise _unfinished(run_dir, summary.artifact)
+    return summary, check_regular(artifact)
 
 
 def _unfinished(run_dir: Path, missing: str) -> RunDirectoryError:

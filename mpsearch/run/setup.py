@@ -216,12 +216,13 @@ def _survey(
     notes = coverage_notes(surveyed)
     layers = surveyed.layers
     methods = {name: _variants(config, name) for name in config.methods}
-    formats = [method.stores for variants in methods.values() for method in variants]
+    every = [method for variants in methods.values() for method in variants]
+    formats = [method.stores for method in every]
     preflight(model, splits, pick_device(config.device), trained=trained)
     target = TARGETS[config.target]()
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
-    space, reasons = restricted(space, target, formats)
+    space, reasons = restricted(space, target, every)
     writer = target.writer(Blueprint.of(model, batch, space, config.model.factory, dict(config.model.options), formats))
     space = replace(space, file_overhead=writer.overhead_bytes, unquantized=unquantized(model, surveyed))
     cost_inputs = CostInputs(

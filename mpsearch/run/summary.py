@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mpsearch.allocate.reach import reachable
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import FLOAT
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.unquantized import bytes_of, largest_named
 from mpsearch.methods import METHODS
+from mpsearch.network.baked import Parts
 from mpsearch.network.patches import has_patches
 from mpsearch.run.delivery import Delivery
 from mpsearch.run.directory import CARD
@@ -81,6 +84,7 @@ def summarise(
         artifact=winner.path.name,
         artifact_bytes=winner.path.stat().st_size,
         formats=tuple(winner.parts.layers[name].weight_format for name in problem.space.names),
+        layer_bytes=tuple(_bytes_of(prepared.setup, layer, winner.parts) for layer in problem.space.layers),
         card=CARD,
         seconds=seconds,
         surrogate=worked.surrogate,
@@ -91,6 +95,11 @@ def summarise(
         ),
         unquantized=problem.space.unquantized,
     )
+
+
+def _bytes_of(setup: Setup, layer: Layer, parts: Parts) -> int:
+    baked = parts.layers[layer.name]
+    return setup.writer.layer_bytes(layer, baked.weight_format, FLOAT if baked.input is None else baked.input.format)
 
 
 def uncovered(config: StudyConfig, setup: Setup, file_bytes: int) -> tuple[str, ...]:

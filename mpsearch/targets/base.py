@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ArtifactError, SpaceError
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import NumberFormat, StoredAs
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
@@ -153,12 +153,22 @@ class Target(ABC):
             differ = 0.0 if runtime is None else most_samples_differ_by(call(runtime, to_device(inputs, _CPU)), outputs)
         if differ > _ROUNDING:
             raise ArtifactError(
-                f"{path} gives outputs in its runtime that differ by {differ:.1g} of the largest from those of the network that was scored; "
+                f"{path} gives outputs in its runtime that differ by {differ:.1g} of the largest from those of the scored network; "
                 "use --target packed, and tell us about the network"
             )
 
 
-def restricted(space: ResolvedSpace, target: Target, methods: Sequence[StoredAs]) -> tuple[ResolvedSpace, tuple[str, ...]]:
+class Stores(Protocol):
+    """What `restricted` asks of a method: format on a menu → format in the file; None if the method cannot train it."""
+
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
+        """The format of a weight."""
+
+    def stores_input(self, asked: NumberFormat) -> NumberFormat | None:
+        """The format of a layer's input."""
+
+
+def restricted(space: ResolvedSpace, target: Target, methods: Sequence[Stores]) -> tuple[ResolvedSpace, tuple[str, ...]]:
     """Remove the choices that the target cannot store for some method; returns the space and the distinct reasons.
 
     Raises:
@@ -176,6 +186,7 @@ def restricted(space: ResolvedSpace, target: Target, methods: Sequence[StoredAs]
     return (replace(space, menus=tuple(menus)), tuple(reasons)) if reasons else (space, ())
 
 
-def _reason_against(target: Target, layer: Layer, choice: Choice, methods: Sequence[StoredAs]) -> str:
-    found = (target.refuses(layer, stored, choice.activation) for stores in methods if (stored := stores(choice.weight)) is not None)
+def _reason_against(target: Target, layer: Layer, choice: Choice, methods: Sequence[Stores]) -> str:
+    stored = ((method.stores(choice.weight), method.stores_input(choice.activation)) for method in methods)
+    found = (target.refuses(layer, weight, input) for weight, input in stored if weight is not None and input is not None)
     return next((reason for reason in found if reason), "")

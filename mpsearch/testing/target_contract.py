@@ -81,9 +81,9 @@ class TargetContract:
         refusals = self._refusals(space, parts)
         if refusals:
             with pytest.raises(SpaceError, match=f"target '{self.target.name}' can hold none of its menu"):
-                restricted(space, self.target, [method.stores])
+                restricted(space, self.target, [method])
         else:
-            assert restricted(space, self.target, [method.stores]) == (space, ())
+            assert restricted(space, self.target, [method]) == (space, ())
 
     def test_a_file_of_another_size_or_network_is_found_out(self, tmp_path: Path) -> None:
         """What `verify` is for."""

@@ -54,7 +54,7 @@ def space(*weights: int) -> ResolvedSpace:
 
 
 def test_a_menu_loses_what_the_file_cannot_hold_and_each_reason_is_said_once() -> None:
-    cut, said = restricted(space(2, 3, 4, 8), EightBit(), [METHODS["lsq"]().stores])
+    cut, said = restricted(space(2, 3, 4, 8), EightBit(), [METHODS["lsq"]()])
     assert [[choice.weight.bits for choice in menu] for menu in cut.menus] == [[4, 8]] * 4
     assert said == ("no kernel reads weights of the format '2'", "no kernel reads weights of the format '3'")
 
@@ -62,7 +62,7 @@ def test_a_menu_loses_what_the_file_cannot_hold_and_each_reason_is_said_once() -
 def test_what_one_of_several_methods_would_store_otherwise_goes_too() -> None:
     """`alq` stores the menu's 4 bits as a sum of sign vectors, which this target does not read."""
     with pytest.raises(SpaceError, match=r"layer 'stem': target 'eight_bit' can hold none of its menu"):
-        restricted(space(4, 8), EightBit(), [METHODS["lsq"]().stores, METHODS["alq"]().stores])
+        restricted(space(4, 8), EightBit(), [METHODS["lsq"](), METHODS["alq"]()])
 
 
 def test_a_file_of_no_target_is_named_with_the_kinds_there_are(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class EvenBits(Target):
 
 
 LAYERS = trace(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), torch.randn(5, 6))
-STORES = [METHODS["lsq"]().stores, METHODS["ste"](grid="narrow").stores]
+STORES = [METHODS["lsq"](), METHODS["ste"](grid="narrow")]
 
 
 def test_the_space_is_cut_to_what_the_target_can_hold() -> None:

@@ -59,7 +59,8 @@ def bits_info(summary: Summary) -> BitsInfo:
     """Numbers of the winner's layers."""
     allocation, uniform = summary.winner.allocation, summary.uniform
     formats = list(zip(summary.layers, summary.formats, strict=True))
-    sizes = {layer.name: layer_bytes(layer, format, allocation[layer.name].activation) for layer, format in formats}
+    packed = tuple(layer_bytes(layer, format, allocation[layer.name].activation) for layer, format in formats)
+    sizes = dict(zip((layer.name for layer in summary.layers), summary.layer_bytes or packed, strict=True))
     total = sum(sizes.values())
     rows = tuple(
         LayerBits(

@@ -1,0 +1,105 @@
+"""`convert`: the delivered network of a finished run, written for another target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from mpsearch.core.errors import ArtifactError, ConfigError
+from mpsearch.core.files import replacing
+from mpsearch.core.number_format import FLOAT
+from mpsearch.core.summary import Summary
+from mpsearch.data import load_data
+from mpsearch.models import build_model
+from mpsearch.network.baked import Parts
+from mpsearch.network.canonical import canonical
+from mpsearch.run.export import finished_run
+from mpsearch.targets import TARGETS, Blueprint, Target, read_artifact
+
+if TYPE_CHECKING:
+    from mpsearch.config import StudyConfig
+
+__all__ = ["convert", "convert_run"]
+
+_IN_MEMORY = "memory"
+_SAMPLES = 8
+
+
+def convert_run(run_dir: Path, out: Path, target: str, config: StudyConfig) -> list[str]:
+    """Convert the artifact of a run whose study names its model and data; see `convert`.
+
+    Raises:
+        ConfigError: the model and the data were objects in memory.
+    """
+    if config.data.source == _IN_MEMORY:
+        raise ConfigError(
+            f"{run_dir} was searched in Python, with a model in memory; convert it there: "
+            f"mpsearch.export('{run_dir}', '{out}', model, inputs, target='{target}')"
+        )
+    model = build_model(config.model.factory, dict(config.model.options))
+    splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
+    inputs, _ = next(iter(splits.train.take(_SAMPLES, config.seed).batches(_SAMPLES)))
+    return convert(run_dir, out, target, model, inputs)
+
+
+def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any) -> list[str]:
+    """Write the delivered network of a finished run for another target, compare it with the run's artifact, and say where it does not fit.
+
+    Args:
+        run_dir: of the run.
+        out: the file.
+        target: name of the target.
+        model: float architecture; its numbers do not matter.
+        inputs: one batch.
+
+    Returns:
+        Sentences for people: what was written, and which budgets it does not meet.
+
+    Raises:
+        RunDirectoryError: the folder holds no finished run.
+        ArtifactError: the artifact is damaged or does not fit the model, or the target cannot hold one of its formats.
+        ModelError: the target cannot hold the network.
+    """
+    chosen: Target = TARGETS[target]()
+    summary, artifact = finished_run(run_dir)
+    model = canonical(model)
+    parts = read_artifact(artifact).parts(model).chosen(summary.winner.allocation)
+    _check_formats(chosen, summary, parts)
+    baked = [parts.layers[layer.name] for layer in summary.layers]
+    granularity = tuple(each.weight_format.granularity for each in baked)
+    blueprint = Blueprint(
+        architecture=model,
+        inputs=inputs,
+        layers=summary.layers,
+        model=summary.model,
+        options=read_artifact(artifact).options,
+        granularity=granularity if set(granularity) != {"channel"} else (),
+        formats=frozenset(each.weight_format for each in baked),
+        quantizes_inputs=any(each.input is not None for each in baked),
+    )
+    with replacing(out) as temporary:
+        size = chosen.writer(blueprint).write(temporary, parts)
+        chosen.verify(temporary, parts, model, summary.layers, inputs, size)
+    return [f"{out}: {size:,} B, target {target}", *_unmet(summary, size)]
+
+
+def _check_formats(target: Target, summary: Summary, parts: Parts) -> None:
+    for layer in summary.layers:
+        baked = parts.layers[layer.name]
+        reason = target.refuses(layer, baked.weight_format, FLOAT if baked.input is None else baked.input.format)
+        if reason:
+            raise ArtifactError(
+                f"layer '{layer.name}': target '{target.name}' cannot hold {baked.choice} ({reason}); search with --target {target.name}"
+            )
+
+
+def _unmet(summary: Summary, size: int) -> Sequence[str]:
+    budgets = [budget for budget in summary.budgets if budget.cost == "size" and size > budget.limit]
+    return [
+        f"this is {size - budget.limit:,.0f} B above the run's budget of {budget.text}, which counts {summary.artifact}; "
+        "search with --target to have it met"
+        for budget in budgets
+    ]
