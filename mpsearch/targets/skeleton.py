@@ -8,6 +8,7 @@ layer's input passes through a node `QuantizeInput` that names the layer.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -138,6 +139,21 @@ def _any_numbers(layer: Layer, weight: Tensor) -> BakedLayer:
     return BakedLayer(choice=Choice(FLOAT), weight=FloatWeight(values=weight.detach().float().clone()), bias=bias)
 
 
+def _wrapped(model: nn.Module) -> nn.Module:
+    """The network inside a module with the same arguments, since a traced module takes no attribute that it has itself, such as `code`."""
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.network(*args, **kwargs)
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    taken = inspect.signature(model.forward).parameters.values()
+    forward.__signature__ = inspect.Signature([own, *taken])  # type: ignore[attr-defined]
+    wrapper = type("Wrapped", (nn.Module,), {"forward": forward})()
+    wrapper.network = model
+    wrapped: nn.Module = wrapper.eval()
+    return wrapped
+
+
 def _exported(model: nn.Module, inputs: Any, purpose: str) -> onnx_ir.Model:
     inputs = mapped(inputs, lambda value: value.cpu() if isinstance(value, Tensor) else value)
     samples = batch_size(inputs)
@@ -148,7 +164,7 @@ def _exported(model: nn.Module, inputs: Any, purpose: str) -> onnx_ir.Model:
     try:
         with _silence():
             program: Any = torch.onnx.export(
-                model,
+                _wrapped(model),
                 tuple(args),
                 kwargs=kwargs,
                 dynamo=True,
@@ -214,7 +230,7 @@ def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purp
     first_names: dict[int, str] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         first_names.setdefault(id(tensor), name)
-    first = {name: first_names[id(tensor)] for name, tensor in module.state_dict(keep_vars=True).items()}
+    first = {f"network.{name}": first_names[id(tensor)] for name, tensor in module.state_dict(keep_vars=True).items()}
     state: dict[str, str] = {}
     for name in [name for name in graph.initializers if name in first]:
         value = graph.initializers.pop(name)

@@ -33,8 +33,10 @@ _FORMATS = [
 ]
 """Every kind of number, one scale for a channel and for a group, zero points."""
 
-every_format = pytest.mark.parametrize("format", _FORMATS, ids=str)
-every_input = pytest.mark.parametrize("activation", [FLOAT, _FOUR, _EIGHT], ids=["af", "a4", "a8"])
+_CASES = [*((format, FLOAT) for format in _FORMATS), *((format, input) for format in (FLOAT, _FOUR, _EIGHT) for input in (_FOUR, _EIGHT))]
+"""Every format with a float input; quantized inputs with a few."""
+
+every_case = pytest.mark.parametrize(("format", "activation"), _CASES, ids=lambda format: str(format))
 
 
 class TargetContract:
@@ -49,8 +51,7 @@ class TargetContract:
         assert "\n" not in self.target.description
         assert Path(self.target.file).suffix
 
-    @every_input
-    @every_format
+    @every_case
     def test_promised_is_on_disk_and_read_back_is_written(self, format: NumberFormat, activation: NumberFormat, tmp_path: Path) -> None:
         """Or each layer that the file cannot hold is refused, with a reason."""
         model, space, parts, x = _baked(format, activation)
@@ -72,8 +73,7 @@ class TargetContract:
         """At least one format of weights is not refused."""
         assert any(not self._refusals(space, parts) for _, space, parts, _ in (_baked(format, FLOAT) for format in _FORMATS))
 
-    @every_input
-    @every_format
+    @every_case
     def test_a_space_is_cut_to_what_the_file_holds(self, format: NumberFormat, activation: NumberFormat) -> None:
         """A menu of one format stays, or is refused by layer, target and reason."""
         _, space, parts, _ = _baked(format, activation)

@@ -1,0 +1,81 @@
+"""Every kind of network in every format: as large as promised, read back as written, and computed by ONNX Runtime."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS
+from mpsearch.core.space import ResolvedSpace, Space
+from mpsearch.methods import METHODS
+from mpsearch.methods.base import Method
+from mpsearch.network.baked import Parts, bake, install
+from mpsearch.network.calibrate import Calibration
+from mpsearch.network.inputs import call, samples_of
+from mpsearch.network.network import Network
+from mpsearch.network.trace import trace
+from mpsearch.targets import Blueprint, Writer
+from mpsearch.targets.onnx.artifact import read_artifact
+from mpsearch.targets.onnx.write import OnnxWriter
+from mpsearch.tasks.outputs import most_samples_differ_by
+from tests.networks import NETWORKS, trained_statistics
+
+SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+
+
+@cache
+def prepared(name: str) -> tuple[nn.Module, Any, ResolvedSpace, Writer]:
+    torch.manual_seed(0)
+    factory, inputs = NETWORKS[name]
+    model, x = trained_statistics(factory()), inputs()
+    space = SPACE.resolve(trace(model, x))
+    return model, x, space, OnnxWriter(Blueprint.of(model, x, space))
+
+
+def baked(name: str, method: Method, seed: int) -> tuple[nn.Module, Any, ResolvedSpace, Writer, Parts]:
+    model, x, space, writer = prepared(name)
+    random = np.random.default_rng(seed)
+    network = Network(model, space, Calibration.fit(model, space, [x]), method)
+    network.begin(Allocation({layer: menu[int(random.integers(len(menu)))] for layer, menu in zip(space.names, space.menus, strict=True)}))
+    return model, x, space, writer, bake(network)
+
+
+def promised(writer: Writer, space: ResolvedSpace, parts: Parts) -> int:
+    own = 0
+    for layer in space.layers:
+        held = parts.layers[layer.name]
+        own += writer.layer_bytes(layer, held.weight_format, FLOAT if held.input is None else held.input.format)
+    return writer.overhead_bytes + own
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_runtime_computes_the_scored_network(name: str, tmp_path: Path) -> None:
+    for seed, method in enumerate((METHODS["lsq"](grid="half"), METHODS["lsq"](grid="narrow"), METHODS["alq"]())):
+        model, x, space, writer, parts = baked(name, method, seed)
+        path = tmp_path / "model.onnx"
+        size = writer.write(path, parts)
+        assert size == path.stat().st_size == promised(writer, space, parts)
+        onnx.checker.check_model(str(path), full_check=True)
+        artifact = read_artifact(path)
+        expected = call(install(model, space.layers, parts), x)
+        torch.testing.assert_close(call(artifact.install(NETWORKS[name][0]()), x), expected, rtol=0, atol=0)
+        runtime = artifact.executed()
+        for samples in (1, 7):
+            few = samples_of(x, slice(0, samples), 8)
+            assert most_samples_differ_by(call(runtime, few), call(install(model, space.layers, parts), few)) < 1e-5
+
+
+def test_names_of_inputs_and_outputs_are_those_of_the_network(tmp_path: Path) -> None:
+    _, _, _, writer, parts = baked("cross_attention", METHODS["lsq"](), 0)
+    writer.write(tmp_path / "model.onnx", parts)
+    graph = onnx.load(str(tmp_path / "model.onnx")).graph
+    assert {value.name for value in graph.input} == {"query", "key", "value"}
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)} == {"batch"}
