@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import transformer
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
@@ -162,7 +163,7 @@ def _exported(model: nn.Module, inputs: Any, purpose: str) -> onnx_ir.Model:
     if not isinstance(inputs, dict):
         shapes = tuple(shapes) if isinstance(shapes, tuple | list) else (shapes,)
     try:
-        with _silence():
+        with _silence(), _masks_as_given():
             program: Any = torch.onnx.export(
                 _wrapped(model),
                 tuple(args),
@@ -199,6 +200,21 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(previous)
+
+
+@contextlib.contextmanager
+def _masks_as_given() -> Iterator[None]:
+    """`nn.TransformerEncoder` looks into a mask to find out whether it is causal, which no trace can; it computes the same without."""
+    previous = transformer._detect_is_causal_mask
+
+    def not_looked_at(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+        return bool(is_causal)
+
+    transformer._detect_is_causal_mask = not_looked_at
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = previous
 
 
 def _cause(error: BaseException) -> str:
