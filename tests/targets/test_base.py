@@ -78,6 +78,9 @@ class _Changed:
             changed.second.bias += self.change
         return changed
 
+    def executed(self) -> nn.Module | None:
+        return None
+
 
 class TwoHeads(nn.Module):
     def __init__(self) -> None:
@@ -96,3 +99,30 @@ def test_every_output_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Returns(0.0).verify(file, None, model, (), x, 5)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="gives other outputs than the network that was scored"):
         Returns(1e-3).verify(file, None, model, (), x, 5)  # type: ignore[arg-type]
+
+
+class Runs(Returns):
+    """Its runtime computes another output."""
+
+    def read(self, path: Path) -> Artifact:
+        return _Running(self.change)  # type: ignore[return-value]
+
+
+class _Running(_Changed):
+    def install(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def executed(self) -> nn.Module:
+        return super().install(TwoHeads())
+
+
+def test_the_runtime_must_agree_but_for_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpsearch.targets.base.install", lambda model, layers, parts: model)
+    file = tmp_path / "model.even"
+    file.write_bytes(b"12345")
+    torch.manual_seed(0)
+    model = TwoHeads()
+    monkeypatch.setattr(f"{__name__}.TwoHeads", lambda: model)
+    Runs(1e-7).verify(file, None, model, (), torch.randn(3, 4), 5)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=r"gives outputs in its runtime that differ by 0.* of the largest"):
+        Runs(0.5).verify(file, None, model, (), torch.randn(3, 4), 5)  # type: ignore[arg-type]

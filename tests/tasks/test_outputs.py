@@ -16,6 +16,7 @@ from mpsearch.tasks.outputs import (
     described,
     float_tensors,
     floats_mapped,
+    most_samples_differ_by,
     prediction_of,
     same_values,
 )
@@ -101,3 +102,11 @@ def test_only_floats_change() -> None:
 
 def test_a_description_names_the_entries() -> None:
     assert described({"logits": SCORES, "more": (PLACES,)}) == "logits [2, 3], more 0 [2]"
+
+
+def test_difference_of_most_samples_is_relative_and_takes_no_notice_of_a_few() -> None:
+    scored = {"logits": torch.tensor([[1.0, -4.0], [2.0, 0.0], [3.0, 1.0]]), "more": torch.zeros(3)}
+    moved = {"logits": scored["logits"] + torch.tensor([[0.0, 0.04], [-0.02, 0.0], [2.0, 0.0]]), "more": torch.zeros(3)}
+    assert most_samples_differ_by(moved, scored) == pytest.approx(0.01)
+    assert most_samples_differ_by(scored, scored) == 0
+    assert most_samples_differ_by(scored["logits"], scored) == float("inf")
