@@ -16,6 +16,7 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.extras import needs
 from mpsearch.core.files import is_file
 from mpsearch.core.layer import Layer
+from mpsearch.core.nested import leaves
 from mpsearch.network.baked import BakedLayer, Parts, QuantizedInput, install, rest_of_state
 from mpsearch.network.canonical import canonical
 from mpsearch.numbers.channels import Rows
@@ -128,7 +129,8 @@ def read_artifact(path: Path) -> OnnxArtifact:
         model = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ArtifactError(f"{path} is truncated or no ONNX file ({error}); export it again") from error
-    metadata = {each.key: each.value for each in model.metadata_props}
+    # What is no UTF-8 comes as bytes.
+    metadata = {each.key: each.value for each in model.metadata_props if isinstance(each.key, str) and isinstance(each.value, str)}
     if metadata.get("format") != layout.VERSION:
         raise ArtifactError(
             f"{path} was not written by mpsearch (its metadata lack format={layout.VERSION}); give a file that 'mpsearch study' wrote"
@@ -136,9 +138,10 @@ def read_artifact(path: Path) -> OnnxArtifact:
     if metadata.get("digest") != layout.file_digest(metadata, model.graph):
         raise ArtifactError(f"{path} was changed after it was written (its digest does not match its content); export it again")
     try:
-        description, outputs = Description.read(metadata), json.loads(metadata["outputs"])
+        description = Description.read(metadata)
+        outputs = _outputs(metadata["outputs"], {value.name for value in model.graph.output})
         tensors = {tensor.name: _tensor(tensor) for tensor in model.graph.initializer}
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
     inputs = tuple(value.name for value in model.graph.input)
     return OnnxArtifact(content, description, tensors, outputs, inputs)
@@ -151,4 +154,17 @@ def _tensor(tensor: onnx.TensorProto) -> Array:
     if tensor.external_data or tensor.data_location:
         raise ValueError(f"'{tensor.name}' lies in another file")
     array: Array = numpy_helper.to_array(tensor)
+    if array.dtype.name not in _DTYPES:
+        raise ValueError(f"'{tensor.name}' is {array.dtype}")
     return array
+
+
+_DTYPES = {"float32", "float64", "float16", "uint8", "uint16", "int8", "int16", "int32", "int64", "bool"}
+
+
+def _outputs(text: str, names: set[str]) -> Any:
+    """The structure of the outputs, with names in place of tensors."""
+    structure = json.loads(text)
+    if not all(isinstance(leaf, str) and leaf in names for leaf in leaves(structure)):
+        raise ValueError("its outputs are none of the graph")
+    return structure

@@ -78,6 +78,14 @@ def other_shape(model: onnx.ModelProto) -> None:
     next(each for each in model.graph.initializer if each.name == "W0s").dims[:] = [3]
 
 
+def other_outputs(model: onnx.ModelProto) -> None:
+    next(each for each in model.metadata_props if each.key == "outputs").value = '{"a": [1]}'
+
+
+def small_floats(model: onnx.ModelProto) -> None:
+    next(each for each in model.graph.initializer if each.name == "W0s").data_type = onnx.TensorProto.FLOAT4E2M1
+
+
 def no_outputs(model: onnx.ModelProto) -> None:
     next(each for each in model.metadata_props if each.key == "outputs").value = "{"
 
@@ -89,6 +97,8 @@ def no_outputs(model: onnx.ModelProto) -> None:
         (other_scale, False, "was changed after it was written"),
         (elsewhere, True, "lies in another file"),
         (no_outputs, True, "describes no model"),
+        (other_outputs, True, "its outputs are none of the graph"),
+        (small_floats, True, "describes no model"),
     ],
 )
 def test_changed_files_are_one_line(
