@@ -47,6 +47,17 @@ def test_the_code_of_a_downloaded_run_waits_for_a_word(downloaded: Path, capsys:
     assert main(["evaluate", artifact, "--model", MODEL]) == 0
 
 
+def test_a_downloaded_run_is_converted_after_the_same_word(downloaded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = downloaded / "net.onnx"
+    assert main(["export", str(downloaded), "--target", "onnx", "--out", str(out)]) == 2
+    assert f"names the code '{MODEL}', and you did not make that run on this machine" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["export", str(downloaded), "--target", "onnx", "--out", str(out), "--trust"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: {out.stat().st_size:,} B, target onnx")
+    assert main(["export", str(downloaded), "--target", "nothing", "--out", str(out), "--trust"]) == 2
+    assert "unknown target 'nothing'; known: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [[], ["--trust"]])
 def test_no_shell_command_is_run(downloaded: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named(downloaded, "subprocess:getoutput", cmd=f"touch {tmp_path / 'pwned'}")
