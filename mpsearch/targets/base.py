@@ -75,7 +75,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, path: Path, parts: Parts) -> int:
-        """Write the file atomically; returns its size in bytes."""
+        """Write the file atomically; returns the bytes that the budget limits, see `Target.deployed_bytes`."""
 
 
 class Target(ABC):
@@ -112,6 +112,10 @@ class Target(ABC):
             ArtifactError: the file is missing, truncated, was tampered with, or has another format.
         """
 
+    def deployed_bytes(self, path: Path) -> int:
+        """Bytes that a file takes where it runs, which the budget limits; by default those on disk."""
+        return path.stat().st_size
+
     def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> None:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.
 
@@ -126,7 +130,7 @@ class Target(ABC):
         Raises:
             ArtifactError: the size or the outputs differ.
         """
-        size = path.stat().st_size
+        size = self.deployed_bytes(path)
         if size != expected:
             raise ArtifactError(f"{path} has {size} bytes but its cost was {expected:.0f}; this is a bug of mpsearch")
         loaded, scored = self.read(path).install(model), install(model, layers, parts)

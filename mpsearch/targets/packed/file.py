@@ -15,7 +15,7 @@ from mpsearch.core.files import is_file
 from mpsearch.core.number_format import FLOAT, Granularity
 from mpsearch.targets.packed import layout
 
-__all__ = ["PackedFile", "layer_name", "read_file"]
+__all__ = ["PackedFile", "checked_file", "layer_name", "read_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +82,42 @@ def read_file(path: Path) -> PackedFile:
     tensors = {name: bytes(entry["data"]) for name, entry in entries.items()}
     if metadata.get("digest") != layout.file_digest(metadata, tensors):
         raise ArtifactError(f"{path} was changed after it was written (its digest does not match its content); export it again")
+    shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
     try:
-        plain = layout.decompress(metadata["model"])
+        return checked_file(path, layout.decompress(metadata["model"]), metadata["bits"], metadata["formats"], tensors, shapes)
+    except (KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def checked_file(
+    path: Path,
+    plain: Mapping[str, Any],
+    bits: str,
+    formats: str,
+    tensors: Mapping[str, bytes],
+    shapes: Mapping[str, tuple[str, tuple[int, ...]]],
+) -> PackedFile:
+    """The content of a file from its metadata, which a forger may have written with a correct digest.
+
+    Args:
+        path: of the file.
+        plain: the metadata `model`, unpacked.
+        bits: the metadata `bits`.
+        formats: the metadata `formats`.
+        tensors: raw bytes by tensor name.
+        shapes: (safetensors dtype, shape) by tensor name.
+
+    Raises:
+        ArtifactError: they describe no model.
+    """
+    try:
         model, options, wiring = str(plain["model"]), dict(plain["options"]), plain["layers"]
-        bits, formats = metadata["bits"], metadata["formats"]
         granularity = tuple(plain.get("granularity", ()))
         axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
         _check_spelling(wiring, bits, formats, granularity)
         wide = _layer_numbers(plain.get("wide", []), len(wiring))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
-    shapes = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
+        raise _unreadable(path, error) from error
     return PackedFile(
         model=model,
         options=options,
@@ -105,6 +130,10 @@ def read_file(path: Path) -> PackedFile:
         wide=wide,
         axes=axes,
     )
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path} describes no model that can be read ({error}); export it again")
 
 
 def _axes(given: Any) -> tuple[int, ...]:

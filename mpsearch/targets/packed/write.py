@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
 
-__all__ = ["PackedWriter"]
+__all__ = ["PackedWriter", "described", "tensors_of"]
 
 
 class PackedWriter(Writer):
@@ -40,7 +40,7 @@ class PackedWriter(Writer):
         rest: dict[str, Tensor] = {name: state[name] for name in rest_of_state(model, self.blueprint.layers)}
         apart = _stored_apart(rest)
         floats = [tensor for tensor in rest.values() if tensor.dtype == torch.float32]
-        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), _shapes(apart))
+        header = layout.header_bytes(described(self.blueprint), len(self.blueprint.layers), _shapes(apart))
         return header + sum(tensor.nbytes for tensor in (*floats, *apart.values()))
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
@@ -49,43 +49,49 @@ class PackedWriter(Writer):
 
     def write(self, path: Path, parts: Parts) -> int:
         """Write the file atomically."""
-        tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
-        exponents: list[int] = []
-        bits = formats = ""
-        for layer in self.blueprint.layers:
-            baked = parts.layers[layer.name]
-            scale_exponent = bias_exponent = 0
-            if isinstance(baked.weight, FloatWeight):
-                tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
-            else:
-                packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
-                tensors["codes"] += packed.tobytes()
-                if baked.weight.zeros is not None:
-                    tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
-                tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
-                scale_exponent = baked.weight.scales.exponent
-            if isinstance(baked.bias, StoredNumbers):
-                tensors["biases"] += _float_bytes(baked.bias.values.numpy())
-                bias_exponent = baked.bias.exponent
-            elif baked.bias is not None:
-                tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
-            if baked.input is not None:
-                tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
-            exponents += [scale_exponent, bias_exponent]
-            bits += layout.spell_bits(baked.weight_format, baked.input)
-            formats += layout.spell_format(baked.weight_format)
-        tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+        tensors, bits, formats = tensors_of(self.blueprint.layers, parts)
         for tensor in parts.rest.values():
             if tensor.dtype == torch.float32:
                 tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
         apart = _stored_apart(parts.rest)
         tensors |= {name: bytearray(tensor.contiguous().numpy().tobytes()) for name, tensor in apart.items()}
         shapes = _shapes(apart)
-        header = layout.header_bytes(_described(self.blueprint), len(self.blueprint.layers), shapes)
+        header = layout.header_bytes(described(self.blueprint), len(self.blueprint.layers), shapes)
         shapes |= {name: (dtype, (len(tensors[name]) // _WIDTH[dtype],)) for name, dtype in layout.TENSORS.items()}
-        metadata = {"format": layout.VERSION, "model": layout.compress(_described(self.blueprint)), "bits": bits, "formats": formats}
+        metadata = {"format": layout.VERSION, "model": layout.compress(described(self.blueprint)), "bits": bits, "formats": formats}
         metadata["digest"] = layout.file_digest(metadata, tensors)
         return _write(path, metadata, tensors, shapes, header)
+
+
+def tensors_of(layers: Sequence[Layer], parts: Parts) -> tuple[dict[str, bytearray], str, str]:
+    """The numbers of the layers as bytes, by the names of `layout.TENSORS`, with the metadata `bits` and `formats`; `floats` is empty."""
+    tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
+    exponents: list[int] = []
+    bits = formats = ""
+    for layer in layers:
+        baked = parts.layers[layer.name]
+        scale_exponent = bias_exponent = 0
+        if isinstance(baked.weight, FloatWeight):
+            tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
+        else:
+            packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
+            tensors["codes"] += packed.tobytes()
+            if baked.weight.zeros is not None:
+                tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
+            tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
+            scale_exponent = baked.weight.scales.exponent
+        if isinstance(baked.bias, StoredNumbers):
+            tensors["biases"] += _float_bytes(baked.bias.values.numpy())
+            bias_exponent = baked.bias.exponent
+        elif baked.bias is not None:
+            tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
+        if baked.input is not None:
+            tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
+        exponents += [scale_exponent, bias_exponent]
+        bits += layout.spell_bits(baked.weight_format, baked.input)
+        formats += layout.spell_format(baked.weight_format)
+    tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+    return tensors, bits, formats
 
 
 def _float_bytes(numbers: np.ndarray[Any, Any]) -> bytes:
@@ -124,7 +130,7 @@ def _shapes(apart: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]
     return {name: (STORED_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in apart.items()}
 
 
-def _described(blueprint: Blueprint) -> dict[str, Any]:
+def described(blueprint: Blueprint) -> dict[str, Any]:
     """Plain data for the metadata; of each layer only what cannot be derived from the built model."""
     described: dict[str, Any] = {
         "model": blueprint.model,
