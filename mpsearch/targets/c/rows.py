@@ -107,7 +107,8 @@ static void scaled(float *row, uint32_t count, float scale)
 
 _SIGNS = """
 /* A channel as a sum of scaled signs: numbers of planes, four bits a channel, then the planes. */
-static void unpack_signs_WIDTH(float *row, const uint8_t *codes, uint32_t channels, uint32_t channel, uint32_t count, const uint8_t *scales, int exponent)
+static void unpack_signs_WIDTH(float *row, const uint8_t *codes, uint32_t channels, uint32_t channel, uint32_t count,
+    const uint8_t *scales, int exponent)
 {
     uint32_t i, plane = 0, last;
     for (i = 0; i < channel; i++)
@@ -178,7 +179,9 @@ def row_of(layer: Layer, weight: NumberFormat, columns: int, at: Places) -> Row:
     scale, functions = _scale(layer, at, "channel" if weight.granularity == "channel" else "0u")
     where = "channel" if weight.granularity == "channel" else "0u"
     if weight.kind == "ternary":
-        return Row("int8_t", 1, f"unpack_trits_int8(row.bytes, {codes}, channel * {columns}u, {columns}u);", scale, (*functions, _trits("int8_t")))
+        return Row(
+            "int8_t", 1, f"unpack_trits_int8(row.bytes, {codes}, channel * {columns}u, {columns}u);", scale, (*functions, _trits("int8_t"))
+        )
     if weight.kind == "power_of_two":
         if weight.bits > 4:
             text = f"unpack_deep_powers(row.values, {codes}, channel * {columns}u, {columns}u, {weight.bits}u);"
@@ -264,5 +267,3 @@ def _powers(kind: str) -> CFunction:
 
 def _deep_powers() -> CFunction:
     return CFunction(_DEEP_POWERS, (_bits("float"),))
-
-

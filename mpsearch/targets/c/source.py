@@ -101,7 +101,7 @@ def _lives(code: Lowered, outside: set[int]) -> dict[int, Life]:
     for now, call in enumerate(code.calls):
         if call.in_place and call.writes not in outside:
             dying = {operand.buffer for operand in call.reads if operand.buffer in born and operand.buffer not in outside}
-            over[call.writes] = frozenset(n for n in dying if last[n] == now and code.bytes[n] >= code.bytes[call.writes] and n != call.writes)
+            over[call.writes] = frozenset(n for n in dying if last[n] == now and code.bytes[n] >= code.bytes[call.writes])
     return {
         number: Life(code.bytes[number], start, last[number], over.get(number, frozenset()))
         for number, start in born.items()
@@ -183,5 +183,3 @@ def _calls(code: Lowered, plan: Plan) -> Iterator[str]:
         yield f"    /* {call.note} */\n    {text}"
     for source, count, first in plan.copied:
         yield f"    memcpy(output + {first}, {source}, {count} * sizeof(float));"
-
-

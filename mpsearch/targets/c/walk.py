@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.targets.c.steps import Call, CFunction, Multiply, Operand, Quantize, Step
-from mpsearch.targets.c.values import Bias, Buffer, Known, State, Value, Weight, elements
+from mpsearch.targets.c.values import Bias, Buffer, Known, State, Value, Weight, elements, literal
 from mpsearch.targets.skeleton import QUANTIZE, Skeleton
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Node:
     def __init__(self, proto: onnx.NodeProto, inputs: Sequence[Value | None], after: str) -> None:
         from onnx.helper import get_attribute_value
 
-        self.operator, self.name = proto.op_type, proto.output[0]
+        self.operator, self.name, self.names = proto.op_type, proto.output[0], list(proto.input)
         self.inputs = list(inputs)
         self._attributes: dict[str, Any] = {attribute.name: get_attribute_value(attribute) for attribute in proto.attribute}
         self._after = after
@@ -99,6 +100,8 @@ class Walk:
         self.steps: list[Step] = []
         self.elements: list[int] = [elements(sample)]
         self.states: list[str] = []
+        self._readers = Counter(name for node in skeleton.nodes for name in node.input)
+        self._readers.update(output.name for output in skeleton.outputs)
         self._constants: dict[bytes, int] = {}
         self._floats: list[float] = []
         self._values: dict[str, Value] = {name: Known(array) for name, array in skeleton.constants.items()}
@@ -131,6 +134,10 @@ class Walk:
         """The value of a name in the graph; None for "", an input that is left out."""
         return self._values[name] if name else None
 
+    def read_once(self, name: str) -> bool:
+        """Whether one node alone reads a tensor of the graph."""
+        return self._readers[name] == 1
+
     def define(self, name: str, value: Value) -> None:
         """Give a name of the graph its value."""
         self._values[name] = value
@@ -152,6 +159,8 @@ class Walk:
             return Operand(-1, f"floats + {value.offset}")
         if isinstance(value, Known) and value.array.dtype in (np.float32, np.float64):
             data = np.ascontiguousarray(value.array, dtype=np.float32)
+            if data.size == 1:
+                return Operand(-1, f"&(const float){{{literal(data.item())}}}")
             if data.tobytes() not in self._constants:
                 self._constants[data.tobytes()] = len(self._floats)
                 self._floats += data.reshape(-1).tolist()
@@ -213,12 +222,13 @@ def walk(
             walked.define(proto.output[0], _quantized(walked, node, number))
             after = layers[number].name
             continue
-        made = _folded(proto, node)
+        made: Value | Sequence[Value] | None = _folded(proto, node)
         if made is None:
             if node.operator not in operators:
                 raise node.refused("there is no C function for it")
             made = operators[node.operator](walked, node)
-        for name, value in zip(proto.output, made if isinstance(made, Sequence) else [made], strict=False):
+        values: Sequence[Value] = made if isinstance(made, Sequence) else [made]
+        for name, value in zip(proto.output, values, strict=False):
             walked.define(name, value)
     outputs = [_output(walked, walked.value(output.name), output.name) for output in skeleton.outputs]
     return Program(

@@ -57,7 +57,8 @@ class CWriter(Writer):
     def overhead_bytes(self) -> int:
         """What the program reads and no layer holds: tensors of the `state_dict` and constants of the architecture, float32."""
         state = self.blueprint.architecture.state_dict()
-        return 4 * sum(state[name].numel() for name in self.program.states) + 4 * len(self.program.constants)
+        counts: list[int] = [state[name].numel() for name in self.program.states]
+        return 4 * (sum(counts) + len(self.program.constants))
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
         """Codes, scales, bias, activation step and exponents, as in a packed file."""
@@ -116,11 +117,10 @@ class CWriter(Writer):
 
 
 def _vector(given: Tensor, expected: Tensor) -> str:
-    arrays = [array_text(name, _bytes(tensor), storage="const") for name, tensor in (("model_test_input", given), ("model_test_output", expected))]
+    vectors = {"model_test_input": given, "model_test_output": expected}
+    arrays = [array_text(name, _bytes(tensor), storage="const") for name, tensor in vectors.items()]
     return f"\n#ifdef MODEL_TEST_VECTOR\n{''.join(arrays)}#endif\n"
 
 
 def _bytes(tensor: Tensor) -> bytes:
     return tensor.detach().contiguous().numpy().astype("<f4").tobytes()
-
-

@@ -38,10 +38,11 @@ def method_of(format: NumberFormat) -> Method:
 
 
 def baked(
-    model: nn.Module, x: Tensor, weight: NumberFormat = EIGHT, act: NumberFormat = FLOAT, *, layers: Mapping[str, LayerMenu] | None = None
+    model: nn.Module, x: Tensor, weight: NumberFormat = EIGHT, act: NumberFormat = FLOAT, own: Mapping[str, NumberFormat] | None = None
 ) -> tuple[ResolvedSpace, Parts]:
-    """The numbers of a network whose layers all have one choice."""
-    space = Space(name="one", weights=(weight,), activations=(act,), layers=layers or {}).resolve(trace(model, x))
+    """The numbers of a network whose layers all have one choice, or `own` formats of weights, by name."""
+    menus = {name: LayerMenu(weights=(format,)) for name, format in (own or {}).items()}
+    space = Space(name="one", weights=(weight,), activations=(act,), layers=menus).resolve(trace(model, x))
     network = Network(model, space, Calibration.fit(model, space, [x]), method_of(weight))
     network.begin(Allocation({name: only for name, (only,) in zip(space.names, space.menus, strict=True)}))
     return space, bake(network)
@@ -53,12 +54,14 @@ def written(model: nn.Module, x: Tensor, path: Path, weight: NumberFormat = EIGH
     return parts
 
 
-def compared(model: nn.Module, x: Tensor, folder: Path, weight: NumberFormat = EIGHT, act: NumberFormat = FLOAT) -> str:
+def compared(
+    model: nn.Module, x: Tensor, folder: Path, weight: NumberFormat = EIGHT, act: NumberFormat = FLOAT, tolerance: float = 2e-6
+) -> str:
     """Assert that the C program gives the outputs that torch gives; returns its text."""
     space, parts = baked(model, x, weight, act)
     path = folder / "model.c"
     CWriter(Blueprint.of(model, x, space)).write(path, parts)
-    assert difference(path, model, space, parts, x) < 2e-6
+    assert difference(path, model, space, parts, x) < tolerance
     return path.read_text()
 
 

@@ -10,20 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from mpsearch.core.space import LayerMenu
 from mpsearch.network.trace import trace
 from mpsearch.targets import TARGETS, Blueprint
 from mpsearch.targets.c.program import CompiledModel
 from mpsearch.targets.c.write import CWriter
-from tests.targets.c.programs import baked, chosen, difference, needs_compiler
+from tests.targets.c.programs import EIGHT, baked, chosen, difference, needs_compiler
 
-FORMATS = [
-    FLOAT,
-    *(NumberFormat("uniform", bits) for bits in range(2, 9)),
-    *(NumberFormat("half_step", bits) for bits in (1, 2, 5, 8)),
-    *(NumberFormat(name, bits) for name in ("power_of_two", "multibit") for bits in (1, 3, 4, 6)),
-    *(NumberFormat.parse(text) for text in ("t", "4s", "ts", "4g32", "3g32z", "h2g32", "p3g32", "tg32", "2z", "8z")),
+MIXES = [
+    ("f", "2", "f", "3"),
+    ("4", "5", "6", "7"),
+    ("8", "h1", "h2", "h5"),
+    ("h8", "t", "ts", "4s"),
+    ("4g32", "3g32z", "h2g32", "tg32"),
+    ("2z", "8z", "4z", "8"),
+    ("p1", "p3", "p4", "p6"),
+    ("p3", "p8", "p3g32", "p2"),
+    ("m1", "m2", "m3", "m6"),
 ]
+"""Formats of the layers `first`, `second`, `hidden` and `head`; `depthwise` has the method's own one."""
+
+
+MIXED = ("4", "3", "8", "2")
 
 
 class Net(nn.Module):
@@ -57,13 +64,12 @@ def net() -> tuple[nn.Module, Tensor, CWriter]:
     return model, x, CWriter(Blueprint(architecture=model, inputs=x, layers=trace(model, x)))
 
 
-def write(net: tuple[nn.Module, Tensor, CWriter], path: Path, weight: NumberFormat, act: NumberFormat) -> float:
-    """Write the network in one format, check its bytes, and return the difference from torch."""
+def write(net: tuple[nn.Module, Tensor, CWriter], path: Path, mix: tuple[str, ...], act: NumberFormat) -> float:
+    """Write the network in some formats, check its bytes, and return the difference from torch."""
     model, x, writer = net
-    layers = {"depthwise": LayerMenu(weights=(2,))} if isinstance(weight.granularity, int) else {}
-    if weight.granularity == "tensor":  # which cannot take a BatchNorm in
-        layers = {"first": LayerMenu(weights=(3,))}
-    space, parts = baked(model, x, weight, act, layers=layers)
+    own = dict(zip(("first", "second", "hidden", "head"), map(NumberFormat.parse, mix), strict=True))
+    other = NumberFormat.parse(mix[0].partition("g")[0])
+    space, parts = baked(model, x, other if other.granularity == "channel" else EIGHT, act, own)
     writer.blueprint = Blueprint.of(model, x, space)  # the trace is the same for all formats
     size = writer.write(path, parts)
     choices = chosen(space, parts)
@@ -73,16 +79,18 @@ def write(net: tuple[nn.Module, Tensor, CWriter], path: Path, weight: NumberForm
 
 
 @needs_compiler
-@pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_logits_of_every_format_with_float_and_eight_bit_inputs(format: NumberFormat, net: tuple[nn.Module, Tensor, CWriter], tmp_path: Path) -> None:
-    assert write(net, tmp_path / "model.c", format, FLOAT) < 2e-6
-    assert write(net, tmp_path / "model.c", format, NumberFormat("uniform", 8)) < 2e-6
+@pytest.mark.parametrize("mix", MIXES, ids="-".join)
+def test_logits_of_every_format_with_float_and_eight_bit_inputs(
+    mix: tuple[str, ...], net: tuple[nn.Module, Tensor, CWriter], tmp_path: Path
+) -> None:
+    assert write(net, tmp_path / "model.c", mix, FLOAT) < 2e-6
+    assert write(net, tmp_path / "model.c", mix, EIGHT) < 2e-6
 
 
 @needs_compiler
 @pytest.mark.parametrize("bits", range(2, 8))
 def test_inputs_of_every_width_are_packed(bits: int, net: tuple[nn.Module, Tensor, CWriter], tmp_path: Path) -> None:
-    assert write(net, tmp_path / "model.c", NumberFormat("uniform", 4), NumberFormat("uniform", bits)) < 2e-6
+    assert write(net, tmp_path / "model.c", MIXED, NumberFormat("uniform", bits)) < 2e-6
     text = (tmp_path / "model.c").read_text()
     assert "quantize_packed" in text
     assert "int32_t sum" in text
@@ -96,7 +104,7 @@ def test_scales_and_biases_that_half_precision_cannot_hold(net: tuple[nn.Module,
     layers = {
         layer.name: replace(
             each := parts.layers[layer.name],
-            weight=replace(each.weight, scales=replace(each.weight.scales, values=each.weight.scales.numbers(), exponent=0)),  # type: ignore[arg-type, union-attr]
+            weight=replace(each.weight, scales=replace(each.weight.scales, values=each.weight.scales.numbers(), exponent=0)),  # type: ignore[arg-type]
             bias=each.bias if not hasattr(each.bias, "numbers") else replace(each.bias, values=each.bias.numbers(), exponent=0),  # type: ignore[type-var]
         )
         for layer in space.layers
@@ -109,7 +117,7 @@ def test_scales_and_biases_that_half_precision_cannot_hold(net: tuple[nn.Module,
 
 @needs_compiler
 def test_the_file_holds_an_example_with_its_outputs(net: tuple[nn.Module, Tensor, CWriter], tmp_path: Path) -> None:
-    write(net, tmp_path / "model.c", NumberFormat("uniform", 4), FLOAT)
+    write(net, tmp_path / "model.c", MIXED, FLOAT)
     program = CompiledModel(tmp_path / "model.c")
     given, expected = program.test_vector()
     assert torch.equal(given.reshape(2, 7, 7), net[1][0])
@@ -118,7 +126,7 @@ def test_the_file_holds_an_example_with_its_outputs(net: tuple[nn.Module, Tensor
 
 def test_the_same_numbers_give_the_same_file(net: tuple[nn.Module, Tensor, CWriter], tmp_path: Path) -> None:
     for name in ("one.c", "two.c"):
-        write(net, tmp_path / name, NumberFormat("uniform", 4), NumberFormat("uniform", 8))
+        write(net, tmp_path / name, MIXED, EIGHT)
     assert (tmp_path / "one.c").read_bytes() == (tmp_path / "two.c").read_bytes()
 
 

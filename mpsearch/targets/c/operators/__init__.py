@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpsearch.targets.c.operators import multiply
-from mpsearch.targets.c.operators.elementwise import BINARY, UNARY
+from mpsearch.targets.c.operators.elementwise import BINARY, UNARY, where
 from mpsearch.targets.c.operators.move import MOVES
 from mpsearch.targets.c.operators.pool import average_pool, max_pool
 from mpsearch.targets.c.operators.reduce import ALONG
@@ -20,6 +20,7 @@ OPERATORS: Mapping[str, Operator] = {
     "MatMul": multiply.matmul,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
+    "Where": where,
     **UNARY,
     **BINARY,
     **ALONG,

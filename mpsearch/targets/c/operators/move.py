@@ -184,7 +184,11 @@ def _gather(walk: Walk, node: Node) -> Value:
 def _expand(walk: Walk, node: Node) -> Value:
     x = _input(node)
     shape = broadcast(node, x.shape, tuple(int(size) for size in node.known(1, "shape")))
-    return _viewed(walk, node, x, shape) if elements(shape) == elements(x.shape) else _copied(walk, node, x, shape, strides_for(x.shape, shape))
+    return (
+        _viewed(walk, node, x, shape)
+        if elements(shape) == elements(x.shape)
+        else _copied(walk, node, x, shape, strides_for(x.shape, shape))
+    )
 
 
 def _pad(walk: Walk, node: Node) -> Value:
@@ -212,6 +216,7 @@ MOVES: Mapping[str, Operator] = {
     "Identity": _identity,
     "Dropout": _identity,
     "Cast": _cast,
+    "CastLike": _identity,
     "Reshape": _reshape,
     "Flatten": _flatten,
     "Squeeze": _squeeze,

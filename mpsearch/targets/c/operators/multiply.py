@@ -1,7 +1,7 @@
 """Operators that apply a layer's weight: Conv, ConvTranspose, Gemm and MatMul; and MatMul of two activations.
 
 A weight is read one output channel at a time: its row is unpacked, then a function computes the channel's outputs. Its text is a template,
-since the types of inputs and weights follow from the formats: `X` and `W` are the types, `SUM` that of the accumulator, `AT(i)` reads input i.
+since types follow from the formats: `X` is that of inputs, `W` of weights, `SUM` of the accumulator; `AT(i)` reads input i.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["add_bias", "conv", "gemm", "matmul", "transposed_conv"]
 _PLANE = """
 /* One channel of a convolution; `start` is the index of its first input. */
 static void NAME(float *y, const X *x, int32_t start, const W *w, int channels, int height, int width, int out_height, int out_width,
-    int kernel_height, int kernel_width, int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x, float scale, float bias)
+    int kernel_height, int kernel_width, int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x,
+    float scale, float bias)
 {
     int oy, ox, c, ky, kx;
     for (oy = 0; oy < out_height; oy++) {
@@ -49,7 +50,8 @@ static void NAME(float *y, const X *x, int32_t start, const W *w, int channels, 
 _TRANSPOSED = """
 /* One channel of a transposed convolution; `start` is the index of its first input. */
 static void NAME(float *y, const X *x, int32_t start, const W *w, int channels, int height, int width, int out_height, int out_width,
-    int kernel_height, int kernel_width, int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x, float scale, float bias)
+    int kernel_height, int kernel_width, int stride_y, int stride_x, int pad_y, int pad_x, int dilation_y, int dilation_x,
+    float scale, float bias)
 {
     int oy, ox, c, ky, kx;
     for (oy = 0; oy < out_height; oy++)
@@ -187,9 +189,17 @@ def _planes(
     made = walk.new((1, out, *sizes))
     padded = [Window(size=1, kernel=1), *windows][-2:]
     outer = [1, *sizes][-2:]
-    numbers = [inner, *(w.size for w in padded), *outer, *(w.kernel for w in padded), *(w.stride for w in padded), *(w.before for w in padded)]
+    numbers = [
+        inner,
+        *(w.size for w in padded),
+        *outer,
+        *(w.kernel for w in padded),
+        *(w.stride for w in padded),
+        *(w.before for w in padded),
+    ]
     numbers += [w.dilation for w in padded]
     first = f"(int32_t)(channel / {out // groups}u) * {inner * elements(x.shape[2:])}" if groups > 1 else "0"
+    plane = elements(tuple(sizes))
     walk.steps.append(
         Multiply(
             layer=weight.layer,
@@ -197,7 +207,7 @@ def _planes(
             writes=made.number,
             channels=out,
             columns=layer.weights // out,
-            text=f"{{function}}({{y}} + channel * {elements(tuple(sizes))}u, {{x}}, {first}, {{row}}, {_listed(numbers)}, {{scale}}, {{bias}});",
+            text=f"{{function}}({{y}} + channel * {plane}u, {{x}}, {first}, {{row}}, {_listed(numbers)}, {{scale}}, {{bias}});",
             template=template,
             biased=_has_bias(walk, node, weight, node.input(2)),
         )

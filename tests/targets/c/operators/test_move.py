@@ -23,8 +23,9 @@ class Moves(nn.Module):
         c, d, e = x.split([1, 2, 1], 1)
         shuffled = x.unflatten(1, (2, 2)).transpose(1, 2).flatten(1, 2)
         made = (
-            a * b, c + d + e, shuffled, x.permute(0, 3, 1, 2), x[:, 1:3, ::2], x[:, 0], x[..., -1], x[:, [2, 0]], F.pad(x, (1, 2, 0, 1), value=0.5),
-            torch.cat([a, x, b], 1), torch.stack([a, b], -1), x.mean(1, keepdim=True).expand(-1, 3, -1, -1), x.flatten(1), x.squeeze(), x.mT,
+            a * b, c + d + e, shuffled, x.permute(0, 3, 1, 2), x[:, 1:3, ::2], x[:, 0], x[..., -1], x.index_select(1, torch.tensor([2, 0])),
+            F.pad(x, (1, 2, 0, 1), value=0.5), torch.cat([a, x, b], 1), torch.stack([a, b], -1), x.mT,
+            x.mean(1, keepdim=True).expand(-1, 3, -1, -1), x.flatten(1), x[:, :1].squeeze(1),
         )  # fmt: skip
         return torch.cat([each.flatten(1) for each in made], 1)
 
@@ -44,7 +45,7 @@ class Padded(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = self.layer(x)
-        return y, x
+        return y, x.flatten(1)
 
 
 @needs_compiler

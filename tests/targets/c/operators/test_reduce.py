@@ -20,7 +20,7 @@ class Along(nn.Module):
         x = self.layer(x)
         y = torch.relu(x)
         made = (
-            x.mean((2, 3)), x.mean(1), x.sum((1, 3)), x.amax(2), x.amin((1, 2, 3)).unsqueeze(1), x.mean((1, 2, 3), keepdim=True), torch.logsumexp(x, 1),
+            x.mean((2, 3)), x.mean(1), x.sum((1, 3)), x.amax(2), x.amin((1, 2, 3)).unsqueeze(1), x.mean((1, 2, 3), keepdim=True),
             F.softmax(x, 1), F.softmax(x, -1), F.log_softmax(x, 2), self.norm(y), self.layer_norm(x), x.norm(dim=1),
         )  # fmt: skip
         return torch.cat([each.flatten(1) for each in made], 1)
