@@ -26,7 +26,7 @@ RESOLVED_STUDY = "study.yaml"
 def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags: Any) -> None:
     """Load ARTIFACT from disk and score it."""
     if not is_file(artifact):
-        raise ArtifactError(f"there is no artifact '{artifact}'; give the .safetensors file of a run")
+        raise ArtifactError(f"there is no artifact '{artifact}'; give the model file of a run")
     beside = artifact.parent / RESOLVED_STUDY
     if study is None and not beside.is_file():
         raise ConfigError(f"{artifact}: there is no {RESOLVED_STUDY} beside it to name the data; add --study NAME or FILE")
@@ -46,7 +46,9 @@ def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags
     config = read_config(flags, study if study is not None else beside, trusted=trusted)
 
     from mpsearch.run import evaluate_artifact
+    from mpsearch.targets import target_of
 
     score = evaluate_artifact(artifact, config, split)
-    place, size = printable(str(artifact)), artifact.stat().st_size
-    click.echo(f"{place}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {size:,} B on disk")
+    size, on_disk = target_of(artifact).deployed_bytes(artifact), artifact.stat().st_size
+    place, taken = printable(str(artifact)), f"{on_disk:,} B on disk" + (f", {size:,} B where it runs" if size != on_disk else "")
+    click.echo(f"{place}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {taken}")

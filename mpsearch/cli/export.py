@@ -13,9 +13,12 @@ __all__ = ["export"]
 
 @click.command(short_help="Copy the artifact of a run.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER", help="Where the artifact goes.")
 def export(run: Path, out: Path) -> None:
-    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it."""
+    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it.
+
+    The target c writes a folder: model.c and model.h, an example program, a test vector and a Makefile.
+    """
     from mpsearch.run import export_run
 
     for file in export_run(run, out):

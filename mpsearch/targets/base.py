@@ -116,6 +116,14 @@ class Target(ABC):
         """Bytes that a file takes where it runs, which the budget limits; by default those on disk."""
         return path.stat().st_size
 
+    def companions(self, path: Path) -> Mapping[str, str]:
+        """Further text files by name that a user of the file needs beside it, such as a header; by default none.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        return {}
+
     def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> None:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.
 

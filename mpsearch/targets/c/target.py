@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.c.file import checked_text, defined, read_file
+from mpsearch.targets.c.folder import companions
 from mpsearch.targets.c.write import CWriter
 from mpsearch.targets.packed.artifact import PackedArtifact
 
@@ -47,6 +49,10 @@ class C(Target):
     def read(self, path: Path) -> PackedArtifact:
         """Read and check a file."""
         return PackedArtifact(read_file(path))
+
+    def companions(self, path: Path) -> Mapping[str, str]:
+        """Header, example program, test vector and Makefile."""
+        return companions(checked_text(path))
 
     def deployed_bytes(self, path: Path) -> int:
         """Bytes of the file's constant data.
