@@ -66,10 +66,17 @@ _TRITS = """
 /* `count` ternary codes from number `first` on, five to a byte. */
 static void unpack_trits_NAME(W *row, const uint8_t *codes, uint32_t first, uint32_t count)
 {
-    static const uint8_t powers[5] = {1, 3, 9, 27, 81};
-    uint32_t i;
-    for (i = 0; i < count; i++)
-        row[i] = (W)((int)(codes[(first + i) / 5u] / powers[(first + i) % 5u] % 3u) - 1);
+    uint32_t i, left = 5u - first % 5u;
+    unsigned byte = codes[first / 5u];
+    for (i = left; i < 5u; i++)
+        byte /= 3u;
+    for (codes += first / 5u, i = 0; i < count; i++, byte /= 3u, left--) {
+        if (left == 0u) {
+            byte = *++codes;
+            left = 5u;
+        }
+        row[i] = (W)((int)(byte % 3u) - 1);
+    }
 }
 """
 
