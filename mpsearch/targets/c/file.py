@@ -103,7 +103,7 @@ def read_file(path: Path) -> PackedFile:
         for name, (dtype, shape, data) in apart["others"].items():
             tensors[name], shapes[name] = base64.b85decode(data), (str(dtype), tuple(shape))
         return checked_file(path, layout.decompress(metadata["model"]), metadata["bits"], metadata["formats"], tensors, shapes)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
 
 

@@ -14,6 +14,8 @@ __all__ = ["Arena", "Life", "arranged"]
 
 _ALIGNED = 4
 _TRIES = 200
+_BUFFERS = 20_000
+"""Most orders of placing, and most buffers placed in all of them together."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def arranged(lives: Mapping[int, Life]) -> Arena:
     by_size = sorted(lives, key=lambda number: (-rounded[number], lives[number].born))
     by_birth = sorted(lives, key=lambda number: (lives[number].born, -rounded[number]))
     best, most = dict[int, int](), -1
-    for attempt in range(_TRIES):
+    for attempt in range(max(2, min(_TRIES, _BUFFERS // max(len(lives), 1)))):
         order = by_size if attempt == 0 else by_birth if attempt == 1 else sorted(lives, key=lambda n: -rounded[n] * draw.uniform(0.5, 1))
         offsets = _placed(order, lives, rounded)
         end = max((offsets[number] + rounded[number] for number in lives), default=0)

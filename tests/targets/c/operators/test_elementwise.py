@@ -38,8 +38,8 @@ class Arithmetic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.layer(x), self.gate(x)
-        pieces = (a + b, a - b, a * b, a / (b.abs() + 1), torch.maximum(a, b), torch.minimum(a, b), a * self.gain, a - self.mean)
-        pieces = (*pieces, 2 * a, 1 - a, a.abs() ** 1.5, a * b.mean((2, 3), keepdim=True), a + b.mean(1, keepdim=True), a + a)
+        pieces = [a + b, a - b, a * b, a / (b.abs() + 1), torch.maximum(a, b), torch.minimum(a, b), a * self.gain, a - self.mean]
+        pieces += [2 * a, 1 - a, a.abs() ** 1.5, a * b.mean((2, 3), keepdim=True), a + b.mean(1, keepdim=True), a + a]
         return torch.cat([piece.flatten(1) for piece in pieces], 1)
 
 
