@@ -15,7 +15,7 @@ _HEADER = """/* A network written by mpsearch; compile model.c with it. */
 extern "C" {
 #endif
 
-/* One sample: `input` has MODEL_INPUT floats, in the order of the network's own axes; `output` takes MODEL_OUTPUT. They must not overlap. */
+/* One sample: `input` has MODEL_INPUT floats in the order of the network's own axes, `output` takes MODEL_OUTPUT; they do not overlap. */
 void model_run(const float *input, float *output);
 
 #ifdef __cplusplus

@@ -52,21 +52,51 @@ class Arena:
 
 def arranged(lives: Mapping[int, Life]) -> Arena:
     """Offsets for buffers by number; the best of some orders of placing, the same every time."""
-    rounded = {number: -(-life.bytes // _ALIGNED) * _ALIGNED for number, life in lives.items()}
-    least = _least(lives, rounded)
+    least = _least(lives, {number: _rounded(life.bytes) for number, life in lives.items()})
+    holders = _holders(lives)
+    lives = _joined(lives, holders)
+    rounded = {number: _rounded(life.bytes) for number, life in lives.items()}
     draw = random.Random(0)
-    by_size = sorted(lives, key=lambda number: (-rounded[number], lives[number].born))
-    by_birth = sorted(lives, key=lambda number: (lives[number].born, -rounded[number]))
     best, most = dict[int, int](), -1
-    for attempt in range(max(2, min(_TRIES, _BUFFERS // max(len(lives), 1)))):
-        order = by_size if attempt == 0 else by_birth if attempt == 1 else sorted(lives, key=lambda n: -rounded[n] * draw.uniform(0.5, 1))
+    for attempt in range(max(1, min(_TRIES, _BUFFERS // max(len(lives), 1)))):
+        weights = {number: rounded[number] * (draw.uniform(0.2, 1) if attempt else 1) for number in lives}
+        for number in sorted(lives, key=lambda number: lives[number].born):  # what is written over another is placed right after it
+            weights[number] = max([weights[number], *(weights[other] for other in lives[number].over)])
+        order = sorted(lives, key=lambda number: (-weights[number], lives[number].born))
         offsets = _placed(order, lives, rounded)
         end = max((offsets[number] + rounded[number] for number in lives), default=0)
         if most < 0 or end < most:
             best, most = offsets, end
         if most <= least:
             break
-    return Arena(best, max(most, 0), least)
+    return Arena({number: best[holder] for number, holder in holders.items()}, max(most, 0), least)
+
+
+def _rounded(count: int) -> int:
+    return -(-count // _ALIGNED) * _ALIGNED
+
+
+def _holders(lives: Mapping[int, Life]) -> dict[int, int]:
+    """Buffer → the first of the buffers of its size that are written over each other; of several it takes the one born first."""
+    holders: dict[int, int] = {}
+    for number in sorted(lives, key=lambda number: lives[number].born):
+        alike = [other for other in lives[number].over if lives[other].bytes == lives[number].bytes]
+        holders[number] = min((holders[other] for other in alike), key=lambda other: lives[other].born, default=number)
+    return holders
+
+
+def _joined(lives: Mapping[int, Life], holders: Mapping[int, int]) -> dict[int, Life]:
+    """The lives of the holders, each as long as those of all that it holds."""
+    joined: dict[int, Life] = {}
+    for number in sorted(lives, key=lambda number: lives[number].born):
+        own, holder = lives[number], holders[number]
+        over = frozenset(holders[other] for other in own.over) - {holder}
+        if number == holder:
+            joined[holder] = Life(own.bytes, own.born, own.last, over)
+        else:
+            held = joined[holder]
+            joined[holder] = Life(held.bytes, held.born, max(held.last, own.last), held.over)
+    return joined
 
 
 def _placed(order: Sequence[int], lives: Mapping[int, Life], sizes: Mapping[int, int]) -> dict[int, int]:

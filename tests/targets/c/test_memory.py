@@ -39,3 +39,13 @@ def test_a_function_of_each_element_writes_over_its_input() -> None:
 def test_bytes_are_rounded_up_to_whole_floats_and_nothing_takes_nothing() -> None:
     assert arranged({0: Life(1, 0, 1), 1: Life(5, 1, 1)}).bytes == 12
     assert arranged({}).bytes == 0
+
+
+def test_functions_that_follow_each_other_share_one_place_and_the_rest_lies_around_them() -> None:
+    residual = Life(576, 1, 2), Life(576, 2, 8, frozenset({1})), Life(576, 8, 9, frozenset({2, 7}))
+    wide = Life(1152, 4, 5), Life(1152, 5, 6, frozenset({4})), Life(288, 6, 7, frozenset({5}))
+    lives = dict(enumerate([Life(36, 0, 1), *residual[:2], Life(144, 3, 4), *wide, Life(576, 7, 8), residual[2]]))
+    arena = arranged(lives)
+    assert arena.bytes == arena.least == 576 + 144 + 1152
+    assert arena.offsets[1] == arena.offsets[2] == arena.offsets[8]
+    assert arena.offsets[4] == arena.offsets[5]
