@@ -52,6 +52,8 @@ STAND_INS = {
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
     "targets/onnx/*.py": "targets/onnx/test_write.py",
+    # Stages of one translation, whose programs are compiled and compared with torch.
+    "targets/c/*.py": "targets/c/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
     "run/*.py": "run/test_any_model.py",

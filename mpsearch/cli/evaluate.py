@@ -35,7 +35,9 @@ def evaluate(artifact: Path, study: str | None, split: str, trust: bool, **flags
         config = read_config(flags, study, trusted=lambda code: trust)
 
     from mpsearch.run import evaluate_artifact
+    from mpsearch.targets import target_of
 
     score = evaluate_artifact(artifact, config, split)
-    place, size = printable(str(artifact)), artifact.stat().st_size
-    click.echo(f"{place}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {size:,} B on disk")
+    size, on_disk = target_of(artifact).deployed_bytes(artifact), artifact.stat().st_size
+    place, taken = printable(str(artifact)), f"{on_disk:,} B on disk" + (f", {size:,} B where it runs" if size != on_disk else "")
+    click.echo(f"{place}: {split} metric {score.metric:.4f}, loss {score.loss:.4f}, {taken}")

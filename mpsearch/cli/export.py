@@ -17,12 +17,15 @@ __all__ = ["export"]
 
 @click.command(short_help="Copy or convert the artifact of a run.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the artifact goes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER", help="Where the artifact goes.")
 @click.option("--target", metavar="NAME", help="Convert for another target, see 'mpsearch list targets'; left out, the file is copied.")
 @click.option("--trust", is_flag=True, help=f"With --target: run the code that a {RESOLVED_STUDY} from another machine names.")
 @data_options
 def export(run: Path, out: Path, target: str | None, trust: bool, **flags: Any) -> None:
-    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it; or write it for another target."""
+    """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it; or write it for another target.
+
+    The target c writes a folder: model.c and model.h, an example program, a test vector and a Makefile.
+    """
     if target is None:
         from mpsearch.run import export_run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mpsearch.core.errors import ArtifactError, ConfigError
-from mpsearch.core.files import replacing
+from mpsearch.core.files import is_folder, replacing, write_text
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.summary import Summary
 from mpsearch.data import load_data
@@ -50,7 +50,7 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
 
     Args:
         run_dir: of the run.
-        out: the file.
+        out: the file; a folder gets it under its own name.
         target: name of the target.
         model: float architecture; its numbers do not matter.
         inputs: one batch.
@@ -80,10 +80,14 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         formats=frozenset(each.weight_format for each in baked),
         quantizes_inputs=any(each.input is not None for each in baked),
     )
+    if is_folder(out) or not out.suffix:
+        out = out / chosen.file
     with replacing(out) as temporary:
         size = chosen.writer(blueprint).write(temporary, parts)
         chosen.verify(temporary, parts, model, summary.layers, inputs, size)
-    return [f"{out}: {size:,} B, target {target}", *_unmet(summary, size)]
+    beside = [write_text(out.with_name(name), text) for name, text in chosen.companions(out).items()]
+    written = [f"{path}: {path.stat().st_size:,} B" for path in beside]
+    return [f"{out}: {size:,} B, target {target}", *written, *_unmet(summary, size)]
 
 
 def _check_formats(target: Target, summary: Summary, parts: Parts) -> None:

@@ -131,7 +131,7 @@ def _verified(plain: dict[str, Any]) -> Summary:
 
 def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
     mean = winner.parts.allocation.mean_weight_bits(setup.problem.space.layers)
-    head = f"# {winner.path.stat().st_size} bytes, {mean:.3f} mean weight bits; edit, then: mpsearch retrain --bits {BITS}\n"
+    head = f"# {setup.target.deployed_bytes(winner.path)} bytes, {mean:.3f} mean weight bits; edit, then: mpsearch retrain --bits {BITS}\n"
     write_text(ledger.path(BITS), head + dump_bits(winner.parts.allocation))
 
 

@@ -82,7 +82,7 @@ def summarise(
         control=None if control is None else control.record,
         test=test,
         artifact=winner.path.name,
-        artifact_bytes=winner.path.stat().st_size,
+        artifact_bytes=prepared.setup.target.deployed_bytes(winner.path),
         formats=tuple(winner.parts.layers[name].weight_format for name in problem.space.names),
         layer_bytes=tuple(_bytes_of(prepared.setup, layer, winner.parts) for layer in problem.space.layers),
         card=CARD,
@@ -91,7 +91,7 @@ def summarise(
         batchnorm=prepared.setup.batchnorm,
         skipped=(
             *skipped(config, winner.record, references.get("uniform"), fixed=all(len(menu) == 1 for menu in problem.space.menus)),
-            *uncovered(config, prepared.setup, winner.path.stat().st_size),
+            *uncovered(config, prepared.setup, prepared.setup.target.deployed_bytes(winner.path)),
         ),
         unquantized=problem.space.unquantized,
     )

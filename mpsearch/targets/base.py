@@ -90,7 +90,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, path: Path, parts: Parts) -> int:
-        """Write the file atomically; returns its size in bytes."""
+        """Write the file atomically; returns the bytes that the budget limits, see `Target.deployed_bytes`."""
 
 
 class Target(ABC):
@@ -127,6 +127,18 @@ class Target(ABC):
             ArtifactError: the file is missing, truncated, was tampered with, or has another format.
         """
 
+    def deployed_bytes(self, path: Path) -> int:
+        """Bytes that a file takes where it runs, which the budget limits; by default those on disk."""
+        return path.stat().st_size
+
+    def companions(self, path: Path) -> Mapping[str, str]:
+        """Further text files by name that a user of the file needs beside it, such as a header; by default none.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        return {}
+
     def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> None:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.
 
@@ -141,7 +153,7 @@ class Target(ABC):
         Raises:
             ArtifactError: the size or the outputs differ.
         """
-        size = path.stat().st_size
+        size = self.deployed_bytes(path)
         if size != expected:
             raise ArtifactError(f"{path} has {size} bytes but its cost was {expected:.0f}; this is a bug of mpsearch")
         artifact, scored = self.read(path), install(model, layers, parts)

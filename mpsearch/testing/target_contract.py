@@ -59,7 +59,7 @@ class TargetContract:
             return
         writer, path = self.target.writer(Blueprint.of(model, x, space)), tmp_path / self.target.file
         size = writer.write(path, parts)
-        assert size == path.stat().st_size == _promised(writer, space, parts)
+        assert size == self.target.deployed_bytes(path) == _promised(writer, space, parts)
         artifact = self.target.read(path)
         stored = {name: baked.weight_format for name, baked in parts.layers.items()}
         assert {name: choice.weight for name, choice in artifact.allocation.items()} == stored

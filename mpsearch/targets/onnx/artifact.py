@@ -102,12 +102,14 @@ class OnnxArtifact(Artifact):
         return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
 
     def _rest(self, reader: NumberReader, model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
-        """What the graph reads of the rest; the network does not compute with the others."""
+        """What is no layer's; zeros where the graph does not read it, since the network does not compute with it."""
         names, state = rest_of_state(model, layers), model.state_dict()
         name, found = layout.numbered("R", len(names)), {}
         for number, full in enumerate(names):
             if name(number) in self._tensors:
                 found[full] = torch.from_numpy(reader.array(name(number), tuple(state[full].shape)).copy())
+            else:
+                found[full] = torch.zeros_like(state[full])
         return found
 
 

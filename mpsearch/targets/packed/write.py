@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.unpack import STORED_DTYPES, stored_as
 
-__all__ = ["PackedWriter"]
+__all__ = ["PackedWriter", "tensors_of"]
 
 
 class PackedWriter(Writer):
@@ -50,29 +50,7 @@ class PackedWriter(Writer):
 
     def write(self, path: Path, parts: Parts) -> int:
         """Write the file atomically."""
-        tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
-        exponents: list[int] = []
-        for layer in self.blueprint.layers:
-            baked = parts.layers[layer.name]
-            scale_exponent = bias_exponent = 0
-            if isinstance(baked.weight, FloatWeight):
-                tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
-            else:
-                packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
-                tensors["codes"] += packed.tobytes()
-                if baked.weight.zeros is not None:
-                    tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
-                tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
-                scale_exponent = baked.weight.scales.exponent
-            if isinstance(baked.bias, StoredNumbers):
-                tensors["biases"] += _float_bytes(baked.bias.values.numpy())
-                bias_exponent = baked.bias.exponent
-            elif baked.bias is not None:
-                tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
-            if baked.input is not None:
-                tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
-            exponents += [scale_exponent, bias_exponent]
-        tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+        tensors = tensors_of(self.blueprint.layers, parts)
         for tensor in parts.rest.values():
             if tensor.dtype == torch.float32:
                 tensors["floats"] += tensor.contiguous().numpy().astype("<f4").tobytes()
@@ -84,6 +62,34 @@ class PackedWriter(Writer):
         metadata = {"format": layout.VERSION, **spelled(self.blueprint, parts)}
         metadata["digest"] = layout.file_digest(metadata, tensors)
         return _write(path, metadata, tensors, shapes, header)
+
+
+def tensors_of(layers: Sequence[Layer], parts: Parts) -> dict[str, bytearray]:
+    """The numbers of the layers as bytes, by the names of `layout.TENSORS`; `floats` is empty."""
+    tensors: dict[str, bytearray] = {name: bytearray() for name in layout.TENSORS}
+    exponents: list[int] = []
+    for layer in layers:
+        baked = parts.layers[layer.name]
+        scale_exponent = bias_exponent = 0
+        if isinstance(baked.weight, FloatWeight):
+            tensors["codes"] += baked.weight.values.numpy().astype("<f4").tobytes()
+        else:
+            packed, scales = baked.weight.format.pack(baked.weight.codes.numpy(), baked.weight.scales.values.numpy())
+            tensors["codes"] += packed.tobytes()
+            if baked.weight.zeros is not None:
+                tensors["codes"] += baked.weight.zeros.numpy().astype(np.int8).tobytes()
+            tensors["biases" if layer.wide else "scales"] += _float_bytes(scales)
+            scale_exponent = baked.weight.scales.exponent
+        if isinstance(baked.bias, StoredNumbers):
+            tensors["biases"] += _float_bytes(baked.bias.values.numpy())
+            bias_exponent = baked.bias.exponent
+        elif baked.bias is not None:
+            tensors["biases"] += baked.bias.numpy().astype("<f4").tobytes()
+        if baked.input is not None:
+            tensors["act_steps"] += baked.input.step.numpy().astype("<f4").tobytes()
+        exponents += [scale_exponent, bias_exponent]
+    tensors["exponents"] += np.array(exponents, dtype=np.int8).tobytes()
+    return tensors
 
 
 def _float_bytes(numbers: np.ndarray[Any, Any]) -> bytes:
