@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.extras import needs
 from mpsearch.core.layer import Layer
-from mpsearch.core.nested import mapped
+from mpsearch.core.nested import leaves, mapped
 from mpsearch.core.number_format import FLOAT
 from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
 from mpsearch.network.inputs import batch_size, call, samples_of
@@ -99,12 +100,21 @@ def skeleton_of(blueprint: Blueprint, purpose: str) -> Skeleton:
         ConfigError: the packages of the extra `onnx` are not installed.
     """
     needs(purpose, "onnx", "onnx", "onnx_ir", "onnxscript")
-    model = _with_placeholders(blueprint)
     inputs = samples_of(blueprint.inputs, slice(0, _SAMPLES), batch_size(blueprint.inputs))
-    program = _exported(model, inputs, purpose)
-    with torch.no_grad():
-        outputs = _structure(call(blueprint.architecture, inputs))
-    return _without_numbers(program, model, outputs, purpose)
+    shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves(inputs))
+    known = _TRACED.setdefault(blueprint.architecture, {})
+    key = (blueprint.layers, shapes)
+    if key not in known:
+        model = _with_placeholders(blueprint)
+        program = _exported(model, inputs, purpose)
+        with torch.no_grad():
+            outputs = _structure(call(blueprint.architecture, inputs))
+        known[key] = _without_numbers(program, model, outputs, purpose)
+    return known[key]
+
+
+_TRACED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Skeleton]] = WeakKeyDictionary()
+"""A network is traced once, however many targets and menus ask; it is forgotten with the network."""
 
 
 class _Placeholder(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import ArtifactError, SpaceError
+from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, NumberFormat
 from mpsearch.core.space import LayerMenu, ResolvedSpace, Space
 from mpsearch.methods import Method
@@ -148,11 +150,17 @@ def _trains(format: NumberFormat) -> Method:
     return next(method for method in candidates if method.stores(format) is not None)
 
 
-def _baked(format: NumberFormat, activation: NumberFormat) -> tuple[nn.Module, ResolvedSpace, Parts, Tensor]:
-    """(Network, space of this one choice, its numbers after calibration, inputs)."""
+@cache
+def _network() -> tuple[nn.Module, Tensor, tuple[Layer, ...]]:
+    """One for all formats, so that targets trace it once."""
     torch.manual_seed(0)
     model, x = _Net().eval(), torch.randn(12, 8, 6, 6)
-    layers = trace(model, x)
+    return model, x, trace(model, x)
+
+
+def _baked(format: NumberFormat, activation: NumberFormat) -> tuple[nn.Module, ResolvedSpace, Parts, Tensor]:
+    """(Network, space of this one choice, its numbers after calibration, inputs)."""
+    model, x, layers = _network()
     single = LayerMenu(weights=(2,))  # one weight an output channel is no group
     narrow = {} if format.granularity == "channel" else {"grouped": single}
     space = Space(name="one", weights=(format,), activations=(activation,), layers=narrow).resolve(layers)
