@@ -1,8 +1,7 @@
-"""The reader printed in docs/read_with_numpy.md gives the numbers of `mpsearch.load`, bit for bit, where nothing but NumPy can be imported."""
+"""The reader in docs/read_with_numpy.md gives the numbers of `mpsearch.load`, bit for bit, where only NumPy can be imported."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
