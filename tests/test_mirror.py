@@ -51,6 +51,8 @@ STAND_INS = {
     "core/*.py": "core/test_space.py",
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
+    # Tracing, bytes and reading of one file, as a whole.
+    "targets/pt2/*.py": "targets/pt2/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
     "run/*.py": "run/test_any_model.py",

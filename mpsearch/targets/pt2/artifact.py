@@ -134,7 +134,7 @@ def read_artifact(path: Path) -> Pt2Artifact:
         with zipfile.ZipFile(io.BytesIO(content)) as held:
             names = [name for name in held.namelist() if name.startswith(METADATA)]
             metadata = {name.removeprefix(METADATA): held.read(name).decode() for name in names}
-            packed, graph = held.read(DATA), _compressed(held, content, GRAPH)
+            packed, graph = (held.read(DATA), _compressed(held, content, GRAPH)) if metadata else (b"", b"")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
         raise ArtifactError(f"{path} is truncated or no program of mpsearch ({error}); export it again") from error
     if metadata.get("format") != layout.VERSION:
