@@ -54,6 +54,8 @@ STAND_INS = {
     "targets/onnx/*.py": "targets/onnx/test_write.py",
     # Stages of one translation, whose programs are compiled and compared with torch.
     "targets/c/*.py": "targets/c/test_write.py",
+    # Tracing, bytes and reading of one file, as a whole.
+    "targets/pt2/*.py": "targets/pt2/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
     "run/*.py": "run/test_any_model.py",

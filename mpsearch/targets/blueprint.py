@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import NUMBER_KINDS, Granularity, NumberFormat, StoredAs
+from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, Granularity, NumberFormat, StoredAs
 from mpsearch.core.space import ResolvedSpace
 
 __all__ = ["Blueprint"]
 
-_ALL_FORMATS = frozenset(NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in kind.widths)
+_WITHOUT_ZERO_POINTS = frozenset(NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in kind.widths)
+_WITH_ZERO_POINTS = frozenset(replace(each, zero_point=True) for each in _WITHOUT_ZERO_POINTS if each.kind == "uniform" and each.bits > 1)
+_ALL_FORMATS = _WITHOUT_ZERO_POINTS | _WITH_ZERO_POINTS | {FLOAT}
 
 
 @dataclass(frozen=True, kw_only=True)
