@@ -10,7 +10,9 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
-from mpsearch.targets.onnx.artifact import OnnxArtifact, read_artifact
+from mpsearch.targets.onnx import layout
+from mpsearch.targets.onnx.artifact import OnnxArtifact
+from mpsearch.targets.onnx.file import OnnxFile
 from mpsearch.targets.onnx.write import OnnxWriter
 
 __all__ = ["Onnx"]
@@ -34,4 +36,4 @@ class Onnx(Target):
 
     def read(self, path: Path) -> OnnxArtifact:
         """Read and check a file."""
-        return read_artifact(path)
+        return OnnxArtifact(OnnxFile.read(path, layout.VERSION))
