@@ -15,7 +15,7 @@ from mpsearch.core.files import write_bytes
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, QuantizedInput, rest_of_state
+from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
@@ -73,6 +73,10 @@ class GraphWriter(Writer):
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
         """The weight of a layer, under `name`; None in place of its numbers: bytes alone."""
 
+    def bias(self, name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
+        """The bias of a layer, under `name`; None: bytes alone."""
+        return bias_section(name, layer, bias)
+
     @abstractmethod
     def rounding(self, name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
         """The rounding of a layer's inputs, in nodes one after the other for each edge (name before, name after)."""
@@ -111,7 +115,7 @@ class GraphWriter(Writer):
             baked, name = parts.layers[layer.name], self._layer_name(number)
             section = self.weight(name, layer, self._rows(layer, baked.weight_format), baked.weight_format, baked.weight)
             if layer.bias_elements:
-                section += bias_section(f"{name}B", layer, baked.bias)
+                section += self.bias(f"{name}B", layer, baked.bias)
             format = FLOAT if baked.input is None else baked.input.format
             rounding = self.rounding(f"{name}A", self._edges.get(number, []), format, baked.input)
             weights, inputs, size = weights + section, inputs + rounding, size + section.bytes() + rounding.bytes()
@@ -129,7 +133,7 @@ class GraphWriter(Writer):
         name = self._layer_name(self._numbers[layer.name])
         section = self.weight(name, layer, self._rows(layer, format), format, None)
         if layer.bias_elements:
-            section += bias_section(f"{name}B", layer, None)
+            section += self.bias(f"{name}B", layer, None)
         return section.bytes()
 
     def _input_bytes(self, layer: Layer, format: NumberFormat) -> int:

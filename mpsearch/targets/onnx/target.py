@@ -12,7 +12,7 @@ from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.artifact import OnnxArtifact
-from mpsearch.targets.onnx.file import OnnxFile
+from mpsearch.targets.onnx.file import OnnxFile, version_of
 from mpsearch.targets.onnx.write import OnnxWriter
 
 __all__ = ["Onnx"]
@@ -33,6 +33,10 @@ class Onnx(Target):
     def writer(self, blueprint: Blueprint) -> OnnxWriter:
         """What writes the network of a blueprint."""
         return OnnxWriter(blueprint)
+
+    def recognises(self, path: Path) -> bool:
+        """Its own files, and those of no format, to say what is wrong with them."""
+        return super().recognises(path) and version_of(path) in (layout.VERSION, "")
 
     def read(self, path: Path) -> OnnxArtifact:
         """Read and check a file."""
