@@ -5,7 +5,7 @@
 | `W…q` | codes of a weight, INT4 or INT8 |
 | `W…s`, `W…z` | its scales, float32, and its zero points |
 | `W…As`, `W…Al`, `W…Ah` | step of an input, and below 8 bits its ends |
-| `Ku`, `Ki` | the zero of unsigned and of signed inputs |
+| `Ku`, `Ki` | the zero of unsigned inputs, 0, and of signed ones, 128 |
 
 Metadata: `session`, as JSON: the settings of ONNX Runtime's session in which the network was scored.
 """

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mpsearch.core.layer import Layer
@@ -102,7 +101,9 @@ def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -
 
 
 def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
-    """The rounding of a layer's inputs.
+    """The rounding of a layer's inputs, to uint8 also where they are signed, with a zero of 128: the same levels.
+
+    ONNX Runtime makes uint8 of int8 on x86, and its version 1.32 makes an invalid graph of it where a transposition follows.
 
     Args:
         name: of its numbers.
@@ -131,6 +132,6 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
 
 
 def zeros_section() -> Section:
-    """The zeros of all inputs."""
-    zero: dict[str, Any] = {UNSIGNED_ZERO: "uint8", SIGNED_ZERO: "int8"}
-    return Section(tuple(Initializer(name, dtype, (), torch.zeros(()).numpy()) for name, dtype in zero.items()))
+    """The zeros of unsigned and of signed inputs."""
+    zeros = {UNSIGNED_ZERO: 0, SIGNED_ZERO: 128}
+    return Section(tuple(Initializer(name, "uint8", (), np.array(zero)) for name, zero in zeros.items()))
