@@ -26,6 +26,7 @@ class OnnxQdq(Target):
     name: ClassVar[str] = "onnx-qdq"
     description: ClassVar[str] = "one ONNX file of INT4 and INT8 weights with QuantizeLinear, which runtimes turn into integer kernels"
     file: ClassVar[str] = "model.qdq.onnx"
+    exact: ClassVar[bool] = False
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Weights that are no integers of 4 or 8 bits times a scale, inputs that are powers of two."""
