@@ -51,6 +51,9 @@ STAND_INS = {
     "core/*.py": "core/test_space.py",
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
+    "targets/onnx/graph.py": "targets/onnx/test_write.py",
+    "targets/onnx/file.py": "contracts/test_targets.py",
+    "targets/onnx_qdq/*.py": "targets/onnx_qdq/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
     "run/*.py": "run/test_any_model.py",
