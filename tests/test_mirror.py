@@ -52,6 +52,7 @@ STAND_INS = {
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
     "targets/onnx/*.py": "targets/onnx/test_write.py",
+    "targets/onnx_qdq/*.py": "targets/onnx_qdq/test_write.py",
     # Stages of one translation, whose programs are compiled and compared with torch.
     "targets/c/*.py": "targets/c/test_write.py",
     # Tracing, bytes and reading of one file, as a whole.

@@ -84,10 +84,19 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         out = out / chosen.file
     with replacing(out) as temporary:
         size = chosen.writer(blueprint).write(temporary, parts)
-        chosen.verify(temporary, parts, model, summary.layers, inputs, size)
+        differ = chosen.verify(temporary, parts, model, summary.layers, inputs, size)
     beside = [write_text(out.with_name(name), text) for name, text in chosen.companions(out).items()]
     written = [f"{path}: {path.stat().st_size:,} B" for path in beside]
-    return [f"{out}: {size:,} B, target {target}", *written, *_unmet(summary, size)]
+    return [f"{out}: {size:,} B, target {target}", *written, *_inexact(chosen, differ), *_unmet(summary, size)]
+
+
+def _inexact(target: Target, differ: float) -> Sequence[str]:
+    if target.exact:
+        return []
+    return [
+        f"its runtime computes otherwise than the run scored: outputs differ by {differ:.1g} of the largest in the median; "
+        "mpsearch evaluate scores what it computes"
+    ]
 
 
 def _check_formats(target: Target, summary: Summary, parts: Parts) -> None:

@@ -30,6 +30,7 @@ from mpsearch.run.read_back import read_back
 from mpsearch.run.references import Control, float_control, spent_reference, uniform_reference
 from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
+from mpsearch.run.shipped import runtime_notes, shipped_score
 from mpsearch.run.summary import summarise
 from mpsearch.run.work import Worked
 from mpsearch.training.evaluate import evaluate
@@ -91,9 +92,11 @@ def finish(
         _write_bits(ledger, setup, winner)
     with clock("test"):
         others = {"uniform": uniform, "uniform_spent": spent, "searched": None if delivery.searched is None else searched}
-        test = _test_scores(splits.test, evaluator, winner, others, control, ledger) if splits.test is not None else {}
+        test = _test_scores(splits.test, setup, evaluator, winner, others, control, ledger) if splits.test is not None else {}
+        notes = runtime_notes(setup, evaluator, winner)
     references = {name: None if each is None else each.record for name, each in others.items()}
     summary = summarise(config, prepared, worked, delivery, references, control, test, command, clock.seconds)
+    summary = replace(summary, skipped=(*summary.skipped, *notes))
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(config, setup, summary, winner.parts, delivery.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
@@ -137,6 +140,7 @@ def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
 
 def _test_scores(
     test: Split,
+    setup: Setup,
     evaluator: Evaluator,
     winner: Retrained,
     others: Mapping[str, Retrained | None],
@@ -149,9 +153,9 @@ def _test_scores(
     def scores() -> dict[str, Score]:
         found = {
             "float": evaluate(problem.model, test, problem.task, device=problem.device),
-            "winner": evaluator.score_parts(winner.parts, test),
+            "winner": shipped_score(setup, evaluator, winner, test),
         }
-        found |= {name: evaluator.score_parts(each.parts, test) for name, each in others.items() if each is not None}
+        found |= {name: shipped_score(setup, evaluator, each, test) for name, each in others.items() if each is not None}
         if control is not None:
             found["control"] = evaluate(control.model, test, problem.task, device=problem.device)
         return found

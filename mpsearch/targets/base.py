@@ -31,6 +31,9 @@ _ROUNDING = 1e-4
 """Relative difference that other orders of float sums may make, in the median over samples: where a sum is close to the middle between two
 codes, rounding decides which of them an activation gets, and single samples differ by more."""
 
+_APPROXIMATE = 0.5
+"""The same for runtimes that compute otherwise than torch, such as in integers; beyond it the graph must be another network's."""
+
 
 class Artifact(ABC):
     """The content of a file: the architecture and its numbers."""
@@ -101,6 +104,8 @@ class Target(ABC):
     """One line for `mpsearch list`."""
     file: ClassVar[str]
     """File name of the artifact in a run directory."""
+    exact: ClassVar[bool] = True
+    """Whether the runtime computes the scored network, to rounding. If not, a run scores what the runtime computes on the test split."""
 
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
@@ -112,7 +117,7 @@ class Target(ABC):
 
         Raises:
             ModelError: the file cannot hold this network, whatever its formats.
-            ExtraMissing: a package of an extra is not installed.
+            ConfigError: a package of an extra is not installed.
         """
 
     def recognises(self, path: Path) -> bool:
@@ -139,8 +144,10 @@ class Target(ABC):
         """
         return {}
 
-    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> None:
+    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.
+
+        Read back, it reproduces them bit for bit; in its runtime to rounding, if the target is exact, else roughly.
 
         Args:
             path: of the file.
@@ -149,6 +156,9 @@ class Target(ABC):
             layers: as traced.
             inputs: one batch, on the model's device.
             expected: size cost of its allocation, in bytes.
+
+        Returns:
+            By how much the runtime's outputs differ: of the largest output, in the median over samples.
 
         Raises:
             ArtifactError: the size or the outputs differ.
@@ -163,11 +173,12 @@ class Target(ABC):
                 raise ArtifactError(f"{path}, read back, gives other outputs than the network that was scored; this is a bug of mpsearch")
             runtime = artifact.executed()
             differ = 0.0 if runtime is None else most_samples_differ_by(call(runtime, to_device(inputs, _CPU)), outputs)
-        if differ > _ROUNDING:
+        if not differ <= (_ROUNDING if self.exact else _APPROXIMATE):  # also where it is NaN
             raise ArtifactError(
                 f"{path} gives outputs in its runtime that differ by {differ:.1g} of the largest from those of the scored network; "
-                "use --target packed, and tell us about the network"
+                f"use --target {'packed' if self.exact else 'onnx'}, and tell us about the network"
             )
+        return differ
 
 
 class Stores(Protocol):

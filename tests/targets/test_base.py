@@ -101,28 +101,45 @@ def test_every_output_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Returns(1e-3).verify(file, None, model, (), x, 5)  # type: ignore[arg-type]
 
 
-class Runs(Returns):
-    """Its runtime computes another output."""
+class Roughly(Returns):
+    """Its runtime adds to one output."""
+
+    exact = False
 
     def read(self, path: Path) -> Artifact:
-        return _Running(self.change)  # type: ignore[return-value]
+        return _Roughly(self.change)  # type: ignore[return-value]
 
 
-class _Running(_Changed):
+class _Roughly(_Changed):
     def install(self, model: nn.Module) -> nn.Module:
         return model
 
     def executed(self) -> nn.Module:
-        return super().install(TwoHeads())
+        runtime = TwoHeads()
+        runtime.load_state_dict(STATE)
+        with torch.no_grad():
+            runtime.second.bias += self.change
+        return runtime
 
 
-def test_the_runtime_must_agree_but_for_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+STATE = TwoHeads().state_dict()
+
+
+@pytest.mark.parametrize(("change", "refused"), [(0.01, False), (10.0, True), (float("nan"), True)])
+def test_a_runtime_that_is_not_exact_is_measured_and_refused_where_it_must_be_wrong(
+    change: float, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mpsearch.targets.base.install", lambda model, layers, parts: model)
     file = tmp_path / "model.even"
     file.write_bytes(b"12345")
-    torch.manual_seed(0)
-    model = TwoHeads()
-    monkeypatch.setattr(f"{__name__}.TwoHeads", lambda: model)
-    Runs(1e-7).verify(file, None, model, (), torch.randn(3, 4), 5)  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match=r"gives outputs in its runtime that differ by 0.* of the largest"):
-        Runs(0.5).verify(file, None, model, (), torch.randn(3, 4), 5)  # type: ignore[arg-type]
+    model, x = TwoHeads(), torch.randn(3, 4)
+    model.load_state_dict(STATE)
+    target = Roughly(change)
+    if refused:
+        with pytest.raises(ArtifactError, match=r"in its runtime that differ by .* use --target onnx"):
+            target.verify(file, None, model, (), x, 5)  # type: ignore[arg-type]
+    else:
+        assert 1e-4 < target.verify(file, None, model, (), x, 5) < 0.1  # type: ignore[arg-type]
+    target.exact = True  # type: ignore[misc]
+    with pytest.raises(ArtifactError, match="use --target packed"):
+        target.verify(file, None, model, (), x, 5)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,27 @@ __all__ = ["RuntimeModel"]
 
 
 class RuntimeModel(nn.Module):
-    """A file in ONNX Runtime, on the CPU, in a session with default settings but for the number of threads, which is torch's.
+    """A file in ONNX Runtime, on the CPU, in a session with as many threads as torch has.
 
     Args:
         content: of the file.
         inputs: names of the network's inputs.
         outputs: structure of what it returns, with names in place of tensors.
+        settings: of the session, where they are not the default, such as `{"session.disable_quant_qdq": "1"}`.
 
     Raises:
         ArtifactError: the runtime refuses the file.
     """
 
-    def __init__(self, content: bytes, inputs: tuple[str, ...], outputs: Any) -> None:
+    def __init__(self, content: bytes, inputs: tuple[str, ...], outputs: Any, settings: Mapping[str, str]) -> None:
         super().__init__()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
+        for key, value in settings.items():
+            options.add_session_config_entry(key, value)
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its classes are private

@@ -16,15 +16,30 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
+from mpsearch.numbers.packing import pack, packed_bytes, unpack
 from mpsearch.targets.onnx import unpacking
 
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
 
-__all__ = ["Digits", "Initializer", "Section", "bias_section", "field_bytes", "input_section", "varint_bytes", "weight_section"]
+__all__ = [
+    "Digits",
+    "Initializer",
+    "Section",
+    "before_shape",
+    "bias_section",
+    "field_bytes",
+    "in_shape",
+    "input_section",
+    "new_node",
+    "varint_bytes",
+    "weight_section",
+]
 
 Array = np.ndarray[Any, Any]
+
+_INT4 = "int4"
 
 _HALF_FROM = 32
 """Numbers from which half precision and the nodes that widen it take fewer bytes than float32."""
@@ -36,7 +51,7 @@ class Initializer:
 
     Args:
         name: in the graph.
-        dtype: numpy's.
+        dtype: numpy's, or `int4`, two numbers in a byte.
         shape: of the tensor.
         data: its values; None where only the bytes are asked for.
     """
@@ -49,19 +64,23 @@ class Initializer:
     def proto(self) -> onnx.TensorProto:
         """The tensor as the file holds it."""
         tensor = self._empty()
+        if self.dtype == _INT4:
+            tensor.raw_data = pack(np.asarray(self.data), 4).tobytes()
+            return tensor
         tensor.raw_data = np.ascontiguousarray(self.data, dtype=np.dtype(self.dtype).newbyteorder("<")).tobytes()
         return tensor
 
     def bytes(self) -> int:
         """Bytes of it in the file."""
-        count = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        count = math.prod(self.shape)
+        count = packed_bytes(count, 4) if self.dtype == _INT4 else count * np.dtype(self.dtype).itemsize
         inner: int = self._empty().ByteSize() + (1 + varint_bytes(count) + count)
         return 1 + varint_bytes(inner) + inner
 
     def _empty(self) -> onnx.TensorProto:
         import onnx
 
-        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
+        number = onnx.TensorProto.INT4 if self.dtype == _INT4 else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         return onnx.TensorProto(name=self.name, data_type=number, dims=self.shape)
 
 
@@ -137,18 +156,18 @@ def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, we
     section, unpacked = _digits(name, layer.weights, planes, codes)
     if format.kind == "power_of_two":
         table = Initializer(f"{name}l", "float32", (2**format.bits,), _powers(format.bits))
-        looked_up = _node("Cast", [unpacked], f"{name}g", to=6), _node("Gather", [table.name, f"{name}g"], f"{name}k")
+        looked_up = new_node("Cast", [unpacked], f"{name}g", to=6), new_node("Gather", [table.name, f"{name}g"], f"{name}k")
         section += Section((table,), looked_up)
         unpacked = f"{name}k"
     zero = unpacking.number_name(unpacking.zero_code(format))
     if format.zero_point:
         zeros = None if coded is None or coded.zeros is None else _from_zero(coded.zeros.numpy(), format).reshape(arranged.scales)
-        section += Section((Initializer(f"{name}z", "uint8", arranged.scales, zeros),), (_node("Cast", [f"{name}z"], f"{name}n", to=1),))
+        section += Section((Initializer(f"{name}z", "uint8", arranged.scales, zeros),), (new_node("Cast", [f"{name}z"], f"{name}n", to=1),))
         zero = f"{name}n"
     scales = None if coded is None else coded.scales
-    out = _before_shape(name, arranged)
+    out = before_shape(name, arranged)
     section += _scaled(name, layer, arranged.shape, arranged.scales, unpacked, zero, scales, out)
-    return section + _in_shape(name, arranged)
+    return section + in_shape(name, arranged)
 
 
 def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: CodedWeight | None) -> Section:
@@ -178,11 +197,11 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
         Initializer(f"{name}l", "int64", (2,), np.array([channels, columns])),
     )
     nodes = (
-        _node("Cast", [f"{name}j"], f"{name}k", to=7),
-        _node("Expand", [unpacking.number_name(0.0), f"{name}l"], f"{name}g"),
-        _node("ScatterND", [f"{name}g", f"{name}k", vectors], _before_shape(name, arranged), reduction="add"),
+        new_node("Cast", [f"{name}j"], f"{name}k", to=7),
+        new_node("Expand", [unpacking.number_name(0.0), f"{name}l"], f"{name}g"),
+        new_node("ScatterND", [f"{name}g", f"{name}k", vectors], before_shape(name, arranged), reduction="add"),
     )
-    return section + Section(added, nodes) + _in_shape(name, arranged)
+    return section + Section(added, nodes) + in_shape(name, arranged)
 
 
 def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
@@ -201,7 +220,7 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
         input: step and sign; None where only the bytes are asked for, and for float inputs.
     """
     if format.is_float:
-        return Section((), tuple(_node("Identity", [before], after) for before, after in edges if not before.startswith("V")))
+        return Section((), tuple(new_node("Identity", [before], after) for before, after in edges if not before.startswith("V")))
     step = reciprocal = None
     grid = act_grid(format.bits, input is not None and input.signed)
     if input is not None:
@@ -213,10 +232,10 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
     for number, (before, after) in enumerate(edges):
         own = f"{name}{number}"
         nodes += [
-            _node("Mul", [before, f"{name}r"], f"{own}a"),
-            _node("Round", [f"{own}a"], f"{own}b"),
-            _node("Clip", [f"{own}b", *ends], f"{own}c"),
-            _node("Mul", [f"{own}c", f"{name}s"], after),
+            new_node("Mul", [before, f"{name}r"], f"{own}a"),
+            new_node("Round", [f"{own}a"], f"{own}b"),
+            new_node("Clip", [f"{own}b", *ends], f"{own}c"),
+            new_node("Mul", [f"{own}c", f"{name}s"], after),
         ]
     return Section(held, tuple(nodes))
 
@@ -227,8 +246,8 @@ def _digits(name: str, count: int, planes: tuple[unpacking.Plane, ...], codes: A
     held = [Digits(plane.base, f"{name}{'pqr'[index]}", count, data[index]) for index, plane in enumerate(planes)]
     nodes, last = [], held[0].name
     for index, plane in list(enumerate(planes))[1:]:
-        nodes.append(_node("Mul", [held[index].name, unpacking.number_name(plane.weight)], f"{name}{'tu'[index - 1]}"))
-        nodes.append(_node("Add", [last, f"{name}{'tu'[index - 1]}"], f"{name}{'xy'[index - 1]}"))
+        nodes.append(new_node("Mul", [held[index].name, unpacking.number_name(plane.weight)], f"{name}{'tu'[index - 1]}"))
+        nodes.append(new_node("Add", [last, f"{name}{'tu'[index - 1]}"], f"{name}{'xy'[index - 1]}"))
         last = f"{name}{'xy'[index - 1]}"
     return Section(nodes=tuple(nodes), digits=tuple(held)), last
 
@@ -238,9 +257,9 @@ def _scaled(
 ) -> Section:
     """`(codes − zero) · scales` in a shape, with scales of the shape `against`."""
     held = [Initializer(f"{name}a", "int64", (len(shape),), np.array(shape))]
-    nodes = [_node("Reshape", [codes, f"{name}a"], f"{name}d"), _node("Sub", [f"{name}d", zero], f"{name}m")]
+    nodes = [new_node("Reshape", [codes, f"{name}a"], f"{name}d"), new_node("Sub", [f"{name}d", zero], f"{name}m")]
     section = Section(tuple(held), tuple(nodes)) + _numbers(f"{name}s", against, scales, half=not layer.wide)
-    return section + Section(nodes=(_node("Mul", [f"{name}m", f"{name}s"], out),))
+    return section + Section(nodes=(new_node("Mul", [f"{name}m", f"{name}s"], out),))
 
 
 def _numbers(name: str, shape: tuple[int, ...], stored: StoredNumbers | None, *, half: bool) -> Section:
@@ -249,26 +268,27 @@ def _numbers(name: str, shape: tuple[int, ...], stored: StoredNumbers | None, *,
         return Section((Initializer(name, "float32", shape, None if stored is None else stored.numbers().numpy().reshape(shape)),))
     values = Initializer(f"{name}h", "float16", shape, None if stored is None else stored.values.numpy().reshape(shape))
     power = Initializer(f"{name}e", "float32", (), None if stored is None else np.array(2.0**stored.exponent, dtype=np.float32))
-    return Section((values, power), (_node("Cast", [values.name], f"{name}f", to=1), _node("Mul", [f"{name}f", power.name], name)))
+    return Section((values, power), (new_node("Cast", [values.name], f"{name}f", to=1), new_node("Mul", [f"{name}f", power.name], name)))
 
 
-def _before_shape(name: str, arranged: unpacking.Arrangement) -> str:
+def before_shape(name: str, arranged: unpacking.Arrangement) -> str:
+    """Name of the numbers that `in_shape` makes the weight `name`."""
     return f"{name}f" if arranged.inner or arranged.outer else name
 
 
-def _in_shape(name: str, arranged: unpacking.Arrangement) -> Section:
+def in_shape(name: str, arranged: unpacking.Arrangement) -> Section:
     """From the unpacked numbers, `…f`, to the weight."""
     last, held, nodes = f"{name}f", [], []
     if arranged.inner:
         held.append(Initializer(f"{name}i", "int64", (len(arranged.inner),), np.array(arranged.inner)))
         nodes += [
-            _node("Reshape", [last, f"{name}i"], f"{name}b"),
-            _node("Transpose", [f"{name}b"], f"{name}c", perm=list(arranged.moved)),
+            new_node("Reshape", [last, f"{name}i"], f"{name}b"),
+            new_node("Transpose", [f"{name}b"], f"{name}c", perm=list(arranged.moved)),
         ]
         last = f"{name}c"
     if arranged.outer:
         held.append(Initializer(f"{name}o", "int64", (len(arranged.outer),), np.array(arranged.outer)))
-        nodes.append(_node("Reshape", [last, f"{name}o"], f"{name}w"))
+        nodes.append(new_node("Reshape", [last, f"{name}o"], f"{name}w"))
     if nodes:
         nodes[-1].output[0] = name
     return Section(tuple(held), tuple(nodes))
@@ -288,15 +308,14 @@ def _powers(bits: int) -> Array:
 
 def _held(packed: Array, channels: int) -> Array:
     """Sign vectors of each channel, from the head of packed multibit codes."""
-    from mpsearch.numbers.packing import packed_bytes, unpack
-
     counts: Array = unpack(packed[: packed_bytes(channels, 4)], 4, channels) & 15
     return counts
 
 
-def _node(kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> onnx.NodeProto:
+def new_node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    """A node with one output."""
     import onnx
 
-    node = onnx.NodeProto(op_type=kind, domain=domain, input=inputs, output=[output])
+    node = onnx.NodeProto(op_type=kind, domain="", input=inputs, output=[output])
     node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
     return node

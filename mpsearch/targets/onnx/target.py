@@ -10,7 +10,9 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
-from mpsearch.targets.onnx.artifact import OnnxArtifact, read_artifact
+from mpsearch.targets.onnx import layout
+from mpsearch.targets.onnx.artifact import OnnxArtifact
+from mpsearch.targets.onnx.file import OnnxFile, version_of
 from mpsearch.targets.onnx.write import OnnxWriter
 
 __all__ = ["Onnx"]
@@ -32,6 +34,10 @@ class Onnx(Target):
         """What writes the network of a blueprint."""
         return OnnxWriter(blueprint)
 
+    def recognises(self, path: Path) -> bool:
+        """Its own files, and those of no format, to say what is wrong with them."""
+        return super().recognises(path) and version_of(path) in (layout.VERSION, "")
+
     def read(self, path: Path) -> OnnxArtifact:
         """Read and check a file."""
-        return read_artifact(path)
+        return OnnxArtifact(OnnxFile.read(path, layout.VERSION))

@@ -20,7 +20,12 @@ from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.targets import TARGETS, Blueprint
 from mpsearch.targets.onnx import layout
-from mpsearch.targets.onnx.artifact import read_artifact
+from mpsearch.targets.onnx.artifact import OnnxArtifact
+from mpsearch.targets.onnx.file import OnnxFile
+
+
+def read_artifact(path: Path) -> OnnxArtifact:
+    return OnnxArtifact(OnnxFile.read(path, layout.VERSION))
 
 
 class Pair(nn.Module):

@@ -23,7 +23,7 @@ from mpsearch.network.inputs import call, samples_of
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.targets import Blueprint, Writer
-from mpsearch.targets.onnx.artifact import read_artifact
+from mpsearch.targets.onnx.target import Onnx
 from mpsearch.targets.onnx.write import OnnxWriter
 from mpsearch.tasks.outputs import most_samples_differ_by
 from tests.networks import NETWORKS, trained_statistics
@@ -64,7 +64,7 @@ def test_the_runtime_computes_the_scored_network(name: str, tmp_path: Path) -> N
         size = writer.write(path, parts)
         assert size == path.stat().st_size == promised(writer, space, parts)
         onnx.checker.check_model(str(path), full_check=True)
-        artifact = read_artifact(path)
+        artifact = Onnx().read(path)
         expected = call(install(model, space.layers, parts), x)
         torch.testing.assert_close(call(artifact.install(NETWORKS[name][0]()), x), expected, rtol=0, atol=0)
         runtime = artifact.executed()

@@ -1,0 +1,242 @@
+"""`GraphWriter`: writes the ONNX files of one network; how a weight and a rounding look in the graph is for the target to say."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from mpsearch.core.files import write_bytes
+from mpsearch.core.layer import Layer
+from mpsearch.core.nested import mapped
+from mpsearch.core.number_format import FLOAT, NumberFormat
+from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
+from mpsearch.numbers.channels import Rows
+from mpsearch.targets.base import Writer
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.description import spelled, without_formats
+from mpsearch.targets.onnx import layout
+from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, varint_bytes
+from mpsearch.targets.skeleton import QUANTIZE, Skeleton, skeleton_of
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["GraphWriter"]
+
+
+class GraphWriter(Writer):
+    """Base class of the writers of ONNX files.
+
+    Args:
+        blueprint: of the network.
+
+    Raises:
+        ModelError: the network cannot be exported.
+        ConfigError: packages of the extra `onnx` are missing.
+    """
+
+    target: ClassVar[str]
+    """Name of the target, for messages."""
+    version: ClassVar[str]
+    """Value of the metadata key `format`."""
+    opset: ClassVar[int]
+    """Version of the standard operators."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+        self._numbers = {layer.name: number for number, layer in enumerate(blueprint.layers)}
+        self._layer_name = layout.numbered("W", len(blueprint.layers))
+        skeleton = skeleton_of(blueprint, f"target '{self.target}'")
+        names = _names(skeleton, blueprint, self._layer_name)
+        self._constants = tuple(
+            Initializer(names[name], value.dtype.name, value.shape, value) for name, value in skeleton.constants.items()
+        )
+        self._rest = {full: names[name] for name, full in skeleton.state.items() if names[name].startswith("R")}
+        self._inputs = [(names[value.name], value) for value in skeleton.inputs]
+        self._outputs = [(names[value.name], value) for value in skeleton.outputs]
+        self._structure = mapped(skeleton.structure, lambda name: names[name])
+        self._edges: dict[int, list[tuple[str, str]]] = {}
+        self._nodes: list[onnx.NodeProto] = []
+        for node in skeleton.nodes:
+            renamed = _renamed(node, names)
+            self._nodes.append(renamed)
+            if node.op_type == QUANTIZE:
+                self._edges.setdefault(node.attribute[0].i, []).append((renamed.input[0], renamed.output[0]))
+
+    @abstractmethod
+    def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
+        """The weight of a layer, under `name`; None in place of its numbers: bytes alone."""
+
+    def bias(self, name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
+        """The bias of a layer, under `name`; None: bytes alone."""
+        return bias_section(name, layer, bias)
+
+    @abstractmethod
+    def rounding(self, name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
+        """The rounding of a layer's inputs, in nodes one after the other for each edge (name before, name after)."""
+
+    @abstractmethod
+    def shared(self, digits: Sequence[Digits]) -> Section:
+        """What layers share: constants, and the nodes that unpack the digits of all layers."""
+
+    @property
+    @abstractmethod
+    def growing_lengths(self) -> int:
+        """Lengths in `shared` that grow with the layers' sections."""
+
+    def settings(self) -> Mapping[str, str]:
+        """Further metadata, such as settings of the runtime; the same for every allocation."""
+        return {}
+
+    @cached_property
+    def overhead_bytes(self) -> int:
+        """Everything but the layers' sections, where every length that may grow with them takes as many bytes as it ever can."""
+        metadata = {**self._metadata(without_formats(self.blueprint)), "digest": "0" * 32, "pad": ""}
+        rest = self._rest_values(self.blueprint.architecture.state_dict())
+        model = self._model(Section(), self._without_marks, rest, metadata)
+        lengths = 1 + self.growing_lengths  # one is that of the graph; blanks fill up
+        most = varint_bytes(8 * sum(layer.weights for layer in self.blueprint.layers) + _bytes(model))
+        return _bytes(model) + lengths * (min(most, 4) - 1)
+
+    def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
+        """Planes, scales, bias, the nodes that unpack them and those that round the input."""
+        return self._weight_bytes(layer, weight) + self._input_bytes(layer, activation)
+
+    def write(self, path: Path, parts: Parts) -> int:
+        """Write the file atomically."""
+        weights, inputs, size = Section(), Section(), self.overhead_bytes
+        for number, layer in enumerate(self.blueprint.layers):
+            baked, name = parts.layers[layer.name], self._layer_name(number)
+            section = self.weight(name, layer, self._rows(layer, baked.weight_format), baked.weight_format, baked.weight)
+            if layer.bias_elements:
+                section += self.bias(f"{name}B", layer, baked.bias)
+            format = FLOAT if baked.input is None else baked.input.format
+            rounding = self.rounding(f"{name}A", self._edges.get(number, []), format, baked.input)
+            weights, inputs, size = weights + section, inputs + rounding, size + section.bytes() + rounding.bytes()
+        metadata = self._metadata(spelled(self.blueprint, parts))
+        section = Section(weights.initializers + inputs.initializers, weights.nodes, weights.digits)
+        model = self._model(section, self._with_roundings(inputs), self._rest_values(parts.rest), metadata)
+        _describe(model, {"digest": layout.file_digest(metadata, model.graph), "pad": ""})
+        model.metadata_props[-1].value = " " * (size - _bytes(model))
+        return write_bytes(path, model.SerializeToString(deterministic=True)).stat().st_size
+
+    def _rows(self, layer: Layer, format: NumberFormat) -> Rows:
+        return Rows.of_layer(self.blueprint.architecture, layer, format.granularity)
+
+    def _weight_bytes(self, layer: Layer, format: NumberFormat) -> int:
+        name = self._layer_name(self._numbers[layer.name])
+        section = self.weight(name, layer, self._rows(layer, format), format, None)
+        if layer.bias_elements:
+            section += self.bias(f"{name}B", layer, None)
+        return section.bytes()
+
+    def _input_bytes(self, layer: Layer, format: NumberFormat) -> int:
+        number = self._numbers[layer.name]
+        if number not in self._edges:
+            return 0
+        return self.rounding(f"{self._layer_name(number)}A", self._edges[number], format, None).bytes()
+
+    def _rest_values(self, state: Mapping[str, Tensor]) -> list[Initializer]:
+        found = []
+        for full, name in self._rest.items():
+            value = state[full].detach().cpu().numpy()
+            found.append(Initializer(name, value.dtype.name, value.shape, value))
+        return found
+
+    def _metadata(self, description: Mapping[str, str]) -> dict[str, str]:
+        outputs = json.dumps(self._structure, separators=(",", ":"))
+        return {"format": self.version, **description, **self.settings(), "outputs": outputs}
+
+    @property
+    def _without_marks(self) -> list[onnx.NodeProto]:
+        return [node for node in self._nodes if node.op_type != QUANTIZE]
+
+    def _with_roundings(self, inputs: Section) -> list[onnx.NodeProto]:
+        """The network's nodes, with what rounds an input in place of its mark."""
+        after = {after for edges in self._edges.values() for _, after in edges}
+        roundings: dict[str, list[onnx.NodeProto]] = {}
+        waiting: list[onnx.NodeProto] = []
+        for node in inputs.nodes:
+            waiting.append(node)
+            if node.output[0] in after:
+                roundings[node.output[0]], waiting = waiting, []
+        replaced: dict[str, str] = {}
+        placed: list[onnx.NodeProto] = []
+        for node in self._nodes:
+            node = _renamed(node, replaced, outputs=False)
+            if node.op_type != QUANTIZE:
+                placed.append(node)
+            elif node.output[0] in roundings:
+                rounding = roundings[node.output[0]]
+                rounding[0].input[0] = node.input[0]
+                placed += rounding
+            else:
+                replaced[node.output[0]] = node.input[0]
+        return placed
+
+    def _model(
+        self, section: Section, nodes: list[onnx.NodeProto], rest: list[Initializer], metadata: Mapping[str, str]
+    ) -> onnx.ModelProto:
+        """The whole file: what a section adds, and the network's nodes."""
+        import onnx
+        from onnx import helper
+
+        shared = self.shared(section.digits)
+        graph = onnx.GraphProto(name="g")
+        graph.node.extend(shared.nodes)
+        graph.node.extend((*section.nodes, *nodes))
+        graph.initializer.extend(each.proto() for each in (*shared.initializers, *self._constants, *rest, *section.initializers))
+        graph.input.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._inputs)
+        graph.output.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._outputs)
+        model = onnx.ModelProto(ir_version=layout.IR_VERSION, opset_import=[helper.make_opsetid("", self.opset)], graph=graph)
+        _describe(model, metadata)
+        return model
+
+
+def _bytes(model: onnx.ModelProto) -> int:
+    size: int = model.ByteSize()
+    return size
+
+
+def _describe(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+
+
+def _names(skeleton: Skeleton, blueprint: Blueprint, layer_name: Any) -> dict[str, str]:
+    """Name in the skeleton → name in the file."""
+    weights: dict[str, str] = {}
+    for number, layer in enumerate(blueprint.layers):
+        weights[f"{layer.module}.{layer.parameter}".lstrip(".")] = layer_name(number)
+        weights |= dict.fromkeys(layer.aliases, layer_name(number))
+        if layer.bias_elements:
+            weights[f"{layer.module}.bias".lstrip(".")] = f"{layer_name(number)}B"
+    rest = rest_of_state(blueprint.architecture, blueprint.layers)
+    rest_name, constant_name = layout.numbered("R", len(rest)), layout.numbered("C", len(skeleton.constants))
+    names = {name: weights[full] if full in weights else rest_name(rest.index(full)) for name, full in skeleton.state.items()}
+    names |= {name: constant_name(number) for number, name in enumerate(skeleton.constants)}
+    names |= {value.name: layout.own_name(value.name) for value in skeleton.inputs}
+    structure = layout.output_names(skeleton.structure)
+    named: list[str] = []
+    mapped(structure, lambda name: named.append(name))
+    names |= {value.name: name for value, name in zip(skeleton.outputs, named, strict=True)}
+    values = [name for node in skeleton.nodes for name in node.output if name and name not in names]
+    value_name = layout.numbered("V", len(values))
+    return names | {name: value_name(number) for number, name in enumerate(values)}
+
+
+def _renamed(node: onnx.NodeProto, names: Mapping[str, str], *, outputs: bool = True) -> onnx.NodeProto:
+    import onnx
+
+    renamed = onnx.NodeProto()
+    renamed.CopyFrom(node)
+    renamed.input[:] = [names.get(name, name) for name in node.input]
+    if outputs:
+        renamed.output[:] = [names.get(name, name) for name in node.output]
+    return renamed

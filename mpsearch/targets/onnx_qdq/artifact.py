@@ -1,0 +1,40 @@
+"""`QdqArtifact`: the network stored in a file of integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mpsearch.core.errors import ArtifactError
+from mpsearch.targets.onnx.artifact import OnnxArtifact
+from mpsearch.targets.onnx.file import OnnxFile
+from mpsearch.targets.onnx_qdq import layout
+from mpsearch.targets.onnx_qdq.read import QdqReader
+
+__all__ = ["QdqArtifact"]
+
+
+class QdqArtifact(OnnxArtifact):
+    """A file of integers, from which the network can be built, or run as it is."""
+
+    @classmethod
+    def read(cls, path: Path) -> QdqArtifact:
+        """Read and check a file.
+
+        Raises:
+            ArtifactError: the file is missing, truncated, was tampered with, has another format, or asks for settings that no file may.
+        """
+        file = OnnxFile.read(path, layout.VERSION)
+        try:
+            layout.read_settings(file.metadata)
+        except ValueError as error:
+            raise ArtifactError(f"{path} cannot be run ({error}); export it again") from error
+        return cls(file)
+
+    def reader(self) -> QdqReader:
+        """Reads the numbers of the layers."""
+        return QdqReader(self.file.tensors)
+
+    def settings(self) -> Mapping[str, str]:
+        """Of the runtime's session, as the file says."""
+        return layout.read_settings(self.file.metadata)

@@ -1,0 +1,137 @@
+"""What a layer adds to the graph: `DequantizeLinear` for its weight, `QuantizeLinear` and `DequantizeLinear` for its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
+from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.grid import act_grid
+from mpsearch.targets.onnx.sections import Initializer, Section, before_shape, in_shape, new_node
+from mpsearch.targets.onnx.unpacking import Arrangement, arrangement
+from mpsearch.targets.onnx_qdq.integers import Integers, integers_of
+from mpsearch.targets.onnx_qdq.layout import SIGNED_ZERO, UNSIGNED_ZERO
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Scaling", "bias_section", "input_section", "scaling_of", "weight_section", "zeros_section"]
+
+_FULL = 8
+"""Bits whose ends `QuantizeLinear` has by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How `DequantizeLinear` scales a weight.
+
+    Args:
+        integers: of the weight.
+        arranged: the order of the codes, and how they take the weight's shape.
+        scales: shape of the scales.
+        axis: along which they differ.
+        block: weights along the axis that share a scale; 0: one.
+    """
+
+    integers: Integers
+    arranged: Arrangement
+    scales: tuple[int, ...]
+    axis: int = 0
+    block: int = 0
+
+
+def scaling_of(layer: Layer, rows: Rows, format: NumberFormat) -> Scaling:
+    """The scaling of a layer's weight.
+
+    Raises:
+        ValueError: no integers hold the format.
+    """
+    integers = integers_of(format)
+    if integers is None:
+        raise ValueError(f"'{format}' has no integers")
+    if isinstance(rows.granularity, int):
+        arranged = arrangement(layer, replace(rows, granularity="channel"), by_rows=True)
+        if not arranged.inner and arranged.shape == layer.weight_shape:
+            arranged = replace(arranged, outer=())
+        channels, columns = arranged.shape
+        shape = (channels, columns // rows.granularity)
+        return Scaling(integers=integers, arranged=arranged, scales=shape, axis=1, block=rows.granularity)
+    arranged = arrangement(layer, rows)
+    axes = [axis for axis, size in enumerate(arranged.scales) if size > 1]
+    if len(axes) > 1:
+        arranged, axes = arrangement(layer, rows, by_rows=True), [0]
+    scales = tuple(arranged.scales[axis] for axis in axes)
+    return Scaling(integers=integers, arranged=arranged, scales=scales, axis=axes[0] if axes else 0)
+
+
+def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
+    """The weight, under `name`; None in place of its numbers: bytes alone."""
+    if format.is_float:
+        values = weight.values.numpy() if isinstance(weight, FloatWeight) else None
+        return Section((Initializer(name, "float32", layer.weight_shape, values),))
+    coded, scaling = weight if isinstance(weight, CodedWeight) else None, scaling_of(layer, rows, format)
+    integers, arranged = scaling.integers, scaling.arranged
+    codes = scales = zeros = None
+    if coded is not None:
+        whole = integers.of_codes(coded.codes)
+        codes = (whole if arranged.by_rows else rows.join(whole)).reshape(arranged.shape).numpy()
+        scales = (coded.scales.numbers() * integers.scale).reshape(scaling.scales).numpy()
+        zeros = None if coded.zeros is None else coded.zeros.reshape(scaling.scales).numpy()
+    held = [Initializer(f"{name}q", integers.dtype, arranged.shape, codes), Initializer(f"{name}s", "float32", scaling.scales, scales)]
+    if format.zero_point:
+        held.append(Initializer(f"{name}z", integers.dtype, scaling.scales, zeros))
+    attributes = {"axis": scaling.axis} if scaling.scales else {}
+    if scaling.block:
+        attributes["block_size"] = scaling.block
+    dequantized = new_node("DequantizeLinear", [each.name for each in held], before_shape(name, arranged), **attributes)
+    return Section(tuple(held), (dequantized,)) + in_shape(name, arranged)
+
+
+def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
+    """The bias, under `name`, float32; runtimes make integers of it as their kernels need them."""
+    values = bias.numbers() if isinstance(bias, StoredNumbers) else bias
+    return Section((Initializer(name, "float32", (layer.bias_elements,), None if values is None else values.numpy()),))
+
+
+def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
+    """The rounding of a layer's inputs, to uint8 also where they are signed, with a zero of 128: the same levels.
+
+    ONNX Runtime makes uint8 of int8 on x86, and its version 1.32 makes an invalid graph of it where a transposition follows.
+
+    Args:
+        name: of its numbers.
+        edges: (name before, name after) of each input.
+        format: of the input; float leaves only names that cannot be replaced.
+        input: step and sign; None where only the bytes are asked for, and for float inputs.
+    """
+    if format.is_float:
+        return Section((), tuple(new_node("Identity", [before], after) for before, after in edges if not before.startswith("V")))
+    signed = input is not None and input.signed
+    grid, step = act_grid(format.bits, signed), None if input is None else input.step.float().numpy()
+    held = [Initializer(f"{name}s", "float32", (), step)]
+    if format.bits < _FULL:
+        ends = (("l", grid.lo), ("h", grid.hi))
+        held += [Initializer(f"{name}{letter}", "float32", (), None if step is None else np.float32(end) * step) for letter, end in ends]
+    scaled = [f"{name}s", SIGNED_ZERO if signed else UNSIGNED_ZERO]
+    nodes: list[onnx.NodeProto] = []
+    for number, (before, after) in enumerate(edges):
+        own, last = f"{name}{number}", before
+        if format.bits < _FULL:
+            nodes.append(new_node("Clip", [before, f"{name}l", f"{name}h"], f"{own}c"))
+            last = f"{own}c"
+        nodes.append(new_node("QuantizeLinear", [last, *scaled], f"{own}q"))
+        nodes.append(new_node("DequantizeLinear", [f"{own}q", *scaled], after))
+    return Section(tuple(held), tuple(nodes))
+
+
+def zeros_section() -> Section:
+    """The zeros of unsigned and of signed inputs."""
+    zeros = {UNSIGNED_ZERO: 0, SIGNED_ZERO: 128}
+    return Section(tuple(Initializer(name, "uint8", (), np.array(zero)) for name, zero in zeros.items()))
