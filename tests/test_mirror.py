@@ -52,6 +52,7 @@ STAND_INS = {
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
     # Tracing, bytes and reading of one file, as a whole.
+    "handovers/*.py": "handovers/test_qonnx.py",
     "targets/pt2/*.py": "targets/pt2/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
