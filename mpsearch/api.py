@@ -231,7 +231,7 @@ def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: 
         out: the file to write.
         model: the float architecture; its weights do not matter.
         inputs: one batch: a tensor, or a tuple or dict of the model's arguments.
-        target: a name of `mpsearch list targets`.
+        target: a name of `mpsearch list targets handovers`.
 
     Returns:
         The file.

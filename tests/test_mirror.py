@@ -56,6 +56,7 @@ STAND_INS = {
     # Stages of one translation, whose programs are compiled and compared with torch.
     "targets/c/*.py": "targets/c/test_write.py",
     # Tracing, bytes and reading of one file, as a whole.
+    "handovers/*.py": "handovers/test_qonnx.py",
     "targets/pt2/*.py": "targets/pt2/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",

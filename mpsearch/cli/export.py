@@ -18,7 +18,11 @@ __all__ = ["export"]
 @click.command(short_help="Copy or convert the artifact of a run.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER", help="Where the artifact goes.")
-@click.option("--target", metavar="NAME", help="Convert for another target, see 'mpsearch list targets'; left out, the file is copied.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Convert for another runtime or tool ('mpsearch list targets handovers'); left out, it is copied.",
+)
 @click.option("--trust", is_flag=True, help=f"With --target: run the code that a {RESOLVED_STUDY} from another machine names.")
 @data_options
 def export(run: Path, out: Path, target: str | None, trust: bool, **flags: Any) -> None:

@@ -1,4 +1,4 @@
-"""`convert`: the delivered network of a finished run, written for another target."""
+"""`convert`: the delivered network of a finished run, written for another target or in a hand-over format."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mpsearch.core.errors import ArtifactError, ConfigError
-from mpsearch.core.files import is_folder, replacing, write_text
+from mpsearch.core.errors import ArtifactError, ConfigError, UnknownNameError
+from mpsearch.core.files import is_folder, replacing, write_bytes, write_text
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.summary import Summary
 from mpsearch.data import load_data
+from mpsearch.handovers import HANDOVERS, Handover
 from mpsearch.models import build_model
 from mpsearch.network.baked import Parts
 from mpsearch.network.canonical import canonical
@@ -50,8 +51,8 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
 
     Args:
         run_dir: of the run.
-        out: the file; a folder gets it under its own name.
-        target: name of the target.
+        out: the file; a folder gets a target's file under its own name.
+        target: name of a target, or of a hand-over format.
         model: float architecture; its numbers do not matter.
         inputs: one batch.
 
@@ -62,8 +63,11 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         RunDirectoryError: the folder holds no finished run.
         ArtifactError: the artifact is damaged or does not fit the model, or the target cannot hold one of its formats.
         ModelError: the target cannot hold the network.
+        UnknownNameError: there is no such target or hand-over format.
     """
-    chosen: Target = TARGETS[target]()
+    if target not in TARGETS and target not in HANDOVERS:
+        raise UnknownNameError("target", target, (*TARGETS.names(), *HANDOVERS.names()), (*TARGETS.broken(), *HANDOVERS.broken()))
+    chosen: Target | Handover = TARGETS[target]() if target in TARGETS else HANDOVERS[target]()
     summary, artifact = finished_run(run_dir)
     model = canonical(model)
     parts = read_artifact(artifact).parts(model).chosen(summary.winner.allocation)
@@ -80,14 +84,18 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         formats=frozenset(each.weight_format for each in baked),
         quantizes_inputs=any(each.input is not None for each in baked),
     )
+    if isinstance(chosen, Handover):
+        contents = chosen.contents(out, blueprint, parts)
+        written = [write_bytes(path, content) for path, content in contents.items()]
+        return [f"{path}: {path.stat().st_size:,} B, hand-over format {target}" for path in written]
     if is_folder(out) or not out.suffix:
         out = out / chosen.file
     with replacing(out) as temporary:
         size = chosen.writer(blueprint).write(temporary, parts)
         differ = chosen.verify(temporary, parts, model, summary.layers, inputs, size)
     beside = [write_text(out.with_name(name), text) for name, text in chosen.companions(out).items()]
-    written = [f"{path}: {path.stat().st_size:,} B" for path in beside]
-    return [f"{out}: {size:,} B, target {target}", *written, *_inexact(chosen, differ), *_unmet(summary, size)]
+    others = [f"{path}: {path.stat().st_size:,} B" for path in beside]
+    return [f"{out}: {size:,} B, target {target}", *others, *_inexact(chosen, differ), *_unmet(summary, size)]
 
 
 def _inexact(target: Target, differ: float) -> Sequence[str]:
@@ -99,14 +107,13 @@ def _inexact(target: Target, differ: float) -> Sequence[str]:
     ]
 
 
-def _check_formats(target: Target, summary: Summary, parts: Parts) -> None:
+def _check_formats(target: Target | Handover, summary: Summary, parts: Parts) -> None:
+    remedy = f"search with --target {target.name}" if isinstance(target, Target) else "search in a space without it"
     for layer in summary.layers:
         baked = parts.layers[layer.name]
         reason = target.refuses(layer, baked.weight_format, FLOAT if baked.input is None else baked.input.format)
         if reason:
-            raise ArtifactError(
-                f"layer '{layer.name}': target '{target.name}' cannot hold {baked.choice} ({reason}); search with --target {target.name}"
-            )
+            raise ArtifactError(f"layer '{layer.name}': '{target.name}' cannot hold {baked.choice} ({reason}); {remedy}")
 
 
 def _unmet(summary: Summary, size: int) -> Sequence[str]:
