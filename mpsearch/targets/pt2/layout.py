@@ -74,7 +74,7 @@ class Head:
     """
 
     def __init__(self, layers: Sequence[Layer], granularity: Sequence[Granularity], zero_points: bool, rest: Mapping[str, Tensor]) -> None:
-        shared = granularity or ("channel",) * len(layers)
+        shared: Sequence[Granularity] = granularity or ["channel"] * len(layers)
         self.rows = tuple(rows_of(layer, NumberFormat("uniform", 2, each)) for layer, each in zip(layers, shared, strict=True))
         self.zero_points = zero_points
         counts = {

@@ -9,7 +9,7 @@ import logging
 import operator
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
-from mpsearch.core.number_format import FLOAT
+from mpsearch.core.number_format import FLOAT, Granularity
 from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.inputs import batch_size, samples_of
@@ -140,8 +140,8 @@ def _free(value: Any, samples: int) -> Any:
 
 def _unpack_in(traced: torch.fx.GraphModule, blueprint: Blueprint, head: Head, rest: Mapping[str, Tensor], packed: Tensor) -> None:
     """Let every tensor of the state come out of the bytes."""
-    shared = blueprint.granularity or ("channel",) * len(blueprint.layers)
-    rows = [Rows.of_layer(blueprint.architecture, *each) for each in zip(blueprint.layers, shared, strict=True)]
+    shared: Sequence[Granularity] = blueprint.granularity or ["channel"] * len(blueprint.layers)
+    rows = [Rows.of_layer(blueprint.architecture, layer, each) for layer, each in zip(blueprint.layers, shared, strict=True)]
     places = _places(blueprint, rest)
     graph, made = traced.graph, dict[int, torch.fx.Node]()
     traced.register_buffer(_BUFFER, packed)
