@@ -131,7 +131,7 @@ def check_computes(model: onnx.ModelProto, skeleton: Skeleton, blueprint: Bluepr
     one = mapped(samples_of(blueprint.inputs, slice(0, 1), batch_size(blueprint.inputs)), _on_cpu)
     with torch.no_grad():
         expected = call(install(blueprint.architecture, blueprint.layers, parts).cpu(), one)
-        found = call(RuntimeModel(model.SerializeToString(), tuple(value.name for value in skeleton.inputs), skeleton.structure), one)
+        found = call(RuntimeModel(model.SerializeToString(), tuple(value.name for value in skeleton.inputs), skeleton.structure, {}), one)
     differ = most_samples_differ_by(found, expected)
     if differ > _ROUNDING:
         raise ModelError(f"'{name}' computes outputs that differ by {differ:.1g} of the largest from those of the scored network")

@@ -32,7 +32,7 @@ from tests.networks import trained_statistics
 DOMAIN = "qonnx.custom_op.general"
 
 
-class Quant(OpRun):  # type: ignore[misc]
+class Quant(OpRun):
     """As the paper defines it; none of our code."""
 
     op_domain = DOMAIN
@@ -44,7 +44,7 @@ class Quant(OpRun):  # type: ignore[misc]
         return (((np.clip(np.round(x / scale + zero), low, high) - zero) * scale).astype(np.float32),)
 
 
-class BipolarQuant(OpRun):  # type: ignore[misc]
+class BipolarQuant(OpRun):
     op_domain = DOMAIN
 
     def _run(self, x: Any, scale: Any) -> Any:
@@ -90,7 +90,7 @@ def test_quant_nodes_compute_the_scored_network(weight: str, activation: str, tm
     found = ReferenceEvaluator(model, new_ops=[Quant, BipolarQuant]).run(None, {model.graph.input[0].name: one.numpy()})
     with torch.no_grad():
         expected = install(blueprint.architecture, blueprint.layers, parts)(one)
-    np.testing.assert_allclose(found[0], expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
+    np.testing.assert_allclose(np.asarray(next(iter(found))), expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
 def test_scales_have_the_shape_of_what_shares_them(tmp_path: Path) -> None:

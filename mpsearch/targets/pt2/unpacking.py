@@ -50,7 +50,8 @@ class Unpack(nn.Module):
         if self.plain:
             steps, starts = fields["plain_step"].unbind(), fields["plain"].unbind()
             plain = [_float32(words, *each) for each in zip(starts, steps, self.rows, strict=True)]
-            weights = [torch.where(step > 0, a, b) for step, a, b in zip(steps, plain, weights, strict=True)] if weights else plain
+            both = zip(steps, plain, weights or plain, strict=True)
+            weights = [torch.where(step > 0, values, coded) for step, values, coded in both] if weights else plain
         others = [packed[start : start + size].view(dtype).reshape(shape) for start, size, dtype, shape in self.rest]
         return (*weights, *self._numbers(packed, "half_biases", "biases", levels["bias"]), *others)
 
@@ -65,8 +66,8 @@ class Unpack(nn.Module):
     def _numbers(self, packed: Tensor, halves: str, floats: str, powers: Tensor) -> list[Tensor]:
         """Float32, of each layer those in half precision or the others."""
         counts = self.head.parts[halves].counts
-        small = self._part(packed, halves).to(torch.float32).split(counts)  # type: ignore[no-untyped-call]
-        full = self._part(packed, floats).split(self.head.parts[floats].counts)  # type: ignore[no-untyped-call]
+        small = torch.split_with_sizes(self._part(packed, halves).to(torch.float32), counts)
+        full = torch.split_with_sizes(self._part(packed, floats), self.head.parts[floats].counts)
         return [a * power if count else b for count, a, b, power in zip(counts, small, full, powers.unbind(), strict=True)]
 
     def _coded(self, packed: Tensor, words: Tensor, fields: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> list[Tensor]:
@@ -75,7 +76,7 @@ class Unpack(nn.Module):
         divisors = torch.pow(fields["base"].unsqueeze(1), digits % den).unbind()
         places = (digits // den + fields["codes"].unsqueeze(1)).unbind()
         values = self._values(fields, levels["offset"].unsqueeze(1)).unbind()
-        zeros = self._part(packed, "zeros").to(torch.float32).split(self.head.parts["zeros"].counts)  # type: ignore[no-untyped-call]
+        zeros = torch.split_with_sizes(self._part(packed, "zeros").to(torch.float32), self.head.parts["zeros"].counts)
         scales = self._numbers(packed, "half_scales", "scales", levels["scale"])
         blocks, windows, counts = fields["block"].unbind(), fields["window"].unbind(), fields["count"].unbind()
         weights = []
