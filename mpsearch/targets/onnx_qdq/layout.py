@@ -26,17 +26,21 @@ OPSET = 21
 UNSIGNED_ZERO, SIGNED_ZERO = "Ku", "Ki"
 
 _KEY = "session"
-_SETTINGS = {"session.disable_quant_qdq": "0", "session.x64quantprecision": "1"}
-"""Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI, they
-multiply uint8 by uint8: by default, uint8 by int8, whose sums of two products saturate at 16 bits."""
+_FUSED, _PRECISE = "session.disable_quant_qdq", "session.x64quantprecision"
 
-_ALLOWED = dict.fromkeys(_SETTINGS, ("0", "1"))
+_ALLOWED = {_FUSED: ("0", "1"), _PRECISE: ("0", "1")}
 """A file may be forged, and other settings name files and libraries to load."""
 
 
-def written_settings() -> dict[str, str]:
-    """The settings as metadata."""
-    return {_KEY: json.dumps(_SETTINGS, separators=(",", ":"))}
+def written_settings(*, shares_weights: bool) -> dict[str, str]:
+    """The settings as metadata.
+
+    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI, they
+    multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime 1.32 cannot load a file
+    so where two operators read one weight.
+    """
+    settings = {_FUSED: "0", _PRECISE: "0" if shares_weights else "1"}
+    return {_KEY: json.dumps(settings, separators=(",", ":"))}
 
 
 def read_settings(metadata: Mapping[str, str]) -> dict[str, str]:

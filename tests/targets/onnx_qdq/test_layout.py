@@ -10,7 +10,9 @@ from mpsearch.targets.onnx_qdq.layout import read_settings, written_settings
 
 
 def test_what_is_written_is_read() -> None:
-    assert read_settings(written_settings()) == {"session.disable_quant_qdq": "0", "session.x64quantprecision": "1"}
+    for shares, precise in ((False, "1"), (True, "0")):
+        settings = read_settings(written_settings(shares_weights=shares))
+        assert settings == {"session.disable_quant_qdq": "0", "session.x64quantprecision": precise}
 
 
 @pytest.mark.parametrize(
