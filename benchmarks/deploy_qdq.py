@@ -1,10 +1,11 @@
 """ONNX files with integer kernels: bytes, accuracy, flips, load and speed in each runtime, beside float32 in the same session.
 
-    OMP_NUM_THREADS=1 python benchmarks/deploy_qdq.py [--model resnet18_small] [--epochs 3] [--openvino]
+    OMP_NUM_THREADS=1 python benchmarks/deploy_qdq.py [--model resnet18_small|chain] [--epochs 3] [--openvino]
 
-The network is trained on the embedded digits for a few epochs, quantized by LSQ, trained for one epoch more, and written as `onnx-qdq`.
-Of each file the script prints what ONNX Runtime makes of it, in its default session and with `session.disable_quant_qdq=1`, and OpenVINO
-with `INFERENCE_PRECISION_HINT=f32`. Then, how often two ways to round an activation give other codes: times the reciprocal of the step, as
+The network, a ResNet-18 or a chain of convolutions without branches, is trained on the embedded digits for a few epochs, quantized by LSQ,
+trained for one epoch more, and written as `onnx-qdq`. Of each file the script prints what the runtimes make of it: ONNX Runtime in the
+session that the file names (ORT), in its default one, and with `session.disable_quant_qdq=1`; OpenVINO with
+`INFERENCE_PRECISION_HINT=f32`. Then, how often two ways to round an activation give other codes: times the reciprocal of the step, as
 mpsearch does, and divided by the step, as `QuantizeLinear` does.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
+from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.data import load_data
@@ -34,20 +36,24 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.targets import Blueprint
+from mpsearch.targets.onnx.layout import numbered
 from mpsearch.targets.onnx.runtime import RuntimeModel
 from mpsearch.targets.onnx_qdq.artifact import QdqArtifact
+from mpsearch.targets.onnx_qdq.layout import SIGNED_ZERO
 from mpsearch.targets.onnx_qdq.target import OnnxQdq
 from mpsearch.tasks.outputs import most_samples_differ_by
 
-ALLOCATIONS = ((32, 32), (8, 32), (4, 32), (8, 8), (4, 8), (8, 4), (4, 4))
+ALLOCATIONS = ((32, 32), (8, 32), (8, 8), (4, 8), (4, 4))
 """(Weight bits, activation bits) of all layers; 32 is float."""
+
+NOT_FUSED = {"session.disable_quant_qdq": "1"}
 
 Run = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="resnet18_small")
+    parser.add_argument("--model", default="resnet18_small", choices=("resnet18_small", "chain"))
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--openvino", action="store_true")
     asked = parser.parse_args()
@@ -55,7 +61,7 @@ def main() -> None:
     torch.manual_seed(0)
     splits = load_data("digits", seed=0)
     (x, y), (held, labels) = whole(splits.train), whole(splits.test)
-    model = build_model(asked.model, {"in_channels": 1} if asked.model == "resnet18_small" else {})
+    model = chain() if asked.model == "chain" else build_model(asked.model, {})
     fit(model, list(model.parameters()), x, y, epochs=asked.epochs, rate=0.02)
     layers = trace(model.eval(), x[:8])
     bits = [sorted({pair[side] for pair in ALLOCATIONS}) for side in (0, 1)]
@@ -93,7 +99,15 @@ def main() -> None:
                     f"{each / base[runtime]:.2f} of float32"
                 )
             if activation != FLOAT_BITS:
-                print(f"  {rounding(target.read(path), scored, held)}")
+                rounding(target.read(path), scored, layers, held)
+
+
+def chain() -> nn.Module:
+    """Six convolutions of 128 channels, 0.75 M weights: a network of which every layer's output goes to one quantizer."""
+    blocks: list[nn.Module] = []
+    for number in range(6):
+        blocks += [nn.Conv2d(128 if number else 1, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128), nn.ReLU()]
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
 
 
 def whole(split: Any) -> tuple[Tensor, Tensor]:
@@ -132,11 +146,11 @@ def quantized(model: nn.Module, space: ResolvedSpace, weight: int, activation: i
 def runtimes(artifact: QdqArtifact, path: Path, openvino: bool) -> dict[str, Callable[[], Run]]:
     """Name → what loads the file."""
 
-    def onnxruntime(fused: bool) -> Callable[[], Run]:
+    def onnxruntime(settings: Mapping[str, str]) -> Callable[[], Run]:
         file = artifact.file
-        return lambda: RuntimeModel(file.content, file.inputs, file.outputs, {"session.disable_quant_qdq": "0" if fused else "1"})
+        return lambda: RuntimeModel(file.content, file.inputs, file.outputs, settings)
 
-    found = {"ORT": onnxruntime(True), "ORT no qdq": onnxruntime(False)}
+    found = {"ORT": onnxruntime(artifact.settings()), "ORT default": onnxruntime({}), "ORT no qdq": onnxruntime(NOT_FUSED)}
     return found | ({"OpenVINO": lambda: in_openvino(path)} if openvino else {})
 
 
@@ -150,9 +164,9 @@ def in_openvino(path: Path) -> Run:
 
 
 def milliseconds(run: Run, images: Tensor) -> float:
-    """Milliseconds a sample at batch 1: the median of 50."""
+    """Milliseconds a sample at batch 1: the median of 20."""
     times = []
-    for index in range(50):
+    for index in range(20):
         begin = time.perf_counter()
         run(images[index : index + 1])
         times.append(time.perf_counter() - begin)
@@ -164,67 +178,65 @@ def accuracy(outputs: Tensor, labels: Tensor) -> float:
     return float((outputs.argmax(1) == labels).float().mean())
 
 
-def rounding(artifact: QdqArtifact, scored: nn.Module, images: Tensor) -> str:
-    """Share of activation codes that differ: reciprocal or division for the same inputs; each from those of ONNX Runtime."""
+def rounding(artifact: QdqArtifact, scored: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
+    """Print how many codes of activations differ, and by how much the outputs: of each way to round from ONNX Runtime without fusion."""
     import onnx
 
-    model = onnx.ModelProto.FromString(artifact.file.content)
-    codes = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    zeros = {node.output[0]: 128 * (node.input[2] == "Ki") for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, None) for name in codes)
-    shown = RuntimeModel(model.SerializeToString(), artifact.file.inputs, codes, {"session.disable_quant_qdq": "1"})
-    theirs = [value.float() - zeros[name] for name, value in zip(codes, shown(images), strict=True)]
-    same, total = 0, 0
-    held = {"reciprocal": 0, "division": 0}
-    for name in held:
-        with divided(scored, name == "division"), kept(scored) as seen:
+    file, settings = artifact.file, NOT_FUSED
+    model = onnx.ModelProto.FromString(file.content)
+    name = numbered("W", len(layers))
+    module_of = {f"{name(number)}A0q": layer.module for number, layer in enumerate(layers)}
+    nodes = {node.output[0]: node for node in model.graph.node if node.output[0] in module_of}
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(each, onnx.TensorProto.UINT8, None) for each in nodes)
+    coded = RuntimeModel(model.SerializeToString(), file.inputs, {module_of[each]: each for each in nodes}, settings)(images)
+    zeros = {module_of[each]: 128 * (node.input[2] == SIGNED_ZERO) for each, node in nodes.items()}
+    plain = RuntimeModel(file.content, file.inputs, file.outputs, settings)(images)
+    for way in ("reciprocal", "division"):
+        apart = other = total = 0
+        with divided(scored, way == "division"), kept(scored) as seen:
             outputs = scored(images)
-        for inputs, step, lo, hi in seen:
-            if name == "reciprocal":
-                total += inputs.numel()
-                same += int((levels(inputs, step, lo, hi, True) != levels(inputs, step, lo, hi, False)).sum())
-        ours = [levels(inputs, step, lo, hi, name == "division") for inputs, step, lo, hi in seen]
-        held[name] = sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
-        plain = RuntimeModel(artifact.file.content, artifact.file.inputs, artifact.file.outputs, {"session.disable_quant_qdq": "1"})
-        print(f"  {name}: median difference from ORT no qdq {most_samples_differ_by(plain(images), outputs):.1e}")
-    return (
-        f"codes that differ: reciprocal from division {same / total:.1e}, reciprocal from ORT {held['reciprocal'] / total:.1e}, "
-        f"division from ORT {held['division'] / total:.1e} of {total:,}"
-    )
+        for module, inputs in seen.items():
+            each = scored.get_submodule(module).input_quantizer
+            assert isinstance(each, FixedActQuantizer)
+            ours = levels(inputs, each, divide=way == "division")
+            apart += int((ours + zeros[module] != coded[module].float()).sum())
+            other += int((ours != levels(inputs, each, divide=way != "division")).sum())
+            total += ours.numel()
+        print(
+            f"  {way} against ORT no qdq: {apart / total:.1e} of {total:,} codes differ, outputs by "
+            f"{most_samples_differ_by(plain, outputs):.1e} in the median; from the other way, with the same inputs, {other / total:.1e}"
+        )
 
 
-def levels(x: Tensor, step: Tensor, lo: float, hi: float, divide: bool) -> Tensor:
+def levels(x: Tensor, own: FixedActQuantizer, *, divide: bool) -> Tensor:
     """Codes of an activation."""
-    return (x / step if divide else x * step.reciprocal()).round().clamp(lo, hi)
+    return (x / own.step if divide else x * own.step.reciprocal()).round().clamp(own.grid.lo, own.grid.hi)
 
 
-def quantizers(model: nn.Module) -> list[FixedActQuantizer]:
-    """In the order of the modules."""
-    return [module for module in model.modules() if isinstance(module, FixedActQuantizer)]
+def quantizers(model: nn.Module) -> dict[str, FixedActQuantizer]:
+    """Module → the quantizer of its input."""
+    return {name.rpartition(".")[0]: each for name, each in model.named_modules() if isinstance(each, FixedActQuantizer)}
 
 
 @contextmanager
 def divided(model: nn.Module, on: bool) -> Iterator[None]:
     """Quantizers divide by the step."""
-    for each in quantizers(model) if on else []:
-        each.quantize = lambda x, own=each: levels(x, own.step, own.grid.lo, own.grid.hi, True) * own.step  # type: ignore[method-assign]
+    for each in quantizers(model).values() if on else []:
+        each.quantize = lambda x, own=each: levels(x, own, divide=True) * own.step  # type: ignore[method-assign]
     try:
         yield
     finally:
-        for each in quantizers(model):
+        for each in quantizers(model).values():
             vars(each).pop("quantize", None)
 
 
 @contextmanager
-def kept(model: nn.Module) -> Iterator[list[tuple[Tensor, Tensor, float, float]]]:
-    """Inputs of the quantizers in the order of computation, with step and ends."""
-    seen: list[tuple[Tensor, Tensor, float, float]] = []
-
-    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-        assert isinstance(module, FixedActQuantizer)
-        seen.append((args[0].clone(), module.step, module.grid.lo, module.grid.hi))
-
-    handles = [each.register_forward_pre_hook(keep) for each in quantizers(model)]
+def kept(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """What is quantized: module → its input."""
+    seen: dict[str, Tensor] = {}
+    handles = []
+    for name, each in quantizers(model).items():
+        handles.append(each.register_forward_pre_hook(lambda _, args, name=name: seen.__setitem__(name, args[0].clone())))
     try:
         yield seen
     finally:

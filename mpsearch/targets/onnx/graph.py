@@ -94,6 +94,13 @@ class GraphWriter(Writer):
         """Further metadata, such as settings of the runtime; the same for every allocation."""
         return {}
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether several operators read one weight."""
+        weights = {self._layer_name(number) for number in self._numbers.values()}
+        read = [name for node in self._nodes for name in node.input if name in weights]
+        return len(read) > len(set(read))
+
     @cached_property
     def overhead_bytes(self) -> int:
         """Everything but the layers' sections, where every length that may grow with them takes as many bytes as it ever can."""

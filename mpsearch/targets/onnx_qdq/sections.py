@@ -83,9 +83,9 @@ def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, we
         whole = integers.of_codes(coded.codes)
         codes = (whole if arranged.by_rows else rows.join(whole)).reshape(arranged.shape).numpy()
         scales = (coded.scales.numbers() * integers.scale).reshape(scaling.scales).numpy()
-        zeros = None if coded.zeros is None else coded.zeros.reshape(scaling.scales).numpy()
+        zeros = np.zeros(scaling.scales) if coded.zeros is None else coded.zeros.reshape(scaling.scales).numpy()
     held = [Initializer(f"{name}q", integers.dtype, arranged.shape, codes), Initializer(f"{name}s", "float32", scaling.scales, scales)]
-    if format.zero_point:
+    if format.zero_point or integers.bits == _FULL:  # from the zeros ONNX Runtime makes UINT8 of INT8
         held.append(Initializer(f"{name}z", integers.dtype, scaling.scales, zeros))
     attributes = {"axis": scaling.axis} if scaling.scales else {}
     if scaling.block:

@@ -49,4 +49,4 @@ class QdqWriter(GraphWriter):
 
     def settings(self) -> Mapping[str, str]:
         """Of the runtime's session."""
-        return layout.written_settings()
+        return layout.written_settings(shares_weights=self.shares_weights)

@@ -10,12 +10,20 @@ from mpsearch.targets.onnx_qdq.layout import read_settings, written_settings
 
 
 def test_what_is_written_is_read() -> None:
-    assert read_settings(written_settings()) == {"session.disable_quant_qdq": "0"}
+    for shares, precise in ((False, "1"), (True, "0")):
+        settings = read_settings(written_settings(shares_weights=shares))
+        assert settings == {"session.disable_quant_qdq": "0", "session.x64quantprecision": precise}
 
 
 @pytest.mark.parametrize(
     "forged",
-    [{"session.model_external_initializers_file_folder_path": "/etc"}, {"session.disable_quant_qdq": "/tmp/x"}, ["session"], "0"],
+    [
+        {"session.model_external_initializers_file_folder_path": "/etc"},
+        {"session.disable_quant_qdq": "/tmp/x"},
+        ["session"],
+        "0",
+        {"session.x64quantprecision": ["1"]},
+    ],
 )
 def test_others_are_refused(forged: object) -> None:
     with pytest.raises(ValueError, match=r"settings of its session|no file may set"):

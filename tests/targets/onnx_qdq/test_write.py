@@ -140,7 +140,11 @@ def test_the_file_says_in_which_session_it_was_scored(tmp_path: Path) -> None:
     written("mlp", path, METHODS["lsq"]())
     model = onnx.load(str(path))
     metadata = {each.key: each.value for each in model.metadata_props}
-    assert json.loads(metadata["session"]) == TARGET.read(path).settings() == {"session.disable_quant_qdq": "0"}
+    assert (
+        json.loads(metadata["session"])
+        == TARGET.read(path).settings()
+        == {"session.disable_quant_qdq": "0", "session.x64quantprecision": "1"}
+    )
     assert model.opset_import[0].version == 21 <= onnx_opset_version()
 
 
