@@ -104,7 +104,7 @@ def cases(only: str) -> Iterator[Case]:
         if only not in name:
             continue
         torch.manual_seed(0)
-        model, x = factory(), torch.randn(SAMPLES, *shape)
+        model, x = factory(), torch.randn(SAMPLES, *shape)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for _ in range(50):  # statistics of BatchNorms
                 model.train()(torch.randn(64, *shape))

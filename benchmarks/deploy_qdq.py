@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,9 @@ def fit(model: nn.Module, parameters: list[nn.Parameter], x: Tensor, y: Tensor, 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     model.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(x))[: len(x) // 64 * 64].split(64):
+        for batch in torch.randperm(len(x))[: len(x) // 64 * 64].split(64):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     model.eval()
@@ -218,11 +219,15 @@ def quantizers(model: nn.Module) -> dict[str, FixedActQuantizer]:
     return {name.rpartition(".")[0]: each for name, each in model.named_modules() if isinstance(each, FixedActQuantizer)}
 
 
+def _divided(quantizer: FixedActQuantizer, x: Tensor) -> Tensor:
+    return levels(x, quantizer, divide=True) * quantizer.step
+
+
 @contextmanager
 def divided(model: nn.Module, on: bool) -> Iterator[None]:
     """Quantizers divide by the step."""
     for each in quantizers(model).values() if on else []:
-        each.quantize = lambda x, own=each: levels(x, own, divide=True) * own.step  # type: ignore[method-assign]
+        each.quantize = partial(_divided, each)  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -35,9 +35,9 @@ _ALLOWED = {_FUSED: ("0", "1"), _PRECISE: ("0", "1")}
 def written_settings(*, shares_weights: bool) -> dict[str, str]:
     """The settings as metadata.
 
-    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI, they
-    multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime 1.32 cannot load a file
-    so where two operators read one weight.
+    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI,
+    they multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime 1.32 cannot load
+    a file so where two operators read one weight.
     """
     settings = {_FUSED: "0", _PRECISE: "0" if shares_weights else "1"}
     return {_KEY: json.dumps(settings, separators=(",", ":"))}
