@@ -118,7 +118,7 @@ class _Roughly(_Changed):
         runtime = TwoHeads()
         runtime.load_state_dict(STATE)
         with torch.no_grad():
-            runtime.second.bias += self.change
+            runtime.second.bias.add_(self.change)
         return runtime
 
 

@@ -35,7 +35,7 @@ _ALLOWED = {_FUSED: ("0", "1"), _PRECISE: ("0", "1")}
 def written_settings(*, shares_weights: bool) -> dict[str, str]:
     """The settings as metadata.
 
-    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI, they
+    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. On an x86 processor without VNNI they
     multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime 1.32 cannot load a file
     so where two operators read one weight.
     """
