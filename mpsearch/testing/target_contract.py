@@ -59,7 +59,7 @@ class TargetContract:
         model, space, parts, x = _baked(format, activation)
         if self._refusals(space, parts):
             return
-        writer, path = self.target.writer(Blueprint.of(model, x, space)), tmp_path / self.target.file
+        writer, path = self.target.writer(Blueprint.of(model, x, space, stores=[_trains(format).stores])), tmp_path / self.target.file
         size = writer.write(path, parts)
         assert size == self.target.deployed_bytes(path) == _promised(writer, space, parts)
         artifact = self.target.read(path)
@@ -92,7 +92,7 @@ class TargetContract:
         format, other = [kept for kept in (_EIGHT, _FOUR, FLOAT) if not self._refusals(*_baked(kept, FLOAT)[1:3])][:2]
         model, space, parts, x = _baked(format, FLOAT)
         path = tmp_path / self.target.file
-        size = self.target.writer(Blueprint.of(model, x, space)).write(path, parts)
+        size = self.target.writer(Blueprint.of(model, x, space, stores=[_trains(format).stores])).write(path, parts)
         with pytest.raises(ArtifactError, match=f"has {size} bytes but its cost was {size + 1}"):
             self.target.verify(path, parts, model, space.layers, x, size + 1)
         with pytest.raises(ArtifactError, match="gives other outputs"):
@@ -105,7 +105,7 @@ class TargetContract:
         path = tmp_path / self.target.file
         with pytest.raises(ArtifactError, match=r"no artifact at"):
             self.target.read(path)
-        self.target.writer(Blueprint.of(model, x, space)).write(path, parts)
+        self.target.writer(Blueprint.of(model, x, space, stores=[_trains(format).stores])).write(path, parts)
         assert type(read_artifact(path)) is type(self.target.read(path)), "another target takes this file for its own"
         whole = path.read_bytes()
         for cut in (0, 7, len(whole) // 2, len(whole) - 1):
