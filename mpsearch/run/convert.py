@@ -95,7 +95,7 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         differ = chosen.verify(temporary, parts, model, summary.layers, inputs, size)
     beside = [write_text(out.with_name(name), text) for name, text in chosen.companions(out).items()]
     others = [f"{path}: {path.stat().st_size:,} B" for path in beside]
-    return [f"{out}: {size:,} B, target {target}", *others, *_inexact(chosen, differ), *_unmet(summary, size)]
+    return [f"{out}: {size:,} B, target {target}", *others, *_inexact(chosen, differ), *_unmet(summary, target, size)]
 
 
 def _inexact(target: Target, differ: float) -> Sequence[str]:
@@ -116,10 +116,10 @@ def _check_formats(target: Target | Handover, summary: Summary, parts: Parts) ->
             raise ArtifactError(f"layer '{layer.name}': '{target.name}' cannot hold {baked.choice} ({reason}); {remedy}")
 
 
-def _unmet(summary: Summary, size: int) -> Sequence[str]:
+def _unmet(summary: Summary, target: str, size: int) -> Sequence[str]:
     budgets = [budget for budget in summary.budgets if budget.cost == "size" and size > budget.limit]
     return [
         f"this is {size - budget.limit:,.0f} B above the run's budget of {budget.text}, which counts {summary.artifact}; "
-        "search with --target to have it met"
+        f"search with --target {target} to have it met"
         for budget in budgets
     ]

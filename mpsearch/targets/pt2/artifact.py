@@ -108,8 +108,8 @@ class Pt2Artifact(Artifact):
         model = canonical(model)
         return install(model, self.description.layers(model), self.parts(model))
 
-    def executed(self) -> nn.Module:
-        """The program as torch runs it."""
+    def program(self) -> nn.Module:
+        """The program as torch runs it. Only for a file of one's own: torch evaluates expressions of a program when it loads one."""
         return torch.export.load(io.BytesIO(self._content)).module()
 
     def _tensor(self, start: int, like: Tensor) -> Tensor:
