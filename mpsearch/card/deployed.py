@@ -47,7 +47,7 @@ class Deployed:
         self.parts = parts
         self.layers = problem.space.layers
         self.allocation = parts.allocation
-        self.network = install(problem.model, self.layers, parts)
+        self.network = install(problem.model, self.layers, parts, integers=False)
         batch, _ = next(iter(problem.train.take(min(2, len(problem.train)), problem.seed).batches(2)))
         self.walk: Walk = walk(self.network, self.layers, to_device(batch, problem.device))
         self.ends = end_layers(self.layers)

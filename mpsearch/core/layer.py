@@ -29,6 +29,7 @@ class Layer:
         norm: dotted path of the BatchNorm folded into this layer at export, or "".
         aliases: other `module.parameter` paths of the same tensor.
         wide: whether the artifact keeps scales and the folded bias in float32, since half precision would cost accuracy.
+        read_elsewhere: whether the forward pass reads the weight or the bias outside of calls of the module, too.
         axes: axes of the weight along which the output channels lie, as its use shows; None: as the module's class says.
     """
 
@@ -47,6 +48,7 @@ class Layer:
     norm: str = ""
     aliases: tuple[str, ...] = ()
     wide: bool = False
+    read_elsewhere: bool = False
     axes: tuple[int, ...] | None = None
 
     @property

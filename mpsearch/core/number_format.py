@@ -83,6 +83,10 @@ class NumberKind(ABC):
     grouped: ClassVar[bool] = True
     """Whether per-tensor and per-group scales are possible."""
 
+    def integer_unit(self, bits: int) -> float | None:
+        """u, a power of two, if every value is an integer below 2^9 times `u · scale`; None: there is no such unit."""
+        return None
+
     def bits_per_value(self, bits: int) -> float:
         """Mean bits per value, without scales."""
         return bits
@@ -224,6 +228,13 @@ class NumberFormat:
     def evenly_spaced(self) -> bool:
         """Whether values are `(code + offset) · scale`; False for float."""
         return not self.is_float and NUMBER_KINDS[self.kind].evenly_spaced
+
+    @property
+    def integer_unit(self) -> float | None:
+        """u, a power of two, if every value of a channel is an integer times `u · scale` with one scale; None: it is not."""
+        if self.is_float or isinstance(self.granularity, int):
+            return None
+        return NUMBER_KINDS[self.kind].integer_unit(self.bits)
 
     @property
     def bits_per_value(self) -> float:

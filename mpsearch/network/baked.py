@@ -21,6 +21,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
+from mpsearch.network.integer_sums import ScaledSums, along_channels, multiplies_integers, scale_sums
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
@@ -108,6 +109,10 @@ class CodedWeight:
         """float32 `[R, n]`."""
         return self.format.decode(self.codes, self.scales.numbers(), self.zeros)
 
+    def integers(self) -> Tensor:
+        """float32 `[R, n]`, the values in units of `unit · scale`; only of formats that have an `integer_unit`."""
+        return self.format.decode(self.codes, torch.ones(len(self.codes)), self.zeros) / (self.format.integer_unit or 1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedInput:
@@ -181,13 +186,22 @@ class FixedActQuantizer(ActQuantizer):
         return self.step
 
 
+class InputCodes(FixedActQuantizer):
+    """Gives codes in place of values."""
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Codes, float32."""
+        return (x * self.step.reciprocal()).round_().clamp_(float(self.grid.lo), float(self.grid.hi))
+
+
 class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):
     """The same for powers of two: its step is the largest level."""
 
 
-def fixed_act_quantizer(input: QuantizedInput) -> FixedActQuantizer:
-    """The quantizer of a layer's input."""
-    quantizer = FixedPowerActQuantizer() if input.format.kind == "power_of_two" else FixedActQuantizer()
+def fixed_act_quantizer(input: QuantizedInput, *, codes: bool = False) -> FixedActQuantizer:
+    """The quantizer of a layer's input; `codes`: it gives codes in place of values."""
+    powers = input.format.kind == "power_of_two"
+    quantizer = InputCodes() if codes else FixedPowerActQuantizer() if powers else FixedActQuantizer()
     quantizer.set_grid(input.format.bits, act_grid(input.format.bits, input.signed))
     quantizer.begin(input.step)
     return quantizer
@@ -262,41 +276,63 @@ def _finite(layer: Layer, values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def install(model: nn.Module, layers: Sequence[Layer], parts: Parts) -> nn.Module:
+def install(model: nn.Module, layers: Sequence[Layer], parts: Parts, *, integers: bool = True) -> nn.Module:
     """A copy of the float architecture that holds the baked numbers: plain modules, frozen, in evaluation mode, on the model's device.
+
+    A layer that multiplies integers (see `mpsearch.network.integer_sums`) has them in place of its weight, and its scale and bias follow in
+    a module `output_scaling`.
 
     Args:
         model: float architecture; only its structure and non-persistent buffers matter.
         layers: as traced.
         parts: the numbers.
+        integers: False: all layers hold values, for whoever looks at weights or at single operations; sums differ in rounding.
     """
     device = next(model.parameters()).device
     model = copy.deepcopy(model)
     for layer in layers:
-        baked = parts.layers[layer.name]
-        module = model.get_submodule(layer.module)
-        rows = Rows.of_layer(model, layer, baked.weight_format.granularity)
-        weight = baked.weight.values if isinstance(baked.weight, FloatWeight) else rows.join(baked.weight.values()).contiguous()
-        replace_weight(module, layer.parameter, weight.to(device))
-        for alias in layer.aliases:
-            setattr(*owner_of(model, alias), getattr(module, layer.parameter))
-        if baked.bias is not None:
-            bias = baked.bias.numbers() if isinstance(baked.bias, StoredNumbers) else baked.bias
-            module.bias = nn.Parameter(bias.to(device), requires_grad=False)
-        if layer.norm:
-            remove_norm(model, layer.norm)
-        if baked.input is not None:
-            attach_act_quantizer(module, fixed_act_quantizer(baked.input).to(device))
+        _install_layer(model, layer, parts.layers[layer.name], device, integers=integers)
     for name, tensor in parts.rest.items():
         getattr(*owner_of(model, name)).copy_(tensor)
     keep_slow_attention(model)
     return evaluating(model.requires_grad_(False))
 
 
-def evaluated(network: Network) -> nn.Module:
-    """The baked network at its allocation and present state, as trials score it.
+def _install_layer(model: nn.Module, layer: Layer, baked: BakedLayer, device: torch.device, *, integers: bool) -> None:
+    module = model.get_submodule(layer.module)
+    bias = baked.bias.numbers() if isinstance(baked.bias, StoredNumbers) else baked.bias
+    rows = Rows.of_layer(model, layer, baked.weight_format.granularity)
+    scaling = None
+    if isinstance(baked.weight, FloatWeight):
+        weight = baked.weight.values
+    elif integers and baked.input is not None and multiplies_integers(module, layer, baked.weight_format, baked.input.format):
+        weight, bias, scaling = rows.join(baked.weight.integers()).contiguous(), None, _scaling(layer, baked.weight, baked.input, bias)
+    else:
+        weight = rows.join(baked.weight.values()).contiguous()
+    replace_weight(module, layer.parameter, weight.to(device))
+    for alias in layer.aliases:
+        setattr(*owner_of(model, alias), getattr(module, layer.parameter))
+    if bias is not None:
+        module.bias = nn.Parameter(bias.to(device), requires_grad=False)
+    if layer.norm:
+        remove_norm(model, layer.norm)
+    if baked.input is not None:
+        attach_act_quantizer(module, fixed_act_quantizer(baked.input, codes=scaling is not None).to(device))
+    if scaling is not None:
+        module.bias = None
+        scale_sums(module, scaling.to(device))
+
+
+def _scaling(layer: Layer, weight: CodedWeight, input: QuantizedInput, bias: Tensor | None) -> ScaledSums:
+    scales = weight.scales.numbers() * input.step * (weight.format.integer_unit or 1.0)
+    shaped = None if bias is None else bias.reshape(along_channels(layer, bias.numel()))
+    return ScaledSums(scales.reshape(along_channels(layer, scales.numel())), shaped)
+
+
+def evaluated(network: Network, *, integers: bool = True) -> nn.Module:
+    """The baked network at its allocation and present state, as trials score it; `integers` as for `install`.
 
     Raises:
         ModelError: a weight, scale or bias is not finite.
     """
-    return install(network.architecture, network.space.layers, bake(network))
+    return install(network.architecture, network.space.layers, bake(network), integers=integers)

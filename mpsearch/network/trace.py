@@ -125,7 +125,9 @@ def survey(model: nn.Module, inputs: Any) -> Survey:
     uncounted = [layers[key].name for key in layers if _hidden(watch, key, layers[key])]
     confirmed = _confirmed(model, inputs, tuple(ordered))
     return Survey(
-        layers=tuple(replace(layer, wide=True) if needs_float32(model, layer) else layer for layer in confirmed),
+        layers=tuple(
+            replace(layer, wide=needs_float32(model, layer), read_elsewhere=_read_elsewhere(model, watch, layer)) for layer in confirmed
+        ),
         used={key: frozenset(names) for key, names in watch.used.items()},
         uncounted=tuple(uncounted),
         strangers=watch.strangers,
@@ -168,6 +170,11 @@ def _multiplied(name: str, parameter: str, weight: Tensor, products: list[Produc
         bias_elements=0,
         axes=first.axes,
     )
+
+
+def _read_elsewhere(model: nn.Module, watch: Watch, layer: Layer) -> bool:
+    module = model.get_submodule(layer.module)
+    return any(id(getattr(module, name, None)) in watch.outside for name in (layer.parameter, "bias"))
 
 
 def _hidden(watch: Watch, key: int, layer: Layer) -> bool:

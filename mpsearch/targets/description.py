@@ -22,7 +22,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class Description:
         formats: one letter per layer.
         granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
         wide: numbers of the layers whose scales and folded biases are float32.
+        read_elsewhere: numbers of the layers that more than their module reads, where inputs may be quantized.
         axes: number of a layer → axes of its output channels, where the module's class does not tell them; ascending.
     """
 
@@ -65,6 +66,7 @@ class Description:
     formats: str
     granularity: Sequence[Granularity] = ()
     wide: frozenset[int] = frozenset()
+    read_elsewhere: frozenset[int] = frozenset()
     axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -82,9 +84,20 @@ class Description:
             axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
             _check_spelling(wiring, bits, formats, granularity)
             wide = _layer_numbers(plain.get("wide", []), len(wiring))
+            elsewhere = _layer_numbers(plain.get("read_elsewhere", []), len(wiring))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
-        return cls(model=model, options=options, wiring=wiring, bits=bits, formats=formats, granularity=granularity, wide=wide, axes=axes)
+        return cls(
+            model=model,
+            options=options,
+            wiring=wiring,
+            bits=bits,
+            formats=formats,
+            granularity=granularity,
+            wide=wide,
+            read_elsewhere=elsewhere,
+            axes=axes,
+        )
 
     @property
     def allocation(self) -> Allocation:
@@ -107,8 +120,10 @@ class Description:
         Raises:
             ArtifactError: a layer is not in this model.
         """
-        wires = enumerate(self.wiring)
-        return tuple(_find_layer(model, wire, number in self.wide, self.axes.get(number)) for number, wire in wires)
+        found = (_find_layer(model, wire, self.axes.get(number)) for number, wire in enumerate(self.wiring))
+        return tuple(
+            replace(layer, wide=number in self.wide, read_elsewhere=number in self.read_elsewhere) for number, layer in enumerate(found)
+        )
 
 
 def without_formats(blueprint: Blueprint) -> dict[str, str]:
@@ -135,6 +150,9 @@ def described(blueprint: Blueprint) -> dict[str, Any]:
         described["granularity"] = list(blueprint.granularity)
     if wide := [number for number, layer in enumerate(blueprint.layers) if layer.wide]:
         described["wide"] = wide
+    elsewhere = [number for number, layer in enumerate(blueprint.layers) if layer.read_elsewhere and blueprint.quantizes_inputs]
+    if elsewhere:
+        described["read_elsewhere"] = elsewhere
     if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
         described["axes"] = axes
     return described
@@ -219,7 +237,7 @@ def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[
 
 def _layer_numbers(numbers: Any, layers: int) -> frozenset[int]:
     if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < layers for number in numbers):
-        raise ValueError(f"its wide layers are no numbers of {layers} layers")
+        raise ValueError(f"{numbers!r:.60} are no numbers of {layers} layers")
     return frozenset(numbers)
 
 
@@ -228,7 +246,7 @@ def _layer_name(module: str, parameter: str) -> str:
     return module if parameter == "weight" and module else f"{module}.{parameter}".lstrip(".")
 
 
-def _find_layer(model: nn.Module, wire: Sequence[str], wide: bool, axes: tuple[int, ...] | None) -> Layer:
+def _find_layer(model: nn.Module, wire: Sequence[str], axes: tuple[int, ...] | None) -> Layer:
     path, parameter, norm, *aliases = wire
     try:
         module = model.get_submodule(path)
@@ -258,6 +276,5 @@ def _find_layer(model: nn.Module, wire: Sequence[str], wide: bool, axes: tuple[i
         bias_elements=channels if has_bias else 0,
         norm=norm,
         aliases=tuple(aliases),
-        wide=wide,
         axes=axes,
     )

@@ -2,7 +2,8 @@
 
 The architecture, its BatchNorms folded away as `install` does, is exported by `torch.onnx.export`. Every tensor of its `state_dict` is an
 input of the graph, so nothing computed from a parameter is folded, and the graph is the same for every allocation and every training. A
-layer's input passes through a node `QuantizeInput` that names the layer.
+layer's input passes through a node `QuantizeInput` that names the layer. On request the output of a layer that may multiply integers passes
+through a node `ScaleSums`, which has the layer's bias as its second input.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mpsearch.core.nested import leaves, mapped
 from mpsearch.core.number_format import FLOAT
 from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
 from mpsearch.network.inputs import batch_size, call, samples_of
+from mpsearch.network.integer_sums import is_product, scale_sums
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.targets.blueprint import Blueprint
 
@@ -37,16 +39,19 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["DOMAIN", "OPSET", "QUANTIZE", "Skeleton", "Value", "skeleton_of"]
+__all__ = ["DOMAIN", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "layer_number", "skeleton_of"]
 
 OPSET = 20
 """Version of the standard operators."""
 
 DOMAIN = "mpsearch"
-"""Domain of `QuantizeInput`."""
+"""Domain of the nodes that name layers."""
 
 QUANTIZE = "QuantizeInput"
 """Node through which a layer's input passes; its attribute `layer` is the layer's number."""
+
+SCALE = "ScaleSums"
+"""Node through which the output of a layer passes before its bias is added; alike."""
 
 _SAMPLES = 2
 """Of the traced batch; 1 would be taken for a constant."""
@@ -88,12 +93,19 @@ class Skeleton:
     structure: Any
 
 
-def skeleton_of(blueprint: Blueprint, purpose: str) -> Skeleton:
+def layer_number(node: onnx.NodeProto) -> int:
+    """The layer that a node of ours names."""
+    number: int = node.attribute[0].i
+    return number
+
+
+def skeleton_of(blueprint: Blueprint, purpose: str, *, sums: bool = False) -> Skeleton:
     """Trace a network with a free batch size.
 
     Args:
         blueprint: network, layers, inputs.
         purpose: who asks, for messages, such as `"target 'onnx'"`.
+        sums: whether there are nodes `ScaleSums`.
 
     Raises:
         ModelError: the exporter cannot trace the network.
@@ -103,9 +115,9 @@ def skeleton_of(blueprint: Blueprint, purpose: str) -> Skeleton:
     inputs = samples_of(blueprint.inputs, slice(0, _SAMPLES), batch_size(blueprint.inputs))
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves(inputs))
     known = _TRACED.setdefault(blueprint.architecture, {})
-    key = (blueprint.layers, shapes)
+    key = (blueprint.layers, shapes, sums)
     if key not in known:
-        model = _with_placeholders(blueprint)
+        model = _with_placeholders(blueprint, sums=sums)
         program = _exported(model, inputs, purpose)
         with torch.no_grad():
             outputs = _structure(call(blueprint.architecture, inputs))
@@ -131,8 +143,23 @@ class _Placeholder(nn.Module):
         return marked
 
 
-def _with_placeholders(blueprint: Blueprint) -> nn.Module:
-    """The architecture as a file describes it: BatchNorms folded, inputs of layers marked; its numbers do not matter."""
+class _SumsPlaceholder(nn.Module):
+    """Marks the sums of a layer in the exported graph, and adds its bias there."""
+
+    def __init__(self, number: int, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.number, self.bias = number, bias
+
+    def forward(self, sums: Tensor) -> Tensor:
+        given = (sums,) if self.bias is None else (sums, self.bias)
+        marked: Tensor = torch.onnx.ops.symbolic(
+            f"{DOMAIN}::{SCALE}", given, {"layer": self.number}, dtype=sums.dtype, shape=sums.shape, version=1
+        )
+        return marked
+
+
+def _with_placeholders(blueprint: Blueprint, *, sums: bool) -> nn.Module:
+    """The architecture as a file describes it: BatchNorms folded, inputs and sums of layers marked; its numbers do not matter."""
     architecture, layers = blueprint.architecture, blueprint.layers
     state = architecture.state_dict()
     weights = {layer.name: getattr(architecture.get_submodule(layer.module), layer.parameter) for layer in layers}
@@ -141,7 +168,11 @@ def _with_placeholders(blueprint: Blueprint) -> nn.Module:
     model = install(architecture, layers, Parts(layers=baked, rest=rest)).cpu()
     for number, layer in enumerate(layers):
         if layer.act_quantizable:
-            attach_act_quantizer(model.get_submodule(layer.module), _Placeholder(number))  # type: ignore[arg-type]
+            module = model.get_submodule(layer.module)
+            attach_act_quantizer(module, _Placeholder(number))  # type: ignore[arg-type]
+            if sums and is_product(module, layer):
+                bias, module.bias = module.bias, None
+                scale_sums(module, _SumsPlaceholder(number, bias))  # type: ignore[arg-type]
     return model
 
 
@@ -256,7 +287,7 @@ def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purp
     first_names: dict[int, str] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         first_names.setdefault(id(tensor), name)
-    first = {f"network.{name}": first_names[id(tensor)] for name, tensor in module.state_dict(keep_vars=True).items()}
+    first = {f"network.{name}": _of_layer(first_names[id(tensor)]) for name, tensor in module.state_dict(keep_vars=True).items()}
     state: dict[str, str] = {}
     for name in [name for name in graph.initializers if name in first]:
         value = graph.initializers.pop(name)
@@ -278,6 +309,12 @@ def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purp
         outputs=tuple(_value(value) for value in proto.output),
         structure=mapped(outputs, lambda _: next(names)),
     )
+
+
+def _of_layer(name: str) -> str:
+    """The name of a bias without that of the module that holds it where sums are marked."""
+    path, _, tensor = name.rpartition(".")
+    return f"{path.removesuffix('output_scaling')}{tensor}" if path.endswith("output_scaling") else name
 
 
 def _value(info: onnx.ValueInfoProto) -> Value:

@@ -92,7 +92,7 @@ def drawn(space: ResolvedSpace, draw: random.Random) -> Allocation:
 
 def peak_bytes(network: Network, allocation: Allocation, batch: object) -> float:
     network.begin(allocation)
-    maps = walk(evaluated(network), network.space.layers, batch).maps
+    maps = walk(evaluated(network, integers=False), network.space.layers, batch).maps
     return peak_live_bits([m.elements * m.bits for m in maps], [m.born for m in maps], [m.last for m in maps]) / 8
 
 

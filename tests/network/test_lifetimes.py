@@ -72,7 +72,7 @@ def test_the_quantized_network_does_what_the_float_one_was_seen_to_do(name: str)
     for _ in range(4):
         allocation = Allocation({layer.name: draw.choice(menu) for layer, menu in zip(layers, space.menus, strict=True)})
         network.begin(allocation)
-        seen = walk(evaluated(network), layers, batch)
+        seen = walk(evaluated(network, integers=False), layers, batch)
         assert [operation.name for operation in seen.operations] == [step.name for step in found.steps]
         expected = [
             FLOAT_BITS if a.in_float else max(allocation[reader].activation.bits for reader in a.readers) for a in found.activations

@@ -52,7 +52,7 @@ def baked(bits: int) -> tuple[nn.Module, tuple, Tensor]:  # type: ignore[type-ar
     method = METHODS["lsq"]()
     network = Network(model, space, Calibration.fit(model, space, [x]), method)
     network.begin(space.uniform(space.choices[0]))
-    return evaluated(network), layers, x
+    return evaluated(network, integers=False), layers, x
 
 
 def test_maps_carry_the_bits_of_their_readers() -> None:

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 __all__ = ["PowerOfTwo"]
 
 
+_INTEGER_BITS = 4
+"""Bits up to which values are integers of at most 8 bits in units of the smallest."""
+
+
 class PowerOfTwo(TwosComplement):
     """Powers of two and their negatives; there is no zero."""
 
     name: ClassVar[str] = "power_of_two"
     letter: ClassVar[str] = "p"
+
+    def integer_unit(self, bits: int) -> float | None:
+        """The smallest magnitude, up to 4 bits."""
+        return 2.0 ** -(2 ** (bits - 1) - 1) if bits <= _INTEGER_BITS else None
 
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         """Codes by rounding in the logarithm; scales fitted alternately with the codes, starting at the largest magnitude of each row."""

@@ -37,6 +37,10 @@ class Uniform(TwosComplement):
         steps = fit_steps(values, grid)
         return codes(values, steps.unsqueeze(1), grid), steps
 
+    def integer_unit(self, bits: int) -> float:
+        """1, or ½ where values are off zero by half a step."""
+        return 0.5 if self.offset else 1.0
+
     def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
         """`(code + offset) · scale`."""
         from mpsearch.numbers.gradients import affine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import BakedLayer, Parts, QuantizedInput, install, rest_of_state
 from mpsearch.network.canonical import canonical
+from mpsearch.network.integer_sums import multiplies_integers
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Artifact
 from mpsearch.targets.onnx import layout
@@ -28,6 +30,9 @@ class OnnxArtifact(Artifact):
     Args:
         file: as read and checked.
     """
+
+    integers: ClassVar[bool] = True
+    """Whether layers multiply integers, as the target's writer writes them."""
 
     def __init__(self, file: OnnxFile) -> None:
         self.file, self.description = file, file.description
@@ -87,6 +92,8 @@ class OnnxArtifact(Artifact):
         input = None
         if levels is not None:
             step = torch.from_numpy(reader.array(f"{name}As", ()).copy())
+            if self.integers and multiplies_integers(model.get_submodule(layer.module), layer, choice.weight, levels[0]):
+                step /= choice.weight.integer_unit or 1.0
             input = QuantizedInput(format=levels[0], signed=levels[1], step=step)
         return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
 

@@ -15,14 +15,25 @@ from mpsearch.core.files import write_bytes
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
+from mpsearch.network.integer_sums import along_channels, multiplies_integers
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.onnx import layout
-from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, varint_bytes
-from mpsearch.targets.skeleton import QUANTIZE, Skeleton, skeleton_of
+from mpsearch.targets.onnx.sections import (
+    Digits,
+    Initializer,
+    Section,
+    bias_section,
+    biased_section,
+    codes_section,
+    integers_section,
+    scaled_section,
+    varint_bytes,
+)
+from mpsearch.targets.skeleton import QUANTIZE, SCALE, Skeleton, layer_number, skeleton_of
 
 if TYPE_CHECKING:
     import onnx
@@ -47,12 +58,14 @@ class GraphWriter(Writer):
     """Value of the metadata key `format`."""
     opset: ClassVar[int]
     """Version of the standard operators."""
+    integers: ClassVar[bool] = False
+    """Whether layers multiply integers as `mpsearch.network.integer_sums` says."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
         self._numbers = {layer.name: number for number, layer in enumerate(blueprint.layers)}
         self._layer_name = layout.numbered("W", len(blueprint.layers))
-        skeleton = skeleton_of(blueprint, f"target '{self.target}'")
+        skeleton = skeleton_of(blueprint, f"target '{self.target}'", sums=self.integers and blueprint.quantizes_inputs)
         names = _names(skeleton, blueprint, self._layer_name)
         self._constants = tuple(
             Initializer(names[name], value.dtype.name, value.shape, value) for name, value in skeleton.constants.items()
@@ -61,13 +74,8 @@ class GraphWriter(Writer):
         self._inputs = [(names[value.name], value) for value in skeleton.inputs]
         self._outputs = [(names[value.name], value) for value in skeleton.outputs]
         self._structure = mapped(skeleton.structure, lambda name: names[name])
-        self._edges: dict[int, list[tuple[str, str]]] = {}
-        self._nodes: list[onnx.NodeProto] = []
-        for node in skeleton.nodes:
-            renamed = _renamed(node, names)
-            self._nodes.append(renamed)
-            if node.op_type == QUANTIZE:
-                self._edges.setdefault(node.attribute[0].i, []).append((renamed.input[0], renamed.output[0]))
+        self._nodes = [_renamed(node, names) for node in skeleton.nodes]
+        self._edges, self._sums = self._marked(QUANTIZE), self._marked(SCALE)
 
     @abstractmethod
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
@@ -101,6 +109,14 @@ class GraphWriter(Writer):
         read = [name for node in self._nodes for name in node.input if name in weights]
         return len(read) > len(set(read))
 
+    def _marked(self, kind: str) -> dict[int, list[tuple[str, str]]]:
+        """Number of each layer → names before and after its nodes of this kind."""
+        found: dict[int, list[tuple[str, str]]] = {}
+        for node in self._nodes:
+            if node.op_type == kind:
+                found.setdefault(layer_number(node), []).append((node.input[0], node.output[0]))
+        return found
+
     @cached_property
     def overhead_bytes(self) -> int:
         """Everything but the layers' sections, where every length that may grow with them takes as many bytes as it ever can."""
@@ -113,22 +129,21 @@ class GraphWriter(Writer):
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
         """Planes, scales, bias, the nodes that unpack them and those that round the input."""
-        return self._weight_bytes(layer, weight) + self._input_bytes(layer, activation)
+        before, within = self._sections(self._numbers[layer.name], layer, weight, activation, None)
+        return before.bytes() + within.bytes()
 
     def write(self, path: Path, parts: Parts) -> int:
         """Write the file atomically."""
-        weights, inputs, size = Section(), Section(), self.overhead_bytes
+        before, within = Section(), Section()
         for number, layer in enumerate(self.blueprint.layers):
-            baked, name = parts.layers[layer.name], self._layer_name(number)
-            section = self.weight(name, layer, self._rows(layer, baked.weight_format), baked.weight_format, baked.weight)
-            if layer.bias_elements:
-                section += self.bias(f"{name}B", layer, baked.bias)
+            baked = parts.layers[layer.name]
             format = FLOAT if baked.input is None else baked.input.format
-            rounding = self.rounding(f"{name}A", self._edges.get(number, []), format, baked.input)
-            weights, inputs, size = weights + section, inputs + rounding, size + section.bytes() + rounding.bytes()
+            sections = self._sections(number, layer, baked.weight_format, format, baked)
+            before, within = before + sections[0], within + sections[1]
+        size = self.overhead_bytes + before.bytes() + within.bytes()
         metadata = self._metadata(spelled(self.blueprint, parts))
-        section = Section(weights.initializers + inputs.initializers, weights.nodes, weights.digits)
-        model = self._model(section, self._with_roundings(inputs), self._rest_values(parts.rest), metadata)
+        section = Section(before.initializers + within.initializers, before.nodes, before.digits)
+        model = self._model(section, self._with_marks_as(within.nodes), self._rest_values(parts.rest), metadata)
         _describe(model, {"digest": layout.file_digest(metadata, model.graph), "pad": ""})
         model.metadata_props[-1].value = " " * (size - _bytes(model))
         return write_bytes(path, model.SerializeToString(deterministic=True)).stat().st_size
@@ -136,18 +151,31 @@ class GraphWriter(Writer):
     def _rows(self, layer: Layer, format: NumberFormat) -> Rows:
         return Rows.of_layer(self.blueprint.architecture, layer, format.granularity)
 
-    def _weight_bytes(self, layer: Layer, format: NumberFormat) -> int:
-        name = self._layer_name(self._numbers[layer.name])
-        section = self.weight(name, layer, self._rows(layer, format), format, None)
+    def _sections(
+        self, number: int, layer: Layer, weight: NumberFormat, input: NumberFormat, baked: BakedLayer | None
+    ) -> tuple[Section, Section]:
+        """What a layer adds before the network's nodes, and in place of its marks; `baked`: its numbers, None for bytes alone."""
+        name, rows = self._layer_name(number), self._rows(layer, weight)
+        levels = None if baked is None else baked.input
+        edges, sums = self._edges.get(number, []), self._sums.get(number, [])
+        module = self.blueprint.architecture.get_submodule(layer.module)
+        if sums and multiplies_integers(module, layer, weight, input):
+            coded = baked.weight if baked is not None and isinstance(baked.weight, CodedWeight) else None
+            before = integers_section(name, layer, rows, weight, coded)
+            within = codes_section(f"{name}A", edges, input, levels, weight.integer_unit or 1.0)
+            within += scaled_section(name, sums, biased=bool(layer.bias_elements))
+        else:
+            before = self.weight(name, layer, rows, weight, None if baked is None else baked.weight)
+            within = self.rounding(f"{name}A", edges, input, levels) if edges else Section()
+            within += biased_section(name, sums, biased=bool(layer.bias_elements))
         if layer.bias_elements:
-            section += self.bias(f"{name}B", layer, None)
-        return section.bytes()
-
-    def _input_bytes(self, layer: Layer, format: NumberFormat) -> int:
-        number = self._numbers[layer.name]
-        if number not in self._edges:
-            return 0
-        return self.rounding(f"{self._layer_name(number)}A", self._edges[number], format, None).bytes()
+            bias = None if baked is None else baked.bias
+            before += (
+                bias_section(f"{name}B", layer, bias, shape=along_channels(layer, layer.bias_elements))
+                if sums
+                else self.bias(f"{name}B", layer, bias)
+            )
+        return before, within
 
     def _rest_values(self, state: Mapping[str, Tensor]) -> list[Initializer]:
         found = []
@@ -162,27 +190,27 @@ class GraphWriter(Writer):
 
     @property
     def _without_marks(self) -> list[onnx.NodeProto]:
-        return [node for node in self._nodes if node.op_type != QUANTIZE]
+        return [node for node in self._nodes if node.op_type not in (QUANTIZE, SCALE)]
 
-    def _with_roundings(self, inputs: Section) -> list[onnx.NodeProto]:
-        """The network's nodes, with what rounds an input in place of its mark."""
-        after = {after for edges in self._edges.values() for _, after in edges}
-        roundings: dict[str, list[onnx.NodeProto]] = {}
+    def _with_marks_as(self, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+        """The network's nodes with these in place of the marks: for each the nodes that end in its output, or none."""
+        ends = {node.output[0] for node in self._nodes if node.op_type in (QUANTIZE, SCALE)}
+        instead: dict[str, list[onnx.NodeProto]] = {}
         waiting: list[onnx.NodeProto] = []
-        for node in inputs.nodes:
+        for node in nodes:
             waiting.append(node)
-            if node.output[0] in after:
-                roundings[node.output[0]], waiting = waiting, []
+            if node.output[0] in ends:
+                instead[node.output[0]], waiting = waiting, []
         replaced: dict[str, str] = {}
         placed: list[onnx.NodeProto] = []
         for node in self._nodes:
             node = _renamed(node, replaced, outputs=False)
-            if node.op_type != QUANTIZE:
+            if node.output[0] not in ends:
                 placed.append(node)
-            elif node.output[0] in roundings:
-                rounding = roundings[node.output[0]]
-                rounding[0].input[0] = node.input[0]
-                placed += rounding
+            elif node.output[0] in instead:
+                first = instead[node.output[0]][0]
+                first.input[0] = node.input[0]
+                placed += instead[node.output[0]]
             else:
                 replaced[node.output[0]] = node.input[0]
         return placed

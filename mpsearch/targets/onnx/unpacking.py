@@ -138,6 +138,7 @@ def constants(formats: Iterable[NumberFormat], *, activations: bool) -> dict[str
         shared[_powers(base)] = np.float32(base) ** -np.arange(Plane(base, 1).per_byte, dtype=np.float32)
     planes = [plane for format in formats for plane in planes_of(format)]
     numbers = {0.5, *(float(plane.base) for plane in planes), *(float(plane.weight) for plane in planes), *map(zero_code, formats)}
+    numbers |= {2.0} if activations and any(format.kind == "half_step" for format in formats) else set()
     numbers |= {0.0} | ({end for bits in range(1, 9) for end in (-(2.0 ** (bits - 1)), 2.0**bits - 1)} if activations else set())
     return shared | {number_name(number): np.array(number, dtype=np.float32) for number in sorted(numbers)}
 

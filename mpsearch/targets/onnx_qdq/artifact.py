@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from mpsearch.core.errors import ArtifactError
 from mpsearch.targets.onnx.artifact import OnnxArtifact
@@ -16,6 +17,8 @@ __all__ = ["QdqArtifact"]
 
 class QdqArtifact(OnnxArtifact):
     """A file of integers, from which the network can be built, or run as it is."""
+
+    integers: ClassVar[bool] = False
 
     @classmethod
     def read(cls, path: Path) -> QdqArtifact:

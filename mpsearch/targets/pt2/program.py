@@ -24,12 +24,13 @@ from mpsearch.core.number_format import FLOAT, Granularity
 from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.inputs import batch_size, samples_of
+from mpsearch.network.integer_sums import is_product, scale_sums
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.pt2.archive import Entry, stored, with_number
 from mpsearch.targets.pt2.layout import TAIL, Head
-from mpsearch.targets.pt2.unpacking import Unpack, UnpackedInput
+from mpsearch.targets.pt2.unpacking import Unpack, UnpackedInput, UnpackedSums
 
 __all__ = ["DATA", "GRAPH", "Program", "program_of"]
 
@@ -115,8 +116,18 @@ def _with_roundings(blueprint: Blueprint, head: Head, packed: Tensor) -> nn.Modu
     model = install(architecture, layers, Parts(layers=baked, rest=rest)).cpu()
     for number, layer in enumerate(layers):
         if layer.act_quantizable and blueprint.quantizes_inputs:
-            attach_act_quantizer(model.get_submodule(layer.module), UnpackedInput(head, number, packed))
+            module, product = model.get_submodule(layer.module), _is_product(blueprint, layer)
+            attach_act_quantizer(module, UnpackedInput(head, number, packed, product=product))
+            if product:
+                scale_sums(module, UnpackedSums(head, number, packed, layer))
     return model
+
+
+def _is_product(blueprint: Blueprint, layer: Layer) -> bool:
+    """Whether the layer multiplies integers if its formats let it."""
+    whole = not blueprint.granularity or not isinstance(blueprint.granularity[blueprint.layers.index(layer)], int)
+    quantized = layer.act_quantizable and blueprint.quantizes_inputs
+    return quantized and whole and is_product(blueprint.architecture.get_submodule(layer.module), layer)
 
 
 def _any_numbers(layer: Layer, architecture: nn.Module) -> BakedLayer:
@@ -145,13 +156,14 @@ def _unpack_in(traced: torch.fx.GraphModule, blueprint: Blueprint, head: Head, r
     places = _places(blueprint, rest)
     graph, made = traced.graph, dict[int, torch.fx.Node]()
     traced.register_buffer(_BUFFER, packed)
-    traced.add_submodule("unpack", Unpack(head, rows, blueprint.formats, rest))
+    products = [_is_product(blueprint, layer) for layer in blueprint.layers]
+    traced.add_submodule("unpack", Unpack(head, rows, products, blueprint.formats, rest))
     reads = [node for node in graph.nodes if node.op == "get_attr"]
     with graph.inserting_before(next(iter(graph.nodes))):
         source = graph.get_attr(_BUFFER)
         unpacked = graph.call_module("unpack", (source,))
     for node in reads:
-        if node.target.endswith(f"input_quantizer.{_BUFFER}"):
+        if node.target.endswith((f"input_quantizer.file.{_BUFFER}", f"output_scaling.file.{_BUFFER}")):
             node.replace_all_uses_with(source)
         elif node.target in places:
             place = places[node.target]
