@@ -43,24 +43,22 @@ class NumberReader:
             raise ValueError(f"'{name}' has the shape {list(found.shape)}, not {list(shape)}")
         return found
 
-    def numbers(self, name: str, count: int, *, half: bool) -> StoredNumbers:
+    def numbers(self, name: str, shape: tuple[int, ...], *, half: bool) -> StoredNumbers:
         """Numbers as `sections` writes them, flat; `half`: as half-precision numbers, which few of them are written wider."""
         if name in self._tensors:
-            wide = StoredNumbers(values=_float(self._counted(name, count), "float32"))
+            wide = StoredNumbers(values=_float(self._shaped(name, shape), "float32"))
             narrow = StoredNumbers.of(wide.values)
             return narrow if half and torch.equal(narrow.numbers(), wide.values) else wide
-        return StoredNumbers(values=_float(self._counted(f"{name}h", count), "float16"), exponent=_exponent(self.array(f"{name}e", ())))
+        return StoredNumbers(values=_float(self._shaped(f"{name}h", shape), "float16"), exponent=_exponent(self.array(f"{name}e", ())))
 
-    def _counted(self, name: str, count: int) -> Array:
-        """So many numbers, whatever they are shaped for."""
-        found = self._tensors[name]
-        if found.size != count:
-            raise ValueError(f"'{name}' has {found.size} numbers, not {count}")
-        return found
+    def _shaped(self, name: str, shape: tuple[int, ...]) -> Array:
+        """An initializer of a shape, or of so many numbers along its first axis, as they multiply a layer's output."""
+        found, count = self._tensors[name], math.prod(shape)
+        return found if found.shape[:1] == (count,) and found.size == count else self.array(name, shape)
 
     def bias(self, name: str, layer: Layer) -> StoredNumbers | Tensor:
         """The bias of a layer."""
-        stored = self.numbers(name, layer.bias_elements, half=bool(layer.norm) and not layer.wide)
+        stored = self.numbers(name, (layer.bias_elements,), half=bool(layer.norm) and not layer.wide)
         return stored if layer.norm else stored.values
 
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat) -> FloatWeight | CodedWeight:
@@ -78,7 +76,7 @@ class NumberReader:
         if format.zero_point:
             held = self.array(f"{name}z", arranged.scales).reshape(-1).astype(np.int16)
             zeros = torch.from_numpy((held - shift).astype(np.int8))
-        return CodedWeight(format=format, codes=by_rows, scales=self.numbers(f"{name}s", rows.count, half=not layer.wide), zeros=zeros)
+        return CodedWeight(format=format, codes=by_rows, scales=self.numbers(f"{name}s", arranged.scales, half=not layer.wide), zeros=zeros)
 
     def _digits(self, base: int, count: int) -> Array:
         begin = self._places[base]
@@ -93,7 +91,7 @@ class NumberReader:
         count = format.bits * channels
         signs = self._digits(2, count * columns).reshape(count, columns).astype(np.int16)
         owners = self.array(f"{name}j", (count, 1)).reshape(-1).astype(np.int64)
-        doubled = self.numbers(f"{name}s", count, half=not layer.wide)
+        doubled = self.numbers(f"{name}s", (count, 1), half=not layer.wide)
         if owners.min() < 0 or owners.max() >= channels or np.any(np.diff(owners) < 0):
             raise ValueError("there are sign vectors that belong to no channel")
         place = np.arange(count) - np.searchsorted(owners, owners)

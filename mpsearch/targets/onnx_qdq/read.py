@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,7 +27,7 @@ class QdqReader(NumberReader):
         integers, arranged = scaling.integers, scaling.arranged
         codes = integers.codes(self._integers(f"{name}q", arranged.shape))
         by_rows = codes if arranged.by_rows else rows.split(codes.reshape(layer.weight_shape)).contiguous()
-        held = self.numbers(f"{name}s", math.prod(scaling.scales), half=False).numbers() / integers.scale
+        held = self.numbers(f"{name}s", scaling.scales, half=False).numbers() / integers.scale
         narrow = StoredNumbers.of(held)
         scales = narrow if not layer.wide and torch.equal(narrow.numbers(), held) else StoredNumbers.of(held, wide=True)
         zeros = self._integers(f"{name}z", scaling.scales).reshape(-1).to(torch.int8) if format.zero_point else None

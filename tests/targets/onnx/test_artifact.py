@@ -80,7 +80,7 @@ def elsewhere(model: onnx.ModelProto) -> None:
 
 
 def other_shape(model: onnx.ModelProto) -> None:
-    next(each for each in model.graph.initializer if each.name == "W0s").dims[:] = [3]
+    next(each for each in model.graph.initializer if each.name == "W0s").dims[:] = [1, 3]
 
 
 def other_outputs(model: onnx.ModelProto) -> None:
