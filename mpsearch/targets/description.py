@@ -83,8 +83,8 @@ class Description:
             granularity = tuple(plain.get("granularity", ()))
             axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
             _check_spelling(wiring, bits, formats, granularity)
-            wide = _layer_numbers(plain.get("wide", []), len(wiring))
-            elsewhere = _layer_numbers(plain.get("read_elsewhere", []), len(wiring))
+            wide = _layer_numbers("wide", plain, len(wiring))
+            elsewhere = _layer_numbers("read_elsewhere", plain, len(wiring))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
         return cls(
@@ -235,9 +235,10 @@ def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[
         _weight_format(weight_bits, letter, shared)
 
 
-def _layer_numbers(numbers: Any, layers: int) -> frozenset[int]:
+def _layer_numbers(key: str, plain: Mapping[str, Any], layers: int) -> frozenset[int]:
+    numbers = plain.get(key, [])
     if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < layers for number in numbers):
-        raise ValueError(f"{numbers!r:.60} are no numbers of {layers} layers")
+        raise ValueError(f"its {key} layers are no numbers of {layers} layers")
     return frozenset(numbers)
 
 

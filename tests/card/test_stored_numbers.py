@@ -26,7 +26,7 @@ def measured(inputs: CardInputs, allocation: Allocation, method: str, **settings
     network = evaluator.begin(allocation, chosen)
     evaluator.ptq(network, chosen, CALIBRATED)
     parts = bake(network)
-    installed = install(problem.model, problem.space.layers, parts)
+    installed = install(problem.model, problem.space.layers, parts, integers=False)
     weights = [(layer, parts.layers[layer.name].weight) for layer in problem.space.layers]
     return [stored_numbers(installed, layer, weight) for layer, weight in weights if isinstance(weight, CodedWeight)]
 

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import FLOAT, FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.methods import METHODS
@@ -29,6 +30,20 @@ from mpsearch.tasks.outputs import most_samples_differ_by
 from tests.networks import NETWORKS, trained_statistics
 
 SPACE = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activations=(2, 4, 8, FLOAT_BITS))
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.second, self.third = nn.Conv2d(16, 16, 3, padding=1, groups=4), nn.Conv2d(16, 16, 1)
+        self.wide, self.head = nn.Linear(256, 32), nn.Linear(32, 10, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        x = torch.relu(x + self.third(torch.relu(self.second(x))))
+        y: Tensor = self.head(torch.relu(self.wide(nn.functional.max_pool2d(x, 2).flatten(1))))
+        return y
 
 
 @cache
@@ -71,6 +86,25 @@ def test_the_runtime_computes_the_scored_network(name: str, tmp_path: Path) -> N
         for samples in (1, 7):
             few = samples_of(x, slice(0, samples), 8)
             assert most_samples_differ_by(call(runtime, few), call(install(model, space.layers, parts), few)) < 1e-5
+
+
+@pytest.mark.parametrize("choice", ["w1a4", "w2a8", "w4a4", "wta3", "w4za8", "w8a8"])
+def test_integers_give_the_same_logits_bit_for_bit_in_any_order_of_addition(choice: str, tmp_path: Path) -> None:
+    """Convolutions, a residual, max-pooling, linear layers: in ONNX Runtime, one sample at a time and all at once."""
+    torch.manual_seed(0)
+    model, x = trained_statistics(Residual()), torch.randn(64, 3, 8, 8)
+    wanted = Choice.parse(choice)
+    space = Space(name="one", weights=(wanted.weight,), activations=(wanted.activation,)).resolve(trace(model, x))
+    network = Network(model, space, Calibration.fit(model, space, [x]), METHODS["lsq"](grid="narrow"))
+    network.begin(Allocation({name: menu[0] for name, menu in zip(space.names, space.menus, strict=True)}))
+    parts, path = bake(network), tmp_path / "model.onnx"
+    writer = OnnxWriter(Blueprint.of(model, x, space))
+    assert writer.write(path, parts) == promised(writer, space, parts)
+    with torch.no_grad():
+        expected = install(model, space.layers, parts)(x)
+    runtime = Onnx().read(path).executed()
+    assert torch.equal(runtime(x), expected)
+    assert torch.equal(torch.cat([runtime(one) for one in x.split(1)]), expected)
 
 
 def test_names_of_inputs_and_outputs_are_those_of_the_network(tmp_path: Path) -> None:
