@@ -27,6 +27,7 @@ from mpsearch.network.network import Network, keep_slow_attention
 from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
 from mpsearch.network.state import distinct_state
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.gradients.straight_through import straight_through
 from mpsearch.numbers.grid import act_grid
 
 __all__ = [
@@ -190,8 +191,11 @@ class InputCodes(FixedActQuantizer):
     """Gives codes in place of values."""
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Codes, float32."""
-        return (x * self.step.reciprocal()).round_().clamp_(float(self.grid.lo), float(self.grid.hi))
+        """Codes, float32; the gradient passes inside the grid."""
+        scaled, low, high = x * self.step.reciprocal(), self.grid.lo, self.grid.hi
+        if not x.requires_grad:
+            return scaled.round_().clamp_(low, high)
+        return straight_through(scaled.clamp(low - 0.5, high + 0.5), scaled.detach().round().clamp_(low, high))
 
 
 class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.numbers.gradients.straight_through import straight_through
 
 __all__ = ["ScaledSums", "along_channels", "is_product", "multiplies_integers", "scale_sums"]
 
@@ -70,9 +71,12 @@ class ScaledSums(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, sums: Tensor) -> Tensor:
-        """Sums → outputs."""
-        scaled = sums.round() * self.scale
-        return scaled if self.bias is None else scaled + self.bias
+        """Sums → outputs; in place where no gradient is asked for, since nobody else has seen the sums."""
+        if sums.requires_grad:
+            scaled = straight_through(sums, sums.round()) * self.scale
+            return scaled if self.bias is None else scaled + self.bias
+        scaled = sums.round_().mul_(self.scale)
+        return scaled if self.bias is None else scaled.add_(self.bias)
 
 
 def scale_sums(module: nn.Module, scaling: nn.Module) -> None:

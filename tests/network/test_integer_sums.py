@@ -91,6 +91,18 @@ def test_the_order_of_additions_changes_nothing(choice: str) -> None:
         assert torch.equal(first.output_scaling(each), first(x))
 
 
+def test_gradients_of_inputs_are_those_of_the_values() -> None:
+    model, layers, parts, x = baked("w8a8")
+    found = []
+    for integers in (True, False):
+        given = x.clone().requires_grad_()
+        install(model, layers, parts, integers=integers)(given).square().sum().backward()
+        assert given.grad is not None
+        found.append(given.grad)
+    assert found[0].abs().max() > 0
+    assert (found[0] - found[1]).abs().median() <= 1e-3 * found[1].abs().max()
+
+
 def test_what_else_stays_in_values() -> None:
     layers = {layer.name: layer for layer in trace(Net().eval(), torch.randn(4, 3, 6, 6))}
     first, conv = layers["first"], Net().first
