@@ -23,12 +23,26 @@ from mpsearch.study.storage import open_storage
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["BITS", "CARD", "CARD_FIELDS", "CLAIM", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "check_files", "claim_of", "claimed"]
+__all__ = [
+    "BITS",
+    "CARD",
+    "CARD_FIELDS",
+    "CLAIM",
+    "IDENTITY",
+    "REPORT",
+    "SPACE",
+    "STORAGE",
+    "SUMMARY",
+    "check_files",
+    "claim_of",
+    "claimed",
+]
 
 BITS = "bits.yaml"
 CARD = "card.md"
 CARD_FIELDS = "card.json"
 REPORT = "front.html"
+SPACE = "space.json"
 STORAGE = "study.db"
 SUMMARY = "summary.json"
 CLAIM = "run.json"

@@ -24,6 +24,7 @@ from mpsearch.network.baked import Parts
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.delivery import Contender, deliver, trial_reference
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, REPORT, SUMMARY, claim_of
+from mpsearch.run.kept_space import keep_space
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.read_back import read_back
@@ -72,6 +73,7 @@ def finish(
         ledger=ledger,
         progress=progress,
     )
+    keep_space(ledger, setup.problem, retraining.hyper.method)
     with clock("retraining"):
         train = partial(retrain_allocation, retraining, "winner", worked.trial)
         name = f"winner{Path(setup.target.file).suffix}"
