@@ -14,6 +14,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import Budget
 from mpsearch.core.peak import CostTable
+from mpsearch.core.space import ResolvedSpace
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.observation import Observation
 from mpsearch.propose.refine import filled_exactly, swaps
@@ -42,6 +43,11 @@ class Belief:
         self._indexed = searcher.indexed
         self._models = searcher.models(observations, ())
         self._measured = searcher.indexed.stacked(list(dict.fromkeys(o.allocation for o in observations if o.losses)))
+
+    @property
+    def space(self) -> ResolvedSpace:
+        """Whose allocations it knows."""
+        return self._indexed.space
 
     @property
     def noise(self) -> float:

@@ -66,6 +66,18 @@ class Levels:
         met = {factor: program for factor, program in programs.items() if factor == 1.0 or solve_knapsack(program) is not None}
         return cls(factors=tuple(met), programs=tuple(met.values()), weights=_weights(np.array(list(met))))
 
+    @classmethod
+    def over(cls, indexed: IndexedSpace, least: float, count: int) -> Levels:
+        """Up to `count` limits from the factor `least` to 1, evenly spaced in the logarithm of the cost, without those that nothing meets.
+
+        None is emphasised: the weights are the distances of the logarithms, so halves of a budget count alike at its every size.
+        """
+        spread = sorted({1.0, *np.geomspace(least, 1.0, count).round(6).tolist()})
+        programs = {factor: indexed.program_at(factor) for factor in spread}
+        met = {factor: program for factor, program in programs.items() if factor == 1.0 or solve_knapsack(program) is not None}
+        widths = _widths(np.log(list(met))) if len(met) > 1 else np.ones(1)
+        return cls(factors=tuple(met), programs=tuple(met.values()), weights=widths / widths.sum())
+
     @property
     def budget(self) -> Knapsack:
         """The knapsack at the budget itself."""
@@ -92,9 +104,14 @@ def _weights(factors: Floats) -> Floats:
     """One half on factor 1, the other half by the distance to the next larger limit."""
     if len(factors) == 1:
         return np.ones(1)
-    steps = np.diff(factors)
-    widths = np.append(steps, steps[-1])
+    widths = _widths(factors)
     return np.asarray(_EMPHASIS * (factors == 1.0) + (1 - _EMPHASIS) * widths / widths.sum())
+
+
+def _widths(places: Floats) -> Floats:
+    """Distance to the next larger place; the last one as the one before."""
+    steps = np.diff(places)
+    return np.append(steps, steps[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ __all__ = [
     "CARD",
     "CARD_FIELDS",
     "CLAIM",
+    "FRONT",
     "IDENTITY",
     "REPORT",
     "SPACE",
@@ -48,6 +49,8 @@ SUMMARY = "summary.json"
 CLAIM = "run.json"
 _STUDY = "study.yaml"
 IDENTITY = "identity.json"
+FRONT = "front"
+"""Folder of the points of a front, each in a folder of its own."""
 _BEGUN = {CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
 """Files of a run without any result."""
 _LOCK = ".lock"
@@ -110,7 +113,7 @@ def check_files(directory: Path) -> None:
     Raises:
         RunDirectoryError: an entry is neither a regular file nor a folder.
     """
-    for entry in directory.iterdir() if directory.is_dir() else ():
+    for entry in (*directory.iterdir(), *(directory / FRONT).rglob("*")) if directory.is_dir() else ():
         if entry.is_symlink() or not entry.is_dir():
             check_regular(entry)
 

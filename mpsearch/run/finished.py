@@ -21,6 +21,7 @@ from mpsearch.core.files import is_file
 from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Summary
+from mpsearch.run.directory import FRONT
 from mpsearch.run.export import finished_run
 from mpsearch.run.kept_space import KeptSpace, kept_space
 
@@ -156,7 +157,9 @@ class Finished:
 
     def _point(self, name: str, record: Record, basis: Basis) -> Point:
         params = record.params or self.summary.mixed.params
-        costs = {cost: table.total(record.allocation) for cost, table in self.exact.items()} | (record.costs if record.params else {})
+        costs = {cost: table.total(record.allocation) for cost, table in self.exact.items()}
+        if record.params:  # with a method of its own
+            costs.update(record.costs)
         file = None if record.rung != "full" else self._file(name)
         return Point(
             allocation=record.allocation,
@@ -177,6 +180,9 @@ class Finished:
             "best uniform": f"uniform{suffix}",
             "best uniform, budget spent": f"uniform_spent{suffix}",
         }
+        if name.startswith(f"{FRONT}/"):
+            path = self.run_dir / name / self.summary.artifact
+            return path if is_file(path) else None
         path = self.run_dir / files.get(name, f"winner{suffix}")
         return path if is_file(path) else None
 
@@ -186,6 +192,7 @@ def _ended(summary: Summary) -> Iterator[tuple[str, Record]]:
     yield "winner", summary.winner
     others = {"search's own": summary.searched, "best uniform": summary.uniform, "best uniform, budget spent": summary.uniform_spent}
     yield from ((name, record) for name, record in others.items() if record is not None)
+    yield from ((f"{FRONT}/{point.name}", point.record) for point in summary.front)
 
 
 def _records(summary: Summary) -> Iterator[Record]:

@@ -108,7 +108,7 @@ def test_share_and_drop_are_of_the_float_metric(ended: tuple[World, Finished]) -
     assert Picker(finished).error_within(keep=0.99) == pytest.approx(reference.error + 0.01 * reference.metric)
     assert Picker(finished).error_within(drop=0.005) == pytest.approx(reference.error + 0.005)
     none = replace(finished, summary=replace(finished.summary, reference=Reference(scores={"validation": score(0.2)}, costs={"size": 1.0})))
-    none.summary.reference.scores["validation"].__dict__["metric"] = 0.0  # type: ignore[index]
+    none.summary.reference.scores["validation"].__dict__["metric"] = 0.0
     with pytest.raises(UsageError, match="of 0 says nothing; ask by --max-drop"):
         Picker(none).error_within(keep=0.99)
 
