@@ -92,17 +92,20 @@ class Belief:
         """Exact optima under each model, and the best measured allocations with the rest of the budgets spent."""
         for _, model in self._models:
             at = float(model.damages.min()) if len(model.damages) else 1.0
+            picks: Picks | None = None
             for _ in range(2):  # the tangent of the second lies at the optimum of the first
                 solution = solve_knapsack(replace(program, objective=model.linear(at)), time_limit=_TIME)
                 if solution is None:
                     return
-                at = float(model.total_damage(solution.picks[None])[0])
-            yield filled_exactly(indexed, program, solution.picks, model.linear(at))
+                picks = solution.picks
+                at = float(model.total_damage(picks[None])[0])
+            if picks is not None:
+                yield filled_exactly(indexed, program, picks, model.linear(at))
         inside = np.array([picks for picks in self._measured if program.broken(picks) is None], dtype=np.intp)
         if len(inside):
-            for picks in inside[np.argsort(self._moments(inside)[0], kind="stable")[:_BEST]]:
-                yield picks
-                yield filled_exactly(indexed, program, picks, _tangent(self._models[0][1], picks))
+            for near in inside[np.argsort(self._moments(inside)[0], kind="stable")[:_BEST]]:
+                yield near
+                yield filled_exactly(indexed, program, near, _tangent(self._models[0][1], near))
 
     def _moments(self, picks: Picks) -> tuple[Floats, Floats]:
         weights = np.array([weight for weight, _ in self._models])

@@ -221,5 +221,5 @@ def _report(summary: Summary, directory: Path) -> None:
 
     write_page(summary, directory / REPORT)
     for pattern in ("*.checkpoint", LEFTOVERS):
-        for unneeded in directory.glob(pattern):
+        for unneeded in (*directory.glob(pattern), *(directory / FRONT).rglob(pattern)):
             unneeded.unlink()
