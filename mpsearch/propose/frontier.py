@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.arrays import Floats, Picks
+from mpsearch.core.budget import ranged
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["Frontier", "Levels", "expected_improvement"]
@@ -57,6 +58,14 @@ class Levels:
     factors: tuple[float, ...]
     programs: tuple[Knapsack, ...]
     weights: Floats
+
+    @classmethod
+    def wanted(cls, indexed: IndexedSpace, sweep: tuple[float, float], count: int) -> Levels:
+        """Those over the range of the budgets, if one is a range; else those around the budgets."""
+        area = ranged(indexed.budgets)
+        if area is None or area.least is None:
+            return cls.around(indexed, sweep, count)
+        return cls.over(indexed, area.least / area.limit, count)
 
     @classmethod
     def around(cls, indexed: IndexedSpace, sweep: tuple[float, float], count: int) -> Levels:

@@ -100,10 +100,7 @@ class Searcher:
         thrift = 1 if self.indexed.allowed.sum() * max(1, len(budgets)) <= _LARGE else 2
         self._samples = _SAMPLES // thrift
         self._range = ranged(budgets)
-        if self._range is None or self._range.least is None:
-            self.levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
-        else:
-            self.levels = Levels.over(self.indexed, self._range.least / self._range.limit, _LEVELS // thrift)
+        self.levels = Levels.wanted(self.indexed, sweep, _LEVELS // thrift)
         self._program = self.levels.budget
         self._initial = [(origin, self._within_budgets(origin, allocation)) for origin, allocation in initial]
         self._read: dict[int, tuple[Allocation, Picks]] = {}

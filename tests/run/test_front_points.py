@@ -123,14 +123,18 @@ def test_one_allocation_of_a_range_is_refused() -> None:
         allocate(tiny_study(budgets=["2bit..4bit"]))
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 6])
-@pytest.mark.parametrize("seed", range(2))
-def test_points_span_the_range_and_are_nearly_the_best_there_are(seed: int, count: int) -> None:
-    world = World(seed, groups=5)
-    low, high = 0.5 * world.limit, 1.6 * world.limit
-    world.budgets = [Budget("size", high, "a..b", low)]
+@pytest.fixture(scope="module", params=range(2))
+def searched(request: pytest.FixtureRequest) -> tuple[World, Belief]:
+    world = World(request.param, groups=5)
+    world.budgets = [Budget("size", 1.6 * world.limit, "a..b", 0.5 * world.limit)]
     searcher = world.searcher()
-    belief = Belief(searcher, played(searcher, world.loss, 16)[0])
+    return world, Belief(searcher, played(searcher, world.loss, 16)[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_points_span_the_range_and_are_nearly_the_best_there_are(searched: tuple[World, Belief], count: int) -> None:
+    world, belief = searched
+    low, high = 0.5 * world.limit, 1.6 * world.limit
     top = belief.best({"size": world.size}, [replace(world.budgets[0], least=None)])
     points = chosen_points(belief, {"size": world.size}, world.budgets, (), top, count)
     assert len(points) == count - 1
