@@ -82,6 +82,7 @@ def search(
     until_flat: bool = False,
     sampler: BaseSampler | None = None,
     epochs: int | None = None,
+    keep_points: int = 6,
     target: str = "packed",
     hardware: str | Path | None = None,
     run_dir: str | Path | None = None,
@@ -97,7 +98,8 @@ def search(
         train: `Dataset` or `DataLoader` of (input, target); an input is a tensor, or a tuple or dict of the model's arguments. A loader
             without an end comes as `mpsearch.Stream(loader, samples=…)`.
         validation: the same, for comparing trials; share nothing with `train`.
-        budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold.
+        budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold. A range, `"1MB..8MB"`, gives a
+            front, whose points lie in `front/` of the run directory; the result is the one at its upper end.
         test: read once, for the final figures; without it there are none.
         task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
@@ -115,6 +117,7 @@ def search(
         sampler: any of Optuna's that takes two objectives; it proposes bits and hyperparameters instead of mpsearch's own. Its trials may
             exceed the budgets and then cannot win. What the best of the others leaves of the budgets is spent all the same.
         epochs: of the final retraining, instead of the effort's.
+        keep_points: of a front, how many points are trained and delivered.
         target: the file that is delivered, a name of `mpsearch list targets`.
         hardware: profile for latency budgets.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
@@ -161,7 +164,7 @@ def search(
             "timeout": timeout,
             "until_flat": until_flat,
         },
-        retrain={"epochs": scale["epochs"] if epochs is None else epochs},
+        retrain={"epochs": scale["epochs"] if epochs is None else epochs, "points": keep_points},
         target=target,
         hardware=None if hardware is None else str(hardware),
         seed=seed,

@@ -108,7 +108,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets:
     if (refused := out_of_reach(space, costs, budgets)) is not None:
         raise refused
     ranges = [reachable(space, cost_of(costs, budget)) for budget in budgets]
-    loose = [budget.limit >= largest for budget, (_, largest) in zip(budgets, ranges, strict=True)]
+    loose = [(budget.least or budget.limit) >= largest for budget, (_, largest) in zip(budgets, ranges, strict=True)]
     if budgets and all(loose):
         smallest, largest = ranges[0]
         if all(len(menu) == 1 for menu in space.menus):

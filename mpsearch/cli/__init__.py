@@ -15,6 +15,7 @@ from mpsearch.cli.doctor import doctor
 from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
 from mpsearch.cli.listing import list_known
+from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
 from mpsearch.cli.retrain import retrain
 from mpsearch.cli.signals import signals
@@ -47,7 +48,7 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (study, signals, allocate, retrain, export, evaluate, plot, doctor, list_known):
+for _command in (study, signals, allocate, retrain, pick, export, evaluate, plot, doctor, list_known):
     group.add_command(_command)
 
 

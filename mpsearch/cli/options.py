@@ -46,7 +46,7 @@ _STUDY = [
         "budgets",
         multiple=True,
         metavar="AMOUNT",
-        help="2MB, 1.5MiB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; give several and all hold.",
+        help="2MB, 1.5MiB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; give several and all hold. A range, 1MB..8MB, gives a front.",
     ),
     click.option("--effort", metavar="EFFORT", help="quick, normal or thorough: trials, rungs and epochs as the study states them."),
     click.option("--space", metavar="SPACE", help="What may be chosen: a name in spaces/ or a YAML file."),
@@ -59,6 +59,7 @@ _STUDY = [
     click.option("--trials", type=int, metavar="N", help="Trials of the search, at most."),
     click.option("--timeout", metavar="TIME", help="Begin no trial after this time: seconds, or 90s, 5min, 2h."),
     click.option("--until-flat", is_flag=True, default=None, help="End when trials are expected to gain next to nothing."),
+    click.option("--keep-points", type=int, metavar="K", help="Of the front of a range of budgets, how many points are trained (6)."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
 ]
@@ -84,6 +85,7 @@ _KEYS = {
     "timeout": "search.timeout",
     "until_flat": "search.until_flat",
     "epochs": "retrain.epochs",
+    "keep_points": "retrain.points",
     "weights": "model.weights",
 }
 

@@ -203,6 +203,7 @@ class RetrainConfig(Strict):
     include_validation: bool = Field(default=False, description="train on train + validation, since nothing is selected any more")
     uniform: bool = Field(default=True, description="also retrain the best uniform allocation that fits")
     control: bool = Field(default=False, description="also train the float network for as many more epochs")
+    points: int = Field(default=6, ge=1, le=64, description="where a budget is a range: points of the front to train and deliver")
 
 
 class EffortConfig(Strict):
@@ -237,7 +238,7 @@ class StudyConfig(Strict):
         description="a name in spaces/, a YAML file, or the space itself"
     )
     budgets: tuple[Annotated[str, BeforeValidator(_readable)], ...] = Field(
-        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; all must hold"
+        default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; all must hold; a range, such as 1MB..8MB, asks for a front"
     )
     target: str = Field(default="packed", description="the file that is delivered, see `mpsearch list targets`", min_length=1)
     hardware: str | None = Field(default=None, description="profile for latency: a shipped name or a YAML file")

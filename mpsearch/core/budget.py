@@ -1,11 +1,11 @@
-"""`Budget`: an upper limit on one cost."""
+"""`Budget`: an upper limit on one cost, or a range of limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Budget", "tightness"]
+__all__ = ["Budget", "ranged", "tightness"]
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,22 @@ class Budget:
     Args:
         cost: name of the cost, see `mpsearch list costs`.
         limit: in the cost's own unit.
-        text: the budget as the user wrote it, such as `2MB`.
+        text: the budget as the user wrote it, such as `2MB` or `1MB..8MB`.
+        least: lower end of a range of limits over which a front is wanted, `limit` being its upper end; None for a single limit.
     """
 
     cost: str
     limit: float
     text: str
+    least: float | None = None
 
     def __str__(self) -> str:
         return self.text
+
+
+def ranged(budgets: Sequence[Budget]) -> Budget | None:
+    """The budget that is a range; None if none is."""
+    return next((budget for budget in budgets if budget.least is not None), None)
 
 
 def tightness(amounts: Mapping[str, float], budgets: Sequence[Budget]) -> float:

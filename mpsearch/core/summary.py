@@ -20,7 +20,7 @@ from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Comparison", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "PointOfFront", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -62,6 +62,25 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PointOfFront:
+    """A network of the front that was retrained and delivered, in a folder of its own.
+
+    Args:
+        name: of the folder.
+        record: its scores and costs.
+        artifact: name of its file.
+        artifact_bytes: size of the file.
+        digest: SHA-256 of the file.
+    """
+
+    name: str
+    record: Record
+    artifact: str
+    artifact_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The results of a run.
 
@@ -99,6 +118,7 @@ class Summary:
         comparisons: of the search's network with every rival that could have been delivered.
         batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
         unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
+        front: where a budget is a range, the points below the winner that were retrained alike, the cheapest first.
     """
 
     name: str
@@ -133,6 +153,7 @@ class Summary:
     comparisons: tuple[Comparison, ...] = ()
     batchnorm: StatisticsChoice | None = None
     unquantized: tuple[Unquantized, ...] = ()
+    front: tuple[PointOfFront, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -185,7 +206,7 @@ def _broken(summary: Summary) -> Iterator[str]:
         yield f"formats must be one for each of the {len(names)} layers, not {len(summary.formats)}"
     if summary.layer_bytes and (len(summary.layer_bytes) != len(names) or min(summary.layer_bytes) < 1):
         yield f"layer_bytes must be empty, or one number above zero for each of the {len(names)} layers"
-    for name in (summary.artifact, *summary.delivered):
+    for name in (summary.artifact, *summary.delivered, *(name for point in summary.front for name in (point.name, point.artifact))):
         if not _FILE.fullmatch(name):
             yield f"{name!r} must be the plain name of a file in the run directory"
     if summary.card not in ("", CARD):
@@ -217,6 +238,8 @@ def _broken_amounts(summary: Summary) -> Iterator[str]:
         yield f"budgets must be one for each cost, and at most {_BUDGETS}"
     if not all(0 < budget.limit < math.inf for budget in summary.budgets):
         yield "budgets must have limits above zero"
+    if not all(0 < budget.least < budget.limit for budget in summary.budgets if budget.least is not None):
+        yield "a budget that is a range must begin above zero and below its limit"
     for name, bounds in summary.reachable.items():
         if not all(map(math.isfinite, bounds)):
             yield f"reachable must be finite, which that of {name!r} is not"
@@ -237,6 +260,7 @@ def _broken_records(summary: Summary, names: set[str]) -> Iterator[str]:
         "control": summary.control,
     }
     delivered = {name: record for name, record in ended.items() if record is not None}
+    delivered |= {f"front {point.name}": point.record for point in summary.front}
     told = {f"trial {record.number}": record for record in summary.trials}
     if len(told) < len(summary.trials):
         yield "trials must have numbers of their own"

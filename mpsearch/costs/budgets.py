@@ -18,14 +18,21 @@ _BUDGET = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"[A-Za-zµ]+$")
+_RANGE = ".."
+_NUMBER = re.compile(r"[\d_,.]+")
 
 
 def parse_budget(text: object) -> Budget:
-    """Read one budget: a number and a unit, `2MB`, with the cost before it where the unit does not tell, `act:64KB`.
+    """Read one budget: a number and a unit, `2MB`, with the cost before it where the unit does not tell, `act:64KB`; or a range of them.
+
+    A range is two budgets of one cost, the smaller first, `1MB..8MB`; the first may leave out what the second says, `1..8MB`.
 
     Raises:
-        BudgetError: not a string; no number; no, an unknown or an ambiguous unit; an unknown cost; zero, negative or beyond all numbers.
+        BudgetError: not a string; no number; no, an unknown or an ambiguous unit; an unknown cost; zero, negative or beyond all numbers; a
+            range that is none.
     """
+    if isinstance(text, str) and _RANGE in text and all(part.strip() for part in text.split(_RANGE)):
+        return _range(text)
     match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise BudgetError(f"budget {text!r} cannot be read; write a number and a unit: {_examples()}")
@@ -51,15 +58,33 @@ def parse_budget(text: object) -> Budget:
     return Budget(cost.name, limit, spelled)
 
 
+def _range(text: str) -> Budget:
+    first, _, last = (part.strip() for part in text.partition(_RANGE))
+    if _NUMBER.fullmatch(first.rpartition(":")[2].strip()):
+        unit = _UNIT.search(last)
+        first = f"{first}{unit[0] if unit else ''}"
+    named, colon, _ = first.rpartition(":")
+    if ":" in last and not colon:
+        first = f"{last.partition(':')[0]}:{first}"
+    high, low = parse_budget(f"{named}:{last}" if colon and ":" not in last else last), parse_budget(first)
+    if high.least is not None or low.cost != high.cost or not low.limit < high.limit:
+        raise BudgetError(f"budget '{text.strip()}' is no range; write two amounts of one cost, the smaller first, such as 1MB..8MB")
+    return Budget(high.cost, high.limit, text.strip(), low.limit)
+
+
 def parse_budgets(texts: Iterable[object]) -> tuple[Budget, ...]:
     """Read several budgets; of two on the same cost the tighter one holds. Order of first appearance.
 
     Raises:
-        BudgetError: none given, or one that `parse_budget` refuses.
+        BudgetError: none given, one that `parse_budget` refuses, several ranges, or a range and another budget on its cost.
     """
     tightest: dict[str, Budget] = {}
     for text in texts:
         budget = parse_budget(text)
+        ranges = [other for other in tightest.values() if other.least is not None]
+        if (budget.least is not None and (ranges or budget.cost in tightest)) or any(budget.cost == other.cost for other in ranges):
+            other = tightest.get(budget.cost) or ranges[0]
+            raise BudgetError(f"budgets {other} and {budget} cannot hold together; give one range, and other budgets on other costs")
         if budget.cost not in tightest or budget.limit < tightest[budget.cost].limit:
             tightest[budget.cost] = budget
     if not tightest:

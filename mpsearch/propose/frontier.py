@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.arrays import Floats, Picks
+from mpsearch.core.budget import ranged
 from mpsearch.propose.indexed_space import IndexedSpace
 
 __all__ = ["Frontier", "Levels", "expected_improvement"]
@@ -59,12 +60,32 @@ class Levels:
     weights: Floats
 
     @classmethod
+    def wanted(cls, indexed: IndexedSpace, sweep: tuple[float, float], count: int) -> Levels:
+        """Those over the range of the budgets, if one is a range; else those around the budgets."""
+        area = ranged(indexed.budgets)
+        if area is None or area.least is None:
+            return cls.around(indexed, sweep, count)
+        return cls.over(indexed, area.least / area.limit, count)
+
+    @classmethod
     def around(cls, indexed: IndexedSpace, sweep: tuple[float, float], count: int) -> Levels:
         """Up to `count` limits between the two factors, evenly spaced in cost, and the budget; limits that nothing meets are left out."""
         spread = np.linspace(*sweep, count).round(6).tolist() if sweep[0] < sweep[1] else []
         programs = {factor: indexed.program_at(factor) for factor in sorted({1.0, *spread})}
         met = {factor: program for factor, program in programs.items() if factor == 1.0 or solve_knapsack(program) is not None}
         return cls(factors=tuple(met), programs=tuple(met.values()), weights=_weights(np.array(list(met))))
+
+    @classmethod
+    def over(cls, indexed: IndexedSpace, least: float, count: int) -> Levels:
+        """Up to `count` limits from the factor `least` to 1, evenly spaced in the logarithm of the cost, without those that nothing meets.
+
+        None is emphasised: the weights are the distances of the logarithms, so halves of a budget count alike at its every size.
+        """
+        spread = sorted({1.0, *np.geomspace(least, 1.0, count).round(6).tolist()})
+        programs = {factor: indexed.program_at(factor) for factor in spread}
+        met = {factor: program for factor, program in programs.items() if factor == 1.0 or solve_knapsack(program) is not None}
+        widths = _widths(np.log(list(met))) if len(met) > 1 else np.ones(1)
+        return cls(factors=tuple(met), programs=tuple(met.values()), weights=widths / widths.sum())
 
     @property
     def budget(self) -> Knapsack:
@@ -92,9 +113,14 @@ def _weights(factors: Floats) -> Floats:
     """One half on factor 1, the other half by the distance to the next larger limit."""
     if len(factors) == 1:
         return np.ones(1)
-    steps = np.diff(factors)
-    widths = np.append(steps, steps[-1])
+    widths = _widths(factors)
     return np.asarray(_EMPHASIS * (factors == 1.0) + (1 - _EMPHASIS) * widths / widths.sum())
+
+
+def _widths(places: Floats) -> Floats:
+    """Distance to the next larger place; the last one as the one before."""
+    steps = np.diff(places)
+    return np.append(steps, steps[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

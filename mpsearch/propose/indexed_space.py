@@ -13,7 +13,7 @@ from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.program import allocation_of, knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.arrays import Floats, Picks
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, ranged
 from mpsearch.core.choice import Choice
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
@@ -41,9 +41,11 @@ class IndexedSpace:
         return self.program_at(1.0)
 
     def program_at(self, factor: float) -> Knapsack:
-        """The same knapsack with every limit multiplied by `factor`."""
+        """The same knapsack with every limit multiplied by `factor`; if a budget is a range, only its limit."""
         blank = self.space.table("nothing", "", np.zeros(self.space.allowed.shape))
-        return knapsack(self.space, blank, self.costs, [replace(b, limit=b.limit * factor) for b in self.budgets])
+        scaled = [ranged(self.budgets) in (None, b) for b in self.budgets]
+        budgets = [replace(b, limit=b.limit * factor) if scales else b for b, scales in zip(self.budgets, scaled, strict=True)]
+        return knapsack(self.space, blank, self.costs, budgets)
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@
 2. After that it maximises expected improvement, averaged over prior models with and without signals (`model_averaging.py`). Under each
    model a local search starts from exact optima of the posterior mean and of posterior samples, and from the best allocations so far.
 3. Improvement counts by halves at the budget and at limits around it (`frontier.py`), so the front is searched together with the winner.
+   If the budget is a range, it counts at limits all over it, alike in the logarithms of cost and loss.
 
 Proposals depend only on (seed, observations, pending): an interrupted study that resumes proposes what it would have proposed.
 """
@@ -20,7 +21,7 @@ from mpsearch.allocate.infeasible import infeasible_error
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.arrays import Floats, Picks
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, ranged
 from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
@@ -67,7 +68,8 @@ class Searcher:
         costs: tables by name; at least those the budgets limit.
         budgets: all hold.
         seed: of posterior samples.
-        sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself.
+        sweep: (least, largest) factor on every budget between which a front is wanted, around 1, the budget itself; where a budget is a
+            range, that range takes its place.
         initial: (origin, allocation) of further allocations to propose first, such as learned ones.
 
     Attributes:
@@ -97,7 +99,8 @@ class Searcher:
         self._seed = seed
         thrift = 1 if self.indexed.allowed.sum() * max(1, len(budgets)) <= _LARGE else 2
         self._samples = _SAMPLES // thrift
-        self.levels = Levels.around(self.indexed, sweep, _LEVELS // thrift)
+        self._range = ranged(budgets)
+        self.levels = Levels.wanted(self.indexed, sweep, _LEVELS // thrift)
         self._program = self.levels.budget
         self._initial = [(origin, self._within_budgets(origin, allocation)) for origin, allocation in initial]
         self._read: dict[int, tuple[Allocation, Picks]] = {}
@@ -106,6 +109,8 @@ class Searcher:
         if signals := informative_signals(self.indexed, tables):
             self._add_prior(signals, _TRUST)
         self._add_prior([uninformative_signal(self.indexed)], 1.0)
+        if self._range is not None:
+            self._optima += self._tighter_optima()
 
     def propose(
         self, observations: Sequence[Observation], pending: Sequence[Allocation] = (), *, refine: bool = False, again: bool = False
@@ -203,6 +208,14 @@ class Searcher:
         else:
             self._optima += [(signal.origin, picks) for signal, picks in zip(signals, optima, strict=True)]
 
+    def _tighter_optima(self) -> Iterator[tuple[str, Picks]]:
+        """The optima of the first prior at the tightest limit of a range and in its middle, so that the first trials span it."""
+        objective = self.priors[0].signals.mean(axis=0)
+        for level in sorted({0, len(self.levels.factors) // 2} - {len(self.levels.factors) - 1}):
+            solution = solve_knapsack(replace(self.levels.programs[level], objective=objective))
+            if solution is not None:
+                yield f"milp@{self.levels.factors[level]:.2f}", solution.picks
+
     def models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
         """(posterior probability, surrogate) of the prior models that propose, the most probable first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.indexed.weights))
@@ -233,7 +246,8 @@ class Searcher:
     ) -> tuple[LocalSearch, Candidate] | None:
         """The best result of local searches from exact optima at each limit and from the best allocations so far.
 
-        The reference point of the front is half way between the predicted loss of the cheapest allocation and that of the best.
+        The reference point of the front is half way between the predicted loss of the cheapest allocation and that of the best; over a
+        range it is that of the cheapest, so that its tight end counts.
         """
         centres = self._centres(surrogate, levels)
         if not centres:
@@ -244,7 +258,8 @@ class Searcher:
         for inside in within:
             starts += list(tried[inside][np.argsort(means[inside], kind="stable")[:_BEST]])
         starts += [row for row in tried[within[-1]] if tuple(row.tolist()) not in seen]
-        reference = float(surrogate.predict(np.stack([self.indexed.cheapest, centres[max(centres)]]))[0].mean())
+        anchors = surrogate.predict(np.stack([self.indexed.cheapest, centres[max(centres)]]))[0]
+        reference = float(anchors.mean() if self._range is None else anchors.max())
         best = [_least(surrogate, tried[inside], means[inside]) if inside.any() else reference for inside in within]
         search = LocalSearch(surrogate, Frontier.with_reference(reference, levels, best), seen, random)
         if len(best) > 1:

@@ -74,6 +74,17 @@ def front_figure(info: FrontInfo) -> Figure:
         )
     if info.uniform is not None:
         _add_reference(figure, info, info.uniform, "best uniform", _marker("diamond", 13, palette.UNIFORM, 1.5))
+    if info.points_of_front:
+        points = [p for _, p in info.points_of_front]
+        hover = [point_hover(p, plain(f"front/{name}"), info.cost, info.metric) for name, p in info.points_of_front]
+        figure.add_scatter(
+            x=[p.amount for p in points],
+            y=[p.metric for p in points],
+            mode="markers",
+            name="points of the front, retrained",
+            marker=_marker("star", 14, palette.ACCENT, 1.2),
+            hovertemplate=hover,
+        )
     _add_reference(figure, info, info.winner, "winner", _marker("star", 20, palette.ACCENT, 1.5))
     figure.update_xaxes(
         title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None

@@ -123,6 +123,7 @@ def front_table(info: FrontInfo) -> str:
     rows = [(f"trial {p.number}", p) for p in info.front]
     if info.uniform is not None:
         rows.append(("best uniform", info.uniform))
+    rows += [(f"front/{name}", p) for name, p in info.points_of_front]
     rows.append(("winner", info.winner))
     head = _head(["", ("num", info.cost), ("num", f"validation {info.metric}"), "trained", "proposed by", "meets budgets"])
     body = "".join(_front_row(info, name, p) for name, p in rows)

@@ -71,6 +71,8 @@ def front_picture(info: FrontInfo, title: str) -> Figure:
     trained = "retrained" if info.winner.rung == "full" else "calibrated"
     if info.uniform is not None:
         _scatter(axes, [info.uniform], "diamond", palette.UNIFORM, 50, f"best uniform, {trained}", 4)
+    if info.points_of_front:
+        _scatter(axes, [p for _, p in info.points_of_front], "star", palette.ACCENT, 110, "points of the front", 4)
     _scatter(axes, [info.winner], "star", palette.ACCENT, 220, f"winner, {trained}", 4)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(-0.015, -0.1), ncols=5, borderaxespad=0, handletextpad=0.2, columnspacing=1.2)
     for text in legend.get_texts():

@@ -22,6 +22,7 @@ from mpsearch.core.table import Table
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, delivery_lines, facts, front_info, replaced_sentence
+from mpsearch.report.info.points import point
 from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
 
 __all__ = ["allocation_table", "front_table", "plan_table", "print_summary", "sensitivity_table"]
@@ -37,6 +38,7 @@ def front_table(summary: Summary, *, cost: str = "size") -> Grid:
     rows = [(str(p.number), p, allocations[p.number], "") for p in info.front]
     if info.uniform is not None and summary.uniform is not None:
         rows.append(("uniform", info.uniform, summary.uniform.allocation, ""))
+    rows += [(f"front/{each.name}", point(each.record, cost), each.record.allocation, "bold") for each in summary.front]
     rows.append(("winner", info.winner, summary.winner.allocation, "bold"))
     for name, p, allocation, style in rows:
         mean = f"{allocation.mean_weight_bits(summary.layers):.2f}"

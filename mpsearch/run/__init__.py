@@ -21,6 +21,8 @@ with a line that says so, if that differs or the file is damaged.
 | `model.safetensors`, `winner.json`, `bits.yaml` | the artifact, its record and its allocation |
 | `uniform.safetensors`, `uniform.json`, `uniform_candidates.json` | the best uniform allocation, retrained; the uniform candidates |
 | `control.pt`, `control.json` | the float control, if the study asks for one |
+| `front.json`, `front/<name>/` | where a budget is a range: the chosen points; bits, artifact and record of each |
+| `space.json` | layers, menus, ties and what every choice costs, for questions that need no network |
 | `test.json` | scores on the test split, which is read once |
 | `card.json`, `card.md` | the quantization card |
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |

@@ -23,17 +23,34 @@ from mpsearch.study.storage import open_storage
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["BITS", "CARD", "CARD_FIELDS", "CLAIM", "IDENTITY", "REPORT", "STORAGE", "SUMMARY", "check_files", "claim_of", "claimed"]
+__all__ = [
+    "BITS",
+    "CARD",
+    "CARD_FIELDS",
+    "CLAIM",
+    "FRONT",
+    "IDENTITY",
+    "REPORT",
+    "SPACE",
+    "STORAGE",
+    "SUMMARY",
+    "check_files",
+    "claim_of",
+    "claimed",
+]
 
 BITS = "bits.yaml"
 CARD = "card.md"
 CARD_FIELDS = "card.json"
 REPORT = "front.html"
+SPACE = "space.json"
 STORAGE = "study.db"
 SUMMARY = "summary.json"
 CLAIM = "run.json"
 _STUDY = "study.yaml"
 IDENTITY = "identity.json"
+FRONT = "front"
+"""Folder of the points of a front, each in a folder of its own."""
 _BEGUN = {CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
 """Files of a run without any result."""
 _LOCK = ".lock"
@@ -96,7 +113,7 @@ def check_files(directory: Path) -> None:
     Raises:
         RunDirectoryError: an entry is neither a regular file nor a folder.
     """
-    for entry in directory.iterdir() if directory.is_dir() else ():
+    for entry in (*directory.iterdir(), *(directory / FRONT).rglob("*")) if directory.is_dir() else ():
         if entry.is_symlink() or not entry.is_dir():
             check_regular(entry)
 

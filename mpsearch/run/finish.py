@@ -13,17 +13,20 @@ from mpsearch.card.fill import build_card
 from mpsearch.card.inputs import CardInputs
 from mpsearch.card.markdown import card_markdown
 from mpsearch.config import dump_bits
+from mpsearch.core.budget import ranged
 from mpsearch.core.files import LEFTOVERS, file_digest, write_text
 from mpsearch.core.pass_counts import phase
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Score
-from mpsearch.core.summary import Summary
+from mpsearch.core.summary import PointOfFront, Summary
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.delivery import Contender, deliver, trial_reference
-from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, REPORT, SUMMARY, claim_of
+from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, FRONT, REPORT, SUMMARY, claim_of
+from mpsearch.run.front_points import FrontPoint, front_points
+from mpsearch.run.kept_space import keep_space
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.read_back import read_back
@@ -72,6 +75,7 @@ def finish(
         ledger=ledger,
         progress=progress,
     )
+    keep_space(ledger, setup.problem, retraining.hyper.method)
     with clock("retraining"):
         train = partial(retrain_allocation, retraining, "winner", worked.trial)
         name = f"winner{Path(setup.target.file).suffix}"
@@ -90,13 +94,17 @@ def finish(
         delivery = deliver(config, setup, own, alike, ledger)
         winner = delivery.delivered
         _write_bits(ledger, setup, winner)
+        believed = worked.believe() if worked.believe is not None and ranged(setup.problem.budgets) is not None else None
+        points = front_points(config, setup, retraining, ledger, believed, worked.records, winner)
     with clock("test"):
         others = {"uniform": uniform, "uniform_spent": spent, "searched": None if delivery.searched is None else searched}
+        others |= {f"{FRONT}/{point.name}": point.retrained for point in points}
         test = _test_scores(splits.test, setup, evaluator, winner, others, control, ledger) if splits.test is not None else {}
         notes = runtime_notes(setup, evaluator, winner)
     references = {name: None if each is None else each.record for name, each in others.items()}
     summary = summarise(config, prepared, worked, delivery, references, control, test, command, clock.seconds)
-    summary = replace(summary, skipped=(*summary.skipped, *notes))
+    front = tuple(_pictured(setup, point) for point in points)
+    summary = replace(summary, skipped=(*summary.skipped, *notes), front=front)
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(config, setup, summary, winner.parts, delivery.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
@@ -121,6 +129,10 @@ def finished(ledger: Ledger) -> Summary | None:
         if found != digest and not (found and name == BITS):  # bits.yaml is there to be edited
             ledger.say(f"{name} is gone or was damaged; it is made again")
             return None
+    for point in summary.front:
+        if file_digest(ledger.path(f"{FRONT}/{point.name}/{point.artifact}")) != point.digest:
+            ledger.say(f"the network of the point {point.name} is gone or was damaged; it is made again")
+            return None
     _report(summary, ledger.directory)
     return summary
 
@@ -136,6 +148,12 @@ def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
     mean = winner.parts.allocation.mean_weight_bits(setup.problem.space.layers)
     head = f"# {setup.target.deployed_bytes(winner.path)} bytes, {mean:.3f} mean weight bits; edit, then: mpsearch retrain --bits {BITS}\n"
     write_text(ledger.path(BITS), head + dump_bits(winner.parts.allocation))
+
+
+def _pictured(setup: Setup, point: FrontPoint) -> PointOfFront:
+    path = point.retrained.path
+    size = setup.target.deployed_bytes(path)
+    return PointOfFront(name=point.name, record=point.retrained.record, artifact=path.name, artifact_bytes=size, digest=file_digest(path))
 
 
 def _test_scores(
@@ -203,5 +221,5 @@ def _report(summary: Summary, directory: Path) -> None:
 
     write_page(summary, directory / REPORT)
     for pattern in ("*.checkpoint", LEFTOVERS):
-        for unneeded in directory.glob(pattern):
+        for unneeded in (*directory.glob(pattern), *(directory / FRONT).rglob(pattern)):
             unneeded.unlink()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mpsearch.allocate.solve import Solution, solve
+from mpsearch.core.budget import ranged
+from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
 from mpsearch.core.progress import Progress, Silent
 from mpsearch.core.space import ResolvedSpace
@@ -31,6 +33,8 @@ def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tupl
 def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, Mapping[str, CostTable], Solution]:
     """(Space, costs, optimal allocation by the first signal) under the budgets of a study: `mpsearch allocate`."""
     progress = progress or Silent()
+    if (area := ranged(config.limits)) is not None:
+        raise BudgetError(f"budget {area} is a range, and one allocation is asked for; give one amount, or search a front: mpsearch study")
     config = _first_signal(config)
     problem = _problem(config, progress)
     table = compute_signals(config, problem, progress).tables[0]

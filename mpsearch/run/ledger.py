@@ -14,9 +14,9 @@ from mpsearch.core.record import Record
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.run.clock import Clock
 from mpsearch.run.directory import CLAIM, IDENTITY
-from mpsearch.run.read_back import read_back
+from mpsearch.run.read_back import read_back, read_json
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "read_result"]
 
 T = TypeVar("T")
 
@@ -134,6 +134,20 @@ class Ledger:
     def write_record(self, name: str, file: str, record: Record, *, made_from: str) -> None:
         """Write the record of a trained network whose file has been written."""
         self.write(name, {"digest": file_digest(self.path(file)), "record": record.to_dict()}, made_from=made_from)
+
+
+def read_result(path: Path, load: Callable[[Any], T]) -> T:
+    """The result in a JSON file of a run that has ended, whatever it was made from.
+
+    Args:
+        path: the file.
+        load: plain data → result.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        RunDirectoryError: the file was damaged or forged.
+    """
+    return read_json(path, lambda plain: load(_unsealed(plain)))
 
 
 def _sealed(plain: Any) -> dict[str, Any]:

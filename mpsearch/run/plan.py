@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mpsearch.card.variants import CALIBRATED, SCORED
+from mpsearch.core.budget import ranged
 from mpsearch.core.plan import Plan, PlannedPhase
 from mpsearch.core.progress import Progress
 from mpsearch.methods.base import Method
@@ -144,7 +145,8 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
     problem, retrain = setup.problem, config.retrain
     samples, validation = len(problem.train), len(problem.validation)
     candidates = len(uniform_candidates(problem, search_settings(config).default.method)) if retrain.uniform else 0
-    networks = 1 + bool(candidates) + (retrain.control and retrain.epochs > 0)
+    points = 0 if ranged(problem.budgets) is None else retrain.points - 1
+    networks = 1 + points + bool(candidates) + (retrain.control and retrain.epochs > 0)
     steps = networks * retrain.epochs * samples
     scored = networks * (retrain.epochs * validation + _scored(config, setup, validation))
     if not retrain.include_validation:  # the delivered one is chosen by paired differences
@@ -155,7 +157,9 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
         steps += candidates * (0 if rung is None else rung.epochs) * samples
         scored, scores = scored + candidates * _scored(config, setup, validation), scores + candidates
     control = bool(retrain.control and retrain.epochs)
-    named = ", ".join(["winner", *["uniform"] * bool(candidates), *["float control"] * control])
+    named = ", ".join(
+        ["winner", *[f"{points} points of the front"] * bool(points), *["uniform"] * bool(candidates), *["float control"] * control]
+    )
     what = f"{named}: {retrain.epochs} epochs each"
     seconds = steps * pace.step + scored * pace.forward + scores * pace.score + (networks + candidates) * pace.calibration
     forwards = steps * _networks_of_a_step(config) + scored

@@ -11,6 +11,8 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import BudgetError, MpsearchError
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record, Trial
+from mpsearch.propose.belief import Belief
+from mpsearch.propose.observation import observed
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
@@ -41,6 +43,7 @@ class Worked:
         records: records of all trials, by number.
         surrogate: prediction quality of the surrogate, see `Summary`.
         spend: trial → the same with the rest of the budgets spent, as for `trial`; None without a search.
+        believe: gives what the surrogate expects after all trials; None without a search.
     """
 
     trial: Trial
@@ -48,6 +51,7 @@ class Worked:
     records: tuple[Record, ...] = ()
     surrogate: Mapping[str, float] = field(default_factory=dict)
     spend: Callable[[Trial], Trial] | None = None
+    believe: Callable[[], Belief] | None = None
 
 
 def work(
@@ -110,7 +114,8 @@ def work(
         spend = partial(with_budget_spent, own, records=records, costs=problem.costs_of(hyper.method))
         trial = spend(best)
         surrogate = prediction_quality(own, records) if sampler is None else {}
-    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate, spend=spend)
+        believe = partial(Belief, own.searcher, [observed(record) for record in records])
+    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate, spend=spend, believe=believe)
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:

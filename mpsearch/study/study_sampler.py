@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import ranged
 from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
@@ -41,7 +42,8 @@ def bits_sampler(
         sweep: (smallest, largest) factor on every budget; the trials cover the Pareto front in between.
         initial: (origin, allocation) of further initial proposals.
         stopping: stopping rules.
-        refine: share of the trials that swap bits around the best allocation: the last ones, or evenly spread if their number is open.
+        refine: share of the trials that swap bits around the best allocation: the last ones, or evenly spread if their number is open;
+            none where a budget is a range, which has no single best.
         rungs: rungs of the trials; allocations that stopped at the first can be proposed once more while the second has room.
     """
     has_promotion = len(rungs) > 1 and rungs[0].epochs == 0
@@ -54,7 +56,7 @@ def bits_sampler(
         sweep=sweep,
         initial=initial,
         losses=StoredRecords().losses,
-        refine=lambda number: _refines(number, stopping, refine),
+        refine=lambda number: ranged(problem.budgets) is None and _refines(number, stopping, refine),
         again=lambda observations: has_promotion and room_above(observations, rungs[1].keep),
     )
 

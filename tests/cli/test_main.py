@@ -11,7 +11,7 @@ import pytest
 from mpsearch.cli import group, main, script
 from mpsearch.core.errors import BudgetError, TrainingDiverged
 
-COMMANDS = ["study", "signals", "allocate", "retrain", "export", "evaluate", "plot", "doctor", "list"]
+COMMANDS = ["study", "signals", "allocate", "retrain", "pick", "export", "evaluate", "plot", "doctor", "list"]
 Answer = Callable[..., tuple[int, str]]
 
 
@@ -91,6 +91,12 @@ BAD = [
     (["evaluate", "gone.safetensors"], "there is no artifact 'gone.safetensors'"),
     (["plot", "gone"], "'gone' holds no summary.json"),
     (["plot", "gone", "--out", "front.svg"], "holds no summary.json"),
+    (["pick", "gone"], "nothing was asked for; give one of --budget, --keep, --max-drop, --knee, --trial"),
+    (["pick", "gone", "--knee", "--keep", "99%"], "--keep and --knee was asked for; give one of"),
+    (["pick", "gone", "--keep", "99"], "--keep '99': give a share of the float metric, such as 99% or 0.99"),
+    (["pick", "gone", "--keep", "most"], "--keep 'most': give a share"),
+    (["pick", "gone", "--max-drop", "-1"], "--max-drop -1: give a number of at least 0"),
+    (["pick", "gone", "--knee"], "gone holds no finished run (there is no summary.json)"),
     (["export", "gone"], "Missing option '--out'"),
     (["list", "colours"], "'colours' is not one of"),
 ]

@@ -13,6 +13,40 @@ from mpsearch.costs.budgets import format_amount, parse_budget, parse_budgets, s
 
 
 @pytest.mark.parametrize(
+    ("text", "cost", "least", "limit"),
+    [
+        ("1MB..8MB", "size", 1e6, 8e6),
+        ("1..8MB", "size", 1e6, 8e6),
+        (" 500KB .. 1.5 MB", "size", 5e5, 1.5e6),
+        ("act:1KB..8KB", "activation-memory", 1e3, 8e3),
+        ("act:1..8KB", "activation-memory", 1e3, 8e3),
+        ("2.2..3bit", "bits", 2.2, 3),
+    ],
+)
+def test_reads_a_range(text: str, cost: str, least: float, limit: float) -> None:
+    assert parse_budget(text) == Budget(cost, limit, text.strip(), least)
+
+
+@pytest.mark.parametrize("text", ["8MB..1MB", "2MB..2MB", "1bit..8MB"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError, match=r"is no range; write two amounts of one cost, the smaller first, such as 1MB\.\.8MB"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("text", ["..8MB", "1MB..", "1MB..2MB..3MB", "a..b", ".."])
+def test_what_looks_like_a_range_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("texts", [["1MB..8MB", "2MB"], ["2MB", "1MB..8MB"], ["1MB..8MB", "2bit..3bit"]])
+def test_a_range_stands_beside_budgets_on_other_costs_only(texts: list[str]) -> None:
+    with pytest.raises(BudgetError, match="cannot hold together; give one range, and other budgets on other costs"):
+        parse_budgets(texts)
+    assert len(parse_budgets(["1MB..8MB", "3bit"])) == 2
+
+
+@pytest.mark.parametrize(
     ("text", "cost", "limit"),
     [
         ("2MB", "size", 2_000_000),

@@ -40,6 +40,20 @@ def test_levels_are_evenly_spread_hold_the_budget_and_weigh_it_by_half() -> None
     assert levels.budget.limits[0] == world.limit
 
 
+def test_levels_over_a_range_are_even_in_the_logarithm_and_emphasise_none() -> None:
+    levels = Levels.over(indexed(World(0)), 0.5, 5)
+    assert levels.factors == pytest.approx([0.5 ** (k / 4) for k in (4, 3, 2, 1, 0)], abs=1e-6)
+    assert levels.weights == pytest.approx(np.full(5, 0.2), abs=1e-4)
+    assert levels.budget.limits[0] == World(0).limit
+
+
+def test_only_the_range_is_scaled() -> None:
+    world = World(0)
+    world.budgets = [Budget("size", world.limit, "a..b", world.limit / 2), Budget("other", 700.0, "c")]
+    space = IndexedSpace(space=world.space, costs={"size": world.size, "other": world.size}, budgets=tuple(world.budgets))
+    assert space.program_at(0.5).limits.tolist() == [np.floor(world.limit / 2), 700.0]
+
+
 def test_limits_that_nothing_meets_are_left_out() -> None:
     levels = Levels.around(indexed(World(0)), (0.01, 1.0), 12)
     smallest = sum(World(0).size.values.min(axis=1)) / World(0).limit

@@ -291,3 +291,19 @@ def test_ties_and_menus_and_two_budgets_hold(seed: int) -> None:
     for observation in observations:
         assert space.check(observation.allocation) == observation.allocation
         assert all(costs[b.cost].total(observation.allocation) <= b.limit for b in budgets)
+
+
+def test_a_range_of_budgets_is_searched_evenly_in_the_logarithm() -> None:
+    world = World(1, groups=5)
+    least, limit = 0.5 * world.limit, 2.0 * world.limit
+    world.budgets = [Budget("size", limit, "a..b", least)]
+    _, proposals = played(world.searcher(), world.loss, 16)
+    sizes = np.array([world.size.total(proposal.allocation) for proposal in proposals])
+    assert sizes.max() <= limit
+    thirds = np.histogram(np.log(sizes / least) / np.log(limit / least), bins=[-1.0, 1 / 3, 2 / 3, 1.01])[0]
+    assert thirds.min() >= 2
+    regrets = []
+    for within in np.geomspace(1.05 * least, limit, 8):
+        ours = min(world.loss(proposal.allocation) for proposal, size in zip(proposals, sizes, strict=True) if size <= within)
+        regrets.append(np.log(ours / min(loss for picks, loss in world.losses.items() if world.sizes[picks] <= within)))
+    assert np.mean(regrets) <= 0.15

@@ -29,6 +29,7 @@ class FrontInfo:
         float_metric: validation metric of the float network.
         uniform: the best uniform allocation that fits, retrained.
         winner: the retrained winner.
+        points_of_front: (name, point) of the other networks of a front that were retrained, the cheapest first.
         budget: on this cost; `None` if there is none.
         span: (smallest, largest) amount of anything in the picture, the budget included.
         log_axis: whether the amounts span enough for a logarithmic axis.
@@ -45,6 +46,7 @@ class FrontInfo:
     float_metric: float
     uniform: Point | None
     winner: Point
+    points_of_front: tuple[tuple[str, Point], ...] = ()
     budget: Budget | None
     span: tuple[float, float]
     log_axis: bool
@@ -66,7 +68,8 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
     front = tuple(point(record, cost) for record in drawn(best))
     winner = point(summary.winner, cost)
     uniform = None if summary.uniform is None else point(summary.uniform, cost)
-    references = [winner] if uniform is None else [winner, uniform]
+    trained = tuple((each.name, point(each.record, cost)) for each in summary.front)
+    references = [winner, *(p for _, p in trained)] + ([] if uniform is None else [uniform])
     reference = summary.reference.scores["validation"]
     budget = next((budget for budget in summary.budgets if budget.cost == cost), None)
     amounts = [p.amount for p in (*points, *references)] + ([budget.limit] if budget else [])
@@ -83,6 +86,7 @@ def front_info(summary: Summary, *, cost: str = "size") -> FrontInfo:
         float_metric=reference.metric,
         uniform=uniform,
         winner=winner,
+        points_of_front=trained,
         budget=budget,
         span=(low, high),
         log_axis=low > 0 and high / low >= _LOG_FROM,
