@@ -16,6 +16,7 @@ from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
 from mpsearch.cli.listing import list_known
 from mpsearch.cli.plot import plot
+from mpsearch.cli.profile import profile
 from mpsearch.cli.retrain import retrain
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
@@ -47,7 +48,7 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (study, signals, allocate, retrain, export, evaluate, plot, doctor, list_known):
+for _command in (study, signals, profile, allocate, retrain, export, evaluate, plot, doctor, list_known):
     group.add_command(_command)
 
 

@@ -37,6 +37,7 @@ from mpsearch.run.inspection import allocate, sensitivities
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study
 from mpsearch.run.plan import plan
+from mpsearch.run.profile import profile
 
 __all__ = [
     "Ledger",
@@ -48,6 +49,7 @@ __all__ = [
     "export_run",
     "finished",
     "plan",
+    "profile",
     "retrain",
     "run",
     "run_study",
