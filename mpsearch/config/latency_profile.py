@@ -182,9 +182,7 @@ def dump_latency_profile(profile: LatencyProfile) -> str:
         "layers": {
             layer: {str(choice): _times(timing) for choice, timing in profile.cells.get(layer, {}).items()} for layer in profile.layers
         },
-        "unmeasured": {
-            layer: {str(choice): reason for choice, reason in reasons.items()} for layer, reasons in profile.unmeasured.items()
-        },
+        "unmeasured": {layer: {str(choice): reason for choice, reason in reasons.items()} for layer, reasons in profile.unmeasured.items()},
         "networks": [_spelled(each) for each in profile.networks],
     }
     return dump_yaml(content, compact=True)

@@ -20,7 +20,7 @@ from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Comparison", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "MeasuredLatency", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -62,6 +62,25 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasuredLatency:
+    """The delivered file, timed as a whole network in its runtime: seconds of one sample.
+
+    Args:
+        median: over repeats.
+        low: lower quartile.
+        high: upper quartile.
+        at_pace: the median at the speed that the machine had when its latency profile was measured.
+        place: runtime, threads, batch and processor.
+    """
+
+    median: float
+    low: float
+    high: float
+    at_pace: float
+    place: Long
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The results of a run.
 
@@ -99,6 +118,7 @@ class Summary:
         comparisons: of the search's network with every rival that could have been delivered.
         batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
         unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
+        latency: of the delivered file, measured; None without a measured latency profile of the study's target.
     """
 
     name: str
@@ -133,6 +153,7 @@ class Summary:
     comparisons: tuple[Comparison, ...] = ()
     batchnorm: StatisticsChoice | None = None
     unquantized: tuple[Unquantized, ...] = ()
+    latency: MeasuredLatency | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -223,6 +244,9 @@ def _broken_amounts(summary: Summary) -> Iterator[str]:
     for phase, spent in summary.seconds.items():
         if not 0 <= spent < math.inf:
             yield f"seconds must be finite and not negative, not {spent} for {phase!r}"
+    measured = summary.latency
+    if measured is not None and not 0 < measured.low <= measured.median <= measured.high < math.inf:
+        yield "latency must have quartiles above zero, with the median between them"
     if summary.surrogate and not summary.surrogate.keys() >= _SURROGATE:
         yield f"surrogate must be empty or hold {', '.join(sorted(_SURROGATE))}"
 

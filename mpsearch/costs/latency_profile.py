@@ -145,9 +145,7 @@ class LatencyProfile:
             self,
             pace=timing,
             call=None if self.call is None else self.call.times(factor),
-            cells={
-                layer: {choice: each.times(factor) for choice, each in choices.items()} for layer, choices in self.cells.items()
-            },
+            cells={layer: {choice: each.times(factor) for choice, each in choices.items()} for layer, choices in self.cells.items()},
             networks=tuple(replace(each, timing=each.timing.times(factor)) for each in self.networks),
         )
 

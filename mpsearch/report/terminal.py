@@ -23,7 +23,16 @@ from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.costs.latency_profile import LatencyProfile
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, delivery_lines, facts, front_info, replaced_sentence
-from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.wording import (
+    TIMES,
+    covered_text,
+    duration_text,
+    format_text,
+    gain_text,
+    latency_sentence,
+    metric_text,
+    shape_text,
+)
 
 __all__ = ["allocation_table", "front_table", "latency_table", "plan_table", "print_summary", "sensitivity_table", "sum_sentences"]
 
@@ -68,6 +77,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
         console.print(_text(sentence, style="bold" if sentence == replaced_sentence(summary) else "dim"))
     if summary.batchnorm is not None:
         console.print(_text(summary.batchnorm.sentence, style="dim"))
+    if summary.latency is not None:
+        console.print(_text(latency_sentence(summary)))
     for sentence in summary.skipped:
         console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()

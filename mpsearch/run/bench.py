@@ -132,8 +132,8 @@ def layer_times(
     calls: dict[Any, Callable[[], object]] = {}
     method = next(iter(stored.values()))[1]
     for number, cut in enumerate(cuts):
-        for choice, (asked, own) in stored.items():
-            calls[number, choice] = _loaded(cut, bench, asked, own)
+        for choice, (asked, storing) in stored.items():
+            calls[number, choice] = _loaded(cut, bench, asked, storing)
         if cut.share < 1:
             calls[number, None] = _loaded(cut, bench, _FLOATS, method)
     times, own = bench.in_turns(calls, pace)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from mpsearch.core.arrays import Floats
@@ -62,4 +60,4 @@ def _fit(predicted: Floats, measured: Floats) -> Correction | None:
 def _takes_time(profile: LatencyProfile, fit: Correction) -> bool:
     """Whether the fastest network that the cells allow is left with a time above zero."""
     fastest = sum(min((timing.median for timing in cells.values()), default=0.0) for cells in profile.cells.values())
-    return cast(bool, fit.fixed + fit.slope * fastest > 0)
+    return fit.fixed + fit.slope * (fastest - profile.spare_calls) > 0

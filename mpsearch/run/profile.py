@@ -68,7 +68,7 @@ _SHARED = (
     "taken off."
 )
 _REPEATS = (
-    " All choices of a layer take turns, {repeats} rounds, each turn after an untimed call (warm caches). The float network, pace, is timed "
+    " All choices of a layer take turns, {repeats} rounds, each after an untimed call (warm caches). The float network (pace) is timed "
     "in every round too: other times are their shares of its time in the same round, times its median over the whole profile, so that "
     "what else the machine does meets all alike. Seconds of one sample: median, lower and upper quartile. Whole networks: random "
     "allocations, timed alike. Weights as the model's factory gives them, not trained."
