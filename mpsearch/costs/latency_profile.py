@@ -130,7 +130,7 @@ class LatencyProfile:
     @property
     def place(self) -> str:
         """Where it was measured, for people."""
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        threads = f"{self.threads} threads" if self.threads > 1 else "1 thread by its CPU time"
         return f"{self.runtime}, {threads}, batch {self.batch}, {self.processor} with {self.cores} cores"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ _FLOATS = Choice(FLOAT)
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """How times are taken.
+    """How times are taken: one thread by its CPU time, which is its wall-clock time on an idle machine, several by the wall clock.
 
     Args:
         target: whose files are timed.
@@ -92,7 +93,7 @@ class Bench:
         turns |= {("call", name): calls[name] for name in names[:half]}
         turns |= {("pace", 1): pace}
         turns |= {("call", name): calls[name] for name in names[half:]}
-        times = in_turns(turns, self.repeats)
+        times = in_turns(turns, self.repeats, time.thread_time if self.threads == 1 else time.perf_counter)
         own = (times["pace", 0] + times["pace", 1]) / 2
         return {name: times["call", name] / own for name in names}, own / self.batch
 

@@ -70,7 +70,8 @@ _SHARED = (
 _REPEATS = (
     " All choices of a layer take turns, {repeats} rounds, each after an untimed call (warm caches). The float network (pace) is timed "
     "in every round too: other times are their shares of its time in the same round, times its median over the whole profile, so that "
-    "what else the machine does meets all alike. Seconds of one sample: median, lower and upper quartile. Whole networks: random "
+    "what else the machine does meets all alike. One thread is timed by its CPU time, several by the "
+    "wall clock. Seconds of one sample: median, lower and upper quartile. Whole networks: random "
     "allocations, timed alike. Weights as the model's factory gives them, not trained."
 )
 

@@ -1,4 +1,4 @@
-"""Wall-clock times of calls, taken in turns, so that what else the machine does meets all of them alike."""
+"""Times of calls, taken in turns, so that what else the machine does meets all of them alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST = 200
 _WARM = 3
 
 
-def in_turns(calls: Mapping[K, Callable[[], object]], repeats: int) -> dict[K, Floats]:
+def in_turns(calls: Mapping[K, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter) -> dict[K, Floats]:
     """Seconds of a call, `[repeats]` for each.
 
     Each call first runs three times. Then, in each round, every call has its turn: once untimed, so that its weights are in the caches as
@@ -32,26 +32,27 @@ def in_turns(calls: Mapping[K, Callable[[], object]], repeats: int) -> dict[K, F
     Args:
         calls: by any key.
         repeats: rounds.
+        clock: in seconds.
     """
-    rows = {key: _in_a_row(call) for key, call in calls.items()}
+    rows = {key: _in_a_row(call, clock) for key, call in calls.items()}
     found: dict[K, list[float]] = {key: [] for key in calls}
     for _ in range(repeats):
         for key, call in calls.items():
             check_interrupt()
             call()
-            began = time.perf_counter()
+            began = clock()
             for _ in range(rows[key]):
                 call()
-            found[key].append((time.perf_counter() - began) / rows[key])
+            found[key].append((clock() - began) / rows[key])
     return {key: np.array(seconds) for key, seconds in found.items()}
 
 
-def _in_a_row(call: Callable[[], object]) -> int:
+def _in_a_row(call: Callable[[], object], clock: Callable[[], float]) -> int:
     fastest = math.inf
     for _ in range(_WARM):
-        began = time.perf_counter()
+        began = clock()
         call()
-        fastest = min(fastest, time.perf_counter() - began)
+        fastest = min(fastest, clock() - began)
     return max(1, min(_MOST, math.ceil(_SHORTEST / max(fastest, 1e-9))))
 
 
