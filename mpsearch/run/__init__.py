@@ -22,6 +22,7 @@ with a line that says so, if that differs or the file is damaged.
 | `uniform.safetensors`, `uniform.json`, `uniform_candidates.json` | the best uniform allocation, retrained; the uniform candidates |
 | `control.pt`, `control.json` | the float control, if the study asks for one |
 | `test.json` | scores on the test split, which is read once |
+| `latency.json` | the latency of the delivered file, where it was budgeted by measured times |
 | `card.json`, `card.md` | the quantization card |
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
 | `summary.json`, `front.html` | the content of the report; the report |
