@@ -21,6 +21,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import covered_share
+from mpsearch.costs.latency_profile import LatencyProfile
 from mpsearch.network.baked import CodedWeight, Parts, QuantizedInput, install
 from mpsearch.network.inputs import to_device
 from mpsearch.network.walk import Walk, walk
@@ -142,7 +143,6 @@ class Deployed:
         taken = amounts(layers, self.allocation)
         without = mean_bits(weights, bits, without=self.ends)
         sizes = [seen.elements * seen.bits for seen in maps]
-        latency = self.problem.costs.get("latency")
         return CostSection(
             file_bytes=summary.artifact_bytes,
             weight_bytes=int(taken["weight_bytes"]),
@@ -156,9 +156,7 @@ class Deployed:
             bops_with_additions=bops_with_additions([layer.macs for layer in layers], bits, acts, [_row_length(layer) for layer in layers]),
             scale_bytes=self.granularity().scale_bytes,
             symmetric_weight_cost_bits=self._symmetry_cost(),
-            latency=na("simulated only")
-            if latency is None
-            else {"seconds": latency.total(self.allocation), "how": "estimated from a hardware profile, not measured"},
+            latency=self._latency(summary),
             energy=na("no energy model"),
         )
 
@@ -252,6 +250,17 @@ class Deployed:
             entry["share_of_macs"] += operation.macs / macs
             entry["share_of_bytes"] += (operation.bits_moved + weight_bits.get(operation.layer, 0)) / moved
         return found
+
+    def _latency(self, summary: Summary) -> Any:
+        """Measured where it was, else the cost and where that comes from."""
+        table, inputs = self.problem.costs.get("latency"), self.problem.cost_inputs
+        if summary.latency is not None:
+            return {"seconds": summary.latency.median, "how": f"measured, the median over repeats: {summary.latency.place}"}
+        if table is None:
+            return na("simulated only")
+        measured = inputs is not None and isinstance(inputs.hardware, LatencyProfile)
+        how = "the sum of layers that were measured one by one" if measured else "estimated from a hardware profile, not measured"
+        return {"seconds": table.total(self.allocation), "how": how}
 
     def _symmetry_cost(self) -> float:
         """`log2(2 max|w| / (max w − min w))` per output channel, averaged over the quantized weights."""

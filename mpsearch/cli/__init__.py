@@ -17,6 +17,7 @@ from mpsearch.cli.export import export
 from mpsearch.cli.listing import list_known
 from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
+from mpsearch.cli.profile import profile
 from mpsearch.cli.retrain import retrain
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
@@ -48,7 +49,7 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (study, signals, allocate, retrain, pick, export, evaluate, plot, doctor, list_known):
+for _command in (study, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known):
     group.add_command(_command)
 
 

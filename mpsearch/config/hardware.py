@@ -1,4 +1,4 @@
-"""Hardware profiles: a shipped or a user's YAML file → the validated `Hardware` of the latency cost."""
+"""Hardware profiles: a shipped or a user's YAML file → the validated profile of the latency cost, analytic or measured."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, field_validator
 
+from mpsearch.config.latency_profile import parse_latency_profile
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.strict import Strict, validated
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.costs.hardware import Hardware, MatmulKernel
+from mpsearch.costs.latency_profile import LatencyProfile
 
 __all__ = ["HardwareConfig", "KernelConfig", "load_hardware", "parse_hardware"]
 
@@ -53,8 +55,8 @@ class HardwareConfig(Strict):
         return Hardware(**{**dict(self), "kernels": kernels})
 
 
-def load_hardware(reference: str | Path) -> Hardware:
-    """A profile by shipped name or by file.
+def load_hardware(reference: str | Path) -> Hardware | LatencyProfile:
+    """A profile by shipped name or by file: analytic, or one that `mpsearch profile` measured.
 
     Args:
         reference: a name such as `t4`, or the path of a YAML file.
@@ -64,7 +66,8 @@ def load_hardware(reference: str | Path) -> Hardware:
         UnknownNameError: there is no profile of that name.
     """
     path = find_yaml("hardware profile", "hardware", str(reference))
-    return parse_hardware(read_yaml(path), label=str(path))
+    content = read_yaml(path)
+    return (parse_latency_profile if "profile" in content else parse_hardware)(content, label=str(path))
 
 
 def parse_hardware(content: Mapping[str, Any], *, label: str = "") -> Hardware:

@@ -132,6 +132,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def dump_yaml(content: Mapping[str, Any]) -> str:
-    """Plain data as YAML text; keys keep their order."""
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+def dump_yaml(content: Mapping[str, Any], *, compact: bool = False) -> str:
+    """Plain data as YAML text; keys keep their order; `compact`: lists and mappings of plain values in one line each."""
+    style = None if compact else False
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120, default_flow_style=style)

@@ -20,7 +20,7 @@ from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Comparison", "PointOfFront", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "MeasuredLatency", "PointOfFront", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -81,6 +81,25 @@ class PointOfFront:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasuredLatency:
+    """The delivered file, timed as a whole network in its runtime: seconds of one sample.
+
+    Args:
+        median: over repeats.
+        low: lower quartile.
+        high: upper quartile.
+        at_pace: the median at the speed that the machine had when its latency profile was measured.
+        place: runtime, threads, batch and processor.
+    """
+
+    median: float
+    low: float
+    high: float
+    at_pace: float
+    place: Long
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """The results of a run.
 
@@ -119,6 +138,7 @@ class Summary:
         batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
         unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
         front: where a budget is a range, the points below the winner that were retrained alike, the cheapest first.
+        latency: of the delivered file, measured; None without a measured latency profile of the study's target.
     """
 
     name: str
@@ -154,6 +174,7 @@ class Summary:
     batchnorm: StatisticsChoice | None = None
     unquantized: tuple[Unquantized, ...] = ()
     front: tuple[PointOfFront, ...] = ()
+    latency: MeasuredLatency | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -246,6 +267,9 @@ def _broken_amounts(summary: Summary) -> Iterator[str]:
     for phase, spent in summary.seconds.items():
         if not 0 <= spent < math.inf:
             yield f"seconds must be finite and not negative, not {spent} for {phase!r}"
+    measured = summary.latency
+    if measured is not None and not 0 < measured.low <= measured.median <= measured.high < math.inf:
+        yield "latency must have quartiles above zero, with the median between them"
     if summary.surrogate and not summary.surrogate.keys() >= _SURROGATE:
         yield f"surrogate must be empty or hold {', '.join(sorted(_SURROGATE))}"
 

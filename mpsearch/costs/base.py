@@ -15,6 +15,7 @@ from mpsearch.numbers.grid import stored_as_grid
 
 if TYPE_CHECKING:
     from mpsearch.costs.hardware import Hardware
+    from mpsearch.costs.latency_profile import LatencyProfile
     from mpsearch.network.lifetimes import Lifetimes
 
 __all__ = ["COSTS", "Compute", "Cost", "CostInputs", "LayerBytes"]
@@ -38,14 +39,14 @@ class CostInputs:
         space: L layers and their menus.
         formats: how each method of the study stores a weight, format on a menu → format stored; what costs bytes is the largest of them.
         layer_bytes: of the target whose file is counted.
-        hardware: profile of the device, if there is one.
+        hardware: profile of the device, analytic or measured, if there is one.
         lifetimes: traces when each activation is alive, on first use; None where no network is at hand.
     """
 
     space: ResolvedSpace
     formats: Sequence[StoredAs] = (stored_as_grid,)
     layer_bytes: LayerBytes = _packed_bytes
-    hardware: Hardware | None = None
+    hardware: Hardware | LatencyProfile | None = None
     lifetimes: Callable[[], Lifetimes] | None = None
 
 

@@ -1,4 +1,4 @@
-"""`latency`: seconds of one sample on a device, layer after layer."""
+"""`latency`: seconds of one sample on a device, layer after layer: measured, or by a roofline."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.table import Table
 from mpsearch.costs.base import COSTS, Cost, CostInputs
 from mpsearch.costs.hardware import Hardware
+from mpsearch.costs.latency_profile import LatencyProfile, measured_latency
 
 __all__ = ["latency"]
 
 
 def latency(inputs: CostInputs) -> Table:
-    """Roofline time of each layer on the fastest kernel that is wide enough for its choice.
+    """The measured time of each layer; of an analytic profile, its roofline on the fastest kernel that is wide enough for its choice.
+
+    Measured: see `measured_latency`. Roofline:
 
     `values[l, k] = overhead + min over wide enough kernels of max(MAC_l / rate, (N_l b_w + (in_l + out_l) b_a) / (8 · bandwidth))`,
     with the kernel's own widths `b_w`, `b_a`: on a device with 4-bit and 8-bit kernels, 3 bits take the time of 4.
 
     Args:
-        inputs: of these, the space and the hardware profile.
+        inputs: of these, the space and the hardware profile; for a measured one, the formats as well.
 
     Returns:
         `[L, C]`, seconds of one sample; NaN off the menus.
 
     Raises:
-        ConfigError: there is no hardware profile.
+        ConfigError: there is no hardware profile, or a measured one lacks a choice.
 
     Source:
         Williams, Waterman, Patterson, "Roofline: an insightful visual performance model for multicore architectures",
@@ -36,6 +39,8 @@ def latency(inputs: CostInputs) -> Table:
     space, hardware = inputs.space, inputs.hardware
     if hardware is None:
         raise ConfigError("latency needs a hardware profile; add --hardware with a name or a YAML file", path="hardware")
+    if isinstance(hardware, LatencyProfile):
+        return measured_latency(space, hardware, inputs.formats)
     values = [[_seconds(layer, choice, hardware) for choice in space.choices] for layer in space.layers]
     return space.table("latency", "s", np.array(values))
 
@@ -57,7 +62,7 @@ COSTS.register("latency")(
     Cost(
         name="latency",
         unit="s",
-        description="seconds of one sample by the roofline of a hardware profile; layers run one after another",
+        description="seconds of one sample, as measured by `mpsearch profile` or by the roofline of a hardware profile, layer after layer",
         paper="Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009",
         units={"s": "1", "ms": "1e-3", "us": "1e-6", "µs": "1e-6"},
         example="5ms",

@@ -11,7 +11,7 @@ from mpsearch.core.unquantized import Unquantized, bytes_of
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point, delivery_lines, replaced_sentence
-from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, latency_sentence, metric_text, shape_text
 
 __all__ = ["float_table", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
@@ -211,6 +211,7 @@ def run_notes(summary: Summary) -> PagePart:
     compared = "".join(f"<li>{escape(line)}</li>" for line in delivery_lines(summary))
     compared = f"<p>What was compared before delivery:</p><ul>{compared}</ul>" if compared else ""
     norms = "" if summary.batchnorm is None else f"<p>{escape(summary.batchnorm.sentence)}</p>"
+    norms += "" if summary.latency is None else f"<p>{escape(latency_sentence(summary))}</p>"
     reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
     return PagePart(
         anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{compared}{reached}{times}"

@@ -20,12 +20,22 @@ from mpsearch.core.printable import printable
 from mpsearch.core.summary import Summary
 from mpsearch.core.table import Table
 from mpsearch.costs.budgets import format_amount, short_amount
+from mpsearch.costs.latency_profile import LatencyProfile
 from mpsearch.report import palette
 from mpsearch.report.info import BudgetCheck, Facts, delivery_lines, facts, front_info, replaced_sentence
 from mpsearch.report.info.points import point
-from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, metric_text, shape_text
+from mpsearch.report.wording import (
+    TIMES,
+    covered_text,
+    duration_text,
+    format_text,
+    gain_text,
+    latency_sentence,
+    metric_text,
+    shape_text,
+)
 
-__all__ = ["allocation_table", "front_table", "plan_table", "print_summary", "sensitivity_table"]
+__all__ = ["allocation_table", "front_table", "latency_table", "plan_table", "print_summary", "sensitivity_table", "sum_sentences"]
 
 
 def front_table(summary: Summary, *, cost: str = "size") -> Grid:
@@ -69,6 +79,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
         console.print(_text(sentence, style="bold" if sentence == replaced_sentence(summary) else "dim"))
     if summary.batchnorm is not None:
         console.print(_text(summary.batchnorm.sentence, style="dim"))
+    if summary.latency is not None:
+        console.print(_text(latency_sentence(summary)))
     for sentence in summary.skipped:
         console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()
@@ -102,6 +114,38 @@ def sensitivity_table(table: Table, layers: Sequence[Layer]) -> Grid:
     if table.cost:
         grid.caption = _text("cost: " + ", ".join(f"{name} {value:.4g}" for name, value in table.cost.items()))
     return grid
+
+
+def latency_table(profile: LatencyProfile) -> Grid:
+    """The times of a measured profile: a row per layer, a column per stored choice; median and half the distance of the quartiles."""
+    choices = sorted({choice for cells in profile.cells.values() for choice in cells})
+    grid = _grid(f"latency in µs a sample: {profile.place}", ["layer"], list(map(str, choices)), [])
+    for layer in profile.layers:
+        timings = [profile.cells.get(layer, {}).get(choice) for choice in choices]
+        cells = ["-" if t is None else f"{t.median * 1e6:.4g} ±{(t.high - t.low) / 2 * 1e6:.2g}" for t in timings]
+        grid.add_row(_text(layer), *map(_text, cells))
+    if profile.pace is not None and profile.call is not None:
+        grid.caption = _text(f"float network {profile.pace.median * 1e6:.4g}; a call without work {profile.call.median * 1e6:.3g}")
+    return grid
+
+
+def sum_sentences(profile: LatencyProfile) -> tuple[str, ...]:
+    """How well the sum over layers predicts whole networks, and what has no time."""
+    sentences = [f"no time: layer {layer} as {choice}: {why}" for layer, all_ in profile.unmeasured.items() for choice, why in all_.items()]
+    check, correction = profile.check, profile.correction
+    if check is None:
+        return tuple(sentences)
+    spreads = [(each.timing.high - each.timing.low) / 2 / each.timing.median for each in profile.networks]
+    sentences.append(
+        f"sum over layers against {check.networks} whole networks: error {check.median:.1%} in the median, {check.largest:.1%} at most; "
+        f"spread of the networks' own times ±{sorted(spreads)[len(spreads) // 2]:.1%} in the median"
+    )
+    if check.corrected_median is not None and check.corrected_largest is not None:
+        held_out = f"{check.corrected_median:.1%} in the median, {check.corrected_largest:.1%} at most, each network held out of the fit"
+        used = "used" if correction is not None else "not used, since it is no better"
+        line = "" if correction is None else f" ({correction.fixed * 1e6:+.4g} µs {correction.slope:+.3f} · sum)"
+        sentences.append(f"with a fixed part and a slope{line}: error {held_out}; {used}")
+    return tuple(sentences)
 
 
 def allocation_table(

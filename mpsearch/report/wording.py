@@ -5,6 +5,7 @@ from __future__ import annotations
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import covered_share
+from mpsearch.costs.budgets import format_amount
 
 __all__ = [
     "MINUS",
@@ -15,6 +16,7 @@ __all__ = [
     "format_words",
     "gain_text",
     "is_fraction",
+    "latency_sentence",
     "metric_text",
     "shape_text",
 ]
@@ -73,3 +75,25 @@ def duration_text(seconds: float) -> str:
 def covered_text(summary: Summary) -> str:
     """What mean bits are a mean of: `98.2 % of the parameters`."""
     return f"{100 * covered_share(summary.layers, summary.unquantized):.1f} % of the parameters"
+
+
+def latency_sentence(summary: Summary) -> str:
+    """What the delivered file took in its runtime, its spread, the budget, and the prediction; "" if it was not measured."""
+    found = summary.latency
+    if found is None:
+        return ""
+    median, low, high, at_pace = (format_amount("latency", seconds) for seconds in (found.median, found.low, found.high, found.at_pace))
+    budget = next((budget for budget in summary.budgets if budget.cost == "latency"), None)
+    against = "" if budget is None else f", budget {budget.text} ({_verdict(budget.limit, found.low, found.high)})"
+    predicted = summary.winner.costs.get("latency")
+    told = "" if predicted is None else f"; predicted {format_amount('latency', predicted)}"
+    return (
+        f"Latency: {summary.artifact} measured {median} a sample (quartiles {low} to {high}){against}{told}, "
+        f"and {at_pace} at the speed that the machine had for the profile; {found.place}."
+    )
+
+
+def _verdict(limit: float, low: float, high: float) -> str:
+    if high <= limit:
+        return "met"
+    return "met by the spread" if low <= limit else "not met"

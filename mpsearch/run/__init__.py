@@ -24,6 +24,7 @@ with a line that says so, if that differs or the file is damaged.
 | `front.json`, `front/<name>/` | where a budget is a range: the chosen points; bits, artifact and record of each |
 | `space.json` | layers, menus, ties and what every choice costs, for questions that need no network |
 | `test.json` | scores on the test split, which is read once |
+| `latency.json` | the latency of the delivered file, where it was budgeted by measured times |
 | `card.json`, `card.md` | the quantization card |
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
 | `summary.json`, `front.html` | the content of the report; the report |
@@ -39,6 +40,7 @@ from mpsearch.run.inspection import allocate, sensitivities
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study
 from mpsearch.run.plan import plan
+from mpsearch.run.profile import profile
 
 __all__ = [
     "Ledger",
@@ -50,6 +52,7 @@ __all__ = [
     "export_run",
     "finished",
     "plan",
+    "profile",
     "retrain",
     "run",
     "run_study",

@@ -31,6 +31,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.read_back import read_back
 from mpsearch.run.references import Control, float_control, spent_reference, uniform_reference
+from mpsearch.run.remeasure import remeasured
 from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.run.setup import Setup, fit_ranges
 from mpsearch.run.shipped import runtime_notes, shipped_score
@@ -104,7 +105,8 @@ def finish(
     references = {name: None if each is None else each.record for name, each in others.items()}
     summary = summarise(config, prepared, worked, delivery, references, control, test, command, clock.seconds)
     front = tuple(_pictured(setup, point) for point in points)
-    summary = replace(summary, skipped=(*summary.skipped, *notes), front=front)
+    latency, unmeasured = remeasured(setup, winner, delivery.hyper.method, ledger)
+    summary = replace(summary, front=front, latency=latency, skipped=(*summary.skipped, *notes, *unmeasured))
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(config, setup, summary, winner.parts, delivery.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]

@@ -22,6 +22,7 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.statistics import StatisticsChoice
 from mpsearch.core.version import __version__
 from mpsearch.costs import CostInputs, compute_costs, reported_costs
+from mpsearch.costs.latency_profile import LatencyProfile, measured_only
 from mpsearch.data import load_data
 from mpsearch.data.base import Splits
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
@@ -41,6 +42,7 @@ from mpsearch.network.trace import survey
 from mpsearch.network.unquantized import unquantized
 from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
+from mpsearch.run.machine import cpu_fingerprint, differences
 from mpsearch.study.settings import search_settings, trains
 from mpsearch.targets import TARGETS, Blueprint, Target, Writer, restricted
 from mpsearch.training.dry_run import find_execution
@@ -51,7 +53,7 @@ from mpsearch.trials.problem import Problem
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "pick_device"]
+__all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "method_variants", "pick_device"]
 
 _TRACE_BATCH = 128
 _LIFETIME_BATCH = 2
@@ -215,7 +217,7 @@ def _survey(
     surveyed = survey(model, batch)
     notes = coverage_notes(surveyed)
     layers = surveyed.layers
-    methods = {name: _variants(config, name) for name in config.methods}
+    methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]
     preflight(model, splits, pick_device(config.device), trained=trained)
@@ -223,27 +225,33 @@ def _survey(
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
     space, reasons = restricted(space, target, every)
+    sentences = [f"target {target.name}: {reason}" for reason in reasons]
+    hardware = None if config.hardware is None else load_hardware(config.hardware)
+    if isinstance(hardware, LatencyProfile):
+        hardware.check_network(cpu_fingerprint(model, batch))
+        space, unmeasured = measured_only(space, hardware, every)
+        sentences += [f"{config.hardware}: {reason}" for reason in (*unmeasured, *differences(hardware, target))]
     writer = target.writer(Blueprint.of(model, batch, space, config.model.factory, dict(config.model.options), formats))
     space = replace(space, file_overhead=writer.overhead_bytes, unquantized=unquantized(model, surveyed))
     cost_inputs = CostInputs(
         space=space,
         formats=formats,
         layer_bytes=writer.layer_bytes,
-        hardware=None if config.hardware is None else load_hardware(config.hardware),
+        hardware=hardware,
         lifetimes=cache(lambda: lifetimes(model, layers, concatenated([batch], _LIFETIME_BATCH))),
     )
     costs = compute_costs(sorted({*reported_costs(cost_inputs), *(budget.cost for budget in config.limits)}), cost_inputs)
     if check_limits:
         check_budgets(space, costs, config.limits)
     if trained:  # the last survey of a study, so that each line is printed once
-        for reason in reasons:
-            progress.say(f"target {target.name}: {reason}")
+        for sentence in sentences:
+            progress.say(sentence)
         for note in notes:
             progress.say(note)
     return writer, space, costs, cost_inputs, notes
 
 
-def _variants(config: StudyConfig, name: str) -> list[Method]:
+def method_variants(config: StudyConfig, name: str) -> list[Method]:
     """A method with every combination of its settings that are lists of choices."""
     settings = config.hyperparameters(name)
     listed = {key: choices for key, choices in settings.ranges.items() if not isinstance(choices, Range)}

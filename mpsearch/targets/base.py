@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -13,7 +13,7 @@ from torch import nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
-from mpsearch.core.errors import ArtifactError, SpaceError
+from mpsearch.core.errors import ArtifactError, ConfigError, SpaceError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
@@ -106,6 +106,8 @@ class Target(ABC):
     """File name of the artifact in a run directory."""
     exact: ClassVar[bool] = True
     """Whether the runtime computes the scored network, to rounding. If not, a run scores what the runtime computes on the test split."""
+    fuses_roundings: ClassVar[bool] = False
+    """Whether the runtime takes a layer and the rounding of its output, for the next layer, as one operation."""
 
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
@@ -143,6 +145,28 @@ class Target(ABC):
             ArtifactError: the file is damaged.
         """
         return {}
+
+    def runtime(self, threads: int) -> str:
+        """Name and version of the runtime in which latency is measured on this machine, such as `onnxruntime 1.32.0`.
+
+        Raises:
+            ConfigError: latency is not measured for this target, the runtime is not installed, or it cannot have so many threads.
+        """
+        raise ConfigError(f"target '{self.name}' has no runtime in which latency is measured; use onnx, onnx-qdq or c", path="target")
+
+    def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
+        """A file, loaded in the runtime with its inputs at hand: each call of the result computes the batch once.
+
+        Args:
+            path: of the file.
+            inputs: one batch, as the network takes it.
+            threads: of the runtime.
+
+        Raises:
+            ArtifactError: the runtime refuses the file.
+            ConfigError: see `runtime`.
+        """
+        raise ConfigError(f"target '{self.name}' has no runtime in which latency is measured; use onnx, onnx-qdq or c", path="target")
 
     def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.

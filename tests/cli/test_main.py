@@ -11,7 +11,7 @@ import pytest
 from mpsearch.cli import group, main, script
 from mpsearch.core.errors import BudgetError, TrainingDiverged
 
-COMMANDS = ["study", "signals", "allocate", "retrain", "pick", "export", "evaluate", "plot", "doctor", "list"]
+COMMANDS = ["study", "signals", "profile", "allocate", "retrain", "pick", "export", "evaluate", "plot", "doctor", "list"]
 Answer = Callable[..., tuple[int, str]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.targets.c.file import checked_text, defined
 
-__all__ = ["FLAGS", "CompiledModel", "compiler"]
+__all__ = ["FLAGS", "CompiledModel", "compiler", "compiler_version"]
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
 """Under which every file compiles without a word."""
@@ -31,6 +31,17 @@ def compiler() -> str:
     if found is None:
         raise ConfigError("no C compiler found (cc, gcc or clang); install one, for example the Debian package gcc")
     return found
+
+
+def compiler_version() -> str:
+    """The C compiler of this machine and the optimisation it is called with, such as `gcc (Debian 12.2.0-14) 12.2.0 -O2`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    command = compiler()
+    told = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.strip().splitlines()
+    return f"{told[0].strip() if told else Path(command).name} {FLAGS[-1]}"
 
 
 class CompiledModel:
@@ -59,11 +70,22 @@ class CompiledModel:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Samples `[N, …]` → `[N, outputs]`, float32, one after another."""
+        return self.prepared(x)()
+
+    def prepared(self, x: Tensor) -> Callable[[], Tensor]:
+        """A call with these samples, whose memory is at hand."""
         rows = x.detach().float().cpu().reshape(len(x), self.inputs).contiguous()
         outputs = torch.empty(len(x), self.outputs)
-        for row, output in zip(rows, outputs, strict=True):
-            self._library.model_run(ctypes.c_void_p(row.data_ptr()), ctypes.c_void_p(output.data_ptr()))
-        return outputs
+        places = [tuple(ctypes.c_void_p(row.data_ptr()) for row in pair) for pair in zip(rows, outputs, strict=True)]
+
+        held = (rows, outputs)  # their memory must live as long as the call
+
+        def run() -> Tensor:
+            for given, found in places:
+                self._library.model_run(given, found)
+            return held[1]
+
+        return run
 
     def test_vector(self) -> tuple[Tensor, Tensor]:
         """The sample in the file and the outputs that it must give."""

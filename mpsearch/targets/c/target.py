@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from mpsearch.core.errors import ArtifactError
+from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.layer import Layer
+from mpsearch.core.nested import leaves
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.c.file import checked_text, defined, read_file
 from mpsearch.targets.c.folder import companions
+from mpsearch.targets.c.program import CompiledModel, compiler_version
 from mpsearch.targets.c.write import CWriter
 from mpsearch.targets.packed.artifact import PackedArtifact
 
@@ -64,3 +66,18 @@ class C(Target):
             return defined(checked_text(path), "MODEL_FLASH")
         except ValueError as error:
             raise ArtifactError(f"{path} does not tell its size ({error}); export it again") from error
+
+    def runtime(self, threads: int) -> str:
+        """The C compiler of this machine, with its optimisation.
+
+        Raises:
+            ConfigError: there is none; or more than one thread, which no C file has.
+        """
+        if threads != 1:
+            raise ConfigError(f"the C program has one thread, not {threads}; leave --runtime-threads out", path="threads")
+        return compiler_version()
+
+    def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
+        """The compiled file, in this process: the samples of the batch one after another."""
+        self.runtime(threads)
+        return CompiledModel(path).prepared(next(leaves(inputs)))

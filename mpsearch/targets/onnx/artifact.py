@@ -69,13 +69,16 @@ class OnnxArtifact(Artifact):
         model = canonical(model)
         return install(model, self.description.layers(model), self.parts(model))
 
-    def executed(self) -> nn.Module:
+    def executed(self, threads: int | None = None) -> RuntimeModel:
         """The file in ONNX Runtime, with the settings of the target.
+
+        Args:
+            threads: of the session; None: as many as torch has.
 
         Raises:
             ArtifactError: the runtime refuses the file.
         """
-        return RuntimeModel(self.file.content, self.file.inputs, self.file.outputs, self.settings())
+        return RuntimeModel(self.file.content, self.file.inputs, self.file.outputs, self.settings(), threads)
 
     def reader(self) -> NumberReader:
         """Reads the numbers of the layers, one after the other."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
@@ -13,6 +14,7 @@ from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.artifact import OnnxArtifact
 from mpsearch.targets.onnx.file import OnnxFile, version_of
+from mpsearch.targets.onnx.runtime import runtime_version
 from mpsearch.targets.onnx.write import OnnxWriter
 
 __all__ = ["Onnx"]
@@ -41,3 +43,11 @@ class Onnx(Target):
     def read(self, path: Path) -> OnnxArtifact:
         """Read and check a file."""
         return OnnxArtifact(OnnxFile.read(path, layout.VERSION))
+
+    def runtime(self, threads: int) -> str:
+        """ONNX Runtime, on the CPU."""
+        return runtime_version(f"latency of target '{self.name}'")
+
+    def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
+        """A session of the file, with the settings that it names."""
+        return self.read(path).executed(threads).prepared(inputs)

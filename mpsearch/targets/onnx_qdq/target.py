@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
@@ -11,6 +12,7 @@ from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx.file import version_of
+from mpsearch.targets.onnx.runtime import runtime_version
 from mpsearch.targets.onnx_qdq import layout
 from mpsearch.targets.onnx_qdq.artifact import QdqArtifact
 from mpsearch.targets.onnx_qdq.integers import integers_of
@@ -27,6 +29,7 @@ class OnnxQdq(Target):
     description: ClassVar[str] = "one ONNX file of INT4 and INT8 weights with QuantizeLinear, which runtimes turn into integer kernels"
     file: ClassVar[str] = "model.qdq.onnx"
     exact: ClassVar[bool] = False
+    fuses_roundings: ClassVar[bool] = True
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Weights that are no integers of 4 or 8 bits times a scale, inputs that are powers of two."""
@@ -47,3 +50,11 @@ class OnnxQdq(Target):
     def read(self, path: Path) -> QdqArtifact:
         """Read and check a file."""
         return QdqArtifact.read(path)
+
+    def runtime(self, threads: int) -> str:
+        """ONNX Runtime, on the CPU."""
+        return runtime_version(f"latency of target '{self.name}'")
+
+    def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
+        """A session of the file, with the settings that it names."""
+        return self.read(path).executed(threads).prepared(inputs)
