@@ -25,7 +25,7 @@ from mpsearch.run import Ledger, claimed, convert, finished, run
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
-from mpsearch.training.recipe import Recipe
+from mpsearch.training.recipe import QAT_RECIPE, Recipe
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -144,7 +144,7 @@ def search(
     if sampler is not None:
         _check_sampler(sampler)
     scale = _EFFORTS[effort]
-    recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
+    recipe = recipe or QAT_RECIPE
     config = _config(
         model,
         budgets=_listed(budget),
