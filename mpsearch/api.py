@@ -29,6 +29,9 @@ from mpsearch.training.recipe import QAT_RECIPE, Recipe
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from pandas import DataFrame
+
+    from mpsearch.report.figure_style import Figure
 
 __all__ = ["Result", "export", "load", "search"]
 
@@ -60,6 +63,35 @@ class Result:
     allocation: Allocation
     path: Path
     run_dir: Path
+
+    def _repr_html_(self) -> str:
+        from mpsearch.report.notebook import summary_html
+
+        return summary_html(self.summary, self.run_dir)
+
+    def plot(self, kind: str = "front", *, cost: str = "size") -> Figure:
+        """A Plotly figure of the run: `show()` it, or go on drawing in it.
+
+        Args:
+            kind: `front`, `bits`, `history`, `signals` or `curves`.
+            cost: horizontal axis of the front: `size`, or another cost that every trial has.
+
+        Raises:
+            ConfigError: no such figure or cost, or the run has nothing to draw there.
+        """
+        from mpsearch.report.notebook import summary_figure
+
+        return summary_figure(self.summary, kind, cost=cost)
+
+    def to_dataframe(self) -> DataFrame:
+        """The trials as a pandas frame, a row each, by number: scores, costs, hyperparameters, and the choice of every layer.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        from mpsearch.report.frame import trials_frame
+
+        return trials_frame(self.summary)
 
 
 def search(

@@ -42,6 +42,7 @@ DOORS = {
     "onnxruntime": {"targets"},
     "onnxscript": {"targets"},
     "optuna": {"api", "study", "doctor", "run"},
+    "pandas": {"api", "report"},
     "plotly": {"report"},
     "pydantic": {"config"},
     "pytest": {"testing"},
