@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
+from mpsearch.loggers import Callback, callbacks_of
 from mpsearch.models import is_registered
 from mpsearch.models.described import build_described
 from mpsearch.network.canonical import canonical
-from mpsearch.run import Ledger, claimed, convert, finished, run
+from mpsearch.run import Announcer, Ledger, claimed, convert, finished, run, told_again
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
@@ -121,6 +123,7 @@ def search(
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
+    callbacks: Sequence[Callback | str] = (),
 ) -> Result:
     """Find the bits of every layer under a budget; train, export and verify the best network.
 
@@ -155,6 +158,8 @@ def search(
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         progress: show bars on standard error.
+        callbacks: are told of trials, epochs and the end: loggers by name (`"tensorboard"`, `"wandb:PROJECT"`, see `mpsearch list loggers`)
+            and objects of your own, see `Callback`.
 
     Raises:
         UsageError: a wrong request: a budget out of reach, an unknown layer, data that do not fit.
@@ -168,6 +173,7 @@ def search(
         ("recipe", recipe, Recipe | None, "a Recipe"),
         ("run_dir", run_dir, str | Path | None, "a folder"),
         ("storage", storage, str | None, "a URL, such as sqlite:///trials.db,"),
+        ("callbacks", callbacks, Sequence, "a list of callbacks or names of loggers"),
     ):
         if not isinstance(given, kinds):
             raise ConfigError(f"{name}: {words} is needed, not {given!r}", path=name)
@@ -175,6 +181,7 @@ def search(
         raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
     if sampler is not None:
         _check_sampler(sampler)
+    announcer = Announcer(callbacks_of([callbacks] if isinstance(callbacks, str) else callbacks))
     scale = _EFFORTS[effort]
     recipe = recipe or QAT_RECIPE
     config = _config(
@@ -219,9 +226,12 @@ def search(
         reporter = RichProgress(Console(stderr=True))
     with claimed(directory, config, _COMMAND, extra=_digest(model, splits, sampler), storage=storage):
         ledger = Ledger(directory, reporter)
-        summary = finished(ledger) or run(
-            config, lambda: assemble(config, splits, model, reporter), ledger, _COMMAND, reporter, storage=storage, sampler=sampler
-        )
+        set_up = partial(assemble, config, splits, model, reporter)
+        summary = finished(ledger)
+        if summary is not None:
+            told_again(announcer, config, summary, ledger, _COMMAND)
+        else:
+            summary = run(config, set_up, ledger, _COMMAND, reporter, storage=storage, sampler=sampler, announcer=announcer)
     path = directory / summary.artifact
     return Result(
         summary=summary, model=read_artifact(path).install(model).cpu(), allocation=summary.winner.allocation, path=path, run_dir=directory
