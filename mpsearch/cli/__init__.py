@@ -11,12 +11,14 @@ import click
 
 import mpsearch
 from mpsearch.cli.allocate import allocate
+from mpsearch.cli.completion import completion
 from mpsearch.cli.doctor import doctor
 from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
 from mpsearch.cli.listing import list_known
 from mpsearch.cli.plot import plot
 from mpsearch.cli.retrain import retrain
+from mpsearch.cli.schema import schema
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
 from mpsearch.core.errors import MpsearchError, UsageError
@@ -47,7 +49,7 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (study, signals, allocate, retrain, export, evaluate, plot, doctor, list_known):
+for _command in (study, signals, allocate, retrain, export, evaluate, plot, doctor, list_known, schema, completion):
     group.add_command(_command)
 
 
