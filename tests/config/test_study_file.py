@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from mpsearch.config import load_study
 from mpsearch.config.study_file import read_study
 from mpsearch.config.yaml_file import read_yaml
 from mpsearch.core.errors import ConfigError, UnknownNameError
+from mpsearch.loggers import Callback
 from mpsearch.training.recipe import FLOAT_RECIPE, QAT_RECIPE
 
+GUIDE = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
 SHIPPED = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 FIVE = "name: mine\ndata: digits\nmodel: resnet18_small\nspace: weights-only\nbudget: 2MB\n"
 
@@ -158,3 +161,24 @@ def test_wrong_types_are_left_for_the_validation_to_say(text: str, tmp_path: Pat
 def test_the_recipe_of_search_is_the_default(tmp_path: Path) -> None:
     content = read_study(written(tmp_path, FIVE))
     assert content["recipe"] == {key: value for key, value in asdict(QAT_RECIPE).items() if key != "epochs"}
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
+def test_the_studies_of_the_guide_can_be_read(text: str, tmp_path: Path) -> None:
+    assert load_study(written(tmp_path, text)).budgets
+
+
+def test_the_faults_of_the_guide_are_those_that_are_told(tmp_path: Path) -> None:
+    file = written(tmp_path, "name: mine\ndat: digits\nspace: weights-onyl\nbudget: 2MB\n")
+    with pytest.raises(ConfigError) as caught:
+        load_study(file)
+    (told,) = re.findall(r"```text\nmpsearch: error: (.*?)\n```", GUIDE, re.DOTALL)
+    assert str(caught.value).replace(str(file), "mine.yaml") == " ".join(told.split())
+
+
+def test_the_callback_of_the_guide_is_one() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert issubclass(names["Best"], Callback)
+    assert "on_trial" in vars(names["Best"])
