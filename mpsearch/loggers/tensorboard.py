@@ -26,7 +26,8 @@ class TensorBoard(Logger):
         """Add a file to the folder, where TensorBoard puts those of one run together."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(Path(self.place) if self.place else run.directory / "tensorboard"))  # type: ignore[no-untyped-call]
+        writer: Any = SummaryWriter  # torch has no types for it
+        self._writer = writer(str(Path(self.place) if self.place else run.directory / "tensorboard"))
         rows = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
         self._writer.add_text("study", f"| key | value |\n|---|---|\n{rows}")
 
