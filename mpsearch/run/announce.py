@@ -92,10 +92,10 @@ class Announcer:
             self.trial(record)
         rivals = {"uniform": summary.uniform, "uniform, budget spent": summary.uniform_spent, "control": summary.control}
         retrained = {"winner": summary.searched or summary.winner, **rivals}
-        if summary.winner.allocation not in [record.allocation for record in retrained.values() if record is not None]:
+        if summary.winner.allocation not in [each.allocation for each in retrained.values() if each is not None]:
             retrained["trial"] = summary.winner
-        for network, record in retrained.items():
-            for point in record.curve if record is not None else ():
+        for network, ended in retrained.items():
+            for point in ended.curve if ended is not None else ():
                 self.epoch(network, point)
         self._once("end", lambda callback: callback.on_end(summary))
 
