@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mpsearch.core.table import Table
     from mpsearch.costs.budgets import parse_budget
     from mpsearch.data.stream import Stream
+    from mpsearch.loggers.base import Callback
     from mpsearch.tasks.task import Task
     from mpsearch.training.recipe import Recipe
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Allocation",
     "Budget",
+    "Callback",
     "Choice",
     "Layer",
     "MpsearchError",
@@ -61,6 +63,7 @@ __all__ = [
 _HOMES = {
     "Allocation": "mpsearch.core.allocation",
     "Budget": "mpsearch.core.budget",
+    "Callback": "mpsearch.loggers.base",
     "Choice": "mpsearch.core.choice",
     "Layer": "mpsearch.core.layer",
     "MpsearchError": "mpsearch.core.errors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,21 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
+from mpsearch.loggers import Callback, callbacks_of
 from mpsearch.models import is_registered
 from mpsearch.models.described import build_described
 from mpsearch.network.canonical import canonical
-from mpsearch.run import Ledger, claimed, convert, finished, run
+from mpsearch.run import Announcer, Ledger, claimed, convert, finished, run, told_again
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
-from mpsearch.training.recipe import Recipe
+from mpsearch.training.recipe import QAT_RECIPE, Recipe
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from pandas import DataFrame
+
+    from mpsearch.report.figure_style import Figure
 
 __all__ = ["Result", "export", "load", "search"]
 
@@ -61,6 +66,35 @@ class Result:
     path: Path
     run_dir: Path
 
+    def _repr_html_(self) -> str:
+        from mpsearch.report.notebook import summary_html
+
+        return summary_html(self.summary, self.run_dir)
+
+    def plot(self, kind: str = "front", *, cost: str = "size") -> Figure:
+        """A Plotly figure of the run: `show()` it, or go on drawing in it.
+
+        Args:
+            kind: `front`, `bits`, `history`, `signals` or `curves`.
+            cost: horizontal axis of the front: `size`, or another cost that every trial has.
+
+        Raises:
+            ConfigError: no such figure or cost, or the run has nothing to draw there.
+        """
+        from mpsearch.report.notebook import summary_figure
+
+        return summary_figure(self.summary, kind, cost=cost)
+
+    def to_dataframe(self) -> DataFrame:
+        """The trials as a pandas frame, a row each, by number: scores, costs, hyperparameters, and the choice of every layer.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        from mpsearch.report.frame import trials_frame
+
+        return trials_frame(self.summary)
+
 
 def search(
     model: nn.Module,
@@ -90,6 +124,7 @@ def search(
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
+    callbacks: Sequence[Callback | str] = (),
 ) -> Result:
     """Find the bits of every layer under a budget; train, export and verify the best network.
 
@@ -126,6 +161,8 @@ def search(
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         progress: show bars on standard error.
+        callbacks: are told of trials, epochs and the end: loggers by name (`"tensorboard"`, `"wandb:PROJECT"`, see `mpsearch list loggers`)
+            and objects of your own, see `Callback`.
 
     Raises:
         UsageError: a wrong request: a budget out of reach, an unknown layer, data that do not fit.
@@ -139,6 +176,7 @@ def search(
         ("recipe", recipe, Recipe | None, "a Recipe"),
         ("run_dir", run_dir, str | Path | None, "a folder"),
         ("storage", storage, str | None, "a URL, such as sqlite:///trials.db,"),
+        ("callbacks", callbacks, Sequence, "a list of callbacks or names of loggers"),
     ):
         if not isinstance(given, kinds):
             raise ConfigError(f"{name}: {words} is needed, not {given!r}", path=name)
@@ -146,8 +184,9 @@ def search(
         raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
     if sampler is not None:
         _check_sampler(sampler)
+    announcer = Announcer(callbacks_of([callbacks] if isinstance(callbacks, str) else callbacks))
     scale = _EFFORTS[effort]
-    recipe = recipe or Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
+    recipe = recipe or QAT_RECIPE
     config = _config(
         model,
         budgets=_listed(budget),
@@ -190,9 +229,12 @@ def search(
         reporter = RichProgress(Console(stderr=True))
     with claimed(directory, config, _COMMAND, extra=_digest(model, splits, sampler), storage=storage):
         ledger = Ledger(directory, reporter)
-        summary = finished(ledger) or run(
-            config, lambda: assemble(config, splits, model, reporter), ledger, _COMMAND, reporter, storage=storage, sampler=sampler
-        )
+        set_up = partial(assemble, config, splits, model, reporter)
+        summary = finished(ledger)
+        if summary is not None:
+            told_again(announcer, config, summary, ledger, _COMMAND)
+        else:
+            summary = run(config, set_up, ledger, _COMMAND, reporter, storage=storage, sampler=sampler, announcer=announcer)
     path = directory / summary.artifact
     return Result(
         summary=summary, model=read_artifact(path).install(model).cpu(), allocation=summary.winner.allocation, path=path, run_dir=directory

@@ -11,6 +11,7 @@ import click
 
 import mpsearch
 from mpsearch.cli.allocate import allocate
+from mpsearch.cli.completion import completion
 from mpsearch.cli.doctor import doctor
 from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
@@ -19,6 +20,7 @@ from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
 from mpsearch.cli.profile import profile
 from mpsearch.cli.retrain import retrain
+from mpsearch.cli.schema import schema
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
 from mpsearch.core.errors import MpsearchError, UsageError
@@ -49,7 +51,8 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (study, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known):
+_COMMANDS = (study, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known, schema, completion)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 

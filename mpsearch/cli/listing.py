@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_known"]
 
-REGISTRIES = ("methods", "signals", "costs", "targets", "handovers", "models", "data")
+REGISTRIES = ("methods", "signals", "costs", "targets", "handovers", "models", "data", "loggers")
 """Packages of mpsearch, each with a registry of the same name in capitals."""
 FOLDERS = ("studies", "spaces", "hardware")
 
@@ -25,7 +25,7 @@ FOLDERS = ("studies", "spaces", "hardware")
 @click.command("list", short_help="What there is to choose from, with papers.")
 @click.argument("kinds", nargs=-1, type=click.Choice([*REGISTRIES, *FOLDERS]), metavar="[KIND]...")
 def list_known(kinds: tuple[str, ...]) -> None:
-    """Show methods, signals, costs, targets, hand-over formats, models, data, studies, spaces and hardware; KIND shows only some."""
+    """Show methods, signals, costs, targets, hand-over formats, models, data, loggers and shipped files; KIND shows only some."""
     console, errors = consoles()
     for kind in kinds or (*REGISTRIES, *FOLDERS):
         if kind not in REGISTRIES:

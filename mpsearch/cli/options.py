@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.printable import printable
 from mpsearch.core.url import without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mpsearch.config import StudyConfig
+    from mpsearch.run import Announcer
 
 __all__ = [
     "DEFAULT_STUDY",
     "RESOLVED_STUDY",
+    "announcer_of",
     "command_line",
     "consoles",
     "data_options",
+    "log_option",
     "overrides_from",
     "read_config",
     "run_options",
@@ -77,6 +81,13 @@ _RUN = [
     ),
     click.option("--quiet", "-q", is_flag=True, help="No progress, only the closing summary."),
 ]
+_LOG = click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    metavar="LOGGER",
+    help="Follow the run in tensorboard, wandb, mlflow or trackio; several may be given, see `mpsearch list loggers`.",
+)
 _KEYS = {
     **{key: key for key in ("effort", "space", "target", "hardware", "compile", "device", "seed")},
     "images": "signals.images",
@@ -109,6 +120,23 @@ def data_options(command: F) -> F:
 def run_options(command: F) -> F:
     """`--run-dir` and `--quiet`."""
     return _decorated(command, list(_RUN))
+
+
+def log_option(command: F) -> F:
+    """`--log`, as the keyword argument `loggers`; a command passes it to `announcer_of`."""
+    return _LOG(command)
+
+
+def announcer_of(loggers: Sequence[str]) -> Announcer:
+    """Tells the loggers that the command line names.
+
+    Raises:
+        UsageError: there is no such logger, or its package is not installed.
+    """
+    from mpsearch.loggers import callbacks_of
+    from mpsearch.run import Announcer
+
+    return Announcer(callbacks_of(loggers), lambda line: click.echo(printable(line), err=True))
 
 
 def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:

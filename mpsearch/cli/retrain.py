@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mpsearch.cli.options import command_line, consoles, read_config, run_options, study_options
+from mpsearch.cli.options import announcer_of, command_line, consoles, log_option, read_config, run_options, study_options
 
 __all__ = ["retrain"]
 
@@ -16,9 +16,10 @@ __all__ = ["retrain"]
 @study_options
 @click.option("--bits", required=True, type=click.Path(path_type=Path), metavar="FILE", help="bits.yaml of a run, or one edited by hand.")
 @run_options
-def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None:
+@log_option
+def retrain(bits: Path, run_dir: Path | None, quiet: bool, loggers: tuple[str, ...], **flags: Any) -> None:
     """Train the network at the bits of a file, export and report; no search."""
-    config = read_config(flags)
+    config, announcer = read_config(flags), announcer_of(loggers)
 
     from mpsearch.config import load_bits
 
@@ -30,4 +31,5 @@ def retrain(bits: Path, run_dir: Path | None, quiet: bool, **flags: Any) -> None
 
     results, progress = consoles(quiet=quiet)
     directory = run_dir or Path("runs") / f"{config.run_name}-retrain-{allocation.key()}"
-    print_summary(train(config, allocation, directory, command_line(), RichProgress(progress)), results, directory)
+    summary = train(config, allocation, directory, command_line(), RichProgress(progress), announcer=announcer)
+    print_summary(summary, results, directory)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mpsearch.cli.options import command_line, consoles, read_config, run_options, study_options
+from mpsearch.cli.options import announcer_of, command_line, consoles, log_option, read_config, run_options, study_options
 
 __all__ = ["study"]
 
@@ -18,13 +18,14 @@ __all__ = ["study"]
 @click.option(
     "--storage", metavar="URL", help="Where trials are kept: sqlite:///FILE, journal:///FILE, postgresql://…; default: study.db in DIR."
 )
+@log_option
 @click.option("--plan", "only_plan", is_flag=True, help="Print phases, passes and expected time; run nothing.")
-def study(run_dir: Path | None, quiet: bool, storage: str | None, only_plan: bool, **flags: Any) -> None:
+def study(run_dir: Path | None, quiet: bool, storage: str | None, loggers: tuple[str, ...], only_plan: bool, **flags: Any) -> None:
     """Search, retrain, export and report.
 
     STUDY is a name of `mpsearch list studies` or a YAML file; digits_resnet18 if left out. After an interruption, repeat the same command.
     """
-    config = read_config(flags)
+    config, announcer = read_config(flags), announcer_of(loggers)
 
     from mpsearch.report.progress import RichProgress
     from mpsearch.report.terminal import plan_table, print_summary
@@ -35,5 +36,5 @@ def study(run_dir: Path | None, quiet: bool, storage: str | None, only_plan: boo
         results.print(plan_table(plan(config, RichProgress(progress))))
         return
     directory = run_dir or Path("runs") / config.run_name
-    summary = run_study(config, directory, command_line(), RichProgress(progress), storage=storage)
+    summary = run_study(config, directory, command_line(), RichProgress(progress), storage=storage, announcer=announcer)
     print_summary(summary, results, directory)

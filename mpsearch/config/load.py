@@ -1,4 +1,4 @@
-"""`load_study`: read a study file, apply its effort and the command line's overrides, and check that every name exists."""
+"""`load_study`: read a study file, apply its effort and the command line's overrides, check all names; all faults at once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mpsearch.config.hyperparameters import hyperparameter_model
+from mpsearch.config.hyperparameters import hyperparameter_model, split_settings
 from mpsearch.config.overlay import overlay, replaced
+from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.space import read_space
-from mpsearch.config.strict import validated
-from mpsearch.config.study import StudyConfig, effort_changes, validate_study
-from mpsearch.config.yaml_file import read_yaml
-from mpsearch.core.errors import ConfigError
+from mpsearch.config.strict import Fault, faults_of, refusal, validated
+from mpsearch.config.study import EffortConfig, StudyConfig, effort_changes, validate_study
+from mpsearch.config.study_file import read_study
+from mpsearch.core.errors import ConfigError, UnknownNameError
 from mpsearch.core.registry import Registry
+from mpsearch.data import DATA
 from mpsearch.methods import METHODS
+from mpsearch.models import MODELS
 from mpsearch.signals import SIGNALS
 from mpsearch.targets import TARGETS
 
@@ -33,15 +36,15 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
             signals that combine others are named, they combine the study's own.
 
     Raises:
-        ConfigError: the file cannot be read, or has a wrong key, type or value; the message has the path of the key.
-        UnknownNameError: there is no study, space, signal or method of that name.
+        ConfigError: the file cannot be read, or has wrong keys, types or values; the one line has the paths of all of them.
+        UnknownNameError: nothing but one study, space, signal, method, target, data source or model of an unknown name.
     """
     path = reference if isinstance(reference, Path) else find_yaml("study", "studies", reference)
     label = str(path)
-    content = read_yaml(path)
+    content = read_study(path)
+    if wrong := (*faults_of(StudyConfig, content), *_faults_of_efforts(content)):
+        raise refusal([*wrong, *_faults_of_plugins(content)], label)
     stated = validate_study(content, label=label)
-    for name, effort_config in stated.efforts.items():
-        validate_study(overlay(content, effort_config.model_dump()), label=f"{label}: efforts.{name}")
 
     changes = dict(overrides or {})
     effort = changes.pop("effort", stated.effort)
@@ -55,15 +58,14 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
             if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):
                 value = list(dict.fromkeys([*value, *stated.signals.names]))
         content = replaced(content, key, value)
-    try:
-        config = validate_study(content, label="")
-        check_plugins(config)
-    except ConfigError as error:
-        if not error.path:
-            raise
-        from_flags = any(error.path.startswith(key) or key.startswith(error.path) for key in changes)
-        raise ConfigError(f"{'command line' if from_flags else label}: {error}", path=error.path) from error
-    return config
+
+    def origin(fault: Fault) -> str:
+        flags = any(fault.path.startswith(key) or key.startswith(fault.path) for key in changes)
+        return "command line" if flags and fault.path else label
+
+    if wrong := (*faults_of(StudyConfig, content), *_faults_of_plugins(content)):
+        raise refusal(wrong, origin)
+    return validate_study(content, label="")
 
 
 def _without_stale_options(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,25 +84,74 @@ def check_plugins(config: StudyConfig) -> None:
 
     Raises:
         ConfigError: a method has no such hyperparameter, or it has a wrong type or value.
-        UnknownNameError: a signal, method or target is not registered.
+        UnknownNameError: nothing but one signal, method or target that is not registered.
     """
-    _ = TARGETS[config.target]
-    combining = [SIGNALS[name].combines for name in config.signals.names]
-    if all(combining):
-        alone = ", ".join(config.signals.names)
-        raise ConfigError(f"signals.names: '{alone}' combines other signals; name at least two more", path="signals.names")
-    for name, settings in config.methods.items():
-        try:
-            validated(hyperparameter_model(METHODS[name], name), settings, label="")
-        except ConfigError as error:
-            raise ConfigError(f"methods.{name}.{error}", path=f"methods.{name}.{error.path}") from error
-        try:
-            config.hyperparameters(name).build(METHODS[name])
-        except ConfigError as error:
-            raise ConfigError(f"methods.{error}", path=f"methods.{error.path}") from error
-    config.recipe.build()
-    if config.float_recipe is not None:
-        config.float_recipe.build()
+    if wrong := _faults_of_plugins(config.to_dict(), files=False):
+        raise refusal(wrong, "")
+
+
+def _faults_of_efforts(content: Mapping[str, Any]) -> list[Fault]:
+    """Faults that efforts bring into a study."""
+    efforts, before = content.get("efforts"), faults_of(StudyConfig, content)
+    found: list[Fault] = []
+    for name, changes in efforts.items() if isinstance(efforts, Mapping) else ():
+        if isinstance(changes, Mapping):
+            parts = {part: change for part, change in changes.items() if part in EffortConfig.model_fields}
+            after = faults_of(StudyConfig, overlay(content, parts))
+            found += [fault.inside(f"efforts.{name}") for fault in after if fault not in before]
+    return found
+
+
+def _faults_of_plugins(content: Mapping[str, Any], *, files: bool = True) -> list[Fault]:
+    """Names that are in no registry, hyperparameters that a method does not have, and values out of their ranges.
+
+    Args:
+        content: of a study; values of a wrong type are none of its faults.
+        files: whether data and model are those of a study file, rather than in memory.
+    """
+    found: list[Fault] = []
+    sections = {name: content[name] if isinstance(content.get(name), Mapping) else {} for name in ("data", "model", "signals", "methods")}
+    source, factory, names = sections["data"].get("source"), sections["model"].get("factory"), sections["signals"].get("names", ())
+    asked: list[tuple[str, Registry[Any], Any]] = [("target", TARGETS, content.get("target", "packed"))]
+    if files:
+        asked += [("data.source", DATA, source)] if isinstance(source, str) else []
+        asked += [("model.factory", MODELS, factory)] if isinstance(factory, str) and ":" not in factory else []
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+    asked += [("signals.names", SIGNALS, name) for name in names]
+    asked += [(f"methods.{name}", METHODS, name) for name in sections["methods"] if isinstance(name, str)]
+    for path, registry, name in asked:
+        if isinstance(name, str) and name not in registry:
+            found.append(Fault.of(UnknownNameError(registry.kind, name, registry.names(), registry.broken()), path))
+    if names and all(name in SIGNALS and SIGNALS[name].combines for name in names):
+        found.append(Fault(path="signals.names", text=f"'{', '.join(names)}' combines other signals; name at least two more"))
+    for name, settings in sections["methods"].items():
+        if name in METHODS and isinstance(settings, Mapping):
+            found += _faults_of_method(name, settings)
+    for part, model in (("recipe", RecipeConfig), ("float_recipe", FloatRecipeConfig)):
+        found += _faults_of_recipe(part, model, content.get(part))
+    return found
+
+
+def _faults_of_method(name: str, settings: Mapping[str, Any]) -> list[Fault]:
+    model = hyperparameter_model(METHODS[name], name)
+    if wrong := faults_of(model, settings):
+        return [fault.inside(f"methods.{name}") for fault in wrong]
+    checked = validated(model, settings, label="")
+    try:
+        split_settings({key: getattr(checked, key) for key in checked.model_fields_set}, METHODS[name]).build(METHODS[name])
+    except ConfigError as error:  # its message begins with the name of the method
+        return [Fault.of(ConfigError(f"methods.{error}", path=f"methods.{error.path}"))]
+    return []
+
+
+def _faults_of_recipe(part: str, model: type[RecipeConfig | FloatRecipeConfig], content: object) -> list[Fault]:
+    if content is None or faults_of(model, content):  # which are those of the study
+        return []
+    try:
+        validated(model, content, label="").build()
+    except ConfigError as error:
+        return [Fault.of(error, part)]
+    return []
 
 
 def _expanded_all(names: Iterable[str], own: Sequence[str], registry: Registry[Any]) -> Iterable[str]:

@@ -1,26 +1,87 @@
-"""`Strict`: base of the config models; `validated`: plain data as a model, with errors in one line with the key's path."""
+"""`Strict`: base of the config models; `validated`: plain data as a model, or one line with all faults and the paths of their keys."""
 
 from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, UnknownNameError, UsageError
 
-__all__ = ["Strict", "validated"]
+__all__ = ["Fault", "Strict", "faults_of", "refusal", "validated"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_SOUGHT = 100
+_MOST_SAID = 12
+_FIRST = {"extra_forbidden": 0, "missing": 1}
 
 
 class Strict(BaseModel):
     """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something wrong with one key.
+
+    Args:
+        path: of the key, such as `recipe.epochs`; empty for the whole.
+        text: the rule, the value and the next step.
+        unknown: the error of a name that is in no registry.
+    """
+
+    path: str
+    text: str
+    unknown: UnknownNameError | None = field(default=None, compare=False)
+
+    @property
+    def line(self) -> str:
+        """Path and text; some texts begin with the path."""
+        told = not self.path or self.text.startswith((f"{self.path}: ", f"{self.path} "))
+        return self.text if told else f"{self.path}: {self.text}"
+
+    def inside(self, path: str) -> Fault:
+        """The fault as seen from outside: its key lies within that of `path`."""
+        return Fault(path=f"{path}.{self.path}" if self.path else path, text=self.text, unknown=self.unknown)
+
+    @classmethod
+    def of(cls, error: UsageError, path: str = "") -> Fault:
+        """The fault that an error tells of.
+
+        Args:
+            error: what somebody said of the key.
+            path: of the key, if the error does not know it.
+        """
+        path = error.path or path if isinstance(error, ConfigError) else path
+        return cls(path=path, text=str(error), unknown=error if isinstance(error, UnknownNameError) else None)
+
+
+def refusal(faults: Sequence[Fault], label: str | Callable[[Fault], str]) -> UsageError:
+    """The error that tells of all faults in one line; that of a single unknown name is its own.
+
+    Args:
+        faults: one or more.
+        label: start of the message, such as the file's path, or function of the fault that returns it; may be empty.
+    """
+    first, named = faults[0], label if callable(label) else lambda fault: label
+    if len(faults) == 1 and first.unknown is not None:
+        return first.unknown
+    if len(faults) == 1:
+        return ConfigError(": ".join(filter(None, (named(first), first.line))), path=first.path)
+    labels = dict.fromkeys(named(fault) for fault in faults)
+    common = next(iter(labels)) if len(labels) == 1 else ""
+    lines = [fault.line if common else ": ".join(filter(None, (named(fault), fault.line))) for fault in faults[:_MOST_SAID]]
+    count = f"{'at least ' if len(faults) >= _MOST_SOUGHT else ''}{len(faults)} faults"
+    told = " ".join(f"({number}) {line}" for number, line in enumerate(lines, 1))
+    more = f" … and {len(faults) - _MOST_SAID} more" if len(faults) > _MOST_SAID else ""
+    return ConfigError(f"{common}{': ' if common else ''}{count}: {told}{more}", path=first.path)
 
 
 def validated(model: type[Model], content: object, *, label: str) -> Model:
@@ -32,40 +93,73 @@ def validated(model: type[Model], content: object, *, label: str) -> Model:
         label: start of messages, such as the file's path; may be empty.
 
     Raises:
-        ConfigError: the first problem as one line: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
+        ConfigError: something is wrong; one line tells of all of it: `studies/x.yaml: recipe.epohs: unknown key; did you mean 'epochs'?`.
+        UnknownNameError: nothing but one name that is in no registry.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise _config_error(error, model, label) from error
+        raise refusal(_faults(error, model, content), label) from error
 
 
-def _config_error(error: ValidationError, model: type[BaseModel], label: str) -> ConfigError:
-    # An unknown key is often the misspelling of a missing one, so it is reported first.
-    first = min(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
-    origin = first.get("ctx", {}).get("error")
+def faults_of(model: type[BaseModel], content: object) -> tuple[Fault, ...]:
+    """All that keeps plain data from being a model: unknown keys, then missing ones, then wrong values."""
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        return _faults(error, model, content)
+    return ()
+
+
+def _faults(error: ValidationError, model: type[BaseModel], content: object) -> tuple[Fault, ...]:
+    # An unknown key is often the misspelling of a missing one, so it is told first, and that one not again.
+    details = sorted(error.errors(include_url=False), key=lambda detail: _FIRST.get(detail["type"], 2))[:_MOST_SOUGHT]
+    found: dict[tuple[Any, ...], Fault] = {}
+    meant: set[tuple[Any, ...]] = set()
+    for detail in details:
+        location = _location(detail, content)
+        if detail["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(location[-1]), _keys_at(model, location[:-1]), n=1)
+            meant |= {(*location[:-1], name) for name in close}
+        if location not in meant:
+            found.setdefault(location, _fault(detail, location, model))
+    # A sequence whose items are wrong is too short as well.
+    inner = {location[:length] for location in found for length in range(len(location))}
+    return tuple(fault for location, fault in found.items() if location not in inner)
+
+
+def _location(detail: Any, content: object) -> tuple[int | str, ...]:
+    """The path of the key in the content: without the members of unions that pydantic names as it tries them."""
+    place, found = content, []
+    for part in detail["loc"]:
+        inside = part in place if isinstance(place, Mapping) else isinstance(place, list | tuple) and part in range(len(place))
+        if inside:
+            place = place[part]  # type: ignore[index]
+            found.append(part)
+    return (*found, detail["loc"][-1]) if detail["type"] == "missing" else tuple(found)
+
+
+def _fault(detail: Any, location: tuple[int | str, ...], model: type[BaseModel]) -> Fault:
+    path, origin = ".".join(map(str, location)), detail.get("ctx", {}).get("error")
     if isinstance(origin, ConfigError):
-        return origin
-    # A tag in brackets is the member of a union that was tried, not a key of the file; an unknown key may well look like one.
-    key = len(first["loc"]) - 1 if first["type"] == "extra_forbidden" else None
-    location = [part for index, part in enumerate(first["loc"]) if index == key or not str(part).startswith("[")]
-    path = ".".join(str(part) for part in location)
-    prefix = ": ".join(part for part in (label, path) if part)
-    if first["type"] == "extra_forbidden":
+        return Fault.of(origin, path)
+    if origin is not None and isinstance(origin.__cause__, UnknownNameError):
+        return Fault.of(origin.__cause__, path)
+    if detail["type"] == "extra_forbidden":
         known = _keys_at(model, location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         advice = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
         text = f"unknown key; {advice}"
-    elif first["type"] == "missing":
-        text = "this key is missing; add it"
+    elif detail["type"] == "missing":
+        told = _description_at(model, location)
+        text = f"this key is missing; add it{f' ({told})' if told else ''}"
     elif origin is not None:
         text = str(origin)
-    elif first["type"] == "too_short":
-        text = f"needs at least {first['ctx']['min_length']}, and is empty" if not first["input"] else first["msg"]
+    elif detail["type"] == "too_short":
+        text = f"needs at least {detail['ctx']['min_length']}, and is empty" if not detail["input"] else detail["msg"]
     else:
-        message = first["msg"].replace("Input should be", "should be")
-        text = f"{message}, not {_short(first['input'])}"
-    return ConfigError(f"{prefix}: {text}", path=path)
+        text = f"{detail['msg'].replace('Input should be', 'should be')}, not {_short(detail['input'])}"
+    return Fault(path=path, text=text)
 
 
 def _short(value: object) -> str:
@@ -73,12 +167,20 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
+def _description_at(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    fields = (each.model_fields.get(str(location[-1])) for each in _models_at(model, location[:-1]))
+    return next((field.description or "" for field in fields if field is not None), "")
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    return next((list(each.model_fields) for each in _models_at(model, location)), [])
+
+
+def _models_at(model: type[BaseModel], location: Sequence[int | str]) -> list[type[BaseModel]]:
     found: Any = model
     for part in location:
         found = _step_into(found, part)
-    models = (each for each in _alternatives(found) if isinstance(each, type) and issubclass(each, BaseModel))
-    return next((list(each.model_fields) for each in models), [])
+    return [each for each in _alternatives(found) if isinstance(each, type) and issubclass(each, BaseModel)]
 
 
 def _step_into(annotation: Any, part: int | str) -> Any:

@@ -21,7 +21,7 @@ from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
 from mpsearch.core.budget import Budget
 from mpsearch.core.duration import parse_duration
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, UnknownNameError
 from mpsearch.core.files import is_file
 from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.methods import METHODS
@@ -217,7 +217,10 @@ class EffortConfig(Strict):
 
 
 def _space_of(value: Any) -> Any:
-    return read_space(value) if isinstance(value, str) else value
+    try:
+        return read_space(value) if isinstance(value, str) else value
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from error  # pydantic collects it with the other faults
 
 
 def _readable(text: str) -> str:

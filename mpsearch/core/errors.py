@@ -19,6 +19,8 @@ A message states the rule, the value and the next step on one line.
 
 from __future__ import annotations
 
+import difflib
+
 __all__ = [
     "ArtifactError",
     "BudgetError",
@@ -86,7 +88,8 @@ class UnknownNameError(UsageError, KeyError):
     """A name that is in no registry. `name` is the request, `known` the registered names, `broken` the plug-ins that failed to load."""
 
     def __init__(self, kind: str, name: str, known: tuple[str, ...], broken: tuple[str, ...] = ()) -> None:
-        super().__init__("; ".join([f"unknown {kind} '{name}'", f"known: {', '.join(known) or 'none'}", *broken]))
+        close = [f"did you mean '{each}'?" for each in difflib.get_close_matches(name, known, n=1)]
+        super().__init__("; ".join([f"unknown {kind} '{name}'", f"known: {', '.join(known) or 'none'}", *broken, *close]))
         self.name = name
         self.known = known
         self.broken = broken

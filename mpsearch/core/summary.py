@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -197,6 +198,10 @@ class Summary:
         """The best network that is not a uniform reference: the winner, or the search's own if a uniform one is delivered."""
         references = [record.allocation for record in (self.uniform, self.uniform_spent) if record is not None]
         return self.searched if self.searched is not None and self.winner.allocation in references else self.winner
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the run. By name, as a registry finds its members: what draws stands on a higher floor."""
+        return str(importlib.import_module("mpsearch.report.notebook").summary_html(self))
 
     @property
     def winning_allocation(self) -> Allocation:

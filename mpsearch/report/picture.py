@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from mpsearch.core.errors import UsageError
+from mpsearch.core.files import write_bytes
 from mpsearch.core.printable import printable
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import FrontInfo, Point, front_info
-from mpsearch.report.picture_style import MARKERS, axes_of, percent_axis, save, styled, titled
+from mpsearch.report.picture_style import MARKERS, axes_of, encoded, percent_axis, styled, titled
 from mpsearch.report.wording import is_fraction, metric_text
 
-__all__ = ["PICTURE_SUFFIXES", "front_picture", "write_picture"]
+__all__ = ["PICTURE_SUFFIXES", "front_picture", "picture_data", "write_picture"]
 
 PICTURE_SUFFIXES = (".svg", ".png", ".pdf")
 _LEFT = 84
@@ -36,11 +37,21 @@ def write_picture(summary: Summary, file: Path) -> Path:
     """
     if file.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(f"'{file}': give a name that ends in {', '.join(PICTURE_SUFFIXES)}")
+    write_bytes(file, picture_data(summary, file.suffix.lower().removeprefix(".")))
+    return file
+
+
+def picture_data(summary: Summary, form: str) -> bytes:
+    """The content of such a file.
+
+    Args:
+        summary: of a finished run.
+        form: `svg`, `png` or `pdf`.
+    """
     info = front_info(summary)
     with styled():
         figure = front_picture(info, f"{summary.model}: validation {summary.metric} against {info.cost}")
-        save(figure, file, f"Validation {summary.metric} against {info.cost} for every trial of one run")
-    return file
+        return encoded(figure, form, f"Validation {summary.metric} against {info.cost} for every trial of one run")
 
 
 def front_picture(info: FrontInfo, title: str) -> Figure:

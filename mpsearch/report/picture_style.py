@@ -17,7 +17,7 @@ from mpsearch.core.files import write_bytes
 from mpsearch.core.printable import printable
 from mpsearch.report import palette
 
-__all__ = ["MARKERS", "PIXEL", "axes_of", "percent_axis", "save", "styled", "titled"]
+__all__ = ["MARKERS", "PIXEL", "axes_of", "encoded", "percent_axis", "save", "styled", "titled"]
 
 PIXEL = 1 / 96
 """A CSS pixel in inches."""
@@ -86,18 +86,23 @@ def percent_axis(axes: Axes, decimals: int | None = 0) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
 
 
-def save(figure: Figure, file: Path, description: str) -> None:
-    """Write the picture as its suffix says, with a description for those who cannot see it.
+def encoded(figure: Figure, form: str, description: str) -> bytes:
+    """The picture as the content of a file, with a description for those who cannot see it.
 
     It bears no date, so that equal pictures are equal files.
 
     Args:
         figure: drawn inside `styled`.
-        file: `.svg`, `.png` or `.pdf`.
+        form: `svg`, `png` or `pdf`.
         description: of what is seen.
     """
     dates: dict[str, dict[str, str | None]] = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
-    form, content = file.suffix.lower().removeprefix("."), BytesIO()
+    content = BytesIO()
     figure.savefig(content, format=form, dpi=192, metadata={"Title": printable(description), **dates.get(form, {})})
     data = content.getvalue()
-    write_bytes(file, b"\n".join(line.rstrip() for line in data.splitlines()) + b"\n" if form == "svg" else data)
+    return b"\n".join(line.rstrip() for line in data.splitlines()) + b"\n" if form == "svg" else data
+
+
+def save(figure: Figure, file: Path, description: str) -> None:
+    """Write the picture as the suffix of its file says: `.svg`, `.png` or `.pdf`."""
+    write_bytes(file, encoded(figure, file.suffix.lower().removeprefix("."), description))

@@ -28,9 +28,11 @@ with a line that says so, if that differs or the file is damaged.
 | `card.json`, `card.md` | the quantization card |
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
 | `summary.json`, `front.html` | the content of the report; the report |
+| `told.json` | what each logger was told, if there are loggers |
 | `*.checkpoint` | checkpoints of running trainings; removed at the end |
 """
 
+from mpsearch.run.announce import Announcer
 from mpsearch.run.convert import convert, convert_run
 from mpsearch.run.directory import claimed
 from mpsearch.run.evaluate import evaluate_artifact
@@ -38,11 +40,12 @@ from mpsearch.run.export import export_run
 from mpsearch.run.finish import finished
 from mpsearch.run.inspection import allocate, sensitivities
 from mpsearch.run.ledger import Ledger
-from mpsearch.run.pipeline import retrain, run, run_study
+from mpsearch.run.pipeline import retrain, run, run_study, told_again
 from mpsearch.run.plan import plan
 from mpsearch.run.profile import profile
 
 __all__ = [
+    "Announcer",
     "Ledger",
     "allocate",
     "claimed",
@@ -57,4 +60,5 @@ __all__ = [
     "run",
     "run_study",
     "sensitivities",
+    "told_again",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -191,7 +192,10 @@ def _names(directory: Path) -> set[str]:
 def _remove(directory: Path, created: Sequence[Path]) -> None:
     """Remove the run directory with its files, and the parent folders created for it."""
     for entry in directory.iterdir():
-        entry.unlink()
+        if entry.is_dir() and not entry.is_symlink():  # of a logger
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
     for folder in created or [directory]:
         with suppress(OSError):  # another run uses the folder
             folder.rmdir()

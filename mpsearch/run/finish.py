@@ -22,6 +22,7 @@ from mpsearch.core.summary import PointOfFront, Summary
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts
+from mpsearch.run.announce import Announcer
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.delivery import Contender, deliver, trial_reference
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, FRONT, REPORT, SUMMARY, claim_of
@@ -51,7 +52,14 @@ _TEST = "test.json"
 
 
 def finish(
-    config: StudyConfig, prepared: Prepared, worked: Worked, evaluator: Evaluator, ledger: Ledger, command: str, progress: Progress
+    config: StudyConfig,
+    prepared: Prepared,
+    worked: Worked,
+    evaluator: Evaluator,
+    ledger: Ledger,
+    command: str,
+    progress: Progress,
+    announcer: Announcer | None = None,
 ) -> Summary:
     """Train the selected allocation and its references, verify the artifact, read the test split once, fill the card, write the report.
 
@@ -63,10 +71,12 @@ def finish(
         ledger: stores every step, so that an interrupted run repeats none.
         command: the command line, for the report.
         progress: gets bars and lines.
+        announcer: is told of every epoch and of the end.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
     """
+    announcer = announcer or Announcer()
     setup, splits, clock = prepared.setup, prepared.setup.splits, ledger.clock
     retraining = Retraining(
         evaluator=evaluator,
@@ -75,6 +85,7 @@ def finish(
         seed=config.seed + 1,
         ledger=ledger,
         progress=progress,
+        announcer=announcer,
     )
     keep_space(ledger, setup.problem, retraining.hyper.method)
     with clock("retraining"):
@@ -115,6 +126,7 @@ def finish(
     plain = summary.to_dict()
     write_text(ledger.path(SUMMARY), json.dumps({**plain, "digest": content_digest([json.dumps(plain)])}))
     _report(summary, ledger.directory)
+    announcer.end(summary)
     return summary
 
 

@@ -10,6 +10,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.progress import Progress
 from mpsearch.core.summary import Summary
 from mpsearch.models import is_registered
+from mpsearch.run.announce import Announcer
 from mpsearch.run.directory import STORAGE, claim_of, claimed
 from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["build_evaluator", "retrain", "run", "run_study"]
+__all__ = ["build_evaluator", "retrain", "run", "run_study", "told_again"]
 
 
-def run_study(config: StudyConfig, directory: Path, command: str, progress: Progress, *, storage: str | None = None) -> Summary:
+def run_study(
+    config: StudyConfig,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    *,
+    storage: str | None = None,
+    announcer: Announcer | None = None,
+) -> Summary:
     """Search, retrain, export and report: `mpsearch study`.
 
     Args:
@@ -44,28 +53,41 @@ def run_study(config: StudyConfig, directory: Path, command: str, progress: Prog
         command: the command line, for the report.
         progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
+        announcer: tells callbacks of the run.
     """
+    announcer = announcer or Announcer()
     with claimed(directory, config, command, storage=storage):
         ledger = Ledger(directory, progress)
-        summary = finished(ledger) if is_registered(config.model.factory) else None  # other factories can have been edited
-        return summary or run(config, lambda: build_setup(config, progress), ledger, command, progress, storage=storage)
+        if is_registered(config.model.factory) and (summary := finished(ledger)) is not None:  # other factories can have been edited
+            return told_again(announcer, config, summary, ledger, command)
+        return run(config, lambda: build_setup(config, progress), ledger, command, progress, storage=storage, announcer=announcer)
 
 
-def retrain(config: StudyConfig, allocation: Allocation, directory: Path, command: str, progress: Progress) -> Summary:
+def retrain(
+    config: StudyConfig,
+    allocation: Allocation,
+    directory: Path,
+    command: str,
+    progress: Progress,
+    *,
+    announcer: Announcer | None = None,
+) -> Summary:
     """Train, export and report a given allocation, without a search: `mpsearch retrain`."""
+    announcer = announcer or Announcer()
     with claimed(directory, config, command, extra=allocation.key()):
         ledger = Ledger(directory, progress)
         if is_registered(config.model.factory) and (summary := finished(ledger)) is not None:
-            return summary
+            return told_again(announcer, config, summary, ledger, command)
         config = _without_supernet(config)
         setup = _set_up(ledger, lambda: build_setup(config, progress, check_limits=False))
         if (summary := finished(ledger)) is not None:
-            return summary
+            return told_again(announcer, config, summary, ledger, command)
         worked = given(config, setup.problem, allocation)
         setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", worked.trial.allocation)])
         evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
         _dry_run(config, evaluator, ledger)
-        return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress)
+        with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
+            return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress, announcer)
 
 
 def run(
@@ -77,6 +99,7 @@ def run(
     *,
     storage: str | None = None,
     sampler: BaseSampler | None = None,
+    announcer: Announcer | None = None,
 ) -> Summary:
     """Start or resume a run in a directory that this process has claimed.
 
@@ -88,10 +111,12 @@ def run(
         progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
         sampler: Optuna sampler in place of `BitsSampler`.
+        announcer: tells callbacks of the run.
     """
+    announcer = announcer or Announcer()
     setup = _set_up(ledger, set_up)
     if (summary := finished(ledger)) is not None:
-        return summary
+        return told_again(announcer, config, summary, ledger, command)
     setup = with_statistics(config, setup, progress, ledger)
     evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
     _dry_run(config, evaluator, ledger)
@@ -100,8 +125,16 @@ def run(
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
     url = storage or f"sqlite:///{ledger.path(STORAGE)}"
     name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
-    worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler)
-    return finish(config, prepared, worked, evaluator, ledger, command, progress)
+    with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
+        worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler, announcer=announcer)
+        return finish(config, prepared, worked, evaluator, ledger, command, progress, announcer)
+
+
+def told_again(announcer: Announcer, config: StudyConfig, summary: Summary, ledger: Ledger, command: str) -> Summary:
+    """The summary of a run that had ended, after telling callbacks what they have not heard of it."""
+    with announcer.telling(ledger, config, command, summary.metric):
+        announcer.end(summary)
+    return summary
 
 
 def _set_up(ledger: Ledger, set_up: Callable[[], Setup]) -> Setup:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -15,6 +16,7 @@ from mpsearch.data.fingerprint import fingerprint_of
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
 from mpsearch.network.state import distinct_state
+from mpsearch.run.announce import Announcer
 from mpsearch.run.ledger import Ledger
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.evaluate import evaluate
@@ -35,6 +37,7 @@ class Retraining:
         seed: seed of the training.
         ledger: of the run, for the checkpoints to resume from.
         progress: gets a bar per training.
+        announcer: is told of every epoch.
     """
 
     evaluator: Evaluator
@@ -43,6 +46,7 @@ class Retraining:
     seed: int
     ledger: Ledger
     progress: Progress
+    announcer: Announcer = field(default_factory=Announcer)
 
     def made_from(self, trial: Trial | None) -> str:
         """Identity of the training of an allocation, or of the float network for None."""
@@ -91,6 +95,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
                     split=settings.split,
                     on_step=bar.update,
                     on_epoch=score,
+                    on_point=partial(settings.announcer.epoch, name),
                     checkpoint=settings.checkpoint(name, trial),
                 )
             except TrainingDiverged as error:
@@ -125,6 +130,7 @@ def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
             seed=settings.seed,
             split=settings.split,
             on_step=bar.update,
+            on_point=partial(settings.announcer.epoch, "control"),
             checkpoint=settings.checkpoint("control", None),
         )
     record = Record(

@@ -13,6 +13,7 @@ from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record, Trial
 from mpsearch.propose.belief import Belief
 from mpsearch.propose.observation import observed
+from mpsearch.run.announce import Announcer
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
@@ -64,6 +65,7 @@ def work(
     storage: str,
     name: str,
     sampler: BaseSampler | None = None,
+    announcer: Announcer | None = None,
 ) -> Worked:
     """Run the remaining trials, and select the best allocation of all trials.
 
@@ -76,6 +78,7 @@ def work(
         storage: URL of Optuna's storage, which stores all results.
         name: name of the study in that storage.
         sampler: Optuna sampler in place of `BitsSampler`, which then only spends the budget that the best trial leaves.
+        announcer: is told of every trial.
 
     Raises:
         MpsearchError: no trial within the budgets succeeded.
@@ -105,6 +108,7 @@ def work(
             name=name,
             made_from=ledger.made_from(),
             spent=lambda: ledger.clock.spent("study"),
+            told=(announcer or Announcer()).trial,
         )
         best = best_record(records)
         if best is None:

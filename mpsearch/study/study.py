@@ -55,6 +55,7 @@ def run_trials(
     name: str = STUDY,
     made_from: str = "",
     spent: Callable[[], float] = lambda: 0.0,
+    told: Callable[[Record], None] = lambda record: None,
 ) -> list[Record]:
     """Run trials until a stopping rule holds, in a new or an interrupted study; returns the records of all its trials.
 
@@ -69,6 +70,7 @@ def run_trials(
         name: of the study within the storage.
         made_from: identity of what the trials depend on besides the study itself: network, data, code.
         spent: seconds of the search until now, those of interrupted processes included, for `Stopping.timeout`.
+        told: called with each record once it is stored, those of earlier processes first.
 
     Raises:
         RunDirectoryError: the study in the storage was made from something else.
@@ -87,6 +89,8 @@ def run_trials(
         _outlooks(study)
     with progress.phase("study", settings.stopping.trials) as bar:
         bar.update(len(records))
+        for record in records:
+            told(record)
         began, before = time.monotonic(), len(records)
         reason = end_of(study)
         while reason is None:
@@ -99,6 +103,7 @@ def run_trials(
                 reason = str(error)
                 break
             records = stored.of(study)
+            told(records[-1])
             if len(records) == before + 1:
                 _say_how_long(time.monotonic() - began, settings, len(records), progress)
             if ended.is_set() and not isinstance(sampler, BitsSampler):  # BitsSampler raises BudgetError at the next trial

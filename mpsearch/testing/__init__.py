@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"mpsearch.testing.{kind}_contract" for kind in ("cost", "method", "signal", "target")))  # before imports
+pytest.register_assert_rewrite(
+    *(f"mpsearch.testing.{kind}_contract" for kind in ("cost", "logger", "method", "signal", "target"))
+)  # before imports
 
 from mpsearch.testing.cost_contract import CostContract
+from mpsearch.testing.logger_contract import LoggerContract
 from mpsearch.testing.method_contract import MethodContract
 from mpsearch.testing.signal_contract import CombinedSignalContract, SignalContract
 from mpsearch.testing.target_contract import TargetContract
 from mpsearch.testing.variants import variants
 
-__all__ = ["CombinedSignalContract", "CostContract", "MethodContract", "SignalContract", "TargetContract", "variants"]
+__all__ = ["CombinedSignalContract", "CostContract", "LoggerContract", "MethodContract", "SignalContract", "TargetContract", "variants"]

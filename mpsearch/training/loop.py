@@ -45,6 +45,7 @@ class Hooks:
         after_epoch: called with progress at the end of each epoch, before BatchNorm is re-estimated.
         on_step: called with (steps done, steps in total), for progress bars.
         on_epoch: epoch → numbers to add to the curve, such as a validation score; called in evaluation mode.
+        on_point: called with each entry of the curve once it is safe; those of epochs before an interruption come first.
         curve: entries of epochs done before, which the curve continues.
     """
 
@@ -54,6 +55,7 @@ class Hooks:
     after_epoch: Callable[[float], None] = lambda progress: None
     on_step: Callable[[int, int], None] = lambda done, total: None
     on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {}
+    on_point: Callable[[dict[str, float]], None] = lambda point: None
     curve: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -114,6 +116,8 @@ def train(
     summed = 0.0
     if checkpoint is not None:
         step, summed = checkpoint.restore(model, optimizer, hooks.curve)
+        for point in hooks.curve:
+            hooks.on_point(point)
     started = time.monotonic()
     for epoch in range(step // steps_per_epoch, recipe.epochs):
         model.train()
@@ -169,6 +173,7 @@ def train(
         if checkpoint is not None:
             checkpoint.save(model, optimizer, hooks.curve, step, summed)
             started = time.monotonic()
+        hooks.on_point(hooks.curve[-1])
     model.eval()
     return hooks.curve
 

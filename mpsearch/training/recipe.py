@@ -7,7 +7,7 @@ from typing import Literal
 
 from mpsearch.core.errors import ConfigError
 
-__all__ = ["Recipe"]
+__all__ = ["FLOAT_RECIPE", "QAT_RECIPE", "Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +69,10 @@ class Recipe:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise ConfigError(f"recipe.{name} must be {rule}, not {getattr(self, name)!r}", path=f"recipe.{name}")
+
+
+QAT_RECIPE = Recipe(optimizer="adamw", lr=5e-4, scale_lr=0.2, distill=0.7, weight_decay=0.01, batch_size=64)
+"""Quantization-aware training where nobody says otherwise."""
+
+FLOAT_RECIPE = Recipe(epochs=12, batch_size=64, lr=0.02, weight_decay=5e-4, warmup=0.1, reestimate=0)
+"""Training of the float network where nobody says otherwise."""

@@ -103,6 +103,7 @@ class Evaluator:
         split: Split | None = None,
         on_step: Callable[[int, int], None] = lambda done, total: None,
         on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
+        on_point: Callable[[dict[str, float]], None] = lambda point: None,
         checkpoint: Checkpoint | None = None,
     ) -> list[dict[str, float]]:
         """Train the network from its present state; returns the curve.
@@ -110,7 +111,7 @@ class Evaluator:
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
         """
-        hooks = replace(Hooks.of(method, network), on_step=on_step, on_epoch=on_epoch)
+        hooks = replace(Hooks.of(method, network), on_step=on_step, on_epoch=on_epoch, on_point=on_point)
         split = self.problem.train if split is None else split
         return train(
             network.model,
@@ -153,7 +154,14 @@ class Evaluator:
         self._networks.clear()
 
     def control(
-        self, recipe: Recipe, *, seed: int, split: Split, on_step: Callable[[int, int], None], checkpoint: Checkpoint
+        self,
+        recipe: Recipe,
+        *,
+        seed: int,
+        split: Split,
+        on_step: Callable[[int, int], None],
+        on_point: Callable[[dict[str, float]], None] = lambda point: None,
+        checkpoint: Checkpoint,
     ) -> tuple[nn.Module, list[dict[str, float]]]:
         """Train the float network with the same recipe, distilled from its initial state; returns (network, curve)."""
         model = lay_out(copy.deepcopy(self.problem.model).requires_grad_(True), self.problem.execution.memory_format)
@@ -166,7 +174,7 @@ class Evaluator:
             device=self.problem.device,
             seed=seed,
             teacher=self.teacher,
-            hooks=Hooks(on_step=on_step),
+            hooks=Hooks(on_step=on_step, on_point=on_point),
             checkpoint=checkpoint,
             execution=self.problem.execution,
         )

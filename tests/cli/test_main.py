@@ -11,7 +11,21 @@ import pytest
 from mpsearch.cli import group, main, script
 from mpsearch.core.errors import BudgetError, TrainingDiverged
 
-COMMANDS = ["study", "signals", "profile", "allocate", "retrain", "pick", "export", "evaluate", "plot", "doctor", "list"]
+COMMANDS = [
+    "study",
+    "signals",
+    "profile",
+    "allocate",
+    "retrain",
+    "pick",
+    "export",
+    "evaluate",
+    "plot",
+    "doctor",
+    "list",
+    "schema",
+    "completion",
+]
 Answer = Callable[..., tuple[int, str]]
 
 

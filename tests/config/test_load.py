@@ -139,7 +139,7 @@ def _edited(tmp_path: Path, old: str, new: str) -> Path:
         (
             "retrain: {epochs: 2}",
             "retrain: {epocs: 2}",
-            r"mine\.yaml: efforts\.quick: retrain\.epocs: unknown key; did you mean 'epochs'\?",
+            r"mine\.yaml: efforts\.quick\.retrain\.epocs: unknown key; did you mean 'epochs'\?",
         ),
         ("retrain: {epochs: 2}", "data: {source: x}", r"mine\.yaml: efforts\.quick\.data: unknown key"),
         ("  lsq: {grid: half}", "  lsq: {gird: twos}", r"mine\.yaml: methods\.lsq\.gird: unknown key; did you mean 'grid'\?"),
@@ -171,3 +171,56 @@ def test_signals_that_only_combine_need_some_to_combine(tmp_path: Path) -> None:
     file.write_text(alone)
     with pytest.raises(ConfigError, match=r"alone\.yaml: signals\.names: 'mix' combines other signals; name at least two more"):
         load_study(file)
+
+
+def _written(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_all_that_is_wrong_is_said_at_once_in_one_line(tmp_path: Path) -> None:
+    text = (
+        "name: mine\ndat: digits\nspace: weights-onyl\nbudget: 2XB\nsignals: {names: [fishre]}\nmethods: [lqs, lsq]\nserach: {trials: 3}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_study(_written(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    for said in (
+        "mine.yaml: 7 faults: (1) dat: unknown key; did you mean 'data'?",
+        "serach: unknown key; did you mean 'search'?",
+        "model: this key is missing; add it",
+        "space: unknown space 'weights-onyl'; known: ",
+        "did you mean 'weights-only'?",
+        "budgets.0: budget '2XB' has the unknown unit 'XB'",
+        "signals.names: unknown signal 'fishre'; known: ",
+        "did you mean 'fisher'?",
+        "methods.lqs: unknown method 'lqs'; known: ",
+    ):
+        assert said in message
+    assert "data: this key is missing" not in message, "its misspelling is told already"
+    assert caught.value.path == "dat"
+
+
+def test_faults_of_the_command_line_and_of_the_file_are_told_apart(tmp_path: Path) -> None:
+    file = _written(tmp_path, "extends: digits_resnet18\nmethods: {lsq: {gird: half}}\n")
+    with pytest.raises(
+        ConfigError, match=r"^2 faults: \(1\) command line: search\.trials: .* \(2\) .*mine\.yaml: methods\.lsq\.gird: unknown key"
+    ):
+        load_study(file, {"search.trials": 0})
+
+
+def test_a_data_source_and_a_model_that_nobody_registered(tmp_path: Path) -> None:
+    file = _written(tmp_path, "name: mine\ndata: digitz\nmodel: resnet18_smal\nspace: weights-only\nbudget: 2MB\n")
+    with pytest.raises(
+        ConfigError, match=r"data source 'digitz'.*did you mean 'digits'.*model 'resnet18_smal'.*did you mean 'resnet18_small'"
+    ):
+        load_study(file)
+
+
+def test_many_faults_are_counted_and_the_first_told(tmp_path: Path) -> None:
+    text = "".join(f"key{number}: 1\n" for number in range(5000))
+    with pytest.raises(ConfigError, match=r"at least 100 faults: .* … and \d+ more$") as caught:
+        load_study(_written(tmp_path, text))
+    assert len(str(caught.value)) < 10_000

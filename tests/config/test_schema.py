@@ -12,7 +12,8 @@ from mpsearch.config.schema import schemas
 from mpsearch.config.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
-FILES = [(folder, file) for folder in ("studies", "spaces") for file in sorted((ROOT / folder).glob("*.yaml"))]
+PLACES = {"studies": ROOT / "studies", "spaces": ROOT / "spaces", "hardware": ROOT / "mpsearch" / "hardware"}
+FILES = [(folder, file) for folder, place in PLACES.items() for file in sorted(place.glob("*.yaml"))]
 SCHEMAS = {file.parent.name: json.loads(text) for file, text in schemas().items()}
 
 
@@ -47,3 +48,24 @@ def test_the_schema_refuses_what_the_loader_refuses() -> None:
         below[path[-1]] = value
         with pytest.raises(ValidationError):
             Draft202012Validator(SCHEMAS["studies"]).validate(bad)
+
+
+def test_every_shipped_file_names_the_schema_beside_it() -> None:
+    for _, file in FILES:
+        comment, _, schema = file.read_text(encoding="utf-8").partition("\n")[0].partition("$schema=")
+        assert comment == "# yaml-language-server: "
+        assert (file.parent / schema).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "sound"),
+    [
+        ({"name": "a", "data": "digits", "model": "m", "space": "weights-only", "budget": "2MB"}, True),
+        ({"extends": "digits_resnet18", "space": {"pins": {"fc": "w8af"}}, "data": {"options": {}}, "methods": ["lsq"]}, True),
+        ({"name": "a", "data": "digits", "model": "m"}, False),
+        ({"name": "a", "data": {"path": "p"}, "model": "m", "space": "s"}, False),
+        ({"extends": "digits_resnet18", "sead": 1}, False),
+    ],
+)
+def test_a_study_in_short_and_one_that_extends_another(content: dict[str, object], sound: bool) -> None:
+    assert Draft202012Validator(SCHEMAS["studies"]).is_valid(content) is sound

@@ -45,10 +45,20 @@ class Outer(Strict):
         ({"name": "a", "inner": {"lr": float("nan")}}, "f.yaml: inner.lr: should be a finite number, not nan", "inner.lr"),
         ({"name": "a", "some": []}, "f.yaml: some: needs at least 1, and is empty", "some"),
         ({"name": "theirs"}, "f.yaml: name: 'theirs' is taken", "name"),
-        ({"name": "ours"}, "name: 'ours' is taken; take another", "name"),
+        ({"name": "ours"}, "f.yaml: name: 'ours' is taken; take another", "name"),
+        (
+            {"nam": "a", "inner": {"lr": 0}},
+            "f.yaml: 2 faults: (1) nam: unknown key; did you mean 'name'? (2) inner.lr: should be greater than 0, not 0",
+            "nam",
+        ),
+        (
+            {"name": "a", "rungs": [{"lr": 0}, {"lrr": 1}]},
+            "f.yaml: 2 faults: (1) rungs.1.lrr: unknown key; did you mean 'lr'? (2) rungs.0.lr: should be greater than 0, not 0",
+            "rungs.1.lrr",
+        ),
     ],
 )
-def test_the_first_problem_is_one_line_with_the_path(content: dict[str, Any], message: str, path: str) -> None:
+def test_all_problems_are_one_line_with_their_paths(content: dict[str, Any], message: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validated(Outer, content, label="f.yaml")
     assert str(caught.value) == message

@@ -33,7 +33,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 def test_an_unknown_name_reads_as_a_sentence() -> None:
     error = UnknownNameError("method", "lqs", ("lsq", "ste"))
-    assert str(error) == "unknown method 'lqs'; known: lsq, ste"
+    assert str(error) == "unknown method 'lqs'; known: lsq, ste; did you mean 'lsq'?"
     assert (error.name, error.known) == ("lqs", ("lsq", "ste"))
     assert str(UnknownNameError("cost", "x", ())) == "unknown cost 'x'; known: none"
 
