@@ -323,7 +323,7 @@ def _install_layer(model: nn.Module, layer: Layer, baked: BakedLayer, device: to
     if baked.input is not None:
         attach_act_quantizer(module, fixed_act_quantizer(baked.input, codes=scaling is not None).to(device))
     if scaling is not None:
-        module.bias = None
+        module.bias = None  # type: ignore[assignment]
         scale_sums(module, scaling.to(device))
 
 

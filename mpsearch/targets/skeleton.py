@@ -171,8 +171,9 @@ def _with_placeholders(blueprint: Blueprint, *, sums: bool) -> nn.Module:
             module = model.get_submodule(layer.module)
             attach_act_quantizer(module, _Placeholder(number))  # type: ignore[arg-type]
             if sums and is_product(module, layer):
-                bias, module.bias = module.bias, None
-                scale_sums(module, _SumsPlaceholder(number, bias))  # type: ignore[arg-type]
+                placeholder = _SumsPlaceholder(number, module.bias)  # type: ignore[arg-type]
+                module.bias = None  # type: ignore[assignment]
+                scale_sums(module, placeholder)
     return model
 
 
