@@ -83,6 +83,7 @@ def search(
     sampler: BaseSampler | None = None,
     epochs: int | None = None,
     target: str = "packed",
+    target_settings: Mapping[str, Any] | None = None,
     hardware: str | Path | None = None,
     run_dir: str | Path | None = None,
     storage: str | None = None,
@@ -116,6 +117,7 @@ def search(
             exceed the budgets and then cannot win. What the best of the others leaves of the budgets is spent all the same.
         epochs: of the final retraining, instead of the effort's.
         target: the file that is delivered, a name of `mpsearch list targets`.
+        target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
         hardware: profile for latency budgets.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
         storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
@@ -163,6 +165,7 @@ def search(
         },
         retrain={"epochs": scale["epochs"] if epochs is None else epochs},
         target=target,
+        target_settings=dict(target_settings or {}),
         hardware=None if hardware is None else str(hardware),
         seed=seed,
         device=device,
@@ -223,7 +226,15 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
     return artifact.install(model).cpu()
 
 
-def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: Any, *, target: str) -> Path:
+def export(
+    run: str | Path | Result,
+    out: str | Path,
+    model: nn.Module,
+    inputs: Any,
+    *,
+    target: str,
+    target_settings: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the network of a finished run for another target, such as `"onnx"`, and compare it with the run's own file.
 
     Args:
@@ -232,6 +243,7 @@ def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: 
         model: the float architecture; its weights do not matter.
         inputs: one batch: a tensor, or a tuple or dict of the model's arguments.
         target: a name of `mpsearch list targets handovers`.
+        target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
 
     Returns:
         The file.
@@ -241,7 +253,7 @@ def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: 
         ArtifactError: the run's file is damaged, or the target cannot hold one of its formats.
         ModelError: the target cannot hold the network.
     """
-    convert(run.run_dir if isinstance(run, Result) else Path(run), Path(out), target, model, inputs)
+    convert(run.run_dir if isinstance(run, Result) else Path(run), Path(out), target, model, inputs, target_settings)
     return Path(out)
 
 

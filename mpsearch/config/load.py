@@ -17,7 +17,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.registry import Registry
 from mpsearch.methods import METHODS
 from mpsearch.signals import SIGNALS
-from mpsearch.targets import TARGETS
+from mpsearch.targets import target_with
 
 __all__ = ["load_study"]
 
@@ -67,11 +67,13 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
 
 
 def _without_stale_options(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the options of a data source or factory that is replaced; load a named space if a key inside it is overridden."""
+    """Drop the options of a data source, factory or target that is replaced; load a named space if a key inside it is overridden."""
     for part, key in (("data", "source"), ("model", "factory")):
         asked = changes.get(f"{part}.{key}")
         if asked is not None and asked != content[part].get(key):
             content = {**content, part: {}}
+    if changes.get("target", content.get("target")) != content.get("target"):
+        content = {**content, "target_settings": {}}
     if isinstance(content["space"], str) and any(key.startswith("space.") for key in changes):
         content = {**content, "space": read_space(content["space"]).model_dump(mode="json")}
     return content
@@ -84,7 +86,7 @@ def check_plugins(config: StudyConfig) -> None:
         ConfigError: a method has no such hyperparameter, or it has a wrong type or value.
         UnknownNameError: a signal, method or target is not registered.
     """
-    _ = TARGETS[config.target]
+    target_with(config.target, config.target_settings)
     combining = [SIGNALS[name].combines for name in config.signals.names]
     if all(combining):
         alone = ", ".join(config.signals.names)
