@@ -35,7 +35,7 @@ def our_files(
     Codes are two's complement, since those of `onnx-qdq` are then of 4 bits where the allocation says 4.
     """
     menu = tuple(sorted({bits for chosen in allocations.values() for bits in chosen.values()}))
-    made = setup_of(str(asked.data), str(asked.weights), menu, _ACT_BITS, max(menu), 0, grid="twos")
+    made = setup_of(str(asked.data), str(asked.weights), menu, _ACT_BITS, 4, 0, grid="twos")
     problem, method = made.problem, METHODS["gptq"](grid="twos")
     evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
     for name, bits in allocations.items():

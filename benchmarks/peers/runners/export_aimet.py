@@ -53,7 +53,15 @@ def with_nodes(simulated: Any, folder: Path) -> Path:
     """ONNX of QuantizeLinear and DequantizeLinear."""
     from aimet_torch import onnx
 
-    onnx.export(simulated, (torch.zeros(1, 3, 32, 32),), str(folder / "model.onnx"), opset_version=21, dynamo=False, input_names=["x"])
+    onnx.export(
+        simulated,
+        (torch.zeros(1, 3, 32, 32),),
+        str(folder / "model.onnx"),
+        prequantize_constants=True,
+        opset_version=21,
+        dynamo=False,
+        input_names=["x"],
+    )
     return folder / "model.onnx"
 
 

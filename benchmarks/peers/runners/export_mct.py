@@ -1,12 +1,13 @@
 """Sony Model Compression Toolkit: post-training quantization at given weight bits, inputs at 8; exports ONNX.
 
-Once with weights as floats on their grid (fake-quantized), once with its own quantizers as operators. Run by `exports.py` in MCT's own
-environment.
+Once with weights as floats on their grid (fake-quantized), once with its own quantizers as operators. MCT 2.6 counts on the exporter by
+TorchScript, which is no longer torch's default, so it is asked for here. Run by `exports.py` in MCT's own environment.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,8 @@ def quantized(bits: dict[str, int]) -> nn.Module:
 
 def written(model: nn.Module, folder: Path, format: Any) -> Path:
     """ONNX."""
-    file = folder / "model.onnx"
+    file, export = folder / "model.onnx", torch.onnx.export
+    torch.onnx.export = functools.partial(export, dynamo=False)
     mct.exporter.pytorch_export_model(
         model=model,
         save_model_path=str(file),
@@ -64,6 +66,7 @@ def written(model: nn.Module, folder: Path, format: Any) -> Path:
         serialization_format=mct.exporter.PytorchExportSerializationFormat.ONNX,
         quantization_format=format,
     )
+    torch.onnx.export = export
     return file
 
 
