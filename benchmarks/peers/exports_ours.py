@@ -26,7 +26,6 @@ VERSION = f"{__version__}, torch {torch.__version__}"
 _ACT_BITS = 8
 
 
-@torch.no_grad()
 def our_files(
     asked: argparse.Namespace, allocations: Mapping[str, Mapping[str, int]], images: Tensor, folder: Path
 ) -> Iterator[tuple[str, str, Path, Tensor]]:
@@ -43,7 +42,8 @@ def our_files(
         evaluator.ptq(network, method, RECIPE)
         parts = bake(network)
         scored = install(problem.model, problem.space.layers, parts)
-        reported = torch.cat([scored(each) for each in images.split(250)])
+        with torch.no_grad():
+            reported = torch.cat([scored(each) for each in images.split(250)])
         for target in TARGET_NAMES:
             path = folder / f"mpsearch-{name}-{target}" / TARGETS[target].file
             path.parent.mkdir(parents=True, exist_ok=True)
