@@ -118,6 +118,7 @@ def search(
     epochs: int | None = None,
     keep_points: int = 6,
     target: str = "packed",
+    target_settings: Mapping[str, Any] | None = None,
     hardware: str | Path | None = None,
     run_dir: str | Path | None = None,
     storage: str | None = None,
@@ -154,6 +155,7 @@ def search(
         epochs: of the final retraining, instead of the effort's.
         keep_points: of a front, how many points are trained and delivered.
         target: the file that is delivered, a name of `mpsearch list targets`.
+        target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
         hardware: profile for latency budgets.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
         storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
@@ -205,6 +207,7 @@ def search(
         },
         retrain={"epochs": scale["epochs"] if epochs is None else epochs, "points": keep_points},
         target=target,
+        target_settings=dict(target_settings or {}),
         hardware=None if hardware is None else str(hardware),
         seed=seed,
         device=device,
@@ -268,7 +271,15 @@ def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
     return artifact.install(model).cpu()
 
 
-def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: Any, *, target: str) -> Path:
+def export(
+    run: str | Path | Result,
+    out: str | Path,
+    model: nn.Module,
+    inputs: Any,
+    *,
+    target: str,
+    target_settings: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the network of a finished run for another target, such as `"onnx"`, and compare it with the run's own file.
 
     Args:
@@ -277,6 +288,7 @@ def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: 
         model: the float architecture; its weights do not matter.
         inputs: one batch: a tensor, or a tuple or dict of the model's arguments.
         target: a name of `mpsearch list targets handovers`.
+        target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
 
     Returns:
         The file.
@@ -286,7 +298,7 @@ def export(run: str | Path | Result, out: str | Path, model: nn.Module, inputs: 
         ArtifactError: the run's file is damaged, or the target cannot hold one of its formats.
         ModelError: the target cannot hold the network.
     """
-    convert(run.run_dir if isinstance(run, Result) else Path(run), Path(out), target, model, inputs)
+    convert(run.run_dir if isinstance(run, Result) else Path(run), Path(out), target, model, inputs, target_settings)
     return Path(out)
 
 

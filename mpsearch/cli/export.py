@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mpsearch.cli.options import RESOLVED_STUDY, data_options, read_config, trust_in
-from mpsearch.core.errors import RunDirectoryError
+from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.files import is_file
 from mpsearch.core.printable import printable
 
@@ -23,13 +23,16 @@ __all__ = ["export"]
     metavar="NAME",
     help="Convert for another runtime or tool ('mpsearch list targets handovers'); left out, it is copied.",
 )
+@click.option("--runtime", metavar="NAME", help="With --target onnx-qdq: onnxruntime or openvino, in which the file is scored.")
 @click.option("--trust", is_flag=True, help=f"With --target: run the code that a {RESOLVED_STUDY} from another machine names.")
 @data_options
-def export(run: Path, out: Path, target: str | None, trust: bool, **flags: Any) -> None:
+def export(run: Path, out: Path, target: str | None, runtime: str | None, trust: bool, **flags: Any) -> None:
     """Copy the artifact of the run directory RUN, after a check, with its quantization card beside it; or write it for another target.
 
     The target c writes a folder: model.c and model.h, an example program, a test vector and a Makefile.
     """
+    if target is None and runtime is not None:
+        raise ConfigError("--runtime is of a target that the run is converted for; add --target onnx-qdq")
     if target is None:
         from mpsearch.run import export_run
 
@@ -39,7 +42,14 @@ def export(run: Path, out: Path, target: str | None, trust: bool, **flags: Any) 
     study = run / RESOLVED_STUDY
     if not is_file(study):
         raise RunDirectoryError(f"{run} holds no run (there is no {RESOLVED_STUDY}); give the folder of a run")
-    config = read_config(flags, study, trusted=trust_in(run, study, trust=trust))
+    from mpsearch.handovers import HANDOVERS
+    from mpsearch.targets import TARGETS
+
+    if target in TARGETS:
+        flags |= {"target": target}
+    elif runtime is not None and target in HANDOVERS:
+        raise ConfigError(f"--runtime is of the target onnx-qdq; '{target}' has none")
+    config = read_config({**flags, "runtime": runtime}, study, trusted=trust_in(run, study, trust=trust))
 
     from mpsearch.run import convert_run
 

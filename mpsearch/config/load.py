@@ -20,7 +20,7 @@ from mpsearch.data import DATA
 from mpsearch.methods import METHODS
 from mpsearch.models import MODELS
 from mpsearch.signals import SIGNALS
-from mpsearch.targets import TARGETS
+from mpsearch.targets import TARGETS, target_with
 
 __all__ = ["load_study"]
 
@@ -69,11 +69,13 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
 
 
 def _without_stale_options(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the options of a data source or factory that is replaced; load a named space if a key inside it is overridden."""
+    """Drop the options of a data source, factory or target that is replaced; load a named space if a key inside it is overridden."""
     for part, key in (("data", "source"), ("model", "factory")):
         asked = changes.get(f"{part}.{key}")
         if asked is not None and asked != content[part].get(key):
             content = {**content, part: {}}
+    if changes.get("target", content.get("target")) != content.get("target"):
+        content = {**content, "target_settings": {}}
     if isinstance(content["space"], str) and any(key.startswith("space.") for key in changes):
         content = {**content, "space": read_space(content["space"]).model_dump(mode="json")}
     return content
@@ -127,9 +129,20 @@ def _faults_of_plugins(content: Mapping[str, Any], *, files: bool = True) -> lis
     for name, settings in sections["methods"].items():
         if name in METHODS and isinstance(settings, Mapping):
             found += _faults_of_method(name, settings)
+    found += _faults_of_target(content.get("target", "packed"), content.get("target_settings", {}))
     for part, model in (("recipe", RecipeConfig), ("float_recipe", FloatRecipeConfig)):
         found += _faults_of_recipe(part, model, content.get(part))
     return found
+
+
+def _faults_of_target(name: object, settings: object) -> list[Fault]:
+    if not isinstance(name, str) or name not in TARGETS or not isinstance(settings, Mapping):
+        return []
+    try:
+        target_with(name, settings)
+    except ConfigError as error:
+        return [Fault.of(error)]
+    return []
 
 
 def _faults_of_method(name: str, settings: Mapping[str, Any]) -> list[Fault]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from mpsearch.config.hyperparameters import SearchableSettings, Setting, split_settings
+from mpsearch.config.hyperparameters import Scalar, SearchableSettings, Setting, split_settings
 from mpsearch.config.overlay import overlay
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.space import SpaceConfig, read_space
@@ -244,6 +244,7 @@ class StudyConfig(Strict):
         default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; all must hold; a range, such as 1MB..8MB, asks for a front"
     )
     target: str = Field(default="packed", description="the file that is delivered, see `mpsearch list targets`", min_length=1)
+    target_settings: dict[str, Scalar] = Field(default_factory=dict, description="of the target, such as `{runtime: openvino}` of onnx-qdq")
     hardware: str | None = Field(default=None, description="profile for latency: a shipped name or a YAML file")
     signals: SignalsConfig = SignalsConfig()
     methods: dict[str, dict[str, Setting]] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from mpsearch.models import build_model
 from mpsearch.network.baked import Parts
 from mpsearch.network.canonical import canonical
 from mpsearch.run.export import finished_run
-from mpsearch.targets import TARGETS, Blueprint, Target, read_artifact
+from mpsearch.targets import TARGETS, Blueprint, Target, read_artifact, target_with
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
@@ -43,10 +43,11 @@ def convert_run(run_dir: Path, out: Path, target: str, config: StudyConfig) -> l
     model = build_model(config.model.factory, dict(config.model.options))
     splits = load_data(config.data.reference, seed=config.seed, **config.data.options)
     inputs, _ = next(iter(splits.train.take(_SAMPLES, config.seed).batches(_SAMPLES)))
-    return convert(run_dir, out, target, model, inputs)
+    settings = config.target_settings if config.target == target else {}
+    return convert(run_dir, out, target, model, inputs, settings)
 
 
-def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any) -> list[str]:
+def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any, settings: Mapping[str, Any] | None = None) -> list[str]:
     """Write the delivered network of a finished run for another target, compare it with the run's artifact, and say where it does not fit.
 
     Args:
@@ -55,6 +56,7 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         target: name of a target, or of a hand-over format.
         model: float architecture; its numbers do not matter.
         inputs: one batch.
+        settings: of the target.
 
     Returns:
         Sentences for people: what was written, and which budgets it does not meet.
@@ -64,10 +66,13 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
         ArtifactError: the artifact is damaged or does not fit the model, or the target cannot hold one of its formats.
         ModelError: the target cannot hold the network.
         UnknownNameError: there is no such target or hand-over format.
+        ConfigError: the target has no such settings, or a hand-over format was given some.
     """
     if target not in TARGETS and target not in HANDOVERS:
         raise UnknownNameError("target", target, (*TARGETS.names(), *HANDOVERS.names()), (*TARGETS.broken(), *HANDOVERS.broken()))
-    chosen: Target | Handover = TARGETS[target]() if target in TARGETS else HANDOVERS[target]()
+    if settings and target in HANDOVERS:
+        raise ConfigError(f"'{target}' is a hand-over format, and those have no settings ({', '.join(settings)}); leave them out")
+    chosen: Target | Handover = HANDOVERS[target]() if target in HANDOVERS else target_with(target, settings or {})
     summary, artifact = finished_run(run_dir)
     model = canonical(model)
     parts = read_artifact(artifact).parts(model).chosen(summary.winner.allocation)

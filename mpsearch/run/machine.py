@@ -40,7 +40,7 @@ def differences(profile: LatencyProfile, target: Target) -> tuple[str, ...]:
     runtime = None
     if profile.target in TARGETS:
         try:
-            runtime = TARGETS[profile.target]().runtime(profile.threads)
+            runtime = TARGETS[profile.target]().timed_in(profile.threads)
         except ConfigError:  # which `runtime=None` tells
             runtime = None
     return profile.differences(processor=name, cores=cores, target=target.name, runtime=runtime)

@@ -109,7 +109,7 @@ def profile(
     name, cores = processor()
     if threads > cores:
         raise ConfigError(f"--runtime-threads {threads}: this machine has {cores} cores; ask for {cores} at most", path="threads")
-    runtime = target.runtime(threads)
+    runtime = target.timed_in(threads)
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--out {out}: a profile is a YAML file; give it the suffix .yaml", path="out")
     bench = Bench(target=target, threads=threads, batch=batch, repeats=repeats)

@@ -44,7 +44,7 @@ from mpsearch.network.workarounds import workarounds
 from mpsearch.run.float_network import float_network
 from mpsearch.run.machine import cpu_fingerprint, differences
 from mpsearch.study.settings import search_settings, trains
-from mpsearch.targets import TARGETS, Blueprint, Target, Writer, restricted
+from mpsearch.targets import Blueprint, Target, Writer, restricted, target_with
 from mpsearch.training.dry_run import find_execution
 from mpsearch.training.preflight import preflight
 from mpsearch.trials.evaluator import with_epochs
@@ -184,7 +184,7 @@ def assemble(
     held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
     return Setup(
         splits=splits,
-        target=TARGETS[config.target](),
+        target=target_with(config.target, config.target_settings),
         writer=writer,
         problem=problem,
         other_model=other_model,
@@ -221,7 +221,7 @@ def _survey(
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]
     preflight(model, splits, pick_device(config.device), trained=trained)
-    target = TARGETS[config.target]()
+    target = target_with(config.target, config.target_settings)
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
     space, reasons = restricted(space, target, every)

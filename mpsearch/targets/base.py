@@ -146,7 +146,7 @@ class Target(ABC):
         """
         return {}
 
-    def runtime(self, threads: int) -> str:
+    def timed_in(self, threads: int) -> str:
         """Name and version of the runtime in which latency is measured on this machine, such as `onnxruntime 1.32.0`.
 
         Raises:
@@ -164,7 +164,7 @@ class Target(ABC):
 
         Raises:
             ArtifactError: the runtime refuses the file.
-            ConfigError: see `runtime`.
+            ConfigError: see `timed_in`.
         """
         raise ConfigError(f"target '{self.name}' has no runtime in which latency is measured; use onnx, onnx-qdq or c", path="target")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,30 @@ def test_what_the_encodings_say_is_the_scored_network(weight: str, activation: s
     with torch.no_grad():
         expected = install(blueprint.architecture, blueprint.layers, parts)(x[:3])
     np.testing.assert_allclose(np.asarray(next(iter(found))), expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(("weight", "activation"), [("4", "8"), ("t", "float")])
+def test_aimet_itself_computes_the_scored_network(weight: str, activation: str, tmp_path: Path) -> None:
+    pytest.importorskip("aimet_onnx")
+    torch.manual_seed(0)
+    network, x = trained_statistics(Residual()), torch.randn(12, 3, 6, 6)
+    blueprint, parts = prepared(network, x, weight, activation)
+    out = tmp_path / "net.onnx"
+    for path, content in HANDOVERS["encodings"]().contents(out, blueprint, parts).items():
+        path.write_bytes(content)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of AIMET about itself
+        from aimet_onnx.quantsim import QuantizationSimModel, load_encodings_to_sim
+
+        simulated = QuantizationSimModel(onnx.load(str(out)), config_file="default")
+        load_encodings_to_sim(simulated, str(tmp_path / "net.encodings"), strict=False)
+        encodings = json.loads((tmp_path / "net.encodings").read_text())
+        named = {each["name"] for each in (*encodings["param_encodings"], *encodings["activation_encodings"])}
+        assert named <= simulated.qc_quantize_op_dict.keys()
+        assert {name for name, each in simulated.qc_quantize_op_dict.items() if each.enabled} == named
+        found = simulated.session.run(None, {simulated.session.get_inputs()[0].name: x[:3].numpy()})[0]
+        expected = install(blueprint.architecture, blueprint.layers, parts)(x[:3])
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize(("weight", "why"), [("h3", "half_step weights"), ("m2", "multibit weights"), ("4g32", "none for a group")])

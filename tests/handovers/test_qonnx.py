@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,24 @@ def test_quant_nodes_compute_the_scored_network(weight: str, activation: str, tm
     with torch.no_grad():
         expected = install(blueprint.architecture, blueprint.layers, parts)(one)
     np.testing.assert_allclose(np.asarray(next(iter(found))), expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(("weight", "activation"), [("4z", "3"), ("1", "2")])
+def test_qonnx_itself_computes_the_scored_network(weight: str, activation: str, tmp_path: Path) -> None:
+    pytest.importorskip("qonnx")
+    blueprint, parts = prepared(weight, activation)
+    path, one = tmp_path / "net.onnx", blueprint.inputs[:1]
+    path.write_bytes(HANDOVERS["qonnx"]().contents(path, blueprint, parts)[path])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of qonnx about itself
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.core.onnx_exec import execute_onnx
+        from qonnx.util.cleanup import cleanup_model
+
+        model = cleanup_model(ModelWrapper(str(path)))
+        (found,) = execute_onnx(model, {model.graph.input[0].name: one.numpy()}).values()
+        expected = install(blueprint.architecture, blueprint.layers, parts)(one)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
 def test_scales_have_the_shape_of_what_shares_them(tmp_path: Path) -> None:

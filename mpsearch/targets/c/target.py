@@ -67,7 +67,7 @@ class C(Target):
         except ValueError as error:
             raise ArtifactError(f"{path} does not tell its size ({error}); export it again") from error
 
-    def runtime(self, threads: int) -> str:
+    def timed_in(self, threads: int) -> str:
         """The C compiler of this machine, with its optimisation.
 
         Raises:
@@ -79,5 +79,5 @@ class C(Target):
 
     def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
         """The compiled file, in this process: the samples of the batch one after another."""
-        self.runtime(threads)
+        self.timed_in(threads)
         return CompiledModel(path).prepared(next(leaves(inputs)))

@@ -19,7 +19,7 @@ from mpsearch.targets.base import Artifact
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.file import OnnxFile
 from mpsearch.targets.onnx.read import NumberReader
-from mpsearch.targets.onnx.runtime import RuntimeModel
+from mpsearch.targets.onnx.runtime import ExecutedFile, RuntimeModel
 
 __all__ = ["OnnxArtifact"]
 
@@ -69,7 +69,7 @@ class OnnxArtifact(Artifact):
         model = canonical(model)
         return install(model, self.description.layers(model), self.parts(model))
 
-    def executed(self, threads: int | None = None) -> RuntimeModel:
+    def executed(self, threads: int | None = None) -> ExecutedFile:
         """The file in ONNX Runtime, with the settings of the target.
 
         Args:

@@ -56,8 +56,9 @@ class GraphWriter(Writer):
     """Name of the target, for messages."""
     version: ClassVar[str]
     """Value of the metadata key `format`."""
-    opset: ClassVar[int]
+    opset: int
     """Version of the standard operators."""
+    ir_version: int = layout.IR_VERSION
     integers: ClassVar[bool] = False
     """Whether layers multiply integers as `mpsearch.network.integer_sums` says."""
 
@@ -229,7 +230,7 @@ class GraphWriter(Writer):
         graph.initializer.extend(each.proto() for each in (*shared.initializers, *self._constants, *rest, *section.initializers))
         graph.input.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._inputs)
         graph.output.extend(helper.make_tensor_value_info(name, value.dtype, value.shape) for name, value in self._outputs)
-        model = onnx.ModelProto(ir_version=layout.IR_VERSION, opset_import=[helper.make_opsetid("", self.opset)], graph=graph)
+        model = onnx.ModelProto(ir_version=self.ir_version, opset_import=[helper.make_opsetid("", self.opset)], graph=graph)
         _describe(model, metadata)
         return model
 

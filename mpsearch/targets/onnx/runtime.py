@@ -1,7 +1,8 @@
-"""`RuntimeModel`: an ONNX file in ONNX Runtime, called like the network it was made from."""
+"""`ExecutedFile`: an ONNX file in a runtime, called like the network it was made from; `RuntimeModel`: in ONNX Runtime."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ from mpsearch.core.errors import ArtifactError, DataError
 from mpsearch.core.extras import needs
 from mpsearch.core.nested import leaves, mapped
 
-__all__ = ["RuntimeModel", "runtime_version"]
+__all__ = ["Array", "ExecutedFile", "RuntimeModel", "first_line", "runtime_version"]
+
+Array = np.ndarray[Any, Any]
 
 
 def runtime_version(purpose: str) -> str:
@@ -31,8 +34,45 @@ def runtime_version(purpose: str) -> str:
     return f"onnxruntime {onnxruntime.__version__}"
 
 
-class RuntimeModel(nn.Module):
-    """A file in ONNX Runtime, on the CPU.
+class ExecutedFile(nn.Module, ABC):
+    """Base class of the runtimes, on the CPU.
+
+    Args:
+        inputs: names of the network's inputs.
+        outputs: structure of what it returns, with names in place of tensors.
+    """
+
+    def __init__(self, inputs: tuple[str, ...], outputs: Any) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+
+    @abstractmethod
+    def computed(self, feed: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Inputs by name → outputs by name.
+
+        Raises:
+            DataError: the runtime cannot run these inputs.
+        """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network returns for the same arguments."""
+        by_name = {name: torch.from_numpy(value) for name, value in self.computed(self._feed(args, kwargs)).items()}
+        return mapped(self.outputs, lambda name: by_name[name])
+
+    def prepared(self, inputs: Any) -> Callable[[], object]:
+        """A call of the runtime with one batch, whose arrays are at hand."""
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs if isinstance(inputs, tuple | list) else (inputs,), {})
+        feed = self._feed(tuple(args), kwargs)
+        self.computed(feed)
+        return lambda: self.computed(feed)
+
+    def _feed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Array]:
+        given = {**dict(zip(self.inputs, (leaf for leaf in leaves(args) if isinstance(leaf, Tensor)), strict=False)), **kwargs}
+        return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in given.items() if name in self.inputs}
+
+
+class RuntimeModel(ExecutedFile):
+    """A file in ONNX Runtime.
 
     Args:
         content: of the file.
@@ -48,7 +88,7 @@ class RuntimeModel(nn.Module):
     def __init__(
         self, content: bytes, inputs: tuple[str, ...], outputs: Any, settings: Mapping[str, str], threads: int | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(inputs, outputs)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -59,34 +99,18 @@ class RuntimeModel(nn.Module):
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its classes are private
-            raise ArtifactError(f"ONNX Runtime refuses the file ({_first_line(error)}); export it again") from error
-        self.inputs, self.outputs = inputs, outputs
+            raise ArtifactError(f"ONNX Runtime refuses the file ({first_line(error)}); export it again") from error
+        self._names = [value.name for value in self.session.get_outputs()]
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network returns for the same arguments."""
-        computed = self._run(self._feed(args, kwargs))
-        names = [value.name for value in self.session.get_outputs()]
-        by_name = {name: torch.from_numpy(value) for name, value in zip(names, computed, strict=True)}
-        return mapped(self.outputs, lambda name: by_name[name])
-
-    def prepared(self, inputs: Any) -> Callable[[], object]:
-        """A call of the session with one batch, whose arrays are at hand."""
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs if isinstance(inputs, tuple | list) else (inputs,), {})
-        feed = self._feed(tuple(args), kwargs)
-        self._run(feed)
-        return lambda: self.session.run(None, feed)
-
-    def _feed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        given = {**dict(zip(self.inputs, (leaf for leaf in leaves(args) if isinstance(leaf, Tensor)), strict=False)), **kwargs}
-        return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in given.items() if name in self.inputs}
-
-    def _run(self, feed: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
+    def computed(self, feed: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Inputs by name → outputs by name."""
         try:
-            computed: list[Any] = self.session.run(None, feed)
+            found = self.session.run(None, feed)
         except Exception as error:  # its classes are private
-            raise DataError(f"ONNX Runtime cannot run these inputs ({_first_line(error)}); give inputs as the model takes them") from error
-        return computed
+            raise DataError(f"ONNX Runtime cannot run these inputs ({first_line(error)}); give inputs as the model takes them") from error
+        return dict(zip(self._names, found, strict=True))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a runtime says, in a line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -44,7 +44,7 @@ class Onnx(Target):
         """Read and check a file."""
         return OnnxArtifact(OnnxFile.read(path, layout.VERSION))
 
-    def runtime(self, threads: int) -> str:
+    def timed_in(self, threads: int) -> str:
         """ONNX Runtime, on the CPU."""
         return runtime_version(f"latency of target '{self.name}'")
 

@@ -27,7 +27,7 @@ class OnnxWriter(GraphWriter):
 
     target: ClassVar[str] = "onnx"
     version: ClassVar[str] = layout.VERSION
-    opset: ClassVar[int] = OPSET
+    opset: int = OPSET
     integers: ClassVar[bool] = True
 
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:

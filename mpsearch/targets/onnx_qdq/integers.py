@@ -1,4 +1,4 @@
-"""Which integers hold the codes of a format: `value = integer · scale`, four or eight bits in two's complement.
+"""Which integers hold the codes of a format: `value = integer · scale`, 4 or 8 bits in two's complement, 2 where they are asked for.
 
 | format | bits | integers |
 |---|---|---|
@@ -7,6 +7,7 @@
 | half-step, 1 to 3 bits | 4 | `2 · code + 1`, of half the scale |
 | half-step, 4 to 7 bits | 8 | the same |
 | ternary | 4 | −1, 0, 1 |
+| uniform of 2 bits, half-step of 1 bit, ternary, where two bits are asked for | 2 | the same |
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Integers:
     """The integers of a format.
 
     Args:
-        bits: of an integer, 4 or 8.
+        bits: of an integer: 2, 4 or 8.
         doubled: whether they are `2 · code + 1`.
     """
 
@@ -57,10 +58,11 @@ class Integers:
         return 0.5 if self.doubled else 1.0
 
 
-def integers_of(format: NumberFormat) -> Integers | None:
-    """The integers of a weight's format; None if eight bits do not hold them, or a scale does not give their values."""
+def integers_of(format: NumberFormat, *, int2: bool = False) -> Integers | None:
+    """The integers of a weight's format, of 2 bits only if `int2`; None if 8 bits or a scale do not give their values."""
     if format.kind not in ("uniform", "half_step", "ternary"):
         return None
     doubled = format.kind == "half_step"
     needed = format.bits + doubled
-    return None if needed > 8 else Integers(4 if needed <= 4 else 8, doubled)
+    bits = next((bits for bits in ((2, 4, 8) if int2 else (4, 8)) if needed <= bits), None)
+    return None if bits is None else Integers(bits, doubled)

@@ -2,20 +2,22 @@
 
 | names | of |
 |---|---|
-| `W…q` | codes of a weight, INT4 or INT8 |
-| `W…s`, `W…z` | its scales, float32, and its zero points; INT4 without zero points has none |
+| `W…q` | codes of a weight, INT2, INT4 or INT8 |
+| `W…s`, `W…z` | its scales, float32, and its zero points; INT2 and INT4 without zero points have none |
 | `W…As`, `W…Al`, `W…Ah` | step of an input, and below 8 bits its ends |
 | `Ku`, `Ki` | the zero of unsigned inputs, 0, and of signed ones, 128 |
 
-Metadata: `session`, as JSON: the settings of ONNX Runtime's session in which the network was scored.
+Metadata: `session`, as JSON: the settings of the session in which the network was scored; `runtime`: the name of its runtime, where that is
+not ONNX Runtime.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-__all__ = ["OPSET", "SIGNED_ZERO", "UNSIGNED_ZERO", "VERSION", "read_settings", "written_settings"]
+__all__ = ["ONNX_RUNTIME", "OPENVINO", "OPSET", "RUNTIMES", "SIGNED_ZERO", "UNSIGNED_ZERO", "VERSION", "Session"]
 
 VERSION = "mpsearch-onnx-qdq-1"
 """Value of the metadata key `format`."""
@@ -25,34 +27,64 @@ OPSET = 21
 
 UNSIGNED_ZERO, SIGNED_ZERO = "Ku", "Ki"
 
-_KEY = "session"
-_FUSED, _PRECISE = "session.disable_quant_qdq", "session.x64quantprecision"
+ONNX_RUNTIME, OPENVINO = RUNTIMES = ("onnxruntime", "openvino")
+"""Names of the runtimes."""
 
-_ALLOWED = {_FUSED: ("0", "1"), _PRECISE: ("0", "1")}
+_RUNTIME, _SESSION = "runtime", "session"
+_FUSED, _PRECISE, _FLOATS = "session.disable_quant_qdq", "session.x64quantprecision", "INFERENCE_PRECISION_HINT"
+
+_ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
+    ONNX_RUNTIME: {_FUSED: ("0", "1"), _PRECISE: ("0", "1")},
+    OPENVINO: {_FLOATS: ("f32",)},
+}
 """A file may be forged, and other settings name files and libraries to load."""
 
 
-def written_settings(*, shares_weights: bool) -> dict[str, str]:
-    """The settings as metadata.
+@dataclass(frozen=True)
+class Session:
+    """In what a file is scored.
 
-    Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. Where an x86 processor has no VNNI,
-    they multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime 1.32 cannot load
-    a file so where two operators read one weight.
+    Args:
+        runtime: one of `RUNTIMES`.
+        settings: of its session.
     """
-    settings = {_FUSED: "0", _PRECISE: "0" if shares_weights else "1"}
-    return {_KEY: json.dumps(settings, separators=(",", ":"))}
 
+    runtime: str
+    settings: Mapping[str, str]
 
-def read_settings(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The settings in a file's metadata.
+    @classmethod
+    def in_onnxruntime(cls, *, shares_weights: bool, fused: bool = True) -> Session:
+        """A session of ONNX Runtime.
 
-    Raises:
-        ValueError: they are none, or not among those that a file may ask for.
-    """
-    settings = json.loads(metadata.get(_KEY, ""))
-    if not isinstance(settings, dict):
-        raise ValueError("the settings of its session are no dictionary")
-    for key, value in settings.items():
-        if not isinstance(value, str) or value not in _ALLOWED.get(key, ()):
-            raise ValueError(f"it asks for a session with {key}={value!r:.40}, which no file may set")
-    return settings
+        Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default, if `fused`. Where an x86 processor
+        has no VNNI, they multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime
+        1.32 cannot load a file so where two operators read one weight.
+        """
+        return cls(ONNX_RUNTIME, {_FUSED: "0" if fused else "1", _PRECISE: "0" if shares_weights else "1"})
+
+    @classmethod
+    def in_openvino(cls) -> Session:
+        """OpenVINO: what it does not compute in integers in float32; by default it takes bfloat16 where the processor has it."""
+        return cls(OPENVINO, {_FLOATS: "f32"})
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str]) -> Session:
+        """The session in a file's metadata.
+
+        Raises:
+            ValueError: there is none, or it is not one that a file may ask for.
+        """
+        runtime, settings = metadata.get(_RUNTIME, ONNX_RUNTIME), json.loads(metadata.get(_SESSION, ""))
+        if runtime not in RUNTIMES:
+            raise ValueError(f"it asks for the runtime {runtime!r:.40}, which is none of {', '.join(RUNTIMES)}")
+        if not isinstance(settings, dict):
+            raise ValueError("the settings of its session are no dictionary")
+        for key, value in settings.items():
+            if not isinstance(value, str) or value not in _ALLOWED[runtime].get(key, ()):
+                raise ValueError(f"it asks for a session with {key}={value!r:.40}, which no file may set")
+        return cls(runtime, settings)
+
+    def metadata(self) -> dict[str, str]:
+        """As a file has it."""
+        about = {_SESSION: json.dumps(self.settings, separators=(",", ":"))}
+        return about if self.runtime == ONNX_RUNTIME else {_RUNTIME: self.runtime, **about}

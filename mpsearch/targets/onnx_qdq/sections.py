@@ -16,6 +16,7 @@ from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
 from mpsearch.targets.onnx.sections import Initializer, Section, before_shape, in_shape, new_node
 from mpsearch.targets.onnx.unpacking import Arrangement, arrangement
+from mpsearch.targets.onnx_qdq.int2 import INT2, Int2Initializer
 from mpsearch.targets.onnx_qdq.integers import Integers, integers_of
 from mpsearch.targets.onnx_qdq.layout import SIGNED_ZERO, UNSIGNED_ZERO
 
@@ -47,13 +48,13 @@ class Scaling:
     block: int = 0
 
 
-def scaling_of(layer: Layer, rows: Rows, format: NumberFormat) -> Scaling:
-    """The scaling of a layer's weight.
+def scaling_of(layer: Layer, rows: Rows, format: NumberFormat, *, int2: bool = False) -> Scaling:
+    """The scaling of a layer's weight; `int2`: integers of 2 bits where they hold it.
 
     Raises:
         ValueError: no integers hold the format.
     """
-    integers = integers_of(format)
+    integers = integers_of(format, int2=int2)
     if integers is None:
         raise ValueError(f"'{format}' has no integers")
     if isinstance(rows.granularity, int):
@@ -71,12 +72,14 @@ def scaling_of(layer: Layer, rows: Rows, format: NumberFormat) -> Scaling:
     return Scaling(integers=integers, arranged=arranged, scales=scales, axis=axes[0] if axes else 0)
 
 
-def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
-    """The weight, under `name`; None in place of its numbers: bytes alone."""
+def weight_section(
+    name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None, *, int2: bool = False
+) -> Section:
+    """The weight, under `name`; None in place of its numbers: bytes alone. `int2`: integers of 2 bits where they hold it."""
     if format.is_float:
         values = weight.values.numpy() if isinstance(weight, FloatWeight) else None
         return Section((Initializer(name, "float32", layer.weight_shape, values),))
-    coded, scaling = weight if isinstance(weight, CodedWeight) else None, scaling_of(layer, rows, format)
+    coded, scaling = weight if isinstance(weight, CodedWeight) else None, scaling_of(layer, rows, format, int2=int2)
     integers, arranged = scaling.integers, scaling.arranged
     codes = scales = zeros = None
     if coded is not None:
@@ -84,9 +87,10 @@ def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, we
         codes = (whole if arranged.by_rows else rows.join(whole)).reshape(arranged.shape).numpy()
         scales = (coded.scales.numbers() * integers.scale).reshape(scaling.scales).numpy()
         zeros = np.zeros(scaling.scales) if coded.zeros is None else coded.zeros.reshape(scaling.scales).numpy()
-    held = [Initializer(f"{name}q", integers.dtype, arranged.shape, codes), Initializer(f"{name}s", "float32", scaling.scales, scales)]
+    own = Int2Initializer if integers.dtype == INT2 else Initializer
+    held = [own(f"{name}q", integers.dtype, arranged.shape, codes), Initializer(f"{name}s", "float32", scaling.scales, scales)]
     if format.zero_point or integers.bits == _FULL:  # from the zeros ONNX Runtime makes UINT8 of INT8
-        held.append(Initializer(f"{name}z", integers.dtype, scaling.scales, zeros))
+        held.append(own(f"{name}z", integers.dtype, scaling.scales, zeros))
     attributes = {"axis": scaling.axis} if scaling.scales else {}
     if scaling.block:
         attributes["block_size"] = scaling.block

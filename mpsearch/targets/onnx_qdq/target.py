@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mpsearch.core.errors import ConfigError
+from mpsearch.core.extras import needs
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.targets import TARGETS
@@ -15,6 +18,7 @@ from mpsearch.targets.onnx.file import version_of
 from mpsearch.targets.onnx.runtime import runtime_version
 from mpsearch.targets.onnx_qdq import layout
 from mpsearch.targets.onnx_qdq.artifact import QdqArtifact
+from mpsearch.targets.onnx_qdq.int2 import check_runtime_loads_int2
 from mpsearch.targets.onnx_qdq.integers import integers_of
 from mpsearch.targets.onnx_qdq.write import QdqWriter
 
@@ -22,14 +26,32 @@ __all__ = ["OnnxQdq"]
 
 
 @TARGETS.register("onnx-qdq")
+@dataclass(frozen=True, kw_only=True)
 class OnnxQdq(Target):
-    """Weights are INT4 or INT8, inputs go through `QuantizeLinear`; runtimes compute in integers where they have kernels for it."""
+    """Weights are INT4 or INT8, inputs go through `QuantizeLinear`; runtimes compute in integers where they have kernels for it.
+
+    Args:
+        runtime: in which the file is scored, `onnxruntime` or `openvino`; the file says so, and `mpsearch evaluate` obeys.
+        int2: whether weights that two bits hold are INT2, at opset 25. ONNX Runtime alone loads them, and such a file is computed in float.
+
+    Raises:
+        ConfigError: another runtime, or one that does not load INT2.
+    """
+
+    runtime: str = layout.ONNX_RUNTIME
+    int2: bool = False
 
     name: ClassVar[str] = "onnx-qdq"
     description: ClassVar[str] = "one ONNX file of INT4 and INT8 weights with QuantizeLinear, which runtimes turn into integer kernels"
     file: ClassVar[str] = "model.qdq.onnx"
     exact: ClassVar[bool] = False
     fuses_roundings: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.runtime not in layout.RUNTIMES:
+            raise ConfigError(f"runtime: '{self.runtime}' is none of {', '.join(layout.RUNTIMES)}", path="runtime")
+        if self.int2 and self.runtime == layout.OPENVINO:
+            raise ConfigError("int2: OpenVINO loads no INT2 weights; take runtime onnxruntime, or leave out int2", path="int2")
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Weights that are no integers of 4 or 8 bits times a scale, inputs that are powers of two."""
@@ -40,8 +62,18 @@ class OnnxQdq(Target):
         return ""
 
     def writer(self, blueprint: Blueprint) -> QdqWriter:
-        """What writes the network of a blueprint."""
-        return QdqWriter(blueprint)
+        """What writes the network of a blueprint.
+
+        Raises:
+            ModelError: the network cannot be exported.
+            ConfigError: the runtime is not installed, or does not load INT2.
+        """
+        purpose = f"target '{self.name}'"
+        if self.runtime == layout.OPENVINO:
+            needs(f"{purpose} with runtime openvino", "openvino", "openvino")
+        if self.int2:
+            check_runtime_loads_int2(purpose)
+        return QdqWriter(blueprint, self.runtime, int2=self.int2)
 
     def recognises(self, path: Path) -> bool:
         """By the format in the metadata."""
@@ -51,9 +83,15 @@ class OnnxQdq(Target):
         """Read and check a file."""
         return QdqArtifact.read(path)
 
-    def runtime(self, threads: int) -> str:
-        """ONNX Runtime, on the CPU."""
-        return runtime_version(f"latency of target '{self.name}'")
+    def timed_in(self, threads: int) -> str:
+        """The runtime of the target's settings, on the CPU."""
+        purpose = f"latency of target '{self.name}'"
+        if self.runtime != layout.OPENVINO:
+            return runtime_version(purpose)
+        needs(purpose, "openvino", "openvino")
+        import openvino
+
+        return f"openvino {openvino.__version__}"
 
     def prepared(self, path: Path, inputs: Any, threads: int) -> Callable[[], object]:
         """A session of the file, with the settings that it names."""

@@ -1,4 +1,4 @@
-"""`QdqWriter`: writes ONNX files of INT4 and INT8 weights, and of inputs rounded by `QuantizeLinear`."""
+"""`QdqWriter`: writes ONNX files of INT2, INT4 and INT8 weights, and of inputs rounded by `QuantizeLinear`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
 from mpsearch.numbers.channels import Rows
+from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx.graph import GraphWriter
 from mpsearch.targets.onnx.sections import Digits, Section
+from mpsearch.targets.onnx_qdq import int2 as two_bits
 from mpsearch.targets.onnx_qdq import layout
 from mpsearch.targets.onnx_qdq.sections import bias_section, input_section, weight_section, zeros_section
 
@@ -20,15 +23,49 @@ __all__ = ["QdqWriter"]
 
 
 class QdqWriter(GraphWriter):
-    """Writes the ONNX files of one network; see `GraphWriter`."""
+    """Writes the ONNX files of one network; see `GraphWriter`.
+
+    Args:
+        blueprint: of the network.
+        runtime: in which the files are scored, one of `layout.RUNTIMES`.
+        int2: whether weights that two bits hold are INT2.
+
+    Raises:
+        ModelError: the network cannot be exported, or OpenVINO cannot run it.
+        ConfigError: packages of the extra `onnx` are missing.
+    """
 
     target: ClassVar[str] = "onnx-qdq"
     version: ClassVar[str] = layout.VERSION
-    opset: ClassVar[int] = layout.OPSET
+
+    def __init__(self, blueprint: Blueprint, runtime: str = layout.ONNX_RUNTIME, *, int2: bool = False) -> None:
+        super().__init__(blueprint)
+        self.runtime, self.int2 = runtime, int2
+        if int2:
+            self.opset, self.ir_version = two_bits.OPSET, two_bits.IR_VERSION
+        else:
+            self.opset = layout.OPSET
+        if runtime == layout.OPENVINO:
+            self._check_orientations()
+
+    def _check_orientations(self) -> None:
+        """OpenVINO 2026.4 ends the whole process when it runs an INT4 matrix that one product reads as it is and another transposed."""
+        seen: dict[str, int] = {}
+        for node in self._nodes:
+            if node.op_type not in ("Gemm", "MatMul"):
+                continue
+            transposed = next((each.i for each in node.attribute if each.name == "transB"), 0)
+            for layer in self.blueprint.layers:
+                name = self._layer_name(self._numbers[layer.name])
+                if node.input[1] == name and seen.setdefault(name, transposed) != transposed:
+                    raise ModelError(
+                        f"target '{self.target}' with runtime openvino: the weight of layer '{layer.name}' is multiplied both as it is and "
+                        "transposed, which OpenVINO does not survive; take runtime onnxruntime"
+                    )
 
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
         """Integers, scales, `DequantizeLinear`."""
-        return weight_section(name, layer, rows, format, weight)
+        return weight_section(name, layer, rows, format, weight, int2=self.int2)
 
     def bias(self, name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
         """float32."""
@@ -48,5 +85,7 @@ class QdqWriter(GraphWriter):
         return 0
 
     def settings(self) -> Mapping[str, str]:
-        """Of the runtime's session."""
-        return layout.written_settings(shares_weights=self.shares_weights)
+        """The runtime and its session, without fusion if there is INT2, which `check_runtime_loads_int2` says why."""
+        if self.runtime == layout.OPENVINO:
+            return layout.Session.in_openvino().metadata()
+        return layout.Session.in_onnxruntime(shares_weights=self.shares_weights, fused=not self.int2).metadata()

@@ -27,6 +27,17 @@ def test_integers_have_the_values_of_the_codes(text: str, bits: int) -> None:
     assert torch.equal(held.float() * (scale * integers.scale), format.decode(codes[None], scale)[0])
 
 
+@pytest.mark.parametrize(("text", "bits"), {"1": 2, "2": 2, "h1": 2, "t": 2, "2g32z": 2, "3": 4, "h2": 4, "4": 4, "5": 8}.items())
+def test_two_bits_hold_what_fits_into_them(text: str, bits: int) -> None:
+    format = NumberFormat.parse(text)
+    integers = integers_of(format, int2=True)
+    assert integers is not None
+    assert (integers.bits, integers.dtype) == (bits, f"int{bits}")
+    grid = grid_of(format)
+    held = integers.of_codes(torch.arange(grid.lo, grid.hi + 1, dtype=torch.int16))
+    assert -(2 ** (bits - 1)) <= int(held.min()) <= int(held.max()) < 2 ** (bits - 1)
+
+
 @pytest.mark.parametrize("text", ["h8", "m2", "p4", "f"])
 def test_what_is_no_integer_times_a_scale_has_none(text: str) -> None:
     assert integers_of(NumberFormat.parse(text)) is None

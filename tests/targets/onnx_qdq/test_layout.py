@@ -6,13 +6,22 @@ import json
 
 import pytest
 
-from mpsearch.targets.onnx_qdq.layout import read_settings, written_settings
+from mpsearch.targets.onnx_qdq.layout import Session
 
 
 def test_what_is_written_is_read() -> None:
     for shares, precise in ((False, "1"), (True, "0")):
-        settings = read_settings(written_settings(shares_weights=shares))
-        assert settings == {"session.disable_quant_qdq": "0", "session.x64quantprecision": precise}
+        for fused, without in ((True, "0"), (False, "1")):
+            session = Session.in_onnxruntime(shares_weights=shares, fused=fused)
+            assert Session.read(session.metadata()) == session
+            assert session.settings == {"session.disable_quant_qdq": without, "session.x64quantprecision": precise}
+    session = Session.in_openvino()
+    assert Session.read(session.metadata()) == session
+    assert (session.runtime, session.settings) == ("openvino", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def test_a_file_of_onnx_runtime_does_not_name_it() -> None:
+    assert set(Session.in_onnxruntime(shares_weights=False).metadata()) == {"session"}
 
 
 @pytest.mark.parametrize(
@@ -20,6 +29,7 @@ def test_what_is_written_is_read() -> None:
     [
         {"session.model_external_initializers_file_folder_path": "/etc"},
         {"session.disable_quant_qdq": "/tmp/x"},
+        {"INFERENCE_PRECISION_HINT": "f32"},
         ["session"],
         "0",
         {"session.x64quantprecision": ["1"]},
@@ -27,9 +37,22 @@ def test_what_is_written_is_read() -> None:
 )
 def test_others_are_refused(forged: object) -> None:
     with pytest.raises(ValueError, match=r"settings of its session|no file may set"):
-        read_settings({"session": json.dumps(forged)})
+        Session.read({"session": json.dumps(forged)})
+
+
+@pytest.mark.parametrize(
+    ("runtime", "settings", "reason"),
+    [
+        ("openvino", {"CACHE_DIR": "/etc"}, "no file may set"),
+        ("openvino", {"session.disable_quant_qdq": "0"}, "no file may set"),
+        ("tensorrt", {}, "which is none of onnxruntime, openvino"),
+    ],
+)
+def test_other_runtimes_and_their_settings_are_refused(runtime: str, settings: dict[str, str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Session.read({"runtime": runtime, "session": json.dumps(settings)})
 
 
 def test_a_file_without_settings_is_refused() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
-        read_settings({})
+        Session.read({})

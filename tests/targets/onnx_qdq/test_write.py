@@ -14,7 +14,7 @@ from onnx.defs import onnx_opset_version
 from torch import nn
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import ArtifactError
+from mpsearch.core.errors import ArtifactError, ConfigError
 from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.methods import METHODS
@@ -37,13 +37,13 @@ ALL = Space(name="all", weights=(1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS), activation
 
 
 def written(
-    name: str, path: Path, method: Method, space: Space = ALL, seed: int = 0
+    name: str, path: Path, method: Method, space: Space = ALL, seed: int = 0, target: OnnxQdq = TARGET
 ) -> tuple[nn.Module, Any, ResolvedSpace, Writer, Parts]:
     torch.manual_seed(0)
     factory, inputs = NETWORKS[name]
     model, x = trained_statistics(factory()), inputs()
     resolved = space.resolve(trace(model, x))
-    writer, random = TARGET.writer(Blueprint.of(model, x, resolved)), np.random.default_rng(seed)
+    writer, random = target.writer(Blueprint.of(model, x, resolved)), np.random.default_rng(seed)
     network = Network(model, resolved, Calibration.fit(model, resolved, [x]), method)
     menus = zip(resolved.names, resolved.menus, strict=True)
     network.begin(Allocation({layer: menu[int(random.integers(len(menu)))] for layer, menu in menus}))
@@ -78,6 +78,32 @@ def test_every_network_is_held(name: str, tmp_path: Path) -> None:
         few = samples_of(x, slice(0, samples), 8)
         assert most_samples_differ_by(call(exact, few), call(scored, few)) < 1e-5
         assert most_samples_differ_by(call(default, few), call(scored, few)) < 0.05
+
+
+@pytest.mark.parametrize(("name", "activations"), [("depthwise", (2, 8)), ("transformer", (8,)), ("bare", (FLOAT_BITS,))])
+def test_two_bits_are_int2_on_request_and_exact(name: str, activations: tuple[int, ...], tmp_path: Path) -> None:
+    path, target = tmp_path / TARGET.file, OnnxQdq(int2=True)
+    chosen = Space(name="two", weights=(1, 2, 4), activations=activations)
+    model, x, space, writer, parts = written(name, path, METHODS["lsq"](), chosen, target=target)
+    assert path.stat().st_size == promised(writer, space, parts)
+    onnx.checker.check_model(str(path), full_check=True)
+    held = onnx.load(str(path))
+    assert (held.opset_import[0].version, held.ir_version) == (25, 13)
+    assert onnx.TensorProto.INT2 in types(path).values()
+    artifact, scored = read_artifact(path), install(model, space.layers, parts)
+    torch.testing.assert_close(call(artifact.install(NETWORKS[name][0]()), x), call(scored, x), rtol=0, atol=0)
+    running = artifact.executed()
+    assert running is not None
+    for samples in (1, 7):
+        few = samples_of(x, slice(0, samples), 8)
+        assert most_samples_differ_by(call(running, few), call(scored, few)) < 1e-5
+
+
+def test_settings_that_no_runtime_has_are_refused() -> None:
+    with pytest.raises(ConfigError, match="runtime: 'tensorrt' is none of onnxruntime, openvino"):
+        OnnxQdq(runtime="tensorrt")
+    with pytest.raises(ConfigError, match="int2: OpenVINO loads no INT2 weights; take runtime onnxruntime, or leave out int2"):
+        OnnxQdq(runtime="openvino", int2=True)
 
 
 def types(path: Path) -> dict[str, int]:
