@@ -17,7 +17,7 @@ from mpsearch.core.files import is_file
 from mpsearch.core.printable import printable
 
 if TYPE_CHECKING:
-    from mpsearch.run.finished import Finished, Point
+    from mpsearch.run.finished_run import Finished, Point
 
 __all__ = ["pick"]
 
@@ -71,7 +71,7 @@ def pick(
     from mpsearch.costs.budgets import parse_budgets
     from mpsearch.report.terminal import allocation_table
     from mpsearch.report.wording import is_fraction
-    from mpsearch.run.finished import open_finished
+    from mpsearch.run.finished_run import open_finished
     from mpsearch.run.pick import Picker
 
     finished = open_finished(run)

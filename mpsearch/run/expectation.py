@@ -16,7 +16,7 @@ from mpsearch.costs.budgets import format_amount
 from mpsearch.propose.belief import Belief
 from mpsearch.propose.observation import Observation, observed
 from mpsearch.propose.searcher import Searcher
-from mpsearch.run.finished import Finished, Point
+from mpsearch.run.finished_run import Finished, Point
 from mpsearch.run.sensitivity import prior_tables
 
 __all__ = ["Expectation"]

@@ -18,7 +18,7 @@ from mpsearch.core.errors import BudgetError, UsageError
 from mpsearch.core.front import knee
 from mpsearch.costs.budgets import format_amount
 from mpsearch.run.expectation import Expectation
-from mpsearch.run.finished import BASES, Finished, Point
+from mpsearch.run.finished_run import BASES, Finished, Point
 
 __all__ = ["Picker"]
 

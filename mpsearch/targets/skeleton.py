@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["DOMAIN", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "layer_number", "skeleton_of"]
+__all__ = ["DOMAIN", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "skeleton_of"]
 
 OPSET = 20
 """Version of the standard operators."""
@@ -91,12 +91,6 @@ class Skeleton:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     structure: Any
-
-
-def layer_number(node: onnx.NodeProto) -> int:
-    """The layer that a node of ours names."""
-    number: int = node.attribute[0].i
-    return number
 
 
 def skeleton_of(blueprint: Blueprint, purpose: str, *, sums: bool = False) -> Skeleton:

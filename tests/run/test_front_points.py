@@ -20,7 +20,7 @@ from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import parse_budget
 from mpsearch.propose.belief import Belief
 from mpsearch.run import allocate, run_study
-from mpsearch.run.finished import open_finished
+from mpsearch.run.finished_run import open_finished
 from mpsearch.run.front_points import chosen_points
 from mpsearch.run.pick import Picker
 from mpsearch.targets import read_artifact

@@ -10,7 +10,7 @@ import pytest
 from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError, UsageError
 from mpsearch.core.summary import Reference
-from mpsearch.run.finished import Finished
+from mpsearch.run.finished_run import Finished
 from mpsearch.run.pick import Picker
 from tests.propose.worlds import World
 from tests.run.worlds import finished_world, score

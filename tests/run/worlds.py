@@ -10,7 +10,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record, Score
 from mpsearch.core.summary import Reference, Summary
-from mpsearch.run.finished import Finished
+from mpsearch.run.finished_run import Finished
 from mpsearch.run.kept_space import KeptSpace
 from tests.propose.worlds import World, played
 

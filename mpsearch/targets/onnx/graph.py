@@ -22,18 +22,9 @@ from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.onnx import layout
-from mpsearch.targets.onnx.sections import (
-    Digits,
-    Initializer,
-    Section,
-    bias_section,
-    biased_section,
-    codes_section,
-    integers_section,
-    scaled_section,
-    varint_bytes,
-)
-from mpsearch.targets.skeleton import QUANTIZE, SCALE, Skeleton, layer_number, skeleton_of
+from mpsearch.targets.onnx.integers import biased_section, codes_section, integers_section, scaled_section
+from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, varint_bytes
+from mpsearch.targets.skeleton import QUANTIZE, SCALE, Skeleton, skeleton_of
 
 if TYPE_CHECKING:
     import onnx
@@ -115,7 +106,7 @@ class GraphWriter(Writer):
         found: dict[int, list[tuple[str, str]]] = {}
         for node in self._nodes:
             if node.op_type == kind:
-                found.setdefault(layer_number(node), []).append((node.input[0], node.output[0]))
+                found.setdefault(node.attribute[0].i, []).append((node.input[0], node.output[0]))
         return found
 
     @cached_property

@@ -14,7 +14,6 @@ from torch import Tensor
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
-from mpsearch.network.integer_sums import along_channels
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
 from mpsearch.numbers.packing import pack, packed_bytes, unpack
@@ -30,14 +29,13 @@ __all__ = [
     "Section",
     "before_shape",
     "bias_section",
-    "biased_section",
-    "codes_section",
+    "counted",
     "field_bytes",
     "in_shape",
     "input_section",
-    "integers_section",
     "new_node",
-    "scaled_section",
+    "stored_codes",
+    "stored_numbers",
     "varint_bytes",
     "weight_section",
 ]
@@ -155,25 +153,13 @@ def weight_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, we
     if format.kind == "multibit":
         return _multibit(name, layer, rows, format, coded)
     arranged = unpacking.arrangement(layer, rows)
-    section, unpacked, zero = _codes(name, layer, rows, arranged, format, coded, unit=1.0)
+    section, unpacked, zero = stored_codes(name, layer, rows, arranged, format, coded, unit=1.0)
     scales = None if coded is None else coded.scales
     section += _scaled(name, layer, arranged.shape, arranged.scales, unpacked, zero, scales, before_shape(name, arranged))
     return section + in_shape(name, arranged)
 
 
-def integers_section(name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: CodedWeight | None) -> Section:
-    """The weight's integers, under `name`, and under `…S` what multiplies the sums; arguments as for `weight_section`."""
-    arranged, unit = unpacking.arrangement(layer, rows), format.integer_unit or 1.0
-    section, unpacked, zero = _codes(name, layer, rows, arranged, format, weight, unit=unit)
-    out, halves = before_shape(name, arranged), format.kind == "half_step"
-    section += _counted(name, arranged.shape, unpacked, zero, f"{name}m" if halves else out)
-    if halves:
-        section += Section(nodes=(new_node("Mul", [f"{name}m", unpacking.number_name(2.0)], out),))
-    section += _numbers(f"{name}s", along_channels(layer, rows.count), None if weight is None else weight.scales, half=not layer.wide)
-    return section + in_shape(name, arranged) + Section(nodes=(new_node("Mul", [f"{name}s", f"{name}As"], f"{name}S"),))
-
-
-def _codes(
+def stored_codes(
     name: str, layer: Layer, rows: Rows, arranged: unpacking.Arrangement, format: NumberFormat, coded: CodedWeight | None, unit: float
 ) -> tuple[Section, str, str]:
     """The codes; their name (of powers of two, that of the powers in units of `unit`), and that of the code of 0."""
@@ -231,7 +217,7 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
 def bias_section(name: str, layer: Layer, bias: StoredNumbers | Tensor | None, *, shape: tuple[int, ...] | None = None) -> Section:
     """The bias, under `name`, in one axis or a shape; None in place of its numbers: bytes alone."""
     stored = StoredNumbers(values=bias) if isinstance(bias, Tensor) else bias
-    return _numbers(name, shape or (layer.bias_elements,), stored, half=bool(layer.norm) and not layer.wide)
+    return stored_numbers(name, shape or (layer.bias_elements,), stored, half=bool(layer.norm) and not layer.wide)
 
 
 def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
@@ -264,52 +250,6 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
     return Section(held, tuple(nodes))
 
 
-def codes_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None, unit: float) -> Section:
-    """The codes of a layer's inputs; arguments as for `input_section`. The step is stored times `unit`, which the sums need."""
-    ends = [unpacking.number_name(end) for end in _ends(format, input)]
-    step = reciprocal = None
-    if input is not None:
-        step, reciprocal = (input.step.float() * unit).numpy(), input.step.float().reciprocal().numpy()
-    nodes: list[onnx.NodeProto] = []
-    for number, (before, after) in enumerate(edges):
-        own = f"{name}{number}"
-        nodes += [
-            new_node("Mul", [before, f"{name}r"], f"{own}a"),
-            new_node("Round", [f"{own}a"], f"{own}b"),
-            new_node("Clip", [f"{own}b", *ends], after),
-        ]
-    return Section((Initializer(f"{name}r", "float32", (), reciprocal), Initializer(f"{name}s", "float32", (), step)), tuple(nodes))
-
-
-def scaled_section(name: str, sums: Sequence[tuple[str, str]], *, biased: bool) -> Section:
-    """What follows sums of integers. `Round` changes nothing there, and keeps runtimes from multiplying the scale into the weight.
-
-    Args:
-        name: of the layer's weight.
-        sums: name before and after, for each call.
-        biased: whether the layer has a bias.
-    """
-    nodes: list[onnx.NodeProto] = []
-    for number, (before, after) in enumerate(sums):
-        own = f"{name}T{number}"
-        nodes += [new_node("Round", [before], f"{own}a"), new_node("Mul", [f"{own}a", f"{name}S"], f"{own}b" if biased else after)]
-        if biased:
-            nodes.append(new_node("Add", [f"{own}b", f"{name}B"], after))
-    return Section(nodes=tuple(nodes))
-
-
-def biased_section(name: str, sums: Sequence[tuple[str, str]], *, biased: bool) -> Section:
-    """What follows sums of values; arguments as for `scaled_section`."""
-    if biased:
-        return Section(nodes=tuple(new_node("Add", [before, f"{name}B"], after) for before, after in sums))
-    return Section(nodes=tuple(new_node("Identity", [before], after) for before, after in sums if not after.startswith("V")))
-
-
-def _ends(format: NumberFormat, input: QuantizedInput | None) -> tuple[float, float]:
-    grid = act_grid(format.bits, input is not None and input.signed)
-    return grid.lo, grid.hi
-
-
 def _digits(name: str, count: int, planes: tuple[unpacking.Plane, ...], codes: Array | None) -> tuple[Section, str]:
     """The planes of `count` codes, and nodes that add them up; the name of the codes, float32 `[count]`."""
     data: Sequence[Array | None] = [None] * len(planes) if codes is None else unpacking.digits_of(codes, planes)
@@ -326,17 +266,17 @@ def _scaled(
     name: str, layer: Layer, shape: tuple[int, ...], against: tuple[int, ...], codes: str, zero: str, scales: StoredNumbers | None, out: str
 ) -> Section:
     """`(codes − zero) · scales` in a shape, with scales of the shape `against`."""
-    section = _counted(name, shape, codes, zero, f"{name}m") + _numbers(f"{name}s", against, scales, half=not layer.wide)
+    section = counted(name, shape, codes, zero, f"{name}m") + stored_numbers(f"{name}s", against, scales, half=not layer.wide)
     return section + Section(nodes=(new_node("Mul", [f"{name}m", f"{name}s"], out),))
 
 
-def _counted(name: str, shape: tuple[int, ...], codes: str, zero: str, out: str) -> Section:
+def counted(name: str, shape: tuple[int, ...], codes: str, zero: str, out: str) -> Section:
     """`codes − zero` in a shape."""
     held = Initializer(f"{name}a", "int64", (len(shape),), np.array(shape))
     return Section((held,), (new_node("Reshape", [codes, held.name], f"{name}d"), new_node("Sub", [f"{name}d", zero], out)))
 
 
-def _numbers(name: str, shape: tuple[int, ...], stored: StoredNumbers | None, *, half: bool) -> Section:
+def stored_numbers(name: str, shape: tuple[int, ...], stored: StoredNumbers | None, *, half: bool) -> Section:
     """Numbers under `name`: in half precision with a power of two, where they are given so and that takes fewer bytes."""
     if not half or math.prod(shape) < _HALF_FROM:
         return Section((Initializer(name, "float32", shape, None if stored is None else stored.numbers().numpy().reshape(shape)),))

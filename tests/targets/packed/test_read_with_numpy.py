@@ -1,4 +1,4 @@
-"""The reader in docs/read_with_numpy.md gives the numbers of `mpsearch.load`, bit for bit, where only NumPy can be imported."""
+"""The reader in docs/read_with_numpy.md gives the numbers of the delivered network, bit for bit, where only NumPy can be imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import nn
 
-import mpsearch
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, Granularity, NumberFormat
@@ -27,11 +26,13 @@ from mpsearch.network.baked import (
     QuantizedInput,
     StoredNumbers,
     fixed_act_quantizer,
+    install,
     rest_of_state,
 )
 from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import PackedWriter
 from tests.networks import NETWORKS, trained_statistics
 
@@ -148,14 +149,15 @@ def expected(model: nn.Module, layers: tuple[Layer, ...], parts: Parts, x: torch
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", NETWORKS)
-def test_numbers_are_those_of_load_to_the_bit(name: str, seed: int, tmp_path: Path) -> None:
+def test_numbers_are_those_of_the_network_to_the_bit(name: str, seed: int, tmp_path: Path) -> None:
     layers, parts = written(name, seed, tmp_path)
     x = torch.cat([torch.randn(200) * 3, torch.zeros(1), torch.linspace(-4, 4, 33)])
     np.save(tmp_path / "inputs.npy", x.numpy())
     python(NOTHING_BUT_NUMPY + READER + QUANTIZE + SAVES, tmp_path)
     with np.load(tmp_path / "found.npz") as file:
         found = dict(file)
-    loaded = mpsearch.load(tmp_path / "model.safetensors", model=NETWORKS[name][0]())
+    artifact, model = read_artifact(tmp_path / "model.safetensors"), NETWORKS[name][0]()
+    loaded = install(model, artifact.layers(model), artifact.parts(model), integers=False)
     wanted = expected(loaded, layers, parts, x)
     assert found.keys() == wanted.keys()
     for key, value in wanted.items():
