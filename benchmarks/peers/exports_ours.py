@@ -49,7 +49,7 @@ def our_files(
         parts = bake(network)
         scored = install(problem.model, problem.space.layers, parts)
         with torch.no_grad():
-            reported = torch.cat([scored(each) for each in images.split(250)])
+            reported = torch.cat([scored(each) for each in torch.split(images, 250)])
         for format, (target, settings) in _FILES.items():
             path = folder / f"mpsearch-{name}-{format}".replace(", ", "-") / TARGETS[target].file
             path.parent.mkdir(parents=True, exist_ok=True)
