@@ -106,7 +106,7 @@ def in_runtime(file: Path, images: Tensor) -> Tensor:
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     free = not isinstance(given.shape[0], int)
-    found = [session.run(None, {given.name: each.numpy()})[0] for each in images.split(BATCH if free else given.shape[0])]
+    found = [session.run(None, {given.name: each.numpy()})[0] for each in torch.split(images, BATCH if free else given.shape[0])]
     return torch.cat([torch.from_numpy(each) for each in found])
 
 

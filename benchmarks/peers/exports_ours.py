@@ -1,4 +1,4 @@
-"""Ours beside the peers' exports: the same allocations, calibrated by `gptq`, as files of the targets `onnx` and `onnx-qdq`."""
+"""Ours beside the peers' exports: the same bits, calibrated by `gptq`, as files of `onnx` and of `onnx-qdq` without and with INT2."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.version import __version__
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, install
-from mpsearch.targets import TARGETS, Blueprint
+from mpsearch.targets import TARGETS, Blueprint, target_with
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator
 
-__all__ = ["TARGET_NAMES", "VERSION", "our_files"]
+__all__ = ["VERSION", "our_files"]
 
-TARGET_NAMES = ("onnx", "onnx-qdq")
+_FILES: dict[str, tuple[str, dict[str, bool]]] = {
+    "onnx": ("onnx", {}),
+    "onnx-qdq": ("onnx-qdq", {}),
+    "onnx-qdq, INT2": ("onnx-qdq", {"int2": True}),
+}
+"""What a row calls a file → its target and settings."""
+
 VERSION = f"{__version__}, torch {torch.__version__}"
 _ACT_BITS = 8
 
@@ -29,7 +35,7 @@ _ACT_BITS = 8
 def our_files(
     asked: argparse.Namespace, allocations: Mapping[str, Mapping[str, int]], images: Tensor, folder: Path
 ) -> Iterator[tuple[str, str, Path, Tensor]]:
-    """(Allocation, target, file, logits of the scored network in torch) of every file.
+    """(Allocation, format, file, logits of the scored network in torch) of every file.
 
     Codes are two's complement, since those of `onnx-qdq` are then of 4 bits where the allocation says 4.
     """
@@ -43,9 +49,9 @@ def our_files(
         parts = bake(network)
         scored = install(problem.model, problem.space.layers, parts)
         with torch.no_grad():
-            reported = torch.cat([scored(each) for each in images.split(250)])
-        for target in TARGET_NAMES:
-            path = folder / f"mpsearch-{name}-{target}" / TARGETS[target].file
+            reported = torch.cat([scored(each) for each in torch.split(images, 250)])
+        for format, (target, settings) in _FILES.items():
+            path = folder / f"mpsearch-{name}-{format}".replace(", ", "-") / TARGETS[target].file
             path.parent.mkdir(parents=True, exist_ok=True)
-            TARGETS[target]().writer(Blueprint.of(problem.model, images[:8], problem.space)).write(path, parts)
-            yield name, target, path, reported
+            target_with(target, settings).writer(Blueprint.of(problem.model, images[:8], problem.space)).write(path, parts)
+            yield name, format, path, reported
