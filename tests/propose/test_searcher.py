@@ -69,6 +69,7 @@ def test_a_sweep_is_around_the_budget() -> None:
             World(7).searcher(sweep=sweep)
 
 
+@pytest.mark.slow
 def test_a_front_is_searched_for_beside_the_winner() -> None:
     """Over a sweep the front is closer to the true one than a search of the budget alone leaves it, and the budget's best is found too."""
     gaps: dict[bool, list[float]] = {True: [], False: []}

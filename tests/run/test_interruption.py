@@ -134,6 +134,7 @@ def test_killed_run_ends_as_if_undisturbed(
     assert place.outcome() == undisturbed
 
 
+@pytest.mark.slow
 def test_control_c_says_how_to_go_on(tmp_path: Path, undisturbed: tuple[bytes, list[Any], Any]) -> None:
     place = Workplace(tmp_path)
     code, output = place.interrupt(while_trials_run, signal.SIGINT)

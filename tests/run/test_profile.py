@@ -104,6 +104,7 @@ def test_a_finished_profile_is_not_measured_again(file: Path) -> None:
             assert after.cells[name][choice].median == pytest.approx(timing.median, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_further_choices_are_added(file: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(file, tmp_path / "more.yaml"))
     wider = profile(study(space={**FEW, "weights": [4, 8, 2], "activations": ["float"]}), path, Lines(), **QUICK)
@@ -207,6 +208,7 @@ def test_a_file_for_another_target_is_not_said_to_be_measured(file: Path, tmp_pa
     assert any("was not measured: the profile is of target c, and model.safetensors is for packed" in line for line in summary.skipped)
 
 
+@pytest.mark.slow
 def test_onnx_runtime_with_a_batch_and_a_space_of_a_few_networks(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     said, space = Lines(), {"name": "two", "weights": [8], "activations": [8, "float"], "pins": {"5": "w8af"}}

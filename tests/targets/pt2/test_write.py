@@ -70,6 +70,7 @@ def baked(model: nn.Module, x: Any, space: ResolvedSpace, method: Method, seed: 
     return bake(network)
 
 
+@pytest.mark.slow
 def test_torch_alone_computes_the_scored_networks(tmp_path: Path) -> None:
     """A tied weight, a transposed convolution, gates of recurrent layers, a dict of inputs; the contract runs over convolutions."""
     for number, name in enumerate(("tied", "transposed", "recurrent", "cross_attention")):
