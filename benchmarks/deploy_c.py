@@ -7,8 +7,9 @@ Weights are random and their quantizers calibrated on random inputs, statistics 
 the agreement with torch do not depend on training, accuracy is not measured. Columns: bytes of constant data as the size cost promises
 them and as the file has them; bytes of code of `gcc -Os`; bytes of activations, as the program reserves them and as the activation-memory
 cost counts them (which counts the network's input and output too, here the caller's); the row of weights that is unpacked at a time; the
-largest difference from torch's outputs relative to the largest, over all samples and over the median sample (an input that falls on a
-rounding tie is rounded the other way where sums differ by a float's last bit; then that sample moves); milliseconds a sample with `-O2`.
+largest difference from torch's outputs relative to the largest, over all samples and over the median sample (0 where layers multiply
+integers; float sums differ in their last bits, and an input that falls on a rounding tie may then be rounded the other way);
+milliseconds a sample with `-O2`.
 """
 
 from __future__ import annotations
