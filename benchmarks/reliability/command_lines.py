@@ -1,6 +1,7 @@
-"""Mutations of command lines: every option of `study`, `retrain`, `signals`, `allocate` with values that nobody means.
+"""Mutations of command lines: options of `study` with values that nobody means.
 
 The run directory of every line holds another program's file, so that a line that is read to its end is refused before work starts.
+Lines run in a temporary folder, where a mutated name may leave a file.
 
 python -m benchmarks.reliability.command_lines --mutations 100000 --seed 0 --out docs/results/reliability/command_lines.json
 """
@@ -22,10 +23,13 @@ from mpsearch.core.errors import MpsearchError
 __all__ = ["fuzz"]
 
 SOUND = {
-    "--budget": ("2MB", "1.5MiB", "3.2bit", "act:64KB", "1.2GBOPs", "5ms"),
+    "--budget": ("2MB", "1.5MiB", "3.2bit", "act:64KB", "1.2GBOPs", "5ms", "1MB..2MB"),
+    "--keep-points": ("4",),
+    "--log": ("tensorboard", "wandb,mlflow"),
+    "--runtime": ("onnxruntime", "openvino"),
     "--effort": ("quick", "normal", "thorough"),
     "--space": ("weights-only", "weights-activations"),
-    "--target": ("packed",),
+    "--target": ("packed", "onnx-qdq"),
     "--hardware": ("t4",),
     "--signals": ("fisher", "fisher,measured", "mix"),
     "--methods": ("lsq", "lsq,ste", "all"),
@@ -70,7 +74,7 @@ def run(arguments: list[str]) -> None:
 def fuzz(mutations: int, seed: int) -> Verdicts:
     """Run mutated command lines."""
     random, verdicts = Random(seed), Verdicts()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
         (Path(folder) / "notes.txt").write_text("another program's", encoding="utf-8")
         tail = ["--run-dir", folder, "--quiet"]
         for warm in (["study", *tail], ["study", "--storage", "sqlite:///nowhere/x.db", *tail]):

@@ -37,7 +37,13 @@ __all__ = [
 
 
 class MpsearchError(Exception):
-    """Base class of all errors that mpsearch raises."""
+    r"""Base class of all errors that mpsearch raises.
+
+    Half a surrogate pair, which a file name or an argument may hold, is spelled out (`\udc80`): every message can be written as UTF-8.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(_encodable(each) if isinstance(each, str) else each for each in arguments))
 
 
 class UsageError(MpsearchError):
@@ -100,3 +106,7 @@ class UnknownNameError(UsageError, KeyError):
 
 class TrainingDiverged(MpsearchError, ArithmeticError):
     """The training loss is NaN or infinite. The trial fails; the study continues."""
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -103,6 +103,7 @@ def test_spaces_that_do_not_fit_the_network(asked: Answer) -> None:
     refused(asked("--space", space("weights: [2, 4]\ntied: []")), "space.yaml: tied: unknown key")
     refused(asked("--space", space("weights: many")), "space.yaml: weights: ")
     refused(asked("--space", space("weights: [9]")), "space.yaml: weights")
+    refused(asked("--space", "a\udc80"), "unknown space", "\\udc80")
 
 
 def test_factories(asked: Answer) -> None:

@@ -50,3 +50,10 @@ def test_data_errors_pass_between_processes() -> None:
     error = pickle.loads(pickle.dumps(errors.DataError("the image 'a' cannot be read")))
     assert type(error) is errors.DataError
     assert str(error) == "the image 'a' cannot be read"
+
+
+def test_every_message_can_be_written_as_utf8() -> None:
+    """Half a surrogate pair, as Python makes of a file name's foreign bytes, would stop whatever carries the message on."""
+    assert str(UnknownNameError("space", "a\udc80b", ())) == "unknown space 'a\\udc80b'; known: none"
+    assert str(ConfigError("wrong: \ud800", path="x")) == "wrong: \\ud800"
+    assert str(errors.DataError("\U00040260 é")) == "\U00040260 é"
