@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["DOMAIN", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "skeleton_of"]
+__all__ = ["DOMAIN", "OLDEST_OPSET", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "skeleton_of"]
 
-OPSET = 20
-"""Version of the standard operators."""
+OPSET, OLDEST_OPSET = 20, 18
+"""Version of the standard operators unless an older one is asked for, and the oldest that `torch.onnx.export` writes by itself."""
 
 DOMAIN = "mpsearch"
 """Domain of the nodes that name layers."""
@@ -93,13 +93,14 @@ class Skeleton:
     structure: Any
 
 
-def skeleton_of(blueprint: Blueprint, purpose: str, *, sums: bool = False) -> Skeleton:
+def skeleton_of(blueprint: Blueprint, purpose: str, *, sums: bool = False, opset: int = OPSET) -> Skeleton:
     """Trace a network with a free batch size.
 
     Args:
         blueprint: network, layers, inputs.
         purpose: who asks, for messages, such as `"target 'onnx'"`.
         sums: whether there are nodes `ScaleSums`.
+        opset: version of the standard operators.
 
     Raises:
         ModelError: the exporter cannot trace the network.
@@ -109,13 +110,13 @@ def skeleton_of(blueprint: Blueprint, purpose: str, *, sums: bool = False) -> Sk
     inputs = samples_of(blueprint.inputs, slice(0, _SAMPLES), batch_size(blueprint.inputs))
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves(inputs))
     known = _TRACED.setdefault(blueprint.architecture, {})
-    key = (blueprint.layers, shapes, sums)
+    key = (blueprint.layers, shapes, sums, opset)
     if key not in known:
         model = _with_placeholders(blueprint, sums=sums)
-        program = _exported(model, inputs, purpose)
+        program = _exported(model, inputs, purpose, opset)
         with torch.no_grad():
             outputs = _structure(call(blueprint.architecture, inputs))
-        known[key] = _without_numbers(program, model, outputs, purpose)
+        known[key] = _without_numbers(program, model, outputs, purpose, opset)
     return known[key]
 
 
@@ -191,7 +192,7 @@ def _wrapped(model: nn.Module) -> nn.Module:
     return wrapped
 
 
-def _exported(model: nn.Module, inputs: Any, purpose: str) -> onnx_ir.Model:
+def _exported(model: nn.Module, inputs: Any, purpose: str, opset: int) -> onnx_ir.Model:
     inputs = mapped(inputs, lambda value: value.cpu() if isinstance(value, Tensor) else value)
     samples = batch_size(inputs)
     shapes = mapped(inputs, lambda value: _free(value, samples))
@@ -208,7 +209,7 @@ def _exported(model: nn.Module, inputs: Any, purpose: str) -> onnx_ir.Model:
                 dynamic_shapes=shapes,
                 optimize=False,
                 verbose=False,
-                opset_version=OPSET,
+                opset_version=opset,
                 external_data=False,
             )
     except Exception as error:  # anything at all, from tracer, decompositions and translator
@@ -272,7 +273,7 @@ def _structure(outputs: Any) -> Any:
     raise ModelError(f"the model returns {type(outputs).__name__} beside tensors, which no graph can return")
 
 
-def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purpose: str) -> Skeleton:
+def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purpose: str, opset: int) -> Skeleton:
     import onnx
     import onnx_ir
     from onnxscript import optimizer
@@ -297,7 +298,7 @@ def _without_numbers(model: onnx_ir.Model, module: nn.Module, outputs: Any, purp
     names = iter([value.name for value in proto.output])
     used = {name for node in proto.node for name in node.input}
     return Skeleton(
-        nodes=tuple(_cleaned(node) for node in proto.node),
+        nodes=tuple(_cleaned(node, opset) for node in proto.node),
         constants={tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.initializer},
         state={name: full for name, full in state.items() if name in used},
         inputs=tuple(_value(value) for value in proto.input if value.name in given),
@@ -317,11 +318,11 @@ def _value(info: onnx.ValueInfoProto) -> Value:
     return Value(name=info.name, dtype=tensor.elem_type, shape=tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim))
 
 
-def _cleaned(node: onnx.NodeProto) -> onnx.NodeProto:
+def _cleaned(node: onnx.NodeProto, opset: int) -> onnx.NodeProto:
     """A node without name, notes and attributes that say what holds without them."""
     import onnx
 
-    schema = None if node.domain else onnx.defs.get_schema(node.op_type, OPSET)
+    schema = None if node.domain else onnx.defs.get_schema(node.op_type, opset)
     cleaned = onnx.NodeProto(op_type=node.op_type, domain=node.domain, input=node.input, output=node.output)
     for attribute in node.attribute:
         default = _default(schema, attribute)

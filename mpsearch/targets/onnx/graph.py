@@ -24,7 +24,7 @@ from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.integers import biased_section, codes_section, integers_section, scaled_section
 from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, varint_bytes
-from mpsearch.targets.skeleton import QUANTIZE, SCALE, Skeleton, skeleton_of
+from mpsearch.targets.skeleton import OPSET, QUANTIZE, SCALE, Skeleton, skeleton_of
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +47,7 @@ class GraphWriter(Writer):
     """Name of the target, for messages."""
     version: ClassVar[str]
     """Value of the metadata key `format`."""
-    opset: int
+    opset: int = OPSET
     """Version of the standard operators."""
     ir_version: int = layout.IR_VERSION
     integers: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class GraphWriter(Writer):
         self.blueprint = blueprint
         self._numbers = {layer.name: number for number, layer in enumerate(blueprint.layers)}
         self._layer_name = layout.numbered("W", len(blueprint.layers))
-        skeleton = skeleton_of(blueprint, f"target '{self.target}'", sums=self.integers and blueprint.quantizes_inputs)
+        skeleton = skeleton_of(blueprint, f"target '{self.target}'", sums=self.integers and blueprint.quantizes_inputs, opset=min(self.opset, OPSET))
         names = _names(skeleton, blueprint, self._layer_name)
         self._constants = tuple(
             Initializer(names[name], value.dtype.name, value.shape, value) for name, value in skeleton.constants.items()

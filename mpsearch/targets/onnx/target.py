@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.targets import TARGETS
@@ -16,17 +18,35 @@ from mpsearch.targets.onnx.artifact import OnnxArtifact
 from mpsearch.targets.onnx.file import OnnxFile, version_of
 from mpsearch.targets.onnx.runtime import runtime_version
 from mpsearch.targets.onnx.write import OnnxWriter
+from mpsearch.targets.skeleton import OLDEST_OPSET, OPSET
 
 __all__ = ["Onnx"]
 
 
 @TARGETS.register("onnx")
+@dataclass(frozen=True, kw_only=True)
 class Onnx(Target):
-    """Packed weights are unpacked in the graph when a runtime loads it; activations are rounded in float, as mpsearch rounds them."""
+    """Packed weights are unpacked in the graph when a runtime loads it; activations are rounded in float, as mpsearch rounds them.
+
+    Args:
+        opset: version of the standard operators, 18 to 20; an older one for older runtimes.
+
+    Raises:
+        ConfigError: another version.
+    """
+
+    opset: int = OPSET
 
     name: ClassVar[str] = "onnx"
     description: ClassVar[str] = "one ONNX file of packed weights, exact to float rounding in ONNX Runtime and OpenVINO"
     file: ClassVar[str] = "model.onnx"
+
+    def __post_init__(self) -> None:
+        if not OLDEST_OPSET <= self.opset <= OPSET:
+            raise ConfigError(
+                f"opset: {self.opset} is not supported; {OLDEST_OPSET} is the oldest that networks are exported to, {OPSET} the newest",
+                path="opset",
+            )
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Inputs that are powers of two are refused; every other format is supported."""
@@ -34,7 +54,7 @@ class Onnx(Target):
 
     def writer(self, blueprint: Blueprint) -> OnnxWriter:
         """What writes the network of a blueprint."""
-        return OnnxWriter(blueprint)
+        return OnnxWriter(blueprint, self.opset)
 
     def recognises(self, path: Path) -> bool:
         """Its own files, and those of no format, to say what is wrong with them."""

@@ -11,6 +11,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput
 from mpsearch.numbers.channels import Rows
+from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx import layout, unpacking
 from mpsearch.targets.onnx.graph import GraphWriter
 from mpsearch.targets.onnx.sections import Digits, Initializer, Section, input_section, weight_section
@@ -23,12 +24,24 @@ __all__ = ["OnnxWriter"]
 
 
 class OnnxWriter(GraphWriter):
-    """Writes the ONNX files of one network; see `GraphWriter`."""
+    """Writes the ONNX files of one network; see `GraphWriter`.
+
+    Args:
+        blueprint: of the network.
+        opset: version of the standard operators.
+
+    Raises:
+        ModelError: the network cannot be exported.
+        ConfigError: packages of the extra `onnx` are missing.
+    """
 
     target: ClassVar[str] = "onnx"
     version: ClassVar[str] = layout.VERSION
-    opset: int = OPSET
     integers: ClassVar[bool] = True
+
+    def __init__(self, blueprint: Blueprint, opset: int = OPSET) -> None:
+        self.opset = opset
+        super().__init__(blueprint)
 
     def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
         """Digits, scales, and the nodes that make them a weight."""

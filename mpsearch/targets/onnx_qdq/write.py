@@ -39,12 +39,10 @@ class QdqWriter(GraphWriter):
     version: ClassVar[str] = layout.VERSION
 
     def __init__(self, blueprint: Blueprint, runtime: str = layout.ONNX_RUNTIME, *, int2: bool = False) -> None:
-        super().__init__(blueprint)
-        self.runtime, self.int2 = runtime, int2
+        self.runtime, self.int2, self.opset = runtime, int2, layout.OPSET
         if int2:
             self.opset, self.ir_version = two_bits.OPSET, two_bits.IR_VERSION
-        else:
-            self.opset = layout.OPSET
+        super().__init__(blueprint)
         if runtime == layout.OPENVINO:
             self._check_orientations()
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import FLOAT, FLOAT_BITS
 from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.methods import METHODS
@@ -113,3 +114,25 @@ def test_names_of_inputs_and_outputs_are_those_of_the_network(tmp_path: Path) ->
     graph = onnx.load(str(tmp_path / "model.onnx")).graph
     assert {value.name for value in graph.input} == {"query", "key", "value"}
     assert {value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)} == {"batch"}
+
+
+@pytest.mark.parametrize("opset", [18, 19])
+def test_an_older_opset_for_older_runtimes(opset: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = trained_statistics(Residual()), torch.randn(6, 3, 8, 8)
+    space = SPACE.resolve(trace(model, x))
+    network = Network(model, space, Calibration.fit(model, space, [x]), METHODS["lsq"]())
+    network.begin(space.uniform(Choice(4, 4)))
+    parts, target = bake(network), Onnx(opset=opset)
+    writer, path = target.writer(Blueprint.of(model, x, space)), tmp_path / "model.onnx"
+    writer.write(path, parts)
+    file = onnx.load(path)
+    onnx.checker.check_model(file, full_check=True)
+    assert {each.version for each in file.opset_import} == {opset}
+    target.verify(path, parts, model, space.layers, x, promised(writer, space, parts))
+
+
+def test_an_opset_that_no_exporter_writes_is_refused() -> None:
+    for opset in (17, 21):
+        with pytest.raises(ConfigError, match=f"opset: {opset} is not supported; 18 is the oldest"):
+            Onnx(opset=opset)
