@@ -44,7 +44,10 @@ SOUND = {
     "--data": ("digits", "imagefolder:nowhere"),
     "--device": ("cpu", "auto", "cuda:7"),
     "--seed": ("0", "3"),
-    "--set": ("recipe.lr=0.01", "space.weights=[2,4]", "signals.names=[fisher]", "search.rungs=[{name: ptq, epochs: 0}]"),
+    "--set": (
+        "recipe.lr=0.01", "space.weights=[2,4]", "signals.names=[fisher]", "search.rungs=[{name: ptq, epochs: 0}]", "methods=[lsq, ste]",
+        "methods.lsq.grid=half", "target_settings.opset=18", "budgets=[2MB]", "model.options={classes: 10}", "space.pins={fc: w8}",
+    ),
     "--storage": ("sqlite:///nowhere/trials.db", "journal:///nowhere/trials.log", "nonsense"),
 }  # fmt: skip
 

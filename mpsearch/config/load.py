@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mpsearch.config.hyperparameters import hyperparameter_model, split_settings
 from mpsearch.config.overlay import overlay, replaced
@@ -51,10 +51,10 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
     content = overlay(content, {**effort_changes(stated.efforts, effort, current=stated.effort, label=label), "effort": effort})
     content = _without_stale_options(content, changes)
     for key, value in changes.items():
-        if key == "methods" and not isinstance(value, Mapping):
+        if key == "methods" and _are_names(value):
             value = {name: stated.methods.get(name, {}) for name in _expanded_all(value, tuple(stated.methods), METHODS)}
-        if key == "signals.names":
-            value = list(_expanded_all(value, stated.signals.names, SIGNALS))
+        if key == "signals.names" and _are_names(value):
+            value = _expanded_all(value, stated.signals.names, SIGNALS)
             if value and all(name in SIGNALS and SIGNALS[name].combines for name in value):
                 value = list(dict.fromkeys([*value, *stated.signals.names]))
         content = replaced(content, key, value)
@@ -167,5 +167,10 @@ def _faults_of_recipe(part: str, model: type[RecipeConfig | FloatRecipeConfig], 
     return []
 
 
-def _expanded_all(names: Iterable[str], own: Sequence[str], registry: Registry[Any]) -> Iterable[str]:
-    return dict.fromkeys([*own, *registry.names()]) if "all" in names else names
+def _are_names(value: object) -> TypeGuard[Sequence[str]]:
+    """Whether a value lists names; what is no such list stays as it is, for the study to refuse."""
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _expanded_all(names: Sequence[str], own: Sequence[str], registry: Registry[Any]) -> list[str]:
+    return list(dict.fromkeys([*own, *registry.names()])) if "all" in names else list(names)
