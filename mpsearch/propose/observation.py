@@ -88,11 +88,12 @@ def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], gro
     """
     names: dict[str, int] = {}
     rows: list[tuple[Picks, int, float]] = []
-    held: set[tuple[Allocation, str, float]] = set()
+    held: set[tuple[bytes, str, float]] = set()
     for observation, row in zip(observations, picks, strict=True):
         for name, loss in observation.losses.items():
-            if math.isfinite(loss) and (observation.allocation, name, loss) not in held:
-                held.add((observation.allocation, name, loss))
+            key = (row.tobytes(), name, loss)  # of the picks: hashing an allocation takes all its layers
+            if math.isfinite(loss) and key not in held:
+                held.add(key)
                 rows.append((row, names.setdefault(name, len(names)), loss))
     evidence = Evidence(
         picks=np.array([row for row, _, _ in rows], dtype=np.intp).reshape(len(rows), groups),

@@ -87,7 +87,8 @@ def kept_sentence(summary: Summary) -> str:
     bound, whole, found = (metric_text(name, value) for value in (kept.metric, reference.metric, winner.score.metric))
     asked = f"Asked for: the smallest {kept.cost} that keeps {kept.asked} of the float {name}"
     if kept.asked.startswith("at most"):
-        asked = f"Asked for: the smallest {kept.cost} with {kept.asked} than the float {name}"
+        less = kept.asked.replace(" less", " points less") if is_fraction(name) else kept.asked
+        asked = f"Asked for: the smallest {kept.cost} with {less} than the float {name}"
     amount = format_amount(kept.cost, summary.artifact_bytes if kept.cost == "size" else winner.costs[kept.cost])
     told = f"{asked}, {bound} of {whole} on validation; delivered: {found} in {amount}"
     if kept.held:

@@ -56,6 +56,7 @@ class Surrogate:
         damages: D, float64 `[N]`.
         centre: mean of m over the evidence.
         factor: lower Cholesky factor of the covariance of the values, `[N, N]`.
+        product: the product part of the kernel between the measurements, `[N, N]`.
     """
 
     signals: Floats
@@ -67,6 +68,7 @@ class Surrogate:
     damages: Floats
     centre: float
     factor: Floats
+    product: Floats
 
     @cached_property
     def damage_table(self) -> Floats:
@@ -194,8 +196,8 @@ class Surrogate:
 
     @cached_property
     def _product_root(self) -> Floats:
-        _, product = self.metric.between(self.kernel, self.evidence.picks, self.evidence.picks)
-        return np.asarray(np.linalg.cholesky(product + _JITTER * self.kernel.product**2 * np.eye(len(product))), dtype=np.float64)
+        jitter = _JITTER * self.kernel.product**2 * np.eye(len(self.product))
+        return np.asarray(np.linalg.cholesky(self.product + jitter), dtype=np.float64)
 
     def with_pending(self, picks: Picks) -> Surrogate:
         """The surrogate with the predictions of allocations `[M, G]` as measurements (kriging believer): its uncertainty near them is less.
@@ -273,6 +275,7 @@ def conditioned(
         damages=damages,
         centre=centre,
         factor=np.asarray(np.linalg.cholesky(covariance), dtype=np.float64),
+        product=product,
     )
 
 

@@ -19,7 +19,7 @@ from mpsearch.propose.surrogate.evidence import Evidence
 
 __all__ = ["MOST", "best_and_spread", "subset_of"]
 
-MOST = 1000
+MOST = 800
 """Measurements that a surrogate is conditioned on at most."""
 
 
