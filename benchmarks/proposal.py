@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=MOST, help="measurements that a surrogate is conditioned on")
     asked = parser.parse_args()
     model.subset_of = partial(subset_of, most=asked.most)  # type: ignore[assignment]
-    grid = Grid("layers", "trials", "seconds", "peak, MB", "ρ of others", title=f"Cost of a proposal, at most {asked.most:,}")
+    grid = Grid("layers", "trials", "seconds", "peak, MB", "rank correlation", title=f"Cost of a proposal, at most {asked.most:,}")
     context = multiprocessing.get_context("fork")
     for depth in asked.depths:
         found, truth = searcher(depth)

@@ -39,9 +39,9 @@ def smallest(world: World, bound: Bound) -> float:
     return min(size for picks, size in world.sizes.items() if world.losses[picks] <= bound.error)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_smallest_is_found_within_fifteen_trials(seed: int) -> None:
-    world = World(seed)
+    world = World(seed, groups=5)
     bound = bound_in(world)
     searcher = searcher_in(world, bound)
     found = searcher.least_verified(measured(world, searcher, 15))
@@ -50,9 +50,9 @@ def test_the_smallest_is_found_within_fifteen_trials(seed: int) -> None:
 
 
 def test_every_proposal_is_new_and_cheaper_than_what_was_verified() -> None:
-    world = World(3)
+    world = World(3, groups=4)
     searcher = searcher_in(world, bound_in(world))
-    seen = measured(world, searcher, 10)
+    seen = measured(world, searcher, 8)
     assert len({o.allocation for o in seen}) == len(seen)
     for count in range(3, len(seen)):
         best = searcher.least_verified(seen[:count])
@@ -60,16 +60,16 @@ def test_every_proposal_is_new_and_cheaper_than_what_was_verified() -> None:
 
 
 def test_a_proposal_depends_on_nothing_but_what_was_measured() -> None:
-    world = World(4)
+    world = World(4, groups=4)
     seen = measured(world, searcher_in(world, bound_in(world)), 6)
     again = [searcher_in(world, bound_in(world)).propose(seen[:count]).allocation for count in range(6)]
     assert again == [o.allocation for o in seen]
 
 
 def test_two_workers_get_different_bits() -> None:
-    world = World(5)
+    world = World(5, groups=4)
     searcher = searcher_in(world, bound_in(world))
-    for count in (0, 5):
+    for count in (0, 4):
         seen = measured(world, searcher, count)
         first = searcher.propose(seen).allocation
         second = searcher.propose(seen, [first]).allocation
@@ -88,12 +88,12 @@ def test_a_limit_on_the_cost_itself_holds() -> None:
 
 def test_errors_below_zero_are_as_good_as_others() -> None:
     """Such as those of R²: the bound is on the error, whatever its sign."""
-    world = World(1)
+    world = World(1, groups=4)
     bound = bound_in(world)
     moved = replace(bound, error=bound.error - 1.0, reference=(0.2, -0.8))
     searcher = searcher_in(world, moved)
     seen: list[Observation] = []
-    for _ in range(12):
+    for _ in range(8):
         allocation = searcher.propose(seen).allocation
         loss = world.loss(allocation)
         seen.append(Observation(allocation=allocation, losses={"ptq": loss}, errors={"ptq": loss - 1.0}))
