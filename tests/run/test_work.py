@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 import mpsearch
 from mpsearch.core.errors import ConfigError, UsageError
+from mpsearch.core.summary import Summary
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.sandwich import Sandwich
 
@@ -98,7 +99,7 @@ def test_the_smallest_file_that_keeps_a_share_is_searched_and_said(tmp_path: Pat
         assert summary.mixed.allocation == least.allocation
         assert [(budget.cost, budget.limit) for budget in summary.budgets] == [("size", least.costs["size"])]
         assert result.path.stat().st_size <= least.costs["size"]
-    assert mpsearch.core.summary.Summary.from_dict(summary.to_dict()).kept == kept
+    assert Summary.from_dict(summary.to_dict()).kept == kept
 
 
 def test_what_cannot_be_asked_together_is_one_line(tmp_path: Path) -> None:
