@@ -63,7 +63,7 @@ class ErrorLink:
             line = covariance @ (prior @ mean + inputs.T @ errors / variance)
             left = float(np.square(errors - inputs @ line).sum() + np.einsum("ni,ij,nj->", inputs, covariance, inputs))
             variance = (_COUNT * _SPREAD**2 + left) / (_COUNT + len(losses))
-        return cls(centre=centre, line=line, covariance=covariance, variance=variance)
+        return cls(centre=centre, line=line, covariance=np.asarray(covariance, dtype=np.float64), variance=variance)
 
     @classmethod
     def identity(cls) -> ErrorLink:
