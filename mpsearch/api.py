@@ -101,7 +101,10 @@ def search(
     train: Any,
     validation: Any,
     *,
-    budget: str | Sequence[str],
+    budget: str | Sequence[str] = (),
+    keep: str | float | None = None,
+    max_drop: float | None = None,
+    cost: str = "size",
     test: Any = None,
     task: Task | None = None,
     space: str | Path | Mapping[str, Any] = "weights-only",
@@ -127,7 +130,7 @@ def search(
     progress: bool = True,
     callbacks: Sequence[Callback | str] = (),
 ) -> Result:
-    """Find the bits of every layer under a budget; train, export and verify the best network.
+    """Find the bits of every layer under a budget, or the fewest that keep a metric; train, export and verify the best network.
 
     Args:
         model: trained float network; never changed.
@@ -136,6 +139,9 @@ def search(
         validation: the same, for comparing trials; share nothing with `train`.
         budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold. A range, `"1MB..8MB"`, gives a
             front, whose points lie in `front/` of the run directory; the result is the one at its upper end.
+        keep: instead, or beside other limits: find the cheapest network that keeps this share of the float metric on validation, `"99%"`.
+        max_drop: the same by difference: points of an accuracy, else units of the metric.
+        cost: what is to be small then.
         test: read once, for the final figures; without it there are none.
         task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
@@ -182,6 +188,8 @@ def search(
     ):
         if not isinstance(given, kinds):
             raise ConfigError(f"{name}: {words} is needed, not {given!r}", path=name)
+    if keep is not None and max_drop is not None:
+        raise ConfigError("keep and max_drop ask for two bounds on one metric; give one of them", path="keep")
     if effort not in _EFFORTS:
         raise ConfigError(f"effort: '{effort}' is none of {', '.join(_EFFORTS)}", path="effort")
     if sampler is not None:
@@ -192,6 +200,7 @@ def search(
     config = _config(
         model,
         budgets=_listed(budget),
+        keep=None if keep is None and max_drop is None else {"share": keep, "drop": max_drop, "cost": cost},
         space=dict(space) if isinstance(space, Mapping) else str(space),
         methods={name: dict(settings) for name, settings in methods.items()}
         if isinstance(methods, Mapping)

@@ -98,8 +98,8 @@ def meets(allocation: Allocation, costs: Mapping[str, CostTable], budgets: Seque
     return all(cost_of(costs, budget).total(allocation) <= admitted(budget, costs[budget.cost]) for budget in budgets)
 
 
-def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget]) -> None:
-    """Refuse budgets that cannot be met, and budgets that leave nothing to search.
+def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets: Sequence[Budget], *, binding: bool = True) -> None:
+    """Refuse budgets that cannot be met, and budgets that leave nothing to search; the latter only if they are to be `binding`.
 
     Raises:
         BudgetError: one is below the smallest total the space reaches, some exclude each other, or none of them binds: all are at or
@@ -109,7 +109,7 @@ def check_budgets(space: ResolvedSpace, costs: Mapping[str, CostTable], budgets:
         raise refused
     ranges = [reachable(space, cost_of(costs, budget)) for budget in budgets]
     loose = [(budget.least or budget.limit) >= largest for budget, (_, largest) in zip(budgets, ranges, strict=True)]
-    if budgets and all(loose):
+    if binding and budgets and all(loose):
         smallest, largest = ranges[0]
         if all(len(menu) == 1 for menu in space.menus):
             return  # a run of one allocation, such as plain uniform bits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, UsageError
 from mpsearch.core.printable import printable
 from mpsearch.core.url import without_password
 
@@ -27,6 +28,8 @@ __all__ = [
     "command_line",
     "consoles",
     "data_options",
+    "keep_options",
+    "kept",
     "log_option",
     "overrides_from",
     "read_config",
@@ -89,6 +92,12 @@ _LOG = click.option(
     metavar="LOGGER",
     help="Follow the run in tensorboard, wandb, mlflow or trackio; several may be given, see `mpsearch list loggers`.",
 )
+_KEEP = [
+    click.option("--keep", metavar="SHARE", help="The smallest that keeps this share of the float metric: 99%."),
+    click.option(
+        "--max-drop", type=float, metavar="X", help="The smallest that loses no more: points of an accuracy, else units of the metric."
+    ),
+]
 _KEYS = {
     **{key: key for key in ("effort", "space", "target", "hardware", "compile", "device", "seed")},
     "images": "signals.images",
@@ -124,6 +133,11 @@ def run_options(command: F) -> F:
     return _decorated(command, list(_RUN))
 
 
+def keep_options(command: F) -> F:
+    """`--keep` and `--max-drop`."""
+    return _decorated(command, list(_KEEP))
+
+
 def log_option(command: F) -> F:
     """`--log`, as the keyword argument `loggers`; a command passes it to `announcer_of`."""
     return _LOG(command)
@@ -153,6 +167,11 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
         from mpsearch.costs.budgets import parse_budget
 
         changes["budgets"] = [parse_budget(text).text for text in flags["budgets"]]
+    if (keep := kept(flags.get("keep"), flags.get("max_drop"))) is not None:
+        changes["keep"] = {**keep, **({} if flags.get("cost") is None else {"cost": flags["cost"]})}
+        changes.setdefault("budgets", [])  # those of the study are no limits that this command line has asked for
+    elif flags.get("cost") is not None:
+        raise UsageError(f"--cost {flags['cost']} says what is to be small with --keep or --max-drop; give one of them, or --budget alone")
     if flags.get("data") is not None:
         source, _, folder = flags["data"].partition(":")
         changes["data.source"] = source
@@ -170,6 +189,25 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
         if flags.get(flag) is not None:
             changes[key] = [name.strip() for name in flags[flag].split(",") if name.strip()]
     return {**changes, **dict(_setting(text) for text in flags.get("settings", ()))}
+
+
+def kept(keep: str | None, max_drop: float | None) -> dict[str, float] | None:
+    """What `--keep` and `--max-drop` ask for, as a study says it: `share`, or `drop`; None if neither was given.
+
+    Raises:
+        ConfigError: both, no share, or a drop that is none.
+    """
+    if keep is not None and max_drop is not None:
+        raise UsageError("--keep and --max-drop ask for two bounds on one metric; give one of them")
+    if max_drop is not None:
+        if not 0 <= max_drop < math.inf:
+            raise ConfigError(f"--max-drop {max_drop:g}: give a number of at least 0, such as 0.5")
+        return {"drop": max_drop}
+    if keep is None:
+        return None
+    from mpsearch.config.keep import parse_share
+
+    return {"share": parse_share(keep)}
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mpsearch.cli.options import RESOLVED_STUDY, consoles
-from mpsearch.core.errors import ConfigError, RunDirectoryError, UsageError
+from mpsearch.cli.options import RESOLVED_STUDY, consoles, keep_options, kept
+from mpsearch.core.errors import RunDirectoryError, UsageError
 from mpsearch.core.files import is_file
 from mpsearch.core.printable import printable
 
@@ -21,17 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["pick"]
 
-_SHARE = re.compile(r"\s*(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<percent>%?)\s*")
 _BITS = Path("bits.yaml")
 
 
 @click.command(short_help="A point of a finished run, without new trials.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--budget", "budgets", multiple=True, metavar="AMOUNT", help="The best within 1.4MB, 3.2bit, …; give several and all hold.")
-@click.option("--keep", metavar="SHARE", help="The smallest that keeps this share of the float metric: 99%.")
-@click.option(
-    "--max-drop", type=float, metavar="X", help="The smallest that loses no more: points of an accuracy, else units of the metric."
-)
+@keep_options
 @click.option("--knee", is_flag=True, help="Where the front bends.")
 @click.option("--trial", type=int, metavar="N", help="The bits of one trial.")
 @click.option("--cost", default="size", show_default=True, metavar="COST", help="What is to be small, for --keep, --max-drop and --knee.")
@@ -62,15 +56,12 @@ def pick(
     given = [name for name, there in asked.items() if there]
     if len(given) != 1:
         raise UsageError(f"{' and '.join(given) or 'nothing'} was asked for; give one of {', '.join(asked)}")
-    share = None if keep is None else _share(keep)
-    if max_drop is not None and not 0 <= max_drop < math.inf:
-        raise ConfigError(f"--max-drop {max_drop:g}: give a number of at least 0, such as 0.5")
+    wanted = kept(keep, max_drop)
 
     from mpsearch.config import dump_bits
     from mpsearch.core.files import write_text
     from mpsearch.costs.budgets import parse_budgets
     from mpsearch.report.terminal import allocation_table
-    from mpsearch.report.wording import is_fraction
     from mpsearch.run.finished_run import open_finished
     from mpsearch.run.pick import Picker
 
@@ -84,9 +75,7 @@ def pick(
     elif knee:
         point = picker.knee(cost)
     else:
-        points = 100 if is_fraction(finished.summary.metric) else 1
-        drop = None if max_drop is None else max_drop / points
-        point = picker.keeping(picker.error_within(keep=share, drop=drop), cost)
+        point = picker.keeping(picker.error_within(**(wanted or {})), cost)
 
     results, _ = consoles()
     results.print(allocation_table(point.allocation, finished.kept.space.layers, finished.exact, limits))
@@ -101,14 +90,6 @@ def pick(
     results.print("Next:")
     for command, purpose in _next(finished, point, [budget.text for budget in limits], out):
         results.print(f"  {printable(command)}   {purpose}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _share(text: str) -> float:
-    match = _SHARE.fullmatch(text)
-    share = float(match["number"]) / (100 if match["percent"] else 1) if match else math.nan
-    if not 0 < share <= 1:
-        raise ConfigError(f"--keep '{text}': give a share of the float metric, such as 99% or 0.99")
-    return share
 
 
 def _told(finished: Finished, point: Point) -> Iterator[str]:

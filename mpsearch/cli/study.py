@@ -7,13 +7,24 @@ from typing import Any
 
 import click
 
-from mpsearch.cli.options import announcer_of, command_line, consoles, log_option, read_config, run_options, study_options
+from mpsearch.cli.options import (
+    announcer_of,
+    command_line,
+    consoles,
+    keep_options,
+    log_option,
+    read_config,
+    run_options,
+    study_options,
+)
 
 __all__ = ["study"]
 
 
 @click.command(short_help="Everything: search, retrain, export, report.")
 @study_options
+@keep_options
+@click.option("--cost", metavar="COST", help="What is to be small, for --keep and --max-drop (size); a --budget is a limit beside it.")
 @run_options
 @click.option(
     "--storage", metavar="URL", help="Where trials are kept: sqlite:///FILE, journal:///FILE, postgresql://…; default: study.db in DIR."

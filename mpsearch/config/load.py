@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from mpsearch.config.effort import EffortConfig, effort_changes
 from mpsearch.config.hyperparameters import hyperparameter_model, split_settings
 from mpsearch.config.overlay import overlay, replaced
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.space import read_space
 from mpsearch.config.strict import Fault, faults_of, refusal, validated
-from mpsearch.config.study import EffortConfig, StudyConfig, effort_changes, validate_study
+from mpsearch.config.study import StudyConfig, validate_study
 from mpsearch.config.study_file import read_study
 from mpsearch.core.errors import ConfigError, UnknownNameError
 from mpsearch.core.registry import Registry

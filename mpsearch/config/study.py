@@ -12,16 +12,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from mpsearch.config.effort import Effort, EffortConfig, effort_changes
 from mpsearch.config.hyperparameters import Scalar, SearchableSettings, Setting, split_settings
+from mpsearch.config.keep import Keep
 from mpsearch.config.overlay import overlay
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.space import SpaceConfig, read_space
 from mpsearch.config.strict import Strict, validated
 from mpsearch.config.supernet import SupernetConfig
 from mpsearch.config.yaml_file import dump_yaml
-from mpsearch.core.budget import Budget
+from mpsearch.core.budget import Budget, ranged
 from mpsearch.core.duration import parse_duration
-from mpsearch.core.errors import ConfigError, UnknownNameError
+from mpsearch.core.errors import BudgetError, ConfigError, UnknownNameError
 from mpsearch.core.files import is_file
 from mpsearch.costs.budgets import parse_budget, parse_budgets
 from mpsearch.methods import METHODS
@@ -29,7 +31,6 @@ from mpsearch.methods import METHODS
 __all__ = [
     "MANY_TRIALS",
     "DataConfig",
-    "EffortConfig",
     "ModelConfig",
     "RetrainConfig",
     "RungConfig",
@@ -44,7 +45,6 @@ MANY_TRIALS = 1000
 _LARGEST_SEED = 2**32 - 2
 """numpy takes 32 bits, and one more than the seed is a seed as well."""
 _LONGEST_NAME = 100
-Effort = Literal["quick", "normal", "thorough"]
 
 
 def name_of(text: str) -> str:
@@ -206,16 +206,6 @@ class RetrainConfig(Strict):
     points: int = Field(default=6, ge=1, le=64, description="where a budget is a range: points of the front to train and deliver")
 
 
-class EffortConfig(Strict):
-    """The changes of one effort; keys as in the study."""
-
-    signals: dict[str, Any] = Field(default_factory=dict)
-    search: dict[str, Any] = Field(default_factory=dict)
-    retrain: dict[str, Any] = Field(default_factory=dict)
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    float_recipe: dict[str, Any] = Field(default_factory=dict)
-
-
 def _space_of(value: Any) -> Any:
     try:
         return read_space(value) if isinstance(value, str) else value
@@ -243,6 +233,7 @@ class StudyConfig(Strict):
     budgets: tuple[Annotated[str, BeforeValidator(_readable)], ...] = Field(
         default=(), description="such as 2MB, 3.2bit, 1.2GBOPs, act:64KB, 5ms; all must hold; a range, such as 1MB..8MB, asks for a front"
     )
+    keep: Keep = Field(default=None, description="find the cheapest network that keeps so much of the float metric, such as 99%")
     target: str = Field(default="packed", description="the file that is delivered, see `mpsearch list targets`", min_length=1)
     target_settings: dict[str, Scalar] = Field(default_factory=dict, description="of the target, such as `{runtime: openvino}` of onnx-qdq")
     hardware: str | None = Field(default=None, description="profile for latency: a shipped name or a YAML file")
@@ -269,14 +260,21 @@ class StudyConfig(Strict):
         """The parsed budgets; of two budgets on the same cost, the tighter one.
 
         Raises:
-            BudgetError: there are none.
+            BudgetError: there are none, and `keep` is not asked for either; or `keep` stands beside a range.
         """
-        return parse_budgets(self.budgets)
+        if self.keep is None:
+            return parse_budgets(self.budgets)
+        limits = parse_budgets(self.budgets) if self.budgets else ()
+        if (area := ranged(limits)) is not None:
+            raise BudgetError(f"budget {area} asks for a front, and keep {self.keep.text} for one network; leave one of them out")
+        return limits
 
     @property
     def run_name(self) -> str:
         """Default name of the run directory: study, budgets, and what differs from `normal` and seed 0."""
         parts = [self.name, *(budget.text.replace(" ", "").replace(":", "-") for budget in self.limits)]
+        if self.keep is not None:
+            parts.append(f"keep{self.keep.text}".replace(" ", "").replace("%", "pct"))
         if self.effort != "normal":
             parts.append(self.effort)
         if self.seed:
@@ -310,32 +308,14 @@ class StudyConfig(Strict):
         The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine.
         """
         plain = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile"})
+        if self.keep is None:  # as before there was such a question, so that such runs go on
+            del plain["keep"]
         del plain["space"]["name"], plain["space"]["description"]
         plain["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
         plain["model"]["weights"] = _file_digest(self.model.weights)
         plain["model"]["other_weights"] = _file_digest(self.model.other_weights)
         plain["hardware"] = _file_digest(self.hardware)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def effort_changes(efforts: Mapping[Any, EffortConfig], effort: str, *, current: str, label: str) -> dict[str, Any]:
-    """The changes that an effort makes to a study.
-
-    Args:
-        efforts: the study's efforts.
-        effort: the effort asked for.
-        current: the effort the study has now; a study without efforts supports only this one.
-        label: name of the study for messages.
-
-    Raises:
-        ConfigError: the study has no such effort.
-    """
-    if effort in efforts:
-        return {key: value for key, value in efforts[effort].model_dump().items() if value}
-    if not efforts and effort == current:
-        return {}
-    known = ", ".join(efforts) or current
-    raise ConfigError(f"{label}: there is no effort '{effort}' in this study; it has {known}", path="efforts")
 
 
 def validate_study(content: Mapping[str, Any], *, label: str) -> StudyConfig:

@@ -21,7 +21,7 @@ from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Comparison", "MeasuredLatency", "PointOfFront", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "Kept", "MeasuredLatency", "PointOfFront", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -82,6 +82,25 @@ class PointOfFront:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What the cheapest network was to keep of the float network's metric on validation.
+
+    Args:
+        asked: as it was asked for: `99%`, or `at most 0.5 less`.
+        cost: that was to be small.
+        metric: the bound, in the metric's own unit.
+        verified: whether a trial was within the bound.
+        held: whether the delivered network is.
+    """
+
+    asked: str
+    cost: str
+    metric: float
+    verified: bool
+    held: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasuredLatency:
     """The delivered file, timed as a whole network in its runtime: seconds of one sample.
 
@@ -139,6 +158,7 @@ class Summary:
         batchnorm: how the statistics of untrained allocations follow quantization; None where nothing was chosen.
         unquantized: what stays float whatever the bits; empty in summaries of earlier versions.
         front: where a budget is a range, the points below the winner that were retrained alike, the cheapest first.
+        kept: what was to be kept of the float metric; None where the budgets alone were asked for.
         latency: of the delivered file, measured; None without a measured latency profile of the study's target.
     """
 
@@ -176,6 +196,7 @@ class Summary:
     unquantized: tuple[Unquantized, ...] = ()
     front: tuple[PointOfFront, ...] = ()
     latency: MeasuredLatency | None = None
+    kept: Kept | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
@@ -272,6 +293,8 @@ def _broken_amounts(summary: Summary) -> Iterator[str]:
     for phase, spent in summary.seconds.items():
         if not 0 <= spent < math.inf:
             yield f"seconds must be finite and not negative, not {spent} for {phase!r}"
+    if summary.kept is not None and not (math.isfinite(summary.kept.metric) and summary.kept.cost in costs):
+        yield "kept must have a finite metric, and a cost that has a budget"
     measured = summary.latency
     if measured is not None and not 0 < measured.low <= measured.median <= measured.high < math.inf:
         yield "latency must have quartiles above zero, with the median between them"

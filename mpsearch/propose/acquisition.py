@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.core.arrays import Floats, Picks
-from mpsearch.propose.frontier import Frontier
 from mpsearch.propose.surrogate.model import Surrogate
 
-__all__ = ["Candidate", "LocalSearch"]
+__all__ = ["Acquisition", "Candidate", "LocalSearch", "best_on_average"]
 
 _MOST_STEPS = 12
 _MOST_MOVES = 320
@@ -27,7 +28,7 @@ class Candidate:
 
     Args:
         picks: int `[G]`.
-        improvement: expected improvement, nats of log loss.
+        improvement: expected gain, in the unit of the acquisition function, such as nats of log loss.
         mean: predicted log loss.
     """
 
@@ -36,20 +37,31 @@ class Candidate:
     mean: float
 
 
+class Acquisition(Protocol):
+    """What a measurement is expected to gain."""
+
+    @property
+    def program(self) -> Knapsack:
+        """The limits of all candidates."""
+
+    def improvement(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
+        """Expected gain, float64 `[K]`, of allocations int `[K, G]` with predicted log loss, `[K]` each."""
+
+
 class LocalSearch:
-    """Maximises the expected improvement under one surrogate, within the loosest of the limits.
+    """Maximises the expected improvement under one surrogate, within the limits of the acquisition function.
 
     Args:
         surrogate: predicts the loss.
-        frontier: the incumbents.
+        acquisition: what is maximised.
         seen: picks not to propose.
         random: samples the pairs of moves where there are too many.
     """
 
-    def __init__(self, surrogate: Surrogate, frontier: Frontier, seen: Set[tuple[int, ...]], random: np.random.Generator) -> None:
+    def __init__(self, surrogate: Surrogate, acquisition: Acquisition, seen: Set[tuple[int, ...]], random: np.random.Generator) -> None:
         self._surrogate = surrogate
-        self._frontier = frontier
-        self._program = frontier.levels.programs[-1]
+        self._acquisition = acquisition
+        self._program = acquisition.program
         self._seen = seen
         self._random = random
 
@@ -93,7 +105,7 @@ class LocalSearch:
 
     def _expected(self, options: Picks, mean: Floats, deviation: Floats) -> Floats:
         # A measurement gives the same value when repeated: what the kernel calls noise belongs to the allocation and may improve it.
-        return self._frontier.improvement(options, mean, np.hypot(deviation, self._surrogate.noise))
+        return self._acquisition.improvement(options, mean, np.hypot(deviation, self._surrogate.noise))
 
     def _moves(self, picks: Picks) -> tuple[Picks, Picks]:
         """(moves (group, choice), `[U, 2]`; the one or two moves to each neighbour within the limits, `[K, 2]`, where U is no move)."""
@@ -130,3 +142,18 @@ class LocalSearch:
         if len(down) > wide:
             down = down[np.argsort(gain[down] / -price[down], kind="stable")[:wide]]
         return up, down
+
+
+def best_on_average(results: Sequence[tuple[float, LocalSearch, Candidate]]) -> Candidate | None:
+    """The best of the candidates of all models, by expected improvement averaged over the models; None without candidates.
+
+    Args:
+        results: (posterior probability, search, what it found) of each model.
+    """
+    found = [candidate for _, _, candidate in results]
+    if len(found) < 2:
+        return found[0] if found else None
+    options = np.array([candidate.picks for candidate in found])
+    expected = np.sum([weight * search.improvement(options) for weight, search, _ in results], axis=0)
+    best = int(expected.argmax())
+    return replace(found[best], improvement=float(expected[best]))

@@ -24,6 +24,7 @@ from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.budget import ranged
 from mpsearch.propose.indexed_space import IndexedSpace
+from mpsearch.propose.surrogate.evidence import Evidence
 
 __all__ = ["Frontier", "Levels", "expected_improvement"]
 
@@ -103,6 +104,15 @@ class Levels:
         limits = np.array([program.limits for program in self.programs])
         return np.asarray((amounts[None] <= limits[:, :, None]).all(axis=1))
 
+    def leaders(self, evidence: Evidence, count: int) -> list[int]:
+        """Indices of the measurements of least loss within each limit, `count` of each rung."""
+        found: set[int] = set()
+        for inside in self.fitting(evidence.picks):
+            for rung in np.unique(evidence.rungs):
+                mine = np.flatnonzero(inside & (evidence.rungs == rung))
+                found.update(mine[np.argsort(evidence.values[mine], kind="stable")[:count]].tolist())
+        return sorted(found)
+
     def tightest(self, picks: Picks) -> float:
         """The factor of the tightest limit that an allocation int `[G]` meets; the largest factor if it meets none."""
         met = (factor for factor, program in zip(self.factors, self.programs, strict=True) if program.broken(picks) is None)
@@ -134,6 +144,11 @@ class Frontier:
 
     levels: Levels
     best: Floats
+
+    @property
+    def program(self) -> Knapsack:
+        """The loosest limits."""
+        return self.levels.programs[-1]
 
     @classmethod
     def with_reference(cls, reference: float, levels: Levels, best: Sequence[float]) -> Frontier:

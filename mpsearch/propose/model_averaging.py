@@ -40,9 +40,9 @@ class PriorModel:
     signals: Floats
     metric: Metric
 
-    def fitted(self, evidence: Evidence, rungs: int) -> Surrogate:
-        """The surrogate fitted to N measurements at R rungs."""
-        return fit_surrogate(self.metric, self.signals, evidence, rungs)
+    def fitted(self, evidence: Evidence, rungs: int, named: Sequence[int] = ()) -> Surrogate:
+        """The surrogate fitted to N measurements at R rungs; it is conditioned on those that are `named`, however many there are."""
+        return fit_surrogate(self.metric, self.signals, evidence, rungs, named)
 
 
 def prior_model(signals: Sequence[PriorSignal], optima: Sequence[Picks], indexed: IndexedSpace, odds: float) -> PriorModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from mpsearch.core.arrays import Floats, Picks
 from mpsearch.core.record import Record
 from mpsearch.propose.surrogate.model import Evidence
 
-__all__ = ["Observation", "Proposal", "evidence_of", "observed", "paused", "room_above"]
+__all__ = ["Observation", "Proposal", "deepest_rung", "evidence_of", "logarithm", "observed", "paused", "room_above"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,12 @@ class Observation:
     Args:
         allocation: its bits.
         losses: validation loss by rung, shallow to deep; empty if it failed; losses that are not finite are ignored.
+        errors: validation error by rung, which only a search with a bound on it reads.
     """
 
     allocation: Allocation
     losses: Mapping[str, float]
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,9 @@ class Proposal:
 def observed(record: Record) -> Observation:
     """The observation of a trial. A failed one gets an infinite loss at a rung of its own, so that it does not count as waiting."""
     losses = {rung: score.loss for rung, score in record.scores.items()}
-    return Observation(allocation=record.allocation, losses={**losses, **({"failed": math.inf} if record.status == "failed" else {})})
+    errors = {rung: score.error for rung, score in record.scores.items()}
+    failed = {"failed": math.inf} if record.status == "failed" else {}
+    return Observation(allocation=record.allocation, losses={**losses, **failed}, errors=errors)
 
 
 def room_above(observations: Sequence[Observation], keep: float) -> bool:
@@ -67,6 +71,11 @@ def paused(observations: Sequence[Observation]) -> list[Allocation]:
     return list(dict.fromkeys(o.allocation for o in alone if all(map(math.isfinite, o.losses.values()))))
 
 
+def deepest_rung(observations: Sequence[Observation]) -> str:
+    """The rung that predictions are for: the last one to occur first; empty before any."""
+    return list(dict.fromkeys([""] + [rung for o in observations for rung, loss in o.losses.items() if math.isfinite(loss)]))[-1]
+
+
 def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], groups: int) -> tuple[Evidence, int]:
     """(one measurement for each trial and rung; number of rungs, at least one), rungs in the order they first occur.
 
@@ -79,21 +88,22 @@ def evidence_of(observations: Sequence[Observation], picks: Sequence[Picks], gro
     """
     names: dict[str, int] = {}
     rows: list[tuple[Picks, int, float]] = []
-    held: set[tuple[Allocation, str, float]] = set()
+    held: set[tuple[bytes, str, float]] = set()
     for observation, row in zip(observations, picks, strict=True):
         for name, loss in observation.losses.items():
-            if math.isfinite(loss) and (observation.allocation, name, loss) not in held:
-                held.add((observation.allocation, name, loss))
+            key = (row.tobytes(), name, loss)  # of the picks: hashing an allocation takes all its layers
+            if math.isfinite(loss) and key not in held:
+                held.add(key)
                 rows.append((row, names.setdefault(name, len(names)), loss))
     evidence = Evidence(
         picks=np.array([row for row, _, _ in rows], dtype=np.intp).reshape(len(rows), groups),
         rungs=np.array([rung for _, rung, _ in rows], dtype=np.intp),
-        values=_logarithm(np.array([loss for _, _, loss in rows], dtype=np.float64)),
+        values=logarithm(np.array([loss for _, _, loss in rows], dtype=np.float64)),
     )
     return evidence, max(1, len(names))
 
 
-def _logarithm(losses: Floats) -> Floats:
+def logarithm(losses: Floats) -> Floats:
     """Logarithm of the losses; if one is not above zero, of their distance from a point just below the least."""
     if not len(losses) or losses.min() > 0:
         return np.asarray(np.log(losses), dtype=np.float64)

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpsearch.allocate.infeasible import infeasible_error
+from mpsearch.allocate.infeasible import exhausted, infeasible_error
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.arrays import Floats, Picks
@@ -26,7 +26,7 @@ from mpsearch.core.errors import BudgetError
 from mpsearch.core.peak import CostTable
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.propose.acquisition import Candidate, LocalSearch
+from mpsearch.propose.acquisition import Candidate, LocalSearch, best_on_average
 from mpsearch.propose.frontier import Frontier, Levels, expected_improvement
 from mpsearch.propose.indexed_space import IndexedSpace
 from mpsearch.propose.model_averaging import PriorModel, posterior_weights, prior_model
@@ -34,6 +34,7 @@ from mpsearch.propose.observation import Observation, Proposal, evidence_of, pau
 from mpsearch.propose.prior_signals import PriorSignal, informative_signals, uninformative_signal
 from mpsearch.propose.refine import filled_exactly, filled_greedily, swaps
 from mpsearch.propose.surrogate.model import Surrogate
+from mpsearch.propose.surrogate.subset import MOST
 from mpsearch.propose.unvisited import any_unvisited, best_unvisited
 
 __all__ = ["Observation", "Proposal", "Searcher"]
@@ -143,11 +144,15 @@ class Searcher:
         left = best_unvisited(self._program, surrogate.linear(1.0), seen, time_limit=_TIME)
         return Proposal(origin="left", allocation=self.indexed.allocation(left))
 
-    def left(self, tried: Sequence[Allocation]) -> bool:
-        """Whether any allocation within the budgets was not tried."""
+    def left(self, tried: Sequence[Allocation], observations: Sequence[Observation] = ()) -> bool:
+        """Whether any allocation within the budgets was not tried; `observations` matter to searches with a bound alone."""
         seen = self._keys(tried)
         near = [*(picks for _, picks in self._optima), *(np.array(key, dtype=np.intp) for key in seen)]
         return any_unvisited(self._program, seen, near, time_limit=_TIME)
+
+    def nothing_left(self) -> BudgetError:
+        """The error where `left` says no."""
+        return exhausted()
 
     def spend(
         self,
@@ -219,7 +224,8 @@ class Searcher:
     def models(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> list[tuple[float, Surrogate]]:
         """(posterior probability, surrogate) of the prior models that propose, the most probable first."""
         evidence, rungs = evidence_of(observations, [self._picks(o.allocation) for o in observations], len(self.indexed.weights))
-        fitted = [prior.fitted(evidence, rungs) for prior in self.priors]
+        named = self.levels.leaders(evidence, _BEST) if len(evidence.values) > MOST else ()
+        fitted = [prior.fitted(evidence, rungs, named) for prior in self.priors]
         weights = posterior_weights(self.priors, fitted)
         under_way = self.indexed.stacked(pending)
         return [
@@ -232,14 +238,9 @@ class Searcher:
         self, models: Sequence[tuple[float, Surrogate]], levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator
     ) -> Candidate | None:
         """The best of the candidates of all models, by expected improvement averaged over the models."""
-        results = [(weight, *result) for weight, model in models if (result := self._searched(model, levels, seen, random)) is not None]
-        found = [candidate for _, _, candidate in results]
-        if len(found) < 2:
-            return found[0] if found else None
-        options = np.array([candidate.picks for candidate in found])
-        expected = np.sum([weight * search.improvement(options) for weight, search, _ in results], axis=0)
-        best = int(expected.argmax())
-        return replace(found[best], improvement=float(expected[best]))
+        return best_on_average(
+            [(weight, *found) for weight, model in models if (found := self._searched(model, levels, seen, random)) is not None]
+        )
 
     def _searched(
         self, surrogate: Surrogate, levels: Levels, seen: set[tuple[int, ...]], random: np.random.Generator

@@ -11,7 +11,17 @@ from mpsearch.core.unquantized import Unquantized, bytes_of
 from mpsearch.costs.budgets import format_amount, short_amount
 from mpsearch.report import palette
 from mpsearch.report.info import BitsInfo, BudgetCheck, Facts, FrontInfo, MixtureInfo, Point, delivery_lines, replaced_sentence
-from mpsearch.report.wording import TIMES, covered_text, duration_text, format_text, gain_text, latency_sentence, metric_text, shape_text
+from mpsearch.report.wording import (
+    TIMES,
+    covered_text,
+    duration_text,
+    format_text,
+    gain_text,
+    kept_sentence,
+    latency_sentence,
+    metric_text,
+    shape_text,
+)
 
 __all__ = ["float_table", "front_table", "header", "layer_table", "mixture_table", "run_notes"]
 
@@ -74,7 +84,12 @@ def _headline(summary: Summary, known: Facts) -> str:
     score = metric_text(summary.metric, known.scores["winner"].metric)
     size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
-    parts = [f"{score} on the {known.split} split in {size}.", replaced_sentence(summary), f"{verdict[:1].upper()}{verdict[1:]}."]
+    parts = [
+        f"{score} on the {known.split} split in {size}.",
+        kept_sentence(summary),
+        replaced_sentence(summary),
+        f"{verdict[:1].upper()}{verdict[1:]}.",
+    ]
     return " ".join(filter(None, parts))
 
 

@@ -30,6 +30,7 @@ from mpsearch.report.wording import (
     duration_text,
     format_text,
     gain_text,
+    kept_sentence,
     latency_sentence,
     metric_text,
     shape_text,
@@ -77,6 +78,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
     console.print(grid)
     for sentence in delivery_lines(summary):
         console.print(_text(sentence, style="bold" if sentence == replaced_sentence(summary) else "dim"))
+    if summary.kept is not None:
+        console.print(_text(kept_sentence(summary), style="" if summary.kept.held else "bold red"))
     if summary.batchnorm is not None:
         console.print(_text(summary.batchnorm.sentence, style="dim"))
     if summary.latency is not None:

@@ -16,6 +16,7 @@ __all__ = [
     "format_words",
     "gain_text",
     "is_fraction",
+    "kept_sentence",
     "latency_sentence",
     "metric_text",
     "shape_text",
@@ -75,6 +76,25 @@ def duration_text(seconds: float) -> str:
 def covered_text(summary: Summary) -> str:
     """What mean bits are a mean of: `98.2 % of the parameters`."""
     return f"{100 * covered_share(summary.layers, summary.unquantized):.1f} % of the parameters"
+
+
+def kept_sentence(summary: Summary) -> str:
+    """What was to be kept of the float metric, whether the delivered network keeps it, and what to do if not; "" if nothing was."""
+    kept = summary.kept
+    if kept is None:
+        return ""
+    name, reference, winner = summary.metric, summary.reference.scores["validation"], summary.winner
+    bound, whole, found = (metric_text(name, value) for value in (kept.metric, reference.metric, winner.score.metric))
+    asked = f"Asked for: the smallest {kept.cost} that keeps {kept.asked} of the float {name}"
+    if kept.asked.startswith("at most"):
+        less = kept.asked.replace(" less", " points less") if is_fraction(name) else kept.asked
+        asked = f"Asked for: the smallest {kept.cost} with {less} than the float {name}"
+    amount = format_amount(kept.cost, summary.artifact_bytes if kept.cost == "size" else winner.costs[kept.cost])
+    told = f"{asked}, {bound} of {whole} on validation; delivered: {found} in {amount}"
+    if kept.held:
+        return f"{told}." if kept.verified else f"{told}, which retraining reached and no trial did; more trials may find a smaller one."
+    why = "retraining lost what a trial had" if kept.verified else "no trial kept so much"
+    return f"{told}, which is NOT enough: {why}; raise --epochs or --trials, widen the space, or ask for less."
 
 
 def latency_sentence(summary: Summary) -> str:

@@ -33,6 +33,10 @@ def sensitivities(config: StudyConfig, progress: Progress | None = None) -> tupl
 def allocate(config: StudyConfig, progress: Progress | None = None) -> tuple[ResolvedSpace, Mapping[str, CostTable], Solution]:
     """(Space, costs, optimal allocation by the first signal) under the budgets of a study: `mpsearch allocate`."""
     progress = progress or Silent()
+    if config.keep is not None:
+        raise BudgetError(
+            f"keep {config.keep.text} takes trials to know, and one allocation is asked for; give --budget alone, or search: mpsearch study"
+        )
     if (area := ranged(config.limits)) is not None:
         raise BudgetError(f"budget {area} is a range, and one allocation is asked for; give one amount, or search a front: mpsearch study")
     config = _first_signal(config)

@@ -17,6 +17,7 @@ from mpsearch.core.budget import Budget
 from mpsearch.core.errors import BudgetError, UsageError
 from mpsearch.core.front import knee
 from mpsearch.costs.budgets import format_amount
+from mpsearch.run.error_bound import error_within
 from mpsearch.run.expectation import Expectation
 from mpsearch.run.finished_run import BASES, Finished, Point
 
@@ -134,23 +135,9 @@ class Picker:
             raise UsageError(f"{self.finished.run_dir} has no finished trial {number}; its trials are {there}")
         return next(point for point in self.finished.measured if point.allocation == record.allocation)
 
-    def error_within(self, *, keep: float | None = None, drop: float | None = None) -> float:
-        """The largest error that keeps a share of the float metric, or loses no more than `drop` of it.
-
-        Args:
-            keep: share between 0 and 1; of a metric that is better when lower, it may be that much larger.
-            drop: in the unit of the metric.
-
-        Raises:
-            UsageError: a share of a float metric that is not above zero.
-        """
-        score = self.finished.reference
-        if keep is None:
-            return score.error + (drop or 0.0)
-        if score.metric <= 0:
-            raise UsageError(f"a share of a {self.finished.summary.metric} of {score.metric:g} says nothing; ask by --max-drop")
-        lost = score.metric * (1 - keep) if self.finished.rising else score.metric * (1 / keep - 1)
-        return score.error + lost
+    def error_within(self, *, share: float | None = None, drop: float | None = None) -> float:
+        """The largest error that keeps a share of the float metric, or loses no more than `drop` of it; see `error_within`."""
+        return error_within(self.finished.reference, self.finished.summary.metric, self.finished.rising, share=share, drop=drop)
 
     @cached_property
     def _expectation(self) -> Expectation:

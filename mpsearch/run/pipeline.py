@@ -17,7 +17,7 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared, prepare
 from mpsearch.run.setup import Setup, build_setup
 from mpsearch.run.statistics import with_statistics
-from mpsearch.run.work import given, work
+from mpsearch.run.work import given, settled, work
 from mpsearch.study.settings import search_settings, trains
 from mpsearch.study.storage import set_aside_if_damaged
 from mpsearch.study.study import STUDY
@@ -78,7 +78,7 @@ def retrain(
         ledger = Ledger(directory, progress)
         if is_registered(config.model.factory) and (summary := finished(ledger)) is not None:
             return told_again(announcer, config, summary, ledger, command)
-        config = _without_supernet(config)
+        config = _without_search(config)
         setup = _set_up(ledger, lambda: build_setup(config, progress, check_limits=False))
         if (summary := finished(ledger)) is not None:
             return told_again(announcer, config, summary, ledger, command)
@@ -127,7 +127,7 @@ def run(
     name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
     with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
         worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler, announcer=announcer)
-        return finish(config, prepared, worked, evaluator, ledger, command, progress, announcer)
+        return finish(config, settled(config, prepared, worked), worked, evaluator, ledger, command, progress, announcer)
 
 
 def told_again(announcer: Announcer, config: StudyConfig, summary: Summary, ledger: Ledger, command: str) -> Summary:
@@ -172,7 +172,7 @@ def _compiler(config: StudyConfig, problem: Problem) -> Compiler:
     return Compiler(config.compile, problem.device, int(epochs * problem.train.steps(config.recipe.build().batch_size)))
 
 
-def _without_supernet(config: StudyConfig) -> StudyConfig:
-    """The study without shared weights, which only the search needs."""
+def _without_search(config: StudyConfig) -> StudyConfig:
+    """The study without shared weights, and without a metric to keep, which only a search needs."""
     search = config.search.model_copy(update={"evaluate": "qat"}) if config.search.evaluate == "supernet" else config.search
-    return config.model_copy(update={"search": search})
+    return config.model_copy(update={"search": search, "keep": None})

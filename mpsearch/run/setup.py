@@ -41,6 +41,7 @@ from mpsearch.network.lifetimes import lifetimes
 from mpsearch.network.trace import survey
 from mpsearch.network.unquantized import unquantized
 from mpsearch.network.workarounds import workarounds
+from mpsearch.run.error_bound import search_budgets
 from mpsearch.run.float_network import float_network
 from mpsearch.run.machine import cpu_fingerprint, differences
 from mpsearch.study.settings import search_settings, trains
@@ -173,7 +174,7 @@ def assemble(
         task=splits.task,
         space=space,
         costs=costs,
-        budgets=config.limits,
+        budgets=search_budgets(config.limits, config.keep, space, costs),
         calibration=calibration,
         device=device,
         seed=config.seed,
@@ -240,9 +241,10 @@ def _survey(
         hardware=hardware,
         lifetimes=cache(lambda: lifetimes(model, layers, concatenated([batch], _LIFETIME_BATCH))),
     )
-    costs = compute_costs(sorted({*reported_costs(cost_inputs), *(budget.cost for budget in config.limits)}), cost_inputs)
+    asked = {budget.cost for budget in config.limits} | ({config.keep.cost} if config.keep is not None else set())
+    costs = compute_costs(sorted({*reported_costs(cost_inputs), *asked}), cost_inputs)
     if check_limits:
-        check_budgets(space, costs, config.limits)
+        check_budgets(space, costs, config.limits, binding=config.keep is None)
     if trained:  # the last survey of a study, so that each line is printed once
         for sentence in sentences:
             progress.say(sentence)

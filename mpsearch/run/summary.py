@@ -9,19 +9,21 @@ from mpsearch.allocate.reach import reachable
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.record import Record, Score
-from mpsearch.core.summary import Reference, Summary
+from mpsearch.core.summary import Kept, Reference, Summary
 from mpsearch.core.unquantized import bytes_of, largest_named
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import Parts
 from mpsearch.network.patches import has_patches
 from mpsearch.run.delivery import Delivery
 from mpsearch.run.directory import CARD
+from mpsearch.run.error_bound import bound_of, metric_of, rises
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.references import Control
 from mpsearch.run.retraining import float_bytes
 from mpsearch.run.setup import Setup
 from mpsearch.run.work import Worked
 from mpsearch.training.evaluate import evaluate
+from mpsearch.trials.problem import Problem
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
@@ -94,7 +96,17 @@ def summarise(
             *uncovered(config, prepared.setup, prepared.setup.target.deployed_bytes(winner.path)),
         ),
         unquantized=problem.space.unquantized,
+        kept=_kept(config, validation, problem, worked, winner.record),
     )
+
+
+def _kept(config: StudyConfig, reference: Score, problem: Problem, worked: Worked, winner: Record) -> Kept | None:
+    if config.keep is None:
+        return None
+    bound = bound_of(config.keep, reference, problem.task.metric_name, len(problem.validation))
+    metric = metric_of(bound.error, reference, rises(reference))
+    held = bound.holds(winner.score.error)
+    return Kept(asked=config.keep.text, cost=bound.cost, metric=metric, verified=worked.kept, held=held)
 
 
 def _bytes_of(setup: Setup, layer: Layer, parts: Parts) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import BudgetError, MpsearchError
+from mpsearch.core.budget import Budget
+from mpsearch.core.errors import BudgetError, ConfigError, MpsearchError
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record, Trial
+from mpsearch.costs.budgets import format_amount
 from mpsearch.propose.belief import Belief
 from mpsearch.propose.observation import observed
+from mpsearch.propose.threshold import Bound
 from mpsearch.run.announce import Announcer
+from mpsearch.run.error_bound import bound_of, least_kept
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
@@ -21,6 +25,7 @@ from mpsearch.study.settings import hyperparameters_of, search_settings
 from mpsearch.study.storage import reading_study, storage_errors, study_ended
 from mpsearch.study.study import run_trials
 from mpsearch.study.study_sampler import bits_sampler, prediction_quality, with_budget_spent
+from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters, best_record
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["Worked", "given", "work"]
+__all__ = ["Worked", "given", "settled", "work"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class Worked:
         surrogate: prediction quality of the surrogate, see `Summary`.
         spend: trial → the same with the rest of the budgets spent, as for `trial`; None without a search.
         believe: gives what the surrogate expects after all trials; None without a search.
+        kept: whether the trial is the cheapest that was within the bound of `keep`.
     """
 
     trial: Trial
@@ -53,6 +59,7 @@ class Worked:
     surrogate: Mapping[str, float] = field(default_factory=dict)
     spend: Callable[[Trial], Trial] | None = None
     believe: Callable[[], Belief] | None = None
+    kept: bool = False
 
 
 def work(
@@ -84,6 +91,9 @@ def work(
         MpsearchError: no trial within the budgets succeeded.
     """
     problem, settings = prepared.setup.problem, search_settings(config)
+    bound = _bound(config, problem)
+    if bound is not None and sampler is not None:
+        raise ConfigError("sampler: only mpsearch's own looks for the cheapest network that keeps a metric; leave out keep or sampler")
     own = bits_sampler(
         problem,
         prior_tables(prepared.tables),
@@ -92,6 +102,7 @@ def work(
         stopping=settings.stopping,
         refine=config.search.refine,
         rungs=settings.rungs,
+        bound=bound,
     )
     with storage_errors(storage):
         ended = study_ended(storage, name)
@@ -110,16 +121,42 @@ def work(
             spent=lambda: ledger.clock.spent("study"),
             told=(announcer or Announcer()).trial,
         )
-        best = best_record(records)
+        least = None if bound is None else least_kept(records, bound)
+        best = least or best_record(records)
         if best is None:
             raise MpsearchError(_why_none(records))
         with reading_study(name):
             hyper = hyperparameters_of(config, best.params)
         spend = partial(with_budget_spent, own, records=records, costs=problem.costs_of(hyper.method))
-        trial = spend(best)
+        trial = best if bound is not None else spend(best)  # the least cost is what was asked for: nothing is left of it
         surrogate = prediction_quality(own, records) if sampler is None else {}
         believe = partial(Belief, own.searcher, [observed(record) for record in records])
-    return Worked(trial=trial, hyper=hyper, records=tuple(records), surrogate=surrogate, spend=spend, believe=believe)
+    return Worked(
+        trial=trial,
+        hyper=hyper,
+        records=tuple(records),
+        surrogate=surrogate,
+        spend=spend if bound is None else None,
+        believe=believe,
+        kept=least is not None,
+    )
+
+
+def settled(config: StudyConfig, prepared: Prepared, worked: Worked) -> Prepared:
+    """Where the cheapest network was looked for: what the search has found becomes the budget on its cost, for references as well."""
+    if config.keep is None:
+        return prepared
+    problem, cost = prepared.setup.problem, config.keep.cost
+    amount = problem.costs_of(worked.hyper.method)[cost].total(worked.trial.allocation)
+    budgets = [Budget(cost, amount, format_amount(cost, amount)) if each.cost == cost else each for each in problem.budgets]
+    return replace(prepared, setup=replace(prepared.setup, problem=replace(problem, budgets=tuple(budgets))))
+
+
+def _bound(config: StudyConfig, problem: Problem) -> Bound | None:
+    if config.keep is None:
+        return None
+    reference = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
+    return bound_of(config.keep, reference, problem.task.metric_name, len(problem.validation))
 
 
 def given(config: StudyConfig, problem: Problem, allocation: Allocation) -> Worked:

@@ -82,6 +82,10 @@ def _tpe(seed: int) -> BaseSampler:
     return TPESampler(seed=seed)
 
 
+def _no_errors(_: FrozenTrial) -> Mapping[str, float]:
+    return {}
+
+
 def _never(_: object) -> bool:
     return False
 
@@ -103,6 +107,8 @@ class BitsSampler(BaseSampler):
         initial: (origin, allocation) of further initial proposals, such as learned allocations.
         others: seed → sampler that draws all other parameters independently; `TPESampler(seed=…)` by default.
         losses: finished trial → loss by rung, shallow to deep; empty if it failed, None to ignore it; by default the first value.
+        errors: finished trial → validation error by rung, for a searcher that reads it.
+        searcher: proposes the bits, in place of a `Searcher` made of what stands above.
         refine: number of earlier trials → whether the next trial swaps bits of the best allocation.
         again: finished trials → whether allocations that stopped at the first of several rungs may be proposed once more, to be promoted.
 
@@ -125,15 +131,18 @@ class BitsSampler(BaseSampler):
         initial: Sequence[tuple[str, Allocation]] = (),
         others: Callable[[int], BaseSampler] | None = None,
         losses: Callable[[FrozenTrial], Mapping[str, float] | None] = _first_value,
+        errors: Callable[[FrozenTrial], Mapping[str, float]] = _no_errors,
+        searcher: Searcher | None = None,
         refine: Callable[[int], bool] = _never,
         again: Callable[[Sequence[Observation]], bool] = _never,
     ) -> None:
-        self.searcher = Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, initial=initial)
+        self.searcher = searcher or Searcher(space, tables, costs, budgets, seed=seed, sweep=sweep, initial=initial)
         self._space = space
         self._bits = bits_space(space)
         self._seed = seed
         self._others = others or _tpe
         self._losses = losses
+        self._errors = errors
         self.refines = refine
         self._again = again
         self._proposals: dict[_TrialKey, Proposal] = {}
@@ -213,7 +222,7 @@ class BitsSampler(BaseSampler):
         seen = [*(observation.allocation for observation in observations), *pending]
         if self._has_bits(trial):
             seen.append(self.allocation(trial.params))
-        if not ahead and not self.searcher.left(seen):
+        if not ahead and not self.searcher.left(seen, observations):
             _stop(study)  # with `ask` and `tell`, the next proposal raises instead
 
     def _propose(self, observations: Sequence[Observation], pending: Sequence[Allocation]) -> Proposal:
@@ -250,7 +259,7 @@ class BitsSampler(BaseSampler):
                     key = (study.study_name, other.number)
                     if key not in self._allocations:
                         self._allocations[key] = self.allocation(other.params)
-                    observations.append(Observation(allocation=self._allocations[key], losses=losses))
+                    observations.append(Observation(allocation=self._allocations[key], losses=losses, errors=self._errors(other)))
             elif other.state == TrialState.RUNNING and (bits := self._bits_of(other)):
                 pending.append(self.allocation(bits))
             elif other.state == TrialState.RUNNING and other.number < trial.number:

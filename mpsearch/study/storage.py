@@ -200,6 +200,11 @@ class StoredRecords:
         record = self.record(trial)
         return None if record is None else observed(record).losses
 
+    def errors(self, trial: FrozenTrial) -> Mapping[str, float]:
+        """Validation error by rung, for a searcher that reads it; empty if the trial has no record."""
+        record = self.record(trial)
+        return {} if record is None else observed(record).errors
+
 
 def check_made_from(study: optuna.Study, made_from: str) -> None:
     """Tie a new study to what its trials depend on.

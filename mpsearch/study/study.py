@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import TrialState
 
-from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.errors import BudgetError, ConfigError, RunDirectoryError
 from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record, Trial
-from mpsearch.propose.observation import Proposal
+from mpsearch.propose.observation import Proposal, observed
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
@@ -147,8 +146,8 @@ def _run_trial(study: optuna.Study, evaluator: Evaluator, settings: SearchSettin
     """Ask for one trial, evaluate it, store its record."""
     sampler, problem = study.sampler, evaluator.problem
     searcher = sampler.searcher if isinstance(sampler, BitsSampler) else None
-    if searcher is not None and not searcher.left([record.allocation for record in records]):
-        raise exhausted()
+    if searcher is not None and not searcher.left([record.allocation for record in records], [observed(record) for record in records]):
+        raise searcher.nothing_left()
     asked = study.ask()
     proposal = _proposed(study, asked, problem)
     asked.set_user_attr("origin", proposal.origin)

@@ -12,6 +12,7 @@ from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import observed, room_above
+from mpsearch.propose.threshold import Bound, ThresholdSearcher
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
 from mpsearch.study.storage import StoredRecords
@@ -33,6 +34,7 @@ def bits_sampler(
     stopping: Stopping,
     refine: float,
     rungs: Sequence[Rung] = (),
+    bound: Bound | None = None,
 ) -> BitsSampler:
     """The sampler of a study.
 
@@ -44,9 +46,13 @@ def bits_sampler(
         stopping: stopping rules.
         refine: share of the trials that swap bits around the best allocation: the last ones, or evenly spread if their number is open;
             none where a budget is a range, which has no single best.
+        bound: what the cheapest network is to hold; then nothing is swept and nothing refined.
         rungs: rungs of the trials; allocations that stopped at the first can be proposed once more while the second has room.
     """
     has_promotion = len(rungs) > 1 and rungs[0].epochs == 0
+    stored, searcher = StoredRecords(), None
+    if bound is not None:
+        searcher = ThresholdSearcher(problem.space, tables, problem.costs, problem.budgets, bound=bound, seed=problem.seed, initial=initial)
     return BitsSampler(
         problem.space,
         tables,
@@ -55,8 +61,10 @@ def bits_sampler(
         seed=problem.seed,
         sweep=sweep,
         initial=initial,
-        losses=StoredRecords().losses,
-        refine=lambda number: ranged(problem.budgets) is None and _refines(number, stopping, refine),
+        losses=stored.losses,
+        errors=stored.errors,
+        searcher=searcher,
+        refine=lambda number: bound is None and ranged(problem.budgets) is None and _refines(number, stopping, refine),
         again=lambda observations: has_promotion and room_above(observations, rungs[1].keep),
     )
 

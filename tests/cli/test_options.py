@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mpsearch.cli.options import command_line, overrides_from, read_config
-from mpsearch.core.errors import BudgetError, ConfigError
+from mpsearch.core.errors import BudgetError, ConfigError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,27 @@ from mpsearch.core.errors import BudgetError, ConfigError
         ({"settings": ("recipe.lr={low: 0.1, high: 1}",)}, {"recipe.lr": {"low": 0.1, "high": 1}}),
         ({"trials": 3, "settings": ("search.trials=4",)}, {"search.trials": 4}),
         ({"timeout": "5min"}, {"search.timeout": "5min", "search.trials": 1000}),
+        ({"keep": "99%"}, {"keep": {"share": 0.99}, "budgets": []}),
+        ({"max_drop": 0.5, "cost": "latency", "budgets": ("2MB",)}, {"keep": {"drop": 0.5, "cost": "latency"}, "budgets": ["2MB"]}),
         ({"until_flat": True, "trials": 40}, {"search.until_flat": True, "search.trials": 40}),
     ],
 )
 def test_flags_become_changes(flags: dict[str, Any], changes: dict[str, Any]) -> None:
     assert overrides_from(flags) == changes
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"keep": "99%", "max_drop": 1.0}, "--keep and --max-drop ask for two bounds"),
+        ({"keep": "much"}, "'much' is no share of the float metric; give one such as 99% or 0.99"),
+        ({"max_drop": -0.5}, "--max-drop -0.5: give a number of at least 0"),
+        ({"cost": "bits"}, "--cost bits says what is to be small with --keep or --max-drop"),
+    ],
+)
+def test_what_is_no_bound_is_one_line(flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        overrides_from(flags)
 
 
 def test_time_and_prospects_reach_the_study() -> None:

@@ -83,7 +83,7 @@ def test_more_budget_is_never_worse(ended: tuple[World, Finished]) -> None:
 
 def test_keeping_gives_the_smallest_measured_point_that_is_good_enough(ended: tuple[World, Finished]) -> None:
     world, finished = ended
-    for drop in (0.05, 0.15, 0.3):
+    for drop in (5, 15, 30):
         error = Picker(finished).error_within(drop=drop)
         point = Picker(finished).keeping(error)
         assert point.error <= error
@@ -96,7 +96,7 @@ def test_keeping_gives_the_smallest_measured_point_that_is_good_enough(ended: tu
 def test_what_is_believed_to_be_smaller_is_a_note(ended: tuple[World, Finished]) -> None:
     _, finished = ended
     few = replace(finished, summary=replace(finished.summary, trials=finished.summary.trials[:6]))
-    points = [Picker(few).keeping(Picker(few).error_within(drop=drop)) for drop in (0.1, 0.2, 0.3, 0.4)]
+    points = [Picker(few).keeping(Picker(few).error_within(drop=drop)) for drop in (10, 20, 30, 40)]
     noted = [point for point in points if point.basis != "predicted" and any("believed to be enough" in note for note in point.notes)]
     assert noted or any(point.basis == "predicted" for point in points)
 
@@ -104,13 +104,13 @@ def test_what_is_believed_to_be_smaller_is_a_note(ended: tuple[World, Finished])
 def test_share_and_drop_are_of_the_float_metric(ended: tuple[World, Finished]) -> None:
     finished = ended[1]
     reference = finished.summary.reference.scores["validation"]
-    assert Picker(finished).error_within(keep=1.0) == pytest.approx(reference.error)
-    assert Picker(finished).error_within(keep=0.99) == pytest.approx(reference.error + 0.01 * reference.metric)
-    assert Picker(finished).error_within(drop=0.005) == pytest.approx(reference.error + 0.005)
+    assert Picker(finished).error_within(share=1.0) == pytest.approx(reference.error)
+    assert Picker(finished).error_within(share=0.99) == pytest.approx(reference.error + 0.01 * reference.metric)
+    assert Picker(finished).error_within(drop=0.5) == pytest.approx(reference.error + 0.005)
     none = replace(finished, summary=replace(finished.summary, reference=Reference(scores={"validation": score(0.2)}, costs={"size": 1.0})))
     none.summary.reference.scores["validation"].__dict__["metric"] = 0.0
     with pytest.raises(UsageError, match="of 0 says nothing; ask by --max-drop"):
-        Picker(none).error_within(keep=0.99)
+        Picker(none).error_within(share=0.99)
 
 
 def test_what_cannot_be_kept_is_refused_with_a_cure(ended: tuple[World, Finished]) -> None:

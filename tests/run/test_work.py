@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import mpsearch
-from mpsearch.core.errors import ConfigError
+from mpsearch.core.errors import ConfigError, UsageError
+from mpsearch.core.summary import Summary
 from mpsearch.training.recipe import Recipe
 from mpsearch.training.sandwich import Sandwich
 
@@ -24,8 +26,8 @@ def searched(run_dir: Path, **options: Any) -> mpsearch.Result:
     y = (x[:, :3].sum(1) > x[:, 3:].sum(1)).long()
     model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 2))
     train, validation = TensorDataset(x[:160], y[:160]), TensorDataset(x[160:], y[160:])
-    fixed = {"signals": ["fisher"], "images": 64, "epochs": 1, "trials": 5, "recipe": RECIPE, "progress": False}
-    return mpsearch.search(model, train, validation, budget="3bit", run_dir=run_dir, **{**fixed, **options})
+    fixed = {"budget": "3bit", "signals": ["fisher"], "images": 64, "epochs": 1, "trials": 5, "recipe": RECIPE, "progress": False}
+    return mpsearch.search(model, train, validation, run_dir=run_dir, **{**fixed, **options})
 
 
 def test_a_killed_supernet_study_ends_as_if_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +83,38 @@ def test_anything_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"search\.evaluate: should be 'ptq', 'qat' or 'supernet', not 'guess'"):
         searched(tmp_path / "never", evaluate="guess")
     assert not (tmp_path / "never").exists()
+
+
+def test_the_smallest_file_that_keeps_a_share_is_searched_and_said(tmp_path: Path) -> None:
+    result = searched(tmp_path / "run", budget=(), keep="90%", evaluate="ptq", epochs=0, trials=6)
+    summary, kept = result.summary, result.summary.kept
+    assert kept is not None
+    bound = 0.9 * summary.reference.scores["validation"].metric
+    assert kept.metric == pytest.approx(bound)
+    held = [record for record in summary.trials if record.score.metric >= bound]
+    assert kept.verified == bool(held)
+    assert kept.held == (summary.winner.score.metric >= bound - 1e-9)
+    if held:
+        least = min(held, key=lambda record: record.costs["size"])
+        assert summary.mixed.allocation == least.allocation
+        assert [(budget.cost, budget.limit) for budget in summary.budgets] == [("size", least.costs["size"])]
+        assert result.path.stat().st_size <= least.costs["size"]
+    assert Summary.from_dict(summary.to_dict()).kept == kept
+
+
+def test_what_cannot_be_asked_together_is_one_line(tmp_path: Path) -> None:
+    for options, told in (
+        ({"keep": "99%", "max_drop": 0.5}, "keep and max_drop ask for two bounds"),
+        ({"keep": "99%", "budget": "1KB..2KB"}, "asks for a front, and keep 99% for one network"),
+        ({"keep": "0"}, "is no share of the float metric"),
+        ({"budget": (), "max_drop": -1.0}, "drop"),
+        ({"budget": ()}, "no budget given"),
+        ({"keep": "99%", "cost": "weather"}, "weather"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            searched(tmp_path / "never", **options)
+
+
+def test_another_sampler_does_not_look_for_what_keeps(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only mpsearch's own looks for the cheapest"):
+        searched(tmp_path / "never", keep="99%", sampler=optuna.samplers.NSGAIISampler())

@@ -14,6 +14,7 @@ Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 
 from mpsearch.core.arrays import Floats, Picks
 from mpsearch.propose.surrogate.calibration import PredictionQuality, calibration_of
+from mpsearch.propose.surrogate.evidence import Evidence
 from mpsearch.propose.surrogate.fit import default_kernel, fit_kernel
 from mpsearch.propose.surrogate.kernel import Kernel, Metric
 from mpsearch.propose.surrogate.prior import Prior, fit_prior
+from mpsearch.propose.surrogate.subset import best_and_spread, subset_of
 
 __all__ = ["Evidence", "Surrogate", "conditioned", "fit_surrogate"]
 
@@ -37,21 +40,6 @@ _JITTER = 1e-9
 _MOST_FITTED = 160
 """Measurements the hyperparameters are fitted on; all of them are conditioned on."""
 _FEWEST_FITTED = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """N measurements, one for each trial and rung.
-
-    Args:
-        picks: int `[N, G]`.
-        rungs: int `[N]`, 0 is the first.
-        values: log loss, float64 `[N]`.
-    """
-
-    picks: Picks
-    rungs: NDArray[np.intp]
-    values: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +56,7 @@ class Surrogate:
         damages: D, float64 `[N]`.
         centre: mean of m over the evidence.
         factor: lower Cholesky factor of the covariance of the values, `[N, N]`.
+        product: the product part of the kernel between the measurements, `[N, N]`.
     """
 
     signals: Floats
@@ -79,6 +68,7 @@ class Surrogate:
     damages: Floats
     centre: float
     factor: Floats
+    product: Floats
 
     @cached_property
     def damage_table(self) -> Floats:
@@ -206,8 +196,8 @@ class Surrogate:
 
     @cached_property
     def _product_root(self) -> Floats:
-        _, product = self.metric.between(self.kernel, self.evidence.picks, self.evidence.picks)
-        return np.asarray(np.linalg.cholesky(product + _JITTER * self.kernel.product**2 * np.eye(len(product))), dtype=np.float64)
+        jitter = _JITTER * self.kernel.product**2 * np.eye(len(self.product))
+        return np.asarray(np.linalg.cholesky(self.product + jitter), dtype=np.float64)
 
     def with_pending(self, picks: Picks) -> Surrogate:
         """The surrogate with the predictions of allocations `[M, G]` as measurements (kriging believer): its uncertainty near them is less.
@@ -238,17 +228,19 @@ class Surrogate:
         return calibration_of(self.evidence.values, mean, deviation)
 
 
-def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: int) -> Surrogate:
-    """Fit the prior mean and the hyperparameters, and condition on the evidence.
+def fit_surrogate(metric: Metric, signals: Floats, evidence: Evidence, rungs: int, named: Sequence[int] = ()) -> Surrogate:
+    """Fit the prior mean and the hyperparameters, and condition on the evidence, or on a subset of it if there is much; see `subset.py`.
 
     Args:
         metric: distances between choices, and weights of groups.
         signals: `[T, G, C]`, ≥ 0, in units of their least total within the budgets.
         evidence: N measurements, N ≥ 0.
         rungs: R ≥ 1.
+        named: measurements that every subset has.
     """
+    prior = fit_prior(_totals(signals, evidence.picks), evidence.rungs, evidence.values, rungs)
+    evidence = subset_of(evidence, named)
     totals = _totals(signals, evidence.picks)
-    prior = fit_prior(totals, evidence.rungs, evidence.values, rungs)
     kernel = default_kernel(rungs)
     if len(evidence.values) >= _FEWEST_FITTED:
         some = _fitted_on(evidence, prior)
@@ -283,6 +275,7 @@ def conditioned(
         damages=damages,
         centre=centre,
         factor=np.asarray(np.linalg.cholesky(covariance), dtype=np.float64),
+        product=product,
     )
 
 
@@ -304,11 +297,6 @@ def _trend(tilts: Floats, scales: Floats, rungs: NDArray[np.intp]) -> Floats:
 
 def _fitted_on(evidence: Evidence, prior: Prior) -> NDArray[np.intp]:
     """Indices of the measurements that hyperparameters are fitted on: the best half, and the rest evenly over time."""
-    count = len(evidence.values)
-    if count <= _MOST_FITTED:
-        return np.arange(count, dtype=np.intp)
-    latent = (evidence.values - prior.offsets[evidence.rungs]) / prior.slopes[evidence.rungs]
-    order = np.argsort(latent, kind="stable")
-    rest = np.sort(order[_MOST_FITTED // 2 :])
-    spread = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - _MOST_FITTED // 2).round().astype(np.intp)]
-    return np.sort(np.concatenate([order[: _MOST_FITTED // 2], spread])).astype(np.intp)
+    if len(evidence.values) <= _MOST_FITTED:  # else the same, without the arithmetic
+        return np.arange(len(evidence.values), dtype=np.intp)
+    return best_and_spread((evidence.values - prior.offsets[evidence.rungs]) / prior.slopes[evidence.rungs], _MOST_FITTED)
