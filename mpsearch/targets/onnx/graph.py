@@ -57,7 +57,9 @@ class GraphWriter(Writer):
         self.blueprint = blueprint
         self._numbers = {layer.name: number for number, layer in enumerate(blueprint.layers)}
         self._layer_name = layout.numbered("W", len(blueprint.layers))
-        skeleton = skeleton_of(blueprint, f"target '{self.target}'", sums=self.integers and blueprint.quantizes_inputs, opset=min(self.opset, OPSET))
+        skeleton = skeleton_of(
+            blueprint, f"target '{self.target}'", sums=self.integers and blueprint.quantizes_inputs, opset=min(self.opset, OPSET)
+        )
         names = _names(skeleton, blueprint, self._layer_name)
         self._constants = tuple(
             Initializer(names[name], value.dtype.name, value.shape, value) for name, value in skeleton.constants.items()
