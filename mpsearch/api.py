@@ -19,6 +19,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
+from mpsearch.data.token_split import few_tokens
 from mpsearch.loggers import Callback, callbacks_of
 from mpsearch.models import is_registered
 from mpsearch.models.described import build_described
@@ -137,7 +138,8 @@ def search(
         budget: `"2MB"`, `"3.2bit"`, `"1.2GBOPs"`, `"act:64KB"`, `"5ms"`, or several that must all hold. A range, `"1MB..8MB"`, gives a
             front, whose points lie in `front/` of the run directory; the result is the one at its upper end.
         test: read once, for the final figures; without it there are none.
-        task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation` and `Task.custom`.
+        task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation`,
+            `Task.language_model` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
         signals: names, `mix` weighs the others by measured allocations; or a study's `signals` in full, such as
@@ -213,12 +215,12 @@ def search(
         device=device,
         effort=effort,
     )
-    training = as_split(train)
+    training = few_tokens(as_split(train))
     splits = Splits(
         name="data at hand",
         train=training,
-        validation=as_split(validation),
-        test=None if test is None else as_split(test),
+        validation=few_tokens(as_split(validation)),
+        test=None if test is None else few_tokens(as_split(test)),
         task=task or Task.classification(),
         fingerprint=fingerprint_of(training),
     )
