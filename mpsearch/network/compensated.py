@@ -26,8 +26,6 @@ _PLACES = 32
 _TOKENS = 2**14
 _DAMPING = 0.01
 _FACTORS = (0.7, 0.85, 1.0, 1.2)
-_GROUP_FACTORS = (0.85, 1.0)
-"""Steps by group have a fit of their own, after which more candidates gain little."""
 
 
 class CompensatedCalibration(Calibration):
@@ -99,7 +97,7 @@ class CompensatedCalibration(Calibration):
         target = rows.reshape(self._layouts[name].channels, -1)
         steps = self.weight_steps(name, format).reshape(len(target), -1)
         offset = torch.full_like(steps, grid.offset) if zeros is None else -zeros.float().reshape(steps.shape)
-        codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, factors=_GROUP_FACTORS)
+        codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, refits=0)
         return (codes.reshape(rows.shape) + offset.reshape(-1, 1)) * steps.reshape(-1, 1)
 
     def _factored_of(self, name: str, moments: Tensor) -> Factored:

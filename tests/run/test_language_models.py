@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import mpsearch
+from mpsearch.cli import main
+from mpsearch.run.finished_run import open_finished
 from mpsearch.tasks.task import Task
 from mpsearch.training.recipe import Recipe
 
@@ -21,12 +23,12 @@ WORDS, CONTEXT = 32, 16
 class Decoder(nn.Module):
     """One block, causal; the head is the embedding's own tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: int = WORDS) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(WORDS, 32)
+        self.embedding = nn.Embedding(words, 32)
         self.queries, self.keys, self.values = (nn.Linear(32, 32, bias=False) for _ in range(3))
         self.up, self.down, self.norm = nn.Linear(32, 64), nn.Linear(64, 32), nn.LayerNorm(32)
-        self.head = nn.Linear(32, WORDS, bias=False)
+        self.head = nn.Linear(32, words, bias=False)
         self.head.weight = self.embedding.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -122,3 +124,64 @@ def test_gpt_2_with_its_conv1d_is_quantized_by_output_channel(tmp_path: Path) ->
     shape = layers["transformer.h.0.mlp.c_fc"]
     assert (shape.weight_shape, shape.channels, shape.axes) == ((32, 128), 128, (1,))
     assert sum(layer.weights for layer in layers.values()) == sum(tensor.numel() for tensor in model.parameters() if tensor.dim() > 1)
+
+
+def reader_of_bytes() -> nn.Module:
+    """For a study's `model.factory`: always the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Decoder(256)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.txt"
+    file.write_text("".join(f"{number} times {number} is {number * number}.\n" for number in range(120)))
+    return file
+
+
+def test_a_model_of_bytes_is_studied_on_a_text_from_the_command_line(tmp_path: Path, corpus: Path) -> None:
+    options = [
+        "--model",
+        f"{__name__}:reader_of_bytes",
+        "--data",
+        f"text:{corpus}",
+        "--budget",
+        "4bit",
+        "--space",
+        str(tmp_path / "space.yaml"),
+    ]
+    (tmp_path / "space.yaml").write_text("name: groups\nweights: [2g32, 4g32, 8g32]\nactivations: [float]\n")
+    settings = ["tokenizer=bytes", f"context={CONTEXT}", "windows=24"]
+    options += [word for setting in settings for word in ("--set", f"data.options.{setting}")]
+    code = main(
+        ["study", "language_model", *options, "--trials", "2", "--images", "8", "--device", "cpu", "--out", str(tmp_path / "run"), "-q"]
+    )
+    assert code == 0
+    summary = open_finished(tmp_path / "run").summary
+    assert summary.metric == "perplexity"
+    assert {str(choice.weight.granularity) for choice in summary.winner.allocation.values()} == {"32"}
+    assert summary.winner.costs["bits"] <= 4
+    assert summary.test["winner"].metric > 1
+
+
+def test_a_tokenizer_with_more_words_than_the_model_is_refused(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    config = transformers.GPT2Config(vocab_size=20, n_positions=CONTEXT, n_embd=32, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "model")
+    settings = ["--set", "data.options.tokenizer=bytes", "--set", f"data.options.context={CONTEXT}"]
+    code = main(
+        [
+            "study",
+            "language_model",
+            "--model",
+            f"hf:{tmp_path}/model",
+            "--data",
+            f"text:{corpus}",
+            *settings,
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
+    assert code == 2
+    assert "the tokenizer does not fit: the text has the token 116, but the model has 20 words" in " ".join(capsys.readouterr().err.split())
