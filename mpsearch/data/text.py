@@ -106,7 +106,7 @@ class Text(DataSource):
                 f"give {least * (self.context + 1)} tokens or more, or lower data.options.context"
             )
         train = len(windows) - sum(held.values())
-        return dict(zip(_PARTS, windows.split([train, held["validation"], held["test"]]), strict=True))
+        return dict(zip(_PARTS, torch.split(windows, [train, held["validation"], held["test"]]), strict=True))
 
     def _encoder(self) -> Callable[[Path], Tensor]:
         if self.tokenizer is None:

@@ -33,8 +33,10 @@ class TokenSplit(TensorSplit):
 
 
 def few_tokens(split: Split) -> Split:
-    """The split; as a `TokenSplit` if it holds windows of tokens `[N, T]` in memory."""
-    if type(split) is not TensorSplit or split.x.dim() != 2 or split.x.is_floating_point():
+    """The split; as a `TokenSplit` if it holds windows of tokens `[N, T]` in memory, and a token for each place as targets."""
+    if type(split) is not TensorSplit or split.x.dim() != 2 or split.x.shape != split.y.shape:
+        return split
+    if split.x.is_floating_point() or split.y.is_floating_point():
         return split
     kept: dict[str, Any] = {"rows": split.rows, "augment": split.augment, "transform": split.transform}
     return TokenSplit(split.x, split.y, **kept)

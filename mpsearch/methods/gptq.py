@@ -38,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
+from mpsearch.core.nested import leaves
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
@@ -55,6 +56,7 @@ from mpsearch.numbers.moments import Moments
 
 __all__ = ["Gptq", "place_codes"]
 
+_TOKENS = 2**13
 _CELL = 0.25
 """Largest distance of a latent weight from its code, in steps; near ½, the first training steps would flip codes at random."""
 
@@ -65,8 +67,8 @@ class Gptq(Lsq):
     """Error-compensating rounding, then LSQ (arXiv 2210.17323, 2208.11580, 2504.02692).
 
     Args:
-        images: maximum number of training images, as one batch.
-        places: patches per image in a convolution.
+        images: maximum number of training images, as one batch; of windows of tokens not more than hold 8,192 tokens.
+        places: patches per image in a convolution, and of other layers; of windows of tokens, all places are read.
         clips: number of step sizes tried.
         clip_low: smallest step tried, relative to the calibrated step.
         clip_high: largest step tried, likewise.
@@ -110,14 +112,22 @@ class Gptq(Lsq):
         """Scales by output channel or group; one for a whole tensor would tie its rows together."""
         return None if asked.granularity == "tensor" else super().stores(asked)
 
+    def _read(self, batch: Any) -> tuple[int, int]:
+        """How many samples are read, and how many places of each."""
+        first: Tensor = next(leaves(batch))
+        if first.is_floating_point() or first.dim() != 2:
+            return self.images, self.places
+        return min(self.images, max(_TOKENS // first.shape[1], 1)), first.shape[1]
+
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
         """Set codes, steps, and BatchNorm statistics or biases of every layer, in the order of the forward pass."""
-        images = concatenated(loss.inputs, self.images)
+        samples, places = self._read(loss.inputs[0])
+        images = concatenated(loss.inputs, samples)
         observed: dict[str, tuple[Patches, Tensor]] = {}
         later: dict[str, list[Moments]] = {}
 
         def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            patches = Patches(module, output.shape, self.places)
+            patches = Patches(module, output.shape, places)
             if layer.name not in observed:
                 observed[layer.name] = patches, patches.outputs(output)
             else:  # its inputs under quantization come too late: when its weights have been rounded

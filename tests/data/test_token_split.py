@@ -41,5 +41,7 @@ def test_tokens_in_memory_are_recognised_and_nothing_else_is() -> None:
     found = few_tokens(TensorSplit(tokens, tokens, rows=[2, 1]))
     assert isinstance(found, TokenSplit)
     assert found.indices == (2, 1)
+    categories = TensorSplit(tokens, tokens[:, 0])
+    assert few_tokens(categories) is categories
     for other in (TensorSplit(images, tokens), TensorSplit(tokens[:, 0], tokens), as_split(torch.utils.data.TensorDataset(images, tokens))):
         assert few_tokens(other) is other

@@ -182,3 +182,24 @@ def test_groups_and_zero_points_are_compensated_and_stored_as_found(spelled: str
 def test_one_scale_for_a_tensor_is_none_of_its_formats() -> None:
     assert Gptq().stores(NumberFormat.parse("4s")) is None
     assert Gptq().stores(NumberFormat.parse("4g64z")) == NumberFormat.parse("4g64z")
+
+
+@pytest.mark.parametrize(("context", "read"), [(4, 3), (3000, 2), (9000, 1)])
+def test_windows_of_tokens_are_read_whole_and_few_at_a_time(context: int, read: int) -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.mix = nn.Embedding(5, 4), nn.Linear(4, 3)
+            self.sizes: list[tuple[int, ...]] = []
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            self.sizes.append(tuple(tokens.shape))
+            return self.mix(self.words(tokens))
+
+    torch.manual_seed(0)
+    model, tokens = Reader().eval(), torch.randint(5, (3, context))
+    space = Space(name="two", weights=(2,)).resolve(trace(model, tokens))
+    network = Network(model, space, Calibration.fit(model, space, [tokens]), Gptq(clips=1, sweeps=0))
+    model.sizes.clear()
+    calibrated(network, Loss(network, [tokens]), space.uniform(Choice(2)))
+    assert (read, context) in model.sizes

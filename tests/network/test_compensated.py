@@ -69,7 +69,7 @@ def test_groups_of_inputs_are_compensated_too(spelled: str) -> None:
     change = {}
     for kind in (Calibration, CompensatedCalibration):
         weight = kind.fit(model, space, [x]).weight("0", format)
-        change[kind] = float((x @ (weight - model[0].weight.detach()).mT).square().mean())  # type: ignore[union-attr, operator]
+        change[kind] = float((x @ (weight - model[0].weight.detach()).mT).square().mean())
         steps = [len(row.unique()) for row in weight.detach().reshape(-1, int(format.granularity))]
         assert max(steps) <= 2**format.bits
     assert change[CompensatedCalibration] < 0.7 * change[Calibration]

@@ -92,5 +92,5 @@ def test_hugging_faces_conv1d_is_a_linear_layer_with_its_weight_transposed() -> 
     with torch.no_grad():
         hidden = model[0](x)
         patches = Patches(model[1], model(x).shape, 1000)
-        rows = Rows.of_layer(model, layer).split(model[1].weight.detach())  # type: ignore[arg-type]
+        rows = Rows.of_layer(model, layer).split(model[1].weight.detach())
         torch.testing.assert_close(torch.bmm(patches.inputs(hidden), rows.mT.unsqueeze(0)), patches.outputs(model(x)))

@@ -21,8 +21,9 @@ class Words(nn.Module):
 
 
 def splits(train: Tensor, validation: Tensor) -> Splits:
-    parts = {name: TokenSplit(x, x) for name, x in (("train", train), ("validation", validation))}
-    return Splits(name="", **parts, task=Task.language_model(), fingerprint="")
+    return Splits(
+        name="", train=TokenSplit(train, train), validation=TokenSplit(validation, validation), task=Task.language_model(), fingerprint=""
+    )
 
 
 def test_a_token_without_a_row_is_refused_in_whichever_split() -> None:
