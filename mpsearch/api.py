@@ -19,6 +19,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
+from mpsearch.data.token_split import few_tokens
 from mpsearch.loggers import Callback, callbacks_of
 from mpsearch.models import is_registered
 from mpsearch.models.described import build_described
@@ -143,7 +144,8 @@ def search(
         max_drop: the same by difference: points of an accuracy, else units of the metric.
         cost: what is to be small then.
         test: read once, for the final figures; without it there are none.
-        task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation` and `Task.custom`.
+        task: classification unless told; see `Task.regression`, `Task.multi_label`, `Task.segmentation`,
+            `Task.language_model` and `Task.custom`.
         space: name in `spaces/`, YAML file, or its content.
         methods: names, or name → hyperparameters.
         signals: names, `mix` weighs the others by measured allocations; or a study's `signals` in full, such as
@@ -222,12 +224,12 @@ def search(
         device=device,
         effort=effort,
     )
-    training = as_split(train)
+    training = few_tokens(as_split(train))
     splits = Splits(
         name="data at hand",
         train=training,
-        validation=as_split(validation),
-        test=None if test is None else as_split(test),
+        validation=few_tokens(as_split(validation)),
+        test=None if test is None else few_tokens(as_split(test)),
         task=task or Task.classification(),
         fingerprint=fingerprint_of(training),
     )

@@ -11,7 +11,20 @@ from torch import Tensor, nn
 
 from mpsearch.testing.networks import Depthwise, trained_statistics
 
-__all__ = ["NETWORKS", "Depthwise", "trained_statistics"]
+__all__ = ["NETWORKS", "Conv1D", "Depthwise", "trained_statistics"]
+
+
+class Conv1D(nn.Module):
+    """Like Hugging Face's layer of this name, which is told by its module's name: the package need not be installed."""
+
+    __module__ = "transformers.pytorch_utils"
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(0.2 * torch.randn(inputs, outputs)), nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).reshape(*x.shape[:-1], -1)
 
 
 class Transformer(nn.Module):

@@ -72,9 +72,9 @@ _STUDY = [
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
 ]
 _DATA = [
-    click.option("--model", metavar="MODEL", help="A name of `mpsearch list models`, or package.module:factory."),
+    click.option("--model", metavar="MODEL", help="A name of `mpsearch list models`, hf:DIR, or package.module:factory."),
     click.option("--weights", metavar="FILE", help="Float weights: safetensors, or a state_dict."),
-    click.option("--data", metavar="SOURCE", help="digits, or imagefolder:DIR with folders train/<class> and test/<class>."),
+    click.option("--data", metavar="SOURCE", help="digits, imagefolder:DIR with folders train/<class> and test/<class>, or text:FILE."),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
     click.option("--seed", type=int, metavar="N", help="Of splits, training and search."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key of the study, such as recipe.lr=0.01."),
@@ -179,8 +179,12 @@ def overrides_from(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags.get("model") is not None:
         changes["model.factory"] = flags["model"]
         from mpsearch.config.study import name_of
+        from mpsearch.models.hugging_face import folder_of
 
-        changes["name"] = name_of(flags["model"].rpartition(":")[2])
+        folder = folder_of(flags["model"])
+        changes["name"] = name_of(flags["model"].rpartition(":")[2] if folder is None else Path(folder).name)
+        if folder is not None and changes.get("data.source") == "text":
+            changes["data.options.tokenizer"] = folder  # beside the model, where save_pretrained puts it
     if "search.trials" not in changes and changes.keys() & {"search.timeout", "search.until_flat"}:
         from mpsearch.config.study import MANY_TRIALS
 
@@ -239,10 +243,12 @@ def read_config(
 
     config = load_study(study if study is not None else flags.get("study", DEFAULT_STUDY), changes)
     code = config.model.factory
-    if ":" in code and "model.factory" not in changes and not trusted(code):
+    if ":" in code and "model.factory" not in changes:
         from mpsearch.models.factory import check_declared
+        from mpsearch.models.hugging_face import folder_of
 
-        check_declared(code)
+        if folder_of(code) is None and not trusted(code):  # a folder's model runs no code of its own
+            check_declared(code)
     return config
 
 

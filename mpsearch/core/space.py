@@ -80,9 +80,9 @@ class Space:
             menus.append(tuple(sorted({Choice(w, a) for w in weights for a in activations})))
             _check_granularity(self.name, layer, menus[-1])
         for pattern in self.layers:
-            _matching(pattern, names, self.name)
+            _matching(pattern, layers, self.name)
         for pattern, pinned in self.pins.items():
-            for index in _matching(pattern, names, self.name):
+            for index in _matching(pattern, layers, self.name):
                 pin = pinned if layers[index].act_quantizable else Choice(pinned.weight)
                 if pin not in menus[index]:
                     raise SpaceError(
@@ -90,12 +90,12 @@ class Space:
                         f"({', '.join(map(str, menus[index]))}); change the pin or the menu"
                     )
                 menus[index] = (pin,)
-        return ResolvedSpace(layers=tuple(layers), menus=tuple(menus), groups=self._groups(names, menus), file_overhead=file_overhead)
+        return ResolvedSpace(layers=tuple(layers), menus=tuple(menus), groups=self._groups(layers, menus), file_overhead=file_overhead)
 
-    def _groups(self, names: Sequence[str], menus: Sequence[tuple[Choice, ...]]) -> tuple[tuple[int, ...], ...]:
-        group_of = list(range(len(names)))
+    def _groups(self, layers: Sequence[Layer], menus: Sequence[tuple[Choice, ...]]) -> tuple[tuple[int, ...], ...]:
+        names, group_of = [layer.name for layer in layers], list(range(len(layers)))
         for tie in self.ties:
-            members = sorted({index for pattern in tie for index in _matching(pattern, names, self.name)})
+            members = sorted({index for pattern in tie for index in _matching(pattern, layers, self.name)})
             for index in members[1:]:
                 if menus[index] != menus[members[0]]:
                     raise SpaceError(
@@ -227,8 +227,15 @@ def _nearest(menu: Set[NumberFormat], asked: NumberFormat) -> NumberFormat:
     return next((format for format in formats if format.bits_per_value >= asked.bits_per_value), formats[-1])
 
 
-def _matching(pattern: str, names: Sequence[str], space: str) -> list[int]:
-    found = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
+def _matching(pattern: str, layers: Sequence[Layer], space: str) -> list[int]:
+    found = [index for index, layer in enumerate(layers) if fnmatchcase(layer.name, pattern)]
     if not found:
-        raise SpaceError(f"space '{space}': no layer matches '{pattern}'; layers: {', '.join(names)}")
+        for layer in layers:
+            same = next((alias for alias in layer.aliases if fnmatchcase(alias.removesuffix(".weight"), pattern)), None)
+            if same is not None:
+                raise SpaceError(
+                    f"space '{space}': '{pattern}' is no layer of its own: '{same}' is the tensor of layer '{layer.name}', which is stored "
+                    f"once and has one format; write '{layer.name}'"
+                )
+        raise SpaceError(f"space '{space}': no layer matches '{pattern}'; layers: {', '.join(layer.name for layer in layers)}")
     return found

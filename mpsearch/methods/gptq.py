@@ -21,7 +21,9 @@ its weights have been rounded, with those of the float network. A layer without 
 the artifact; for layers with one, moments are central.
 
 Differences: steps per output channel on the library's grids, searched together with the codes; weights are ordered by moment and visited
-again in `sweeps` sweeps; convolutions (grouped ones by group) use patches at sampled positions. Attention, embeddings, transposed
+again in `sweeps` sweeps; convolutions (grouped ones by group) use patches at sampled positions. With steps by group of inputs, or zero
+points, a sweep refits the steps and rounds all weights again (`mpsearch.numbers.blocked`); other sizes of steps are not tried, since from
+steps of least squared error they gain nothing there. Attention, embeddings, transposed
 convolutions and layers whose weight is shared by several modules keep their calibrated steps.
 Subsequent training is `lsq`, from the codes found: each latent weight is the point of its code's cell nearest to the float weight.
 """
@@ -36,6 +38,8 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
+from mpsearch.core.nested import leaves
+from mpsearch.core.number_format import NumberFormat
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import CalibrationLoss
 from mpsearch.methods.learned_step import LearnedStepWeight
@@ -44,12 +48,15 @@ from mpsearch.network.inputs import call, concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches, has_patches
+from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
-from mpsearch.numbers.compensated import damped, fit_compensated
+from mpsearch.numbers.blocked import fit_blocked
+from mpsearch.numbers.compensated import Factored, damped, fit_compensated
 from mpsearch.numbers.moments import Moments
 
 __all__ = ["Gptq", "place_codes"]
 
+_TOKENS = 2**13
 _CELL = 0.25
 """Largest distance of a latent weight from its code, in steps; near ½, the first training steps would flip codes at random."""
 
@@ -60,8 +67,8 @@ class Gptq(Lsq):
     """Error-compensating rounding, then LSQ (arXiv 2210.17323, 2208.11580, 2504.02692).
 
     Args:
-        images: maximum number of training images, as one batch.
-        places: patches per image in a convolution.
+        images: maximum number of training images, as one batch; of windows of tokens not more than hold 8,192 tokens.
+        places: patches per image in a convolution, and of other layers; of windows of tokens, all places are read.
         clips: number of step sizes tried.
         clip_low: smallest step tried, relative to the calibrated step.
         clip_high: largest step tried, likewise.
@@ -77,9 +84,6 @@ class Gptq(Lsq):
     paper: ClassVar[str] = "Frantar et al., GPTQ, ICLR 2023, arXiv 2210.17323, and Optimal Brain Compression, arXiv 2208.11580"
     description: ClassVar[str] = "rounding errors compensated layer by layer, in closed form, without backpropagation; trains as lsq"
     compensates: ClassVar[bool] = True
-
-    grouped: ClassVar[bool] = False
-    zero_points: ClassVar[bool] = False
 
     images: int = 512
     places: int = 32
@@ -104,14 +108,26 @@ class Gptq(Lsq):
             ridge=(self.ridge > 0, "above 0"),
         )
 
+    def stores(self, asked: NumberFormat) -> NumberFormat | None:
+        """Scales by output channel or group; one for a whole tensor would tie its rows together."""
+        return None if asked.granularity == "tensor" else super().stores(asked)
+
+    def _read(self, batch: Any) -> tuple[int, int]:
+        """How many samples are read, and how many places of each."""
+        first: Tensor = next(leaves(batch))
+        if first.is_floating_point() or first.dim() != 2:
+            return self.images, self.places
+        return min(self.images, max(_TOKENS // first.shape[1], 1)), first.shape[1]
+
     def calibrate(self, network: Network, loss: CalibrationLoss) -> None:
         """Set codes, steps, and BatchNorm statistics or biases of every layer, in the order of the forward pass."""
-        images = concatenated(loss.inputs, self.images)
+        samples, places = self._read(loss.inputs[0])
+        images = concatenated(loss.inputs, samples)
         observed: dict[str, tuple[Patches, Tensor]] = {}
         later: dict[str, list[Moments]] = {}
 
         def observe(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            patches = Patches(module, output.shape, self.places)
+            patches = Patches(module, output.shape, places)
             if layer.name not in observed:
                 observed[layer.name] = patches, patches.outputs(output)
             else:  # its inputs under quantization come too late: when its weights have been rounded
@@ -141,27 +157,43 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
     moments = seen.squares
     if not bool(torch.isfinite(moments).all()):
         return
-    target = weights = rows.reshape(len(moments), -1, rows.shape[1])
+    target = weights = rows.reshape(len(moments), -1, moments.shape[1])
     if method.asymmetric:
         missing = seen.products - torch.bmm(weights, moments)
         target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
-    codes, steps = fit_compensated(
-        target,
-        moments,
-        quantizer.steps(rows).detach().reshape(target.shape[:2]),
-        quantizer.grid,
-        factors=torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,),
-        sweeps=method.sweeps,
-        damping=method.damping,
-    )
+    steps, choice = quantizer.steps(rows).detach(), network.choice(layer).weight
+    if isinstance(choice.granularity, int) or choice.zero_point:
+        codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, method.sweeps)
+    else:
+        factors = torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,)
+        codes, steps = fit_compensated(
+            target,
+            moments,
+            steps.reshape(target.shape[:2]),
+            quantizer.grid,
+            factors=factors,
+            sweeps=method.sweeps,
+            damping=method.damping,
+        )
     place_codes(network, layer, codes.reshape(rows.shape), steps.reshape(-1))
 
 
+def _fit_groups(target: Tensor, moments: Tensor, steps: Tensor, quantizer: WeightQuantizer, refits: int) -> tuple[Tensor, Tensor]:
+    """As `fit_compensated` where a channel has several steps, or zero points; the channels of one convolution group at a time."""
+    parts, channels = len(moments), target.shape[0] * target.shape[1]
+    by_channel, offset = (each.reshape(channels, -1).chunk(parts) for each in (steps, quantizer.offsets()))
+    fitted = [
+        fit_blocked(one, Factored.of(moments[part : part + 1]), begun, quantizer.grid, offset=shift, refits=refits)
+        for part, (one, begun, shift) in enumerate(zip(target, by_channel, offset, strict=True))
+    ]
+    return torch.cat([codes for codes, _ in fitted]), torch.cat([found for _, found in fitted])
+
+
 def place_codes(network: Network, layer: Layer, codes: Tensor, steps: Tensor) -> None:
-    """Make a layer's weight round to `codes` `[C, n]` with `steps` `[C]`, as near to its old values as the cells of the codes allow."""
+    """Make a layer's weight round to `codes` `[rows, n]` with `steps` `[rows]`, as near to its old values as their cells allow."""
     quantizer, weight = network.weight_quantizer(layer), network.latent_weight(layer)
     column = steps.unsqueeze(1)
-    values = (codes + quantizer.grid.offset) * column
+    values = (codes + quantizer.offsets()) * column
     rest = quantizer.rows.split(weight.detach()).float() - values
     latent = values + torch.maximum(torch.minimum(rest, _CELL * column), -_CELL * column)
     quantizer.begin(latent, steps)

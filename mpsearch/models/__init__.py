@@ -1,4 +1,4 @@
-"""Networks by name, one file a family, or a user's own as `package.module:factory`. `mpsearch list models` shows the names."""
+"""Networks by name, one file a family, or a user's own as `package.module:factory` or `hf:DIR`. `mpsearch list models` shows the names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from mpsearch.core.errors import ModelError
 from mpsearch.core.registry import Registry
 from mpsearch.models.factory import ModelFactory, call_factory, find_factory
+from mpsearch.models.hugging_face import folder_of, load_folder
 from mpsearch.models.weights import load_weights
 
 __all__ = ["MODELS", "ModelFactory", "build_model", "is_registered", "load_weights"]
@@ -28,8 +29,8 @@ def build_model(reference: str, options: Mapping[str, Any] = MappingProxyType({}
     """Build a float network.
 
     Args:
-        reference: a registered name, or `package.module:factory`, importable or in the current directory. Only the latter runs code that is
-            not mpsearch's.
+        reference: a registered name; `hf:DIR`, see `load_folder`; or `package.module:factory`, importable or in the current directory. Only
+            the last runs code that is not mpsearch's or of a package it names.
         options: keyword arguments of the factory.
         weights: file with its weights; see `load_weights`.
 
@@ -37,7 +38,10 @@ def build_model(reference: str, options: Mapping[str, Any] = MappingProxyType({}
         UnknownNameError: there is no model of that name.
         ModelError: the factory is missing, raises, or returns no module; it does not take the options; the weights do not match.
     """
-    if ":" in reference:
+    folder = folder_of(reference)
+    if folder is not None:
+        model = load_folder(folder, options)
+    elif ":" in reference:
         model = call_factory(reference, find_factory(reference), options)
     else:
         entry = MODELS[reference]

@@ -21,6 +21,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
+from mpsearch.network.half import in_float32
 from mpsearch.network.integer_sums import ScaledSums, along_channels, multiplies_integers, scale_sums
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network, keep_slow_attention
@@ -293,7 +294,7 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts, *, integers
         integers: False: all layers hold values, for whoever looks at weights or at single operations; sums differ in rounding.
     """
     device = next(model.parameters()).device
-    model = copy.deepcopy(model)
+    model = in_float32(copy.deepcopy(model))
     for layer in layers:
         _install_layer(model, layer, parts.layers[layer.name], device, integers=integers)
     for name, tensor in parts.rest.items():

@@ -11,6 +11,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from mpsearch.core.errors import ModelError
+from mpsearch.network.half import HALVES, in_float32
 from mpsearch.network.modes import evaluating
 from mpsearch.network.workarounds import apply_workarounds
 
@@ -21,7 +22,7 @@ _RECOMPUTED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
 def canonical(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode with plain tensors in place of reparametrized weights (weight and spectral norm, pruning masks).
+    """A copy in evaluation mode, in float32, with plain tensors for reparametrized weights (weight and spectral norm, pruning masks).
 
     Settings that training under quantization cannot keep are replaced, see `mpsearch.network.workarounds`.
 
@@ -29,7 +30,7 @@ def canonical(model: nn.Module) -> nn.Module:
         model: float network, possibly under `torch.compile`, `DataParallel` or `DistributedDataParallel`; not changed.
 
     Raises:
-        ModelError: the model is scripted, not initialised or not in float32, or cannot be copied.
+        ModelError: the model is scripted, not initialised, complex or in float64, or cannot be copied.
     """
     while True:
         if isinstance(model, _WRAPPERS):
@@ -39,7 +40,7 @@ def canonical(model: nn.Module) -> nn.Module:
         else:
             break
     _check(model)
-    copied = evaluating(_copy(model))
+    copied = in_float32(evaluating(_copy(model)))
     for module in copied.modules():
         _remove_reparametrizations(module)
     apply_workarounds(copied)
@@ -57,7 +58,7 @@ def _check(model: nn.Module) -> None:
                 f"the model's '{name}' is {parameter.dtype}, and complex weights cannot be trained here; store its real and imaginary part "
                 "as two float32 parameters, and join them in forward by torch.complex"
             )
-        if parameter.dtype != torch.float32:
+        if parameter.dtype not in (torch.float32, *HALVES):
             raise ModelError(f"the model's '{name}' is {parameter.dtype}; quantization starts from float32, so give model.float()")
 
 

@@ -13,14 +13,17 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
-from mpsearch.network.observe import hooked
+from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches, has_patches
+from mpsearch.numbers.blocked import fit_blocked
 from mpsearch.numbers.compensated import Factored, damped, fit_compensated
 from mpsearch.numbers.grid import GridStyle, grid_of
 
 __all__ = ["CompensatedCalibration"]
 
 _PLACES = 32
+"""Places of a convolution's output that are read in a sample; neighbours are alike. Of a linear layer over tokens, all are read."""
+_TOKENS = 2**14
 _DAMPING = 0.01
 _FACTORS = (0.7, 0.85, 1.0, 1.2)
 
@@ -46,7 +49,8 @@ class CompensatedCalibration(Calibration):
         counts: dict[str, int] = {}
 
         def gather(name: str, central: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            inputs = Patches(module, output.shape, _PLACES).inputs(args[0])
+            places = _TOKENS if output.dim() == 3 and not isinstance(module, nn.Conv1d) else _PLACES
+            inputs = Patches(module, output.shape, places).inputs(first_input(args, kwargs))
             if central:
                 inputs = inputs - inputs.mean(1, keepdim=True)
             found._moments[name] = found._moments.get(name, 0.0) + torch.bmm(inputs.mT, inputs)
@@ -65,22 +69,36 @@ class CompensatedCalibration(Calibration):
     def weight(self, name: str, format: NumberFormat) -> Tensor:
         """The layer's weight in a format, quantized and dequantized, in its own shape; unchanged for float."""
         moments = self._moments.get(name)
-        if (
-            not format.evenly_spaced
-            or format.granularity != "channel"
-            or format.zero_point
-            or moments is None
-            or not bool(torch.isfinite(moments).all())
-        ):
+        if not self._fits(format, moments):
             return super().weight(name, format)
+        assert moments is not None
         if (name, format) not in self._weights:
-            rows, grid = self._rows[name], grid_of(format, self.style)
-            target = rows.reshape(len(moments), -1, rows.shape[1])
-            steps = self.weight_steps(name, format).reshape(target.shape[:2])
-            codes, steps = fit_compensated(target, self._factored_of(name, moments), steps, grid, factors=_FACTORS, sweeps=1)
-            values = (codes + grid.offset) * steps.unsqueeze(2)
+            rows, factored = self._rows[name], self._factored_of(name, moments)
+            rounded = self._rounded if format.granularity == "channel" else self._rounded_groups
+            values = rounded(name, format, factored)
             self._weights[name, format] = self._layouts[name].join(values.reshape(rows.shape).contiguous())
         return self._weights[name, format]
+
+    def _fits(self, format: NumberFormat, moments: Tensor | None) -> bool:
+        """Whether the format's errors can be compensated: those of a group only where all channels have the same inputs."""
+        if not format.evenly_spaced or format.granularity == "tensor" or moments is None or not bool(torch.isfinite(moments).all()):
+            return False
+        return not format.zero_point if format.granularity == "channel" else len(moments) == 1
+
+    def _rounded(self, name: str, format: NumberFormat, factored: Factored) -> Tensor:
+        rows, grid = self._rows[name], grid_of(format, self.style)
+        target = rows.reshape(len(factored.moments), -1, rows.shape[1])
+        steps = self.weight_steps(name, format).reshape(target.shape[:2])
+        codes, steps = fit_compensated(target, factored, steps, grid, factors=_FACTORS, sweeps=1)
+        return (codes + grid.offset) * steps.unsqueeze(2)
+
+    def _rounded_groups(self, name: str, format: NumberFormat, factored: Factored) -> Tensor:
+        rows, grid, zeros = self._rows[name], grid_of(format, self.style), self.zeros(name, format)
+        target = rows.reshape(self._layouts[name].channels, -1)
+        steps = self.weight_steps(name, format).reshape(len(target), -1)
+        offset = torch.full_like(steps, grid.offset) if zeros is None else -zeros.float().reshape(steps.shape)
+        codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, refits=0)
+        return (codes.reshape(rows.shape) + offset.reshape(-1, 1)) * steps.reshape(-1, 1)
 
     def _factored_of(self, name: str, moments: Tensor) -> Factored:
         """The layer's moments, factored once for all formats; those of one layer at a time, since they are large."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 
-__all__ = ["Patches", "has_patches"]
+__all__ = ["Patches", "has_patches", "is_conv1d"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _PADDING = {"zeros": "constant"}
@@ -21,7 +21,7 @@ class Patches:
     """Sampled positions in one layer's output, the same in every pass.
 
     Args:
-        module: convolution (grouped too) or linear layer.
+        module: convolution (grouped too) or linear layer, Hugging Face's `Conv1D` too.
         shape: of its output; one axis alone, of a linear layer that is fed a vector, is one sample.
         places: maximum number of positions per sample.
         seed: seed of the sampling.
@@ -48,7 +48,7 @@ class Patches:
     @classmethod
     def fit(cls, module: nn.Module) -> bool:
         """Whether the module's output is a product of weight rows and patches."""
-        return isinstance(module, _CONVOLUTIONS) or type(module).forward is nn.Linear.forward
+        return isinstance(module, _CONVOLUTIONS) or type(module).forward is nn.Linear.forward or is_conv1d(module)
 
     def outputs(self, y: Tensor) -> Tensor:
         """Outputs at the positions, `[G, M, C/G]`."""
@@ -72,7 +72,14 @@ class Patches:
 
 def has_patches(model: nn.Module, layer: Layer) -> bool:
     """Whether rounding of a layer can be compensated: its output is a product of weight rows and patches, and no other module's too."""
-    return layer.axes is None and not layer.aliases and Patches.fit(model.get_submodule(layer.module))
+    module = model.get_submodule(layer.module)
+    known = layer.axes is None or (is_conv1d(module) and layer.axes == (1,))
+    return known and not layer.aliases and Patches.fit(module)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether it is Hugging Face's `Conv1D`: a linear layer with its weight transposed, `[inputs, outputs]`."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
 
 
 def _samples(x: Tensor) -> Tensor:

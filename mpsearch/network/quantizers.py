@@ -85,6 +85,10 @@ class WeightQuantizer(_Quantizer, ABC):
         """The codes of 0, int8 `[rows]`."""
         return (-self.shift).squeeze(1).to(torch.int8)
 
+    def offsets(self) -> Tensor:
+        """What is added to codes before they are multiplied by the step, `[rows, 1]`."""
+        return self.shift if self._shifted else self.offset.expand(self.rows.count, 1)
+
     @abstractmethod
     def begin(self, weight: Tensor, steps: Tensor) -> None:
         """Initialise with calibrated `[C]` steps for the present grid; `weight` is `[C, n]`."""

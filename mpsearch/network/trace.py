@@ -24,6 +24,7 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import BATCH_NORMS, fold, needs_float32
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.lookup import by_row
 from mpsearch.network.modes import evaluating, modes_kept
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.recurrent import RECURRENT, recurrent_weights
@@ -123,7 +124,7 @@ def survey(model: nn.Module, inputs: Any) -> Survey:
         raise ModelError("the model has nothing to quantize: its forward pass multiplies no parameter")
     ordered = [layers[key] for key in sorted(layers, key=places.__getitem__)]
     uncounted = [layers[key].name for key in layers if _hidden(watch, key, layers[key])]
-    confirmed = _confirmed(model, inputs, tuple(ordered))
+    confirmed = [by_row(model, layer) for layer in _confirmed(model, inputs, tuple(ordered))]
     return Survey(
         layers=tuple(
             replace(layer, wide=needs_float32(model, layer), read_elsewhere=_read_elsewhere(model, watch, layer)) for layer in confirmed

@@ -5,6 +5,8 @@
 | `Embedding(max_norm=…)` | each pass rewrites the weight in place, which a quantized weight does not allow | all rows are scaled once |
 | `Embedding(sparse=True)` | sparse gradients, which AdamW does not take | dense gradients |
 | `TransformerEncoder(enable_nested_tensor=True)` | nested tensors, whose values hooks cannot read | padded tensors |
+| `config.use_cache` of a Hugging Face model | keys and values of every pass are returned, for text that nobody generates | none are kept |
+| parameters in `bfloat16`, `float16` | rounding is measured from float32 | float32, by `mpsearch.network.half` |
 
 The network's outputs stay the same; padded positions of a `TransformerEncoder` are computed rather than left out.
 """
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from mpsearch.network.half import half_of
 
 __all__ = ["apply_workarounds", "make_dense", "workarounds"]
 
@@ -58,6 +62,15 @@ def _pad(module: nn.Module) -> None:
     module.enable_nested_tensor = module.use_nested_tensor = False
 
 
+def _keeps_a_cache(module: nn.Module) -> bool:
+    """Whether it is a whole model of Hugging Face's that returns keys and values; its parts have the same configuration."""
+    return hasattr(module, "prepare_inputs_for_generation") and bool(getattr(getattr(module, "config", None), "use_cache", False))
+
+
+def _keep_no_cache(module: nn.Module) -> None:
+    module.config.use_cache = False  # type: ignore[union-attr]
+
+
 _ALL = (
     _Workaround(
         lambda module: isinstance(module, _EMBEDDINGS) and module.max_norm is not None,
@@ -74,6 +87,7 @@ _ALL = (
         _pad,
         "padded positions are computed rather than packed into nested tensors, whose values cannot be observed",
     ),
+    _Workaround(_keeps_a_cache, _keep_no_cache, "keys and values of a pass are not kept, since nothing is generated"),
 )
 
 
@@ -87,7 +101,8 @@ def workarounds(model: nn.Module) -> tuple[str, ...]:
     names: dict[str, list[str]] = {}
     for name, _, one in _needed(model):
         names.setdefault(one.said, []).append(name or "the network")
-    return tuple(f"{', '.join(held)}: {said}" for said, held in names.items())
+    half = [f"{' and '.join(kinds)} parameters are computed in float32" for kinds in [half_of(model)] if kinds]
+    return (*(f"{', '.join(held)}: {said}" for said, held in names.items()), *half)
 
 
 def apply_workarounds(model: nn.Module) -> None:

@@ -4,7 +4,7 @@
 |---|---|---|
 | Linear, Conv (grouped, depthwise), attention, recurrent | `[C, …]` | axis 0: a view |
 | transposed Conv, g groups | `[in, C/g, …]` | group × axis 1 |
-| Embedding | `[vocabulary, C]` | axis 1: the features |
+| Embedding | `[vocabulary, C]` | axis 1: the features; axis 0 where `mpsearch.network.lookup` gives each row a scale |
 | a parameter that multiplies by itself | any | the axes its use shows: of `x @ W`, the last; of a batched `[B, in, out]`, 0 and 2 |
 
 With per-channel scales a row is an output channel; with groups a channel is several rows; with one scale per tensor there is one row.

@@ -44,6 +44,7 @@ from mpsearch.network.workarounds import workarounds
 from mpsearch.run.error_bound import search_budgets
 from mpsearch.run.float_network import float_network
 from mpsearch.run.machine import cpu_fingerprint, differences
+from mpsearch.run.vocabulary import check_vocabulary
 from mpsearch.study.settings import search_settings, trains
 from mpsearch.targets import Blueprint, Target, Writer, restricted, target_with
 from mpsearch.training.dry_run import find_execution
@@ -109,6 +110,7 @@ def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool =
     """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
     model = build_model(config.model.factory, config.model.options, weights=config.model.weights_path)
+    check_vocabulary(model, splits)
     other = config.model.other_weights_path
     other_model = None if other is None else build_model(config.model.factory, config.model.options, weights=other)
     return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from mpsearch.tasks.likelihood import BERNOULLI, GAUSSIAN, Categorical, Likeliho
 from mpsearch.tasks.meters import ConfusionMeter, Meter, SampleMeter, SplitMeter, UserMeter, per_sample_values
 from mpsearch.tasks.outputs import counted_parts, prediction_of
 from mpsearch.tasks.scikit_learn import ArrayMetric, larger_is_better, mean_average_precision, name_of, reads_arrays
+from mpsearch.tasks.tokens import NextToken, PerplexityMeter, check_tokens, mean_token_loss, next_tokens
 
 __all__ = ["Criterion", "Task"]
 
@@ -34,7 +35,7 @@ class Task:
     unit-variance Gaussian.
 
     Args:
-        name: `classification`, `regression`, `multi-label`, `segmentation` or a custom name.
+        name: `classification`, `regression`, `multi-label`, `segmentation`, `language model` or a custom name.
         metric_name: name of the metric, such as `accuracy`.
         loss: `(outputs, targets [N, …]) → []`, the mean training loss; over a split, the mean over samples.
         per_sample: `(outputs, targets) → [N]`, the metric of each sample; None if the metric is one of the whole split.
@@ -206,6 +207,28 @@ class Task:
         )
 
     @classmethod
+    def language_model(cls, *, shift: bool = False, output: str | int | None = None) -> Task:
+        """Logits `[N, T, V]` against the tokens that follow, `[N, T]`: cross-entropy, perplexity, KL divergence by token.
+
+        Loss and divergence average over positions, then samples; perplexity counts all tokens of a split, but for targets of −100.
+
+        Args:
+            shift: targets are the inputs themselves, as Hugging Face's labels are; if not, `targets[:, t]` is what follows `inputs[:, t]`.
+            output: name or position of the logits in structured outputs.
+        """
+        scored = partial(next_tokens, shift=shift, output=output)
+        return cls(
+            name="language model",
+            metric_name="perplexity",
+            loss=lambda outputs, targets: mean_token_loss(*scored(outputs, targets)),
+            per_sample=_none,
+            meter=partial(PerplexityMeter, scored),
+            error=_itself,
+            check=lambda outputs, targets: check_tokens(outputs, targets, output),
+            **_distribution(NextToken(), output),
+        )
+
+    @classmethod
     def custom(
         cls,
         *,
@@ -290,10 +313,7 @@ def _distribution(likelihood: Likelihood, output: str | int | None) -> dict[str,
 
 
 def _summed(values: list[Tensor]) -> Tensor:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
+    return reduce(torch.add, values)
 
 
 def _mean_intersection_over_union(counts: Tensor) -> float:

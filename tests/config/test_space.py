@@ -20,7 +20,7 @@ def uniform(*bits: int) -> tuple[NumberFormat, ...]:
 
 
 def test_shipped_spaces() -> None:
-    assert {"weights-only", "weights-activations", "hardware-248", "weights-a4"} <= set(shipped_names("spaces"))
+    assert {"weights-only", "weights-activations", "hardware-248", "weights-a4", "groups-64"} <= set(shipped_names("spaces"))
     weights_only = load_space("weights-only")
     assert weights_only.weights == uniform(1, 2, 3, 4, 5, 6, 7, 8)
     assert weights_only.activations == (FLOAT,)

@@ -15,7 +15,9 @@ DEFAULT = "digits_resnet18"
 
 
 def test_the_studies_that_must_ship() -> None:
-    assert {DEFAULT, "cifar10_resnet20", "cifar10_resnet20_a4", "imagenet_resnet18", "imagenet_mobilenet_v2"} <= set(STUDIES)
+    assert {DEFAULT, "cifar10_resnet20", "cifar10_resnet20_a4", "imagenet_resnet18", "imagenet_mobilenet_v2", "language_model"} <= set(
+        STUDIES
+    )
 
 
 @pytest.mark.parametrize("name", STUDIES)

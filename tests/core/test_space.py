@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def layer(name: str, weights: int = 10, act: bool = True) -> Layer:
     )
 
 
-LAYERS = [layer("stem"), layer("block.0"), layer("block.1"), layer("head", act=False)]
+LAYERS = [replace(layer("stem"), aliases=("out_proj.weight",)), layer("block.0"), layer("block.1"), layer("head", act=False)]
 SPACE = Space(name="s", weights=(2, 4, 8), activations=(4, FLOAT_BITS))
 
 
@@ -63,6 +65,11 @@ def test_overlapping_ties_merge() -> None:
     [
         (Space(name="s", weights=(2,), layers={"nope*": LayerMenu(weights=(4,))}), r"no layer matches 'nope\*'; layers: stem, block.0"),
         (Space(name="s", weights=(2,), pins={"tail": Choice(2)}), "no layer matches 'tail'"),
+        (
+            Space(name="s", weights=(2,), layers={"block.0": LayerMenu(weights=(4,)), "out*": LayerMenu(weights=(8,))}),
+            r"'out\*' is no layer of its own: 'out_proj\.weight' is the tensor of layer 'stem', which is stored once and has one format; "
+            "write 'stem'",
+        ),
         (Space(name="s", weights=(2,), ties=(("stem", "x"),)), "no layer matches 'x'"),
         (Space(name="s", weights=(2, 4), pins={"stem": Choice(8)}), r"'stem' is pinned to w8af, which is not on its menu \(w2af, w4af\)"),
         (Space(name="s", weights=(2, 4), pins={"stem": Choice(2)}, ties=(("stem", "head"),)), "are tied but have different menus"),

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError
-from mpsearch.core.number_format import FLOAT_BITS
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
+from mpsearch.core.space import LayerMenu, Space
 from mpsearch.methods.base import Method
 from mpsearch.methods.gptq import Gptq
 from mpsearch.methods.lsq import Lsq
@@ -23,7 +24,7 @@ from mpsearch.network.inputs import concatenated
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from tests.methods.calibrations import SPACE, Loss, attached, calibrated
-from tests.networks import NETWORKS
+from tests.networks import NETWORKS, Conv1D
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -152,3 +153,54 @@ def _change(model: Repeated, network: Network, x: Tensor) -> float:
     weight = cast(Tensor, network.model.get_submodule("block").weight)
     change = model.inputs(x) @ (weight - model.block.weight).T
     return float((change - change.mean((0, 1))).square().mean())
+
+
+@pytest.mark.parametrize("spelled", ["2g32", "3g32z", "3z"])
+@pytest.mark.parametrize("transposed", [False, True], ids=["linear", "Conv1D"])
+def test_groups_and_zero_points_are_compensated_and_stored_as_found(spelled: str, transposed: bool) -> None:
+    torch.manual_seed(0)
+    first = Conv1D(24, 64) if transposed else nn.Linear(64, 24)
+    model = nn.Sequential(first, nn.Linear(24, 3)).eval()
+    x = torch.randn(20, 16, 16) @ torch.randn(16, 64) + 0.1 * torch.randn(20, 16, 64)
+    format = NumberFormat.parse(spelled)
+    space = Space(name="groups", weights=(FLOAT_BITS,), layers={"0": LayerMenu(weights=(format,))}).resolve(trace(model, x))
+    allocation = Allocation({"0": Choice(format), "1": Choice(FLOAT_BITS)})
+    change = {}
+    for method in (Lsq(), Gptq(asymmetric=False)):
+        network = Network(model, space, Calibration.fit(model, space, [x]), method)
+        calibrated(network, Loss(network, [x]), allocation)
+        with torch.no_grad():
+            change[type(method)] = float((network.model(x) - model(x)).square().mean())
+            baked = bake(network).layers["0"].weight
+            assert isinstance(baked, CodedWeight)
+            assert baked.format == format
+            quantizer = network.weight_quantizer(space.layers[0])
+            quantized: Any = network.model.get_submodule("0")
+            torch.testing.assert_close(baked.values(), quantizer.rows.split(quantized.weight), rtol=2e-3, atol=1e-5)
+    assert change[Gptq] < 0.6 * change[Lsq]
+
+
+def test_one_scale_for_a_tensor_is_none_of_its_formats() -> None:
+    assert Gptq().stores(NumberFormat.parse("4s")) is None
+    assert Gptq().stores(NumberFormat.parse("4g64z")) == NumberFormat.parse("4g64z")
+
+
+@pytest.mark.parametrize(("context", "read"), [(4, 3), (3000, 2), (9000, 1)])
+def test_windows_of_tokens_are_read_whole_and_few_at_a_time(context: int, read: int) -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.mix = nn.Embedding(5, 4), nn.Linear(4, 3)
+            self.sizes: list[tuple[int, ...]] = []
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            self.sizes.append(tuple(tokens.shape))
+            return self.mix(self.words(tokens))
+
+    torch.manual_seed(0)
+    model, tokens = Reader().eval(), torch.randint(5, (3, context))
+    space = Space(name="two", weights=(2,)).resolve(trace(model, tokens))
+    network = Network(model, space, Calibration.fit(model, space, [tokens]), Gptq(clips=1, sweeps=0))
+    model.sizes.clear()
+    calibrated(network, Loss(network, [tokens]), space.uniform(Choice(2)))
+    assert (read, context) in model.sizes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpsearch.core.number_format import FLOAT_BITS, as_format
-from mpsearch.core.space import Space
+from mpsearch.core.number_format import FLOAT_BITS, NumberFormat, as_format
+from mpsearch.core.space import LayerMenu, Space
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.trace import trace
@@ -57,3 +57,30 @@ def test_steps_and_activations_are_those_of_plain_calibration() -> None:
     plain, compensated, _, _ = fitted("mlp")
     assert torch.equal(plain.weight_steps("0", as_format(2)), compensated.weight_steps("0", as_format(2)))
     assert torch.equal(plain.act_step("0", as_format(4)), compensated.act_step("0", as_format(4)))
+
+
+@pytest.mark.parametrize("spelled", ["2g32", "3g32z", "4g64"])
+def test_groups_of_inputs_are_compensated_too(spelled: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(64, 24, bias=False), torch.nn.ReLU(), torch.nn.Linear(24, 3)).eval()
+    x = torch.randn(20, 16, 64) @ torch.randn(64, 64)
+    format = NumberFormat.parse(spelled)
+    space = Space(name="groups", weights=(8,), layers={"0": LayerMenu(weights=(format,))}).resolve(trace(model, x))
+    change = {}
+    for kind in (Calibration, CompensatedCalibration):
+        weight = kind.fit(model, space, [x]).weight("0", format)
+        change[kind] = float((x @ (weight - model[0].weight.detach()).mT).square().mean())
+        steps = [len(row.unique()) for row in weight.detach().reshape(-1, int(format.granularity))]
+        assert max(steps) <= 2**format.bits
+    assert change[CompensatedCalibration] < 0.7 * change[Calibration]
+
+
+def test_all_tokens_are_read_and_places_of_images_sampled() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4)).eval()
+    x = torch.zeros(1, 200, 8)
+    x[0, 150, 3] = 1.0  # one token of many
+    space = Space(name="all", weights=(2,)).resolve(trace(model, x))
+    format = as_format(2)
+    found = CompensatedCalibration.fit(model, space, [x]).weight("0", format)
+    assert not torch.equal(found, CompensatedCalibration.fit(model, space, [torch.zeros_like(x)]).weight("0", format))

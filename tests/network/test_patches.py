@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpsearch.network.patches import Patches, has_patches
 from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
-from tests.networks import NETWORKS
+from tests.networks import NETWORKS, Conv1D
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "plain": (lambda: nn.Conv2d(3, 8, 3, padding=1), (5, 3, 9, 7)),
@@ -82,3 +82,15 @@ def test_only_layers_with_one_weight_of_their_own_have_patches() -> None:
         if name in ("bare", "recurrent", "tied", "mlp")
     }
     assert fitting == {"bare": [], "recurrent": ["head"], "tied": ["mix"], "mlp": ["0", "3", "5"]}
+
+
+def test_hugging_faces_conv1d_is_a_linear_layer_with_its_weight_transposed() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 6), Conv1D(4, 6)).eval(), torch.randn(5, 3, 6)
+    layer = trace(model, x)[1]
+    assert has_patches(model, layer)
+    with torch.no_grad():
+        hidden = model[0](x)
+        patches = Patches(model[1], model(x).shape, 1000)
+        rows = Rows.of_layer(model, layer).split(model[1].weight.detach())
+        torch.testing.assert_close(torch.bmm(patches.inputs(hidden), rows.mT.unsqueeze(0)), patches.outputs(model(x)))

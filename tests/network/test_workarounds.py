@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,6 +37,18 @@ class Words(nn.Module):
         return out
 
 
+class Generating(Words):
+    """What Hugging Face's language models have: a configuration that asks for keys and values, shared with the parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(use_cache=True)
+        self.head.config = self.config  # type: ignore[assignment]
+
+    def prepare_inputs_for_generation(self) -> None:
+        raise NotImplementedError
+
+
 class Padded(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +69,7 @@ NEEDED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "max_norm of bags": (lambda: Bags(max_norm=0.5), "bag: max_norm"),
     "sparse": (lambda: Words(sparse=True), "words: its gradients are dense"),
     "sparse bags": (lambda: Bags(sparse=True), "bag: its gradients are dense"),
+    "a cache of keys and values": (Generating, "the network: keys and values"),
     "nested tensors": (Padded, "encoder: padded positions"),
 }
 

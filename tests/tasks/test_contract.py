@@ -68,6 +68,8 @@ TASKS: dict[str, tuple[Task, tuple[int, ...], Tensor]] = {
     "segmentation": (Task.segmentation(), (3, 2, 3), PLACES),
     "segmentation, one logit": (Task.segmentation(ignore_index=2), (1, 2, 3), PLACES.clamp(max=2)[:, None]),
     "segmentation of volumes": (Task.segmentation(metric="pixel accuracy"), (3, 2, 3, 2), torch.arange(12 * N).reshape(N, 2, 3, 2) % 3),
+    "language model": (Task.language_model(), (3, 5), torch.arange(3 * N).reshape(N, 3) % 5),
+    "language model, shifted here": (Task.language_model(shift=True), (3, 5), torch.arange(3 * N).reshape(N, 3) % 5),
     "ranking": (Task.custom(loss=pairwise_of_first, metric=mean_score), (), REAL),
     "BCE, AUC": (
         Task.custom(loss=lambda o, t: F.binary_cross_entropy_with_logits(float_tensors(o)[0], t.float()), metric=metrics.roc_auc_score),
@@ -168,7 +170,7 @@ def test_values_by_sample_have_the_metric_as_their_mean_or_are_none(name: str) -
     meter = task.meter()
     meter.add(outputs, targets)
     if values is None:
-        assert task.metric_name in ("mAP", "mIoU", "pixel accuracy", "mean_score", "roc_auc_score")
+        assert task.metric_name in ("mAP", "perplexity", "mIoU", "pixel accuracy", "mean_score", "roc_auc_score")
     else:
         assert values.shape == (N,)
         assert float(values.mean()) == pytest.approx(meter.value(), rel=1e-5)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpsearch.tasks.likelihood import BERNOULLI, GAUSSIAN, Categorical, Likelihood, OneLogitOr, one_logit
+from mpsearch.tasks.tokens import NextToken
 
 CASES = [
     (Categorical(), (4, 3)),
@@ -21,6 +22,7 @@ CASES = [
     (OneLogitOr(), (4, 1)),
     (OneLogitOr(), (4, 1, 2, 5)),
     (OneLogitOr(), (4, 3)),
+    (NextToken(), (4, 5, 3)),
 ]
 IDS = [f"{type(kind).__name__} {list(shape)}" for kind, shape in CASES]
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mpsearch.network.patches import is_conv1d
 from mpsearch.signals.probes.batch_axis import by_sample, tensors_of
 
 __all__ = [
@@ -74,6 +75,8 @@ def weight_products(
         x = x.detach()
         if isinstance(module, nn.Linear) and _is_stock(module, nn.Linear, "forward"):
             return linear_products(_by_sample_axis(x, axis, samples), _by_sample_axis(g, axis, samples), deltas)
+        if is_conv1d(module):
+            return linear_products(_by_sample_axis(x, axis, samples), _by_sample_axis(g, axis, samples), deltas.mT)
         if isinstance(module, nn.Conv1d | nn.Conv2d) and axis == 0 and x.dim() == g.dim() == deltas.dim() - 1:
             stock = nn.Conv1d if isinstance(module, nn.Conv1d) else nn.Conv2d
             if _is_stock(module, stock, "forward", "_conv_forward"):

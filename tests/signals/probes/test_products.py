@@ -14,6 +14,7 @@ from mpsearch.signals.probes.products import (
     unpadded,
     weight_products,
 )
+from tests.networks import Conv1D
 
 CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Conv1d | nn.Conv2d], tuple[int, ...]]] = {
     "plain": (lambda: nn.Conv2d(3, 4, 3, padding=1), (6, 3, 7, 7)),
@@ -73,6 +74,14 @@ def test_both_ways_through_a_linear_layer_on_tokens_equal_autograd(axis: int) ->
     _close(linear_by_gradient(rows, slopes, deltas), expected)
     _close(linear_by_replay(rows, slopes, deltas), expected)
     _close(weight_products(module, "weight", (x,), {}, g, deltas, axis, 6), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_transposed_linear_layer_equals_autograd(axis: int) -> None:
+    torch.manual_seed(0)
+    module, x = Conv1D(4, 5), torch.randn(6, 6, 5)
+    g, deltas = torch.randn(6, 6, 4), torch.randn(3, 5, 4)
+    _close(weight_products(module, "weight", (x,), {}, g, deltas, axis, 6), _autograd(module, "weight", (x,), g, deltas, axis))
 
 
 @pytest.mark.parametrize(
