@@ -37,10 +37,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     """Draw the report page of the run directory RUN, or the picture of its front; of several runs, their fronts in one page."""
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--out '{out}': give a name that ends in {', '.join(_SUFFIXES)}")
-    if len(runs) > 1:
-        target = _together(runs, out or _TOGETHER)
-    else:
-        target = _alone(runs[0], out or runs[0] / "front.html")
+    target = _together(runs, out or _TOGETHER) if len(runs) > 1 else _alone(runs[0], out or runs[0] / "front.html")
     click.echo(printable(str(target)))
 
 

@@ -174,9 +174,9 @@ def _figures(info: ExplorerInfo, mark: Mark) -> Iterator[dict[str, Any]]:
 
 
 def _expected(metric: str, expected: Expected) -> dict[str, Any]:
-    kind = f"the surrogate's belief after all trials, for {palette.rung_title(expected.rung)}, with the interval of 90 %"
-    interval = f"{metric_text(metric, expected.low)} to {metric_text(metric, expected.high)}"
-    return {**_figure("expected", metric, expected.metric, kind), "interval": interval}
+    interval = f"{metric_text(metric, expected.low)} to {metric_text(metric, expected.high)} with 90 %"
+    kind = f"{interval}: the surrogate's belief after all trials, for {palette.rung_title(expected.rung)}"
+    return _figure("expected", metric, expected.metric, kind)
 
 
 def _figure(name: str, metric: str, value: float, kind: str) -> dict[str, Any]:

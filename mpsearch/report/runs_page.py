@@ -42,8 +42,8 @@ def write_runs_page(runs: Sequence[ShownRun], path: Path) -> Path:
 <p>{escape(_finding(info))}</p>
 {_warnings(runs)}
 <figure role="group" aria-label="{escape(_finding(info))}"><div id="explorer"></div>
-<figcaption>Each mark is a network; its colour shows its run, its shape how far it was trained. The lines are the fronts of the trials. Pin a point, then choose another, of any run, to compare both.
-</figcaption></figure></section>
+<figcaption>Each mark is a network; its colour shows its run, its shape how far it was trained. The lines are the fronts of the trials.
+Pin a point, then choose another, of any run, to compare both.</figcaption></figure></section>
 <section id="runs" aria-labelledby="runs-title"><h2 id="runs-title">The runs</h2>{_table(runs)}</section>
 </main>
 <footer>Written by mpsearch. Scores are of the validation split unless the page says test; the test split of a run is read once, at its end.

@@ -68,7 +68,7 @@ def test_a_click_shows_bits_figures_costs_and_the_command(tab: Browser, page: Pa
     assert f"{100 * trial.score.metric:.2f} %" in shown
     assert f"{trial.costs['size']:,.0f} B" in shown
     assert "87.50 %" in shown
-    assert "86.10 % to 88.90 %" in shown
+    assert "86.10 % to 88.90 % with 90 %" in shown
     assert "measured, nothing trained" in shown
     assert "belief" in shown
     assert tab.text(f"{SELECTED} code") == "mpsearch pick runs/a --trial 4 --out bits.yaml"
@@ -216,7 +216,7 @@ def test_runs_in_one_picture(tab: Browser, tmp_path: Path) -> None:
         "[...new Set([...document.querySelectorAll('#explorer .plot .mark')].map((node) => getComputedStyle(node).fill))].length"
     )
     assert colours == 3
-    assert tab.script("document.querySelectorAll('#explorer .series .line').length") == 3
+    assert tab.script("document.querySelectorAll('#explorer .plot .series .line').length") == 3
     tab.click('#explorer .plot .mark[data-id="0:winner"]')
     tab.click(f"{SELECTED} .pin")
     tab.click("button[data-select='2:winner']")

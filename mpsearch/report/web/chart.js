@@ -31,7 +31,8 @@ function filled(node, attributes, parent, text) {
 
 function symbol(shape, role, parent) {
   const picture = draw("svg", { class: `key ${role}`, viewBox: "-9 -9 18 18", "aria-hidden": "true" }, parent);
-  if (SHAPES[shape]) draw("path", { d: SHAPES[shape](5.5), class: `mark shape-${shape}` }, picture);
+  if (shape === "ring") draw("circle", { r: 7, class: "ring knee" }, picture);
+  else if (SHAPES[shape]) draw("path", { d: SHAPES[shape](5.5), class: `mark shape-${shape}` }, picture);
   else draw("path", { d: "M-8,0H8", class: `line ${shape}` }, picture);
   return picture;
 }
@@ -103,7 +104,7 @@ class Chart {
     const { host, spec } = this, focused = host.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     this.width = host.clientWidth;
     if (!this.width) return;
-    const { x, y, height } = spec, narrow = this.width < 520;
+    const { x, y, height } = spec;
     const yTicks = ticks(y, y.low, y.high, Math.max(3, Math.floor(height / 62)));
     const left = 12 + 7.4 * Math.max(3, ...yTicks.map(([, text]) => text.length)), right = 16, top = 34, bottom = 52;
     const box = { left, top, right: this.width - right, bottom: height - bottom };
@@ -116,15 +117,19 @@ class Chart {
     host.replaceChildren();
     const root = draw("svg", { class: "plot", width: this.width, height, role: this.pick ? "group" : "img", "aria-label": spec.label }, host);
     this.root = root;
-    const clip = `clip-${(Chart.count = (Chart.count || 0) + 1)}`;
-    draw("rect", { x: box.left - 12, y: box.top - 12, width: box.right - box.left + 24, height: box.bottom - box.top + 24 },
-      draw("clipPath", { id: clip }, draw("defs", {}, root)));
+    const defs = draw("defs", {}, root);
+    const clipped = (room) => {
+      const id = `clip-${(Chart.count = (Chart.count || 0) + 1)}`;
+      draw("rect", { x: box.left - room, y: box.top - room, width: box.right - box.left + 2 * room, height: box.bottom - box.top + 2 * room },
+        draw("clipPath", { id }, defs));
+      return draw("g", { "clip-path": `url(#${id})` });
+    };
     for (const [value, text] of yTicks) {
       draw("path", { class: "grid", d: `M${box.left},${this.sy(value)}H${box.right}` }, root);
       draw("text", { class: "tick", x: box.left - 8, y: this.sy(value) + 4, "text-anchor": "end" }, root, text);
     }
     let free = -Infinity;
-    for (const [value, text] of ticks(x, x.low, x.high, Math.max(2, Math.floor((box.right - box.left) / 92)))) {
+    for (const [value, text] of ticks(x, x.low, x.high, Math.max(3, Math.floor((box.right - box.left) / 84)))) {
       const place = this.sx(value), half = 3.7 * text.length;
       draw("path", { class: "axis", d: `M${place},${box.bottom}v5` }, root);
       if (place - half < free || place + half > this.width) continue;
@@ -134,12 +139,13 @@ class Chart {
     draw("path", { class: "axis", d: `M${box.left},${box.top}V${box.bottom}H${box.right}` }, root);
     draw("text", { class: "title", x: (box.left + box.right) / 2, y: height - 8, "text-anchor": "middle" }, root, x.title);
     draw("text", { class: "title", x: 0, y: 13 }, root, y.title);
-    const body = draw("g", { "clip-path": `url(#${clip})` }, root);
-    for (const line of spec.lines || []) this.rule(body, line, box, narrow);
+    const below = clipped(1), above = clipped(12);
+    this.overlay = clipped(16);
+    root.append(below, above, this.overlay);
+    for (const line of spec.lines || []) this.rule(below, line, box);
     this.places.clear();
     this.drawn = [];
-    for (const series of spec.series) this.series(body, series, box);
-    this.overlay = draw("g", { class: "overlay", "clip-path": `url(#${clip})` }, root);
+    for (const series of spec.series) this.series(series.kind === "marks" ? above : below, series, box);
     host.append(this.tip);
     this.paintRings();
     root.addEventListener("pointermove", (event) => this.hover(event));
@@ -148,14 +154,15 @@ class Chart {
     if (focused) this.focus(focused);
   }
 
-  rule(parent, line, box, narrow) {
+  rule(parent, line, box) {
     const { sx, sy } = this, along = line.axis === "y";
     const place = along ? sy(line.at) : sx(line.at);
     if (!Number.isFinite(place) || place < (along ? box.top : box.left) - 1 || place > (along ? box.bottom : box.right) + 1) return;
     draw("path", { class: `line rule ${line.role}`, d: along ? `M${box.left},${place}H${box.right}` : `M${place},${box.top}V${box.bottom}` }, parent);
-    const before = !along && place > (box.left + box.right) / 2;
-    const where = along ? { x: box.left + 6, y: place - 6 < box.top ? place + 16 : place - 6 } : { x: place + (before ? -6 : 6), y: box.bottom - 8 };
-    draw("text", { class: `note ${line.role}`, ...where, "text-anchor": before ? "end" : "start" }, parent, narrow ? line.brief || line.text : line.text);
+    if (!line.text) return;
+    const end = !along && place > (box.left + box.right) / 2;
+    const where = along ? { x: box.left + 6, y: place - 20 < box.top ? place + 17 : place - 7 } : { x: place, y: box.top - 6 };
+    draw("text", { class: `note ${line.role}`, ...where, "text-anchor": end ? "end" : "start" }, this.root, line.text);
   }
 
   series(parent, series, box) {
@@ -210,7 +217,7 @@ class Chart {
   }
 
   hover(event) {
-    const spot = this.near(event);
+    const spot = event.pointerType === "touch" ? null : this.near(event); // a finger would hide it, and cannot leave
     this.tip.hidden = !spot;
     this.root.classList.toggle("over", Boolean(spot && this.pick));
     if (!spot) return;

@@ -49,7 +49,9 @@ class Explorer {
     return [
       ...runs,
       ...data.kinds.map((kind) => ({ ...kind, role: plain || kind.role })),
-      { name: "front", kind: "step", role: plain || "front" },
+      ...(data.costs.some((cost) => cost.fronts.some((front) => front.length)) ? [{ name: "front", kind: "step", role: plain || "front" }] : []),
+      ...(data.costs.some((cost) => cost.knees.some(Boolean)) ? [{ name: "knee of a front", shape: "ring", role: "neutral" }] : []),
+      ...(runs.length ? [{ name: "float network, budget", kind: "line", dash: "dash", role: "neutral" }] : []),
       ...(data.points.some((point) => !point.fits) ? [{ name: "pale: over a budget", shape: "circle", role: "neutral pale" }] : []),
     ];
   }
@@ -57,11 +59,16 @@ class Explorer {
   spec() {
     const { data } = this, cost = data.costs[this.cost], [low, high] = this.close ? data.view : data.all;
     const lines = [], series = [];
+    // What all runs have in common is said once; else each line has the colour of its run, and the table says the amounts.
+    const rule = (axis, own, plain, word) => {
+      const found = data.runs.map((run) => ({ ...own(run), role: run.role })).filter((each) => each.at !== undefined);
+      if (new Set(found.map((each) => each.at)).size === 1) lines.push({ axis, at: found[0].at, text: `${word} ${found[0].text}`, role: plain });
+      else for (const each of found) lines.push({ axis, at: each.at, text: "", role: each.role });
+    };
+    rule("y", (run) => ({ at: run.float.value, text: run.float.text }), "float", "float");
+    rule("x", (run) => ({ at: (run.budgets[cost.name] || {}).limit, text: (run.budgets[cost.name] || {}).text }), "budget", "budget");
     data.runs.forEach((run, place) => {
-      const one = data.runs.length === 1, role = one ? null : run.role;
-      lines.push({ axis: "y", at: run.float.value, text: one ? `float ${run.float.text}` : `${run.name}: float ${run.float.text}`, brief: `float ${run.float.text}`, role: role || "float" });
-      const budget = run.budgets[cost.name];
-      if (budget) lines.push({ axis: "x", at: budget.limit, text: `budget ${budget.text}`, role: role || "budget" });
+      const role = data.runs.length === 1 ? null : run.role;
       const front = cost.fronts[place].map((id) => this.points.get(id));
       series.push({ kind: "step", role: role || "front", name: "front", points: front.map((point) => ({ x: point.costs[cost.name].value, y: point.metric })) });
     });
@@ -125,7 +132,7 @@ class Explorer {
 
   show(tell = true) {
     const { data } = this, cost = data.costs[this.cost];
-    const rings = cost.knees.filter(Boolean).map((id) => ({ id, css: "knee", text: "knee" }));
+    const rings = cost.knees.filter(Boolean).map((id) => ({ id, css: "knee", text: data.runs.length === 1 ? "knee" : null }));
     if (this.pinned) rings.push({ id: this.pinned, css: "pinned" });
     this.chart.ring([...rings, { id: this.selected, css: "selected" }]);
     this.chart.reachable(this.selected);
@@ -156,7 +163,7 @@ function card(explorer, point, other) {
   const figures = rows(node, `${data.metric[0].toUpperCase()}${data.metric.slice(1)}`, other ? ["figure", "value", "against pinned"] : ["figure", "value"]);
   for (const figure of point.figures) {
     const same = other && other.figures.find((each) => each.name === figure.name);
-    row(figures, figure.name, figure.kind, [["num", figure.text + (figure.interval ? "\n" + figure.interval : "")], ...(other ? [["num delta", same ? signed(figure.value - same.value, data) : "–"]] : [])]);
+    row(figures, figure.name, figure.kind, [["num", figure.text], ...(other ? [["num delta", same ? signed(figure.value - same.value, data) : "–"]] : [])]);
   }
   const costs = rows(node, "Cost", other ? ["cost", "amount", "against pinned"] : ["cost", "amount"]);
   for (const [name, amount] of Object.entries(point.costs)) {
