@@ -61,7 +61,7 @@ def test_a_folder_of_ours_is_renewed_and_anothers_is_left_alone(result: mpsearch
     other = tmp_path / "other"
     other.mkdir()
     (other / "README.md").write_text("by hand")
-    with pytest.raises(RunDirectoryError, match="holds README.md, which mpsearch has not written"):
+    with pytest.raises(RunDirectoryError, match=r"holds README\.md, which mpsearch has not written"):
         result.save_pretrained(other)
     (other / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(RunDirectoryError, match=r"holds config\.json, which mpsearch has not written"):
