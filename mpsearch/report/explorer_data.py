@@ -180,5 +180,5 @@ def _expected(metric: str, expected: Expected) -> dict[str, Any]:
 
 
 def _figure(name: str, metric: str, value: float, kind: str) -> dict[str, Any]:
-    titles = {"full": "delivered", "test": "test", "expected": "expected", "ptq": "calibrated", "short": "short QAT", "long": "longer QAT"}
+    titles = {"full": "final", "test": "test", "expected": "expected", "ptq": "calibrated", "short": "short QAT", "long": "longer QAT"}
     return {"name": titles.get(name, palette.rung_title(name)), "kind": kind, "value": value, "text": metric_text(metric, value)}

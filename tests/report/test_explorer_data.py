@@ -48,7 +48,7 @@ def test_each_figure_says_what_kind_it_is() -> None:
     assert [kind for _, _, kind in kinds[1:3]] == ["measured, nothing trained", "measured, after a short training"]
     assert point["commands"] == [{"text": "mpsearch pick run --trial 4", "purpose": "write these bits"}]
     winner = data["points"][-1]["figures"]
-    assert [figure["name"] for figure in winner[-2:]] == ["delivered", "test"]
+    assert [figure["name"] for figure in winner[-2:]] == ["final", "test"]
     assert winner[-1]["value"] == pytest.approx(0.8901)
 
 
