@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mpsearch.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from mpsearch.api import Result, export, load, search
+    from mpsearch.api import Result, export, from_pretrained, load, search
     from mpsearch.config import StudyConfig, load_space, load_study
     from mpsearch.core.allocation import Allocation
     from mpsearch.core.budget import Budget
@@ -52,6 +52,7 @@ __all__ = [
     "Task",
     "UsageError",
     "export",
+    "from_pretrained",
     "load",
     "load_space",
     "load_study",
@@ -81,6 +82,7 @@ _HOMES = {
     "Task": "mpsearch.tasks.task",
     "UsageError": "mpsearch.core.errors",
     "export": "mpsearch.api",
+    "from_pretrained": "mpsearch.api",
     "load": "mpsearch.api",
     "load_space": "mpsearch.config",
     "load_study": "mpsearch.config",

@@ -14,17 +14,16 @@ from torch import nn
 from mpsearch.config.load import check_plugins
 from mpsearch.config.study import MANY_TRIALS, StudyConfig, name_of, validate_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import ArtifactError, ConfigError
+from mpsearch.core.errors import ConfigError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.data.base import Splits, as_split
 from mpsearch.data.fingerprint import content_digest, fingerprint_of
 from mpsearch.data.token_split import few_tokens
 from mpsearch.loggers import Callback, callbacks_of
-from mpsearch.models import is_registered
-from mpsearch.models.described import build_described
 from mpsearch.network.canonical import canonical
 from mpsearch.run import Announcer, Ledger, claimed, convert, finished, run, told_again
+from mpsearch.run.loaded import from_pretrained, load
 from mpsearch.run.setup import assemble
 from mpsearch.targets import read_artifact
 from mpsearch.tasks.task import Task
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from mpsearch.report.figure_style import Figure
 
-__all__ = ["Result", "export", "load", "search"]
+__all__ = ["Result", "export", "from_pretrained", "load", "search"]
 
 _COMMAND = "mpsearch.search(…)"
 _PTQ = {"name": "ptq", "epochs": 0}
@@ -95,6 +94,18 @@ class Result:
         from mpsearch.report.frame import trials_frame
 
         return trials_frame(self.summary)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the network into a folder as the Hugging Face Hub keeps one, for `from_pretrained`: artifact, `config.json`, model card.
+
+        Nothing is sent anywhere; the folder can be given to `huggingface_hub.upload_folder` or to anybody.
+
+        Raises:
+            RunDirectoryError: the run directory is gone, or the folder holds other things.
+        """
+        from mpsearch.run.pretrained import save_pretrained
+
+        return save_pretrained(self.run_dir, Path(folder))
 
 
 def search(
@@ -253,33 +264,6 @@ def search(
     return Result(
         summary=summary, model=read_artifact(path).install(model).cpu(), allocation=summary.winner.allocation, path=path, run_dir=directory
     )
-
-
-def load(path: str | Path, model: nn.Module | str | None = None) -> nn.Module:
-    """The quantized network in an artifact: a plain, frozen module in evaluation mode on the CPU.
-
-    Its logits are bit-identical to those of the network that was scored. Nothing in the file is executed: a name of mpsearch's own models
-    is built from the registry, any other architecture must be given.
-
-    Args:
-        path: `model.safetensors` of a run.
-        model: the float architecture (its weights do not matter), or `"package.module:factory"`; not needed for a registered model.
-
-    Raises:
-        ArtifactError: missing, truncated, tampered with, or not fitting the model.
-        ModelError: the factory does not give a module.
-    """
-    artifact = read_artifact(Path(path))
-    if model is None:
-        if not is_registered(artifact.model):
-            named = f"'{artifact.model}'" if artifact.model else "a module that was handed in"
-            raise ArtifactError(
-                f"{path} was made from {named}, which mpsearch does not build by itself; call load(path, model=…) with that architecture"
-            )
-        model = build_described(artifact.model, artifact.options, artifact.bits)
-    elif isinstance(model, str):
-        model = build_described(model, artifact.options, artifact.bits)
-    return artifact.install(model).cpu()
 
 
 def export(

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mpsearch.cli.options import RESOLVED_STUDY, consoles, keep_options, kept
-from mpsearch.core.errors import RunDirectoryError, UsageError
-from mpsearch.core.files import is_file
+from mpsearch.cli.options import consoles, keep_options, kept
+from mpsearch.core.errors import UsageError
 from mpsearch.core.printable import printable
 
 if TYPE_CHECKING:
     from mpsearch.run.finished_run import Finished, Point
 
 __all__ = ["pick"]
-
-_BITS = Path("bits.yaml")
 
 
 @click.command(short_help="A point of a finished run, without new trials.")
@@ -63,6 +59,7 @@ def pick(
     from mpsearch.costs.budgets import parse_budgets
     from mpsearch.report.terminal import allocation_table
     from mpsearch.run.finished_run import open_finished
+    from mpsearch.run.next_steps import NextSteps
     from mpsearch.run.pick import Picker
 
     finished = open_finished(run)
@@ -88,8 +85,8 @@ def pick(
         write_text(out, printable(head.rstrip()) + "\n" + dump_bits(point.allocation))
         results.print(f"bits: {printable(str(out))}", markup=False, highlight=False)
     results.print("Next:")
-    for command, purpose in _next(finished, point, [budget.text for budget in limits], out):
-        results.print(f"  {printable(command)}   {purpose}", markup=False, highlight=False, soft_wrap=True)
+    for command in NextSteps(finished).of(point, budgets=[budget.text for budget in limits], out=out):
+        results.print(f"  {printable(command.text)}   {command.purpose}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _told(finished: Finished, point: Point) -> Iterator[str]:
@@ -114,48 +111,3 @@ def _told(finished: Finished, point: Point) -> Iterator[str]:
     exact = finished.exact["size"].total(point.allocation)
     if exact != point.costs["size"]:
         yield f"The bytes of the table are those of the run's own method; with {point.params.get('method', 'its method')} it has {size}."
-
-
-def _next(finished: Finished, point: Point, budgets: Sequence[str], out: Path | None) -> Iterator[tuple[str, str]]:
-    """(command, purpose): how to get the network of a point."""
-    run = finished.run_dir
-    if point.file is not None:
-        if point.name == "winner":
-            yield shlex.join(["mpsearch", "export", str(run), "--out", point.file.name]), "copy the trained network, checked"
-        else:
-            yield shlex.join(["mpsearch", "evaluate", str(point.file)]), "score the trained network, which is this file"
-        return
-    study = run / RESOLVED_STUDY
-    if not is_file(study):
-        raise RunDirectoryError(f"{run} holds no run (there is no {RESOLVED_STUDY}); give the folder of a run")
-
-    from mpsearch.config import load_study
-
-    config = load_study(study)
-    bits = out or _BITS
-    if out is None:
-        asked = [word for text in budgets for word in ("--budget", text)]
-        again = asked or ["--budget", f"{point.costs['size']:.0f}B"]
-        trial = point.name.removeprefix("trial ")
-        again = ["--trial", trial] if trial != point.name else again
-        yield shlex.join(["mpsearch", "pick", str(run), *again, "--out", str(bits)]), "write these bits"
-    if config.data.source == "memory":
-        yield "mpsearch.search(model, …, space=…)", f"in Python, where the model was: with the bits of {bits} as pins of the space"
-        return
-    words = ["mpsearch", "retrain", str(study), "--bits", str(bits)]
-    words += ["--model", config.model.factory] if ":" in config.model.factory else []
-    words += [word for text in budgets or (f"{point.costs['size']:.0f}B",) for word in ("--budget", text)]
-    words += list(_settings(point, tuple(config.methods)))
-    yield shlex.join([*words, "--run-dir", str(run.with_name(f"{run.resolve().name}-{point.allocation.key()}"))]), "train and export it"
-
-
-def _settings(point: Point, methods: tuple[str, ...]) -> Iterator[str]:
-    """Options that fix what the search had chosen: the method and its hyperparameters."""
-    params = point.params
-    method = str(params.get("method", methods[0]))
-    if len(methods) > 1:
-        yield from ("--methods", method)
-    for key, value in params.items():
-        if key != "method":
-            path = f"methods.{key}" if key.startswith(f"{method}.") else key
-            yield from ("--set", f"{path}={value}")

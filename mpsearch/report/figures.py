@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
-from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from mpsearch.core.number_format import FLOAT, NumberFormat
@@ -16,35 +14,14 @@ from mpsearch.report import palette
 from mpsearch.report.figure_style import Figure, log_axis, metric_axis, note, style
 from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
-from mpsearch.report.wording import format_text, is_fraction, metric_text
+from mpsearch.report.wording import cost_title, format_text, is_fraction, metric_text
 
-__all__ = ["Figure", "bits_figure", "curves_figure", "figure_html", "front_figure", "history_figure", "plotly_script", "signals_figure"]
+__all__ = ["Figure", "bits_figure", "curves_figure", "front_figure", "history_figure", "signals_figure"]
 
 _UNITS = {"size": "B", "latency": "s", "bops": "BOPs", "bits": ""}
-_AXIS_TITLES = {"size": "size of the file", "latency": "latency", "bops": "bit operations", "bits": "mean weight bits"}
 _FLOAT_HEIGHT = 10
 _FLOAT_LINE = {"color": palette.FLOAT, "width": 1.4, "dash": "dash"}
 _NOWHERE: list[Any] = [None]
-_UNDER_MODEBAR = 60
-_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
-
-
-def plotly_script() -> str:
-    """The text of plotly.js, to be inlined once in a page."""
-    return str(get_plotlyjs())
-
-
-def figure_html(figure: Figure, div_id: str) -> str:
-    """A `<div>` and the script that fills it. The page writes the title; the camera button saves an SVG.
-
-    Args:
-        figure: what is drawn.
-        div_id: written as it is, so never a name from outside.
-    """
-    figure = go.Figure(figure).update_layout(title=None, margin_t=_UNDER_MODEBAR)
-    height = f"{figure.layout.height}px"
-    config = {**_CONFIG, "toImageButtonOptions": {"format": "svg", "filename": div_id.removeprefix("plot-")}}
-    return str(plotly.io.to_html(figure, config=config, full_html=False, include_plotlyjs=False, div_id=div_id, default_height=height))
 
 
 def front_figure(info: FrontInfo) -> Figure:
@@ -86,9 +63,7 @@ def front_figure(info: FrontInfo) -> Figure:
             hovertemplate=hover,
         )
     _add_reference(figure, info, info.winner, "winner", _marker("star", 20, palette.ACCENT, 1.5))
-    figure.update_xaxes(
-        title_text=_AXIS_TITLES.get(info.cost, info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None
-    )
+    figure.update_xaxes(title_text=cost_title(info.cost), tickformat="~s" if info.cost in ("size", "latency", "bops") else None)
     figure.update_xaxes(ticksuffix=_UNITS.get(info.cost, ""), type="log" if info.log_axis else "linear")
     if info.log_axis:
         figure.update_xaxes(dtick="D2", range=[math.log10(left) - 0.05, math.log10(right) + 0.05])

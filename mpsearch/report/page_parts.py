@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import Unquantized, bytes_of
@@ -36,6 +37,7 @@ class PagePart:
         finding: one sentence on what is seen.
         reading: how to read the figure.
         figure: HTML.
+        charts: specifications of the charts that the script draws in place of `figure`.
         empty: why there is no figure.
         extra: HTML below the figure.
     """
@@ -45,6 +47,7 @@ class PagePart:
     finding: str = ""
     reading: str = ""
     figure: str = ""
+    charts: tuple[Mapping[str, Any], ...] = ()
     empty: str = ""
     extra: str = ""
 
@@ -52,9 +55,10 @@ class PagePart:
         """A `<section>` with heading, finding, figure and tables."""
         anchor = escape(self.anchor)
         finding = f"<p>{escape(self.finding)}</p>" if self.finding else ""
-        if self.figure:
+        figure = f'<div id="chart-{anchor}"></div>' if self.charts else self.figure
+        if figure:
             label = escape(f"{self.title}. {self.finding}")
-            body = f'<figure role="group" aria-label="{label}">{self.figure}<figcaption>{escape(self.reading)}</figcaption></figure>'
+            body = f'<figure role="group" aria-label="{label}">{figure}<figcaption>{escape(self.reading)}</figcaption></figure>'
         else:
             body = f'<p class="empty">{escape(self.empty)}</p>' if self.empty else ""
         head = f'<h2 id="{anchor}-title">{escape(self.title)}</h2>'
@@ -72,6 +76,7 @@ def header(summary: Summary, known: Facts) -> str:
         *(f"budget {budget.text}" for budget in summary.budgets),
     ]
     return f"""<header>
+<button type="button" id="theme" hidden>Dark</button>
 <h1>{escape(summary.name)}</h1>
 <p class="sub">{escape(" · ".join(words))}</p>
 <p class="headline">{escape(_headline(summary, known))}</p>
@@ -151,7 +156,8 @@ def _front_row(info: FrontInfo, name: str, p: Point) -> str:
     amount, score = escape(format_amount(info.cost, p.amount)), escape(metric_text(info.metric, p.metric))
     numbers = f'<td class="num">{amount}</td><td class="num">{score}</td>'
     words = f"<td>{escape(palette.rung_title(p.rung))}</td><td>{escape(p.origin)}</td><td>{fits}</td>"
-    return f'<tr class="{css}"><th scope="row">{escape(name)}{star}</th>{numbers}{words}</tr>'
+    button = f'<button type="button" data-select="0:{escape(name)}">{escape(name)}</button>'
+    return f'<tr class="{css}"><th scope="row">{button}{star}</th>{numbers}{words}</tr>'
 
 
 def layer_table(info: BitsInfo) -> str:

@@ -13,6 +13,7 @@ __all__ = [
     "GRID",
     "INK",
     "MUTED",
+    "OF_RUNS",
     "PAPER",
     "RUNGS",
     "SERIES",
@@ -49,6 +50,17 @@ SERIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "uniform": (UNIFORM, "dash", "best uniform"),
         "control": (FLOAT, "dot", "float control"),
     }
+)
+OF_RUNS = (
+    # of several runs in one picture: (on a light ground, on a dark one), apart for colour-blind eyes too
+    ("#0b63ce", "#5aa5f5"),
+    ("#c2520a", "#f2934a"),
+    ("#1f7a55", "#4fc08f"),
+    ("#a0338f", "#e07fd0"),
+    ("#7a6200", "#d8bf4a"),
+    ("#5a4bb0", "#a99cf5"),
+    ("#b3263c", "#f0748a"),
+    ("#3b6f7c", "#6fb7c6"),
 )
 _OTHER = ("#3d7f8c", "diamond-open")
 

@@ -10,6 +10,7 @@ from mpsearch.costs.budgets import format_amount
 __all__ = [
     "MINUS",
     "TIMES",
+    "cost_title",
     "covered_text",
     "duration_text",
     "format_text",
@@ -24,6 +25,7 @@ __all__ = [
 
 MINUS = "\u2212"
 TIMES = "\u00d7"
+_COSTS = {"size": "size of the file", "latency": "latency", "bops": "bit operations", "bits": "mean weight bits"}
 _FRACTIONS = ("accuracy", "top", "precision", "recall", "f1", "iou", "miou", "auc")
 
 
@@ -71,6 +73,11 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def cost_title(cost: str) -> str:
+    """A cost in words: `size of the file`; its name if it has no other."""
+    return _COSTS.get(cost, cost.replace("_", " "))
 
 
 def covered_text(summary: Summary) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "REPORT",
     "SPACE",
     "STORAGE",
+    "STUDY",
     "SUMMARY",
     "check_files",
     "claim_of",
@@ -48,11 +49,11 @@ SPACE = "space.json"
 STORAGE = "study.db"
 SUMMARY = "summary.json"
 CLAIM = "run.json"
-_STUDY = "study.yaml"
+STUDY = "study.yaml"
 IDENTITY = "identity.json"
 FRONT = "front"
 """Folder of the points of a front, each in a folder of its own."""
-_BEGUN = {CLAIM, _STUDY, IDENTITY, SECONDS, PASSES}
+_BEGUN = {CLAIM, STUDY, IDENTITY, SECONDS, PASSES}
 """Files of a run without any result."""
 _LOCK = ".lock"
 """Lock file, where a folder cannot be locked."""
@@ -80,7 +81,7 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
     identity = f"{config.fingerprint()}{extra}{'' if storage is None else hashlib.sha256(storage.encode()).hexdigest()[:16]}"
     with _one_line(directory):
         check_files(directory)
-        file, study, text = directory / CLAIM, directory / _STUDY, config.to_yaml()
+        file, study, text = directory / CLAIM, directory / STUDY, config.to_yaml()
         claim = read_back(file, _Claim.from_dict)
         occupied = directory.exists() and any(not entry.name.startswith((f".{CLAIM}.", _LOCK)) for entry in directory.iterdir())
         if claim is not None and claim.fingerprint != identity:

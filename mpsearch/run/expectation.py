@@ -48,30 +48,37 @@ class Expectation:
         most = Allocation({name: max(menu, key=_bits) for name, menu in zip(space.names, space.menus, strict=True)})
         thought = []
         if self._logarithmic and min(min(_bits(choice)) for choice in most.values()) >= _AS_FLOAT:
-            thought.append(Observation(allocation=most, losses={self._rung: self._finished.reference.loss}))
+            thought.append(Observation(allocation=most, losses={self.rung: self._finished.reference.loss}))
         return Belief(searcher, [*(observed(record) for record in summary.trials), *thought])
+
+    def metric(self, allocation: Allocation) -> tuple[float, tuple[float, float]]:
+        """The expected metric of a trial at the deepest rung, and (lower, upper) that hold it with a probability of 90 %."""
+        (_, expected, _), bounds = self._errors(allocation)
+        return self._finished.metric(expected), bounds
 
     def predicted(self, allocation: Allocation) -> Point:
         """The point of an allocation that was not scored."""
-        (mean,), (deviation,) = (each.tolist() for each in self.belief.of([allocation]))
-        spread = _NINETY * math.hypot(deviation, self.belief.noise)
-        knots = self._error_of
-        best, expected, worst = (float(np.interp(at, *knots)) for at in (mean - spread, mean, mean + spread))
+        (_, expected, _), bounds = self._errors(allocation)
         return Point(
             allocation=allocation,
             name="solved",
             basis="predicted",
             costs={cost: table.total(allocation) for cost, table in self._finished.exact.items()},
             metric=self._finished.metric(expected),
-            interval=(
-                min(self._finished.metric(best), self._finished.metric(worst)),
-                max(self._finished.metric(best), self._finished.metric(worst)),
-            ),
+            interval=bounds,
             error=expected,
-            rung=self._rung,
+            rung=self.rung,
             params=self._finished.summary.mixed.params,
             notes=tuple(self._remarks(allocation)),
         )
+
+    def _errors(self, allocation: Allocation) -> tuple[tuple[float, float, float], tuple[float, float]]:
+        """(best, expected, worst) error, and the interval of the metric between the outer two."""
+        (mean,), (deviation,) = (each.tolist() for each in self.belief.of([allocation]))
+        spread = _NINETY * math.hypot(deviation, self.belief.noise)
+        best, expected, worst = (float(np.interp(at, *self._error_of)) for at in (mean - spread, mean, mean + spread))
+        ends = sorted((self._finished.metric(best), self._finished.metric(worst)))
+        return (best, expected, worst), (ends[0], ends[1])
 
     def chance(self, point: Point, error: float) -> float:
         """Probability that a measurement of a predicted point is good enough."""
@@ -101,7 +108,7 @@ class Expectation:
         return self._finished.reference.loss > 0 and all(score.loss > 0 for record in self._trials for score in record.scores.values())
 
     @cached_property
-    def _rung(self) -> str:
+    def rung(self) -> str:
         """The deepest rung that a trial reached."""
         rungs = [rung for record in self._trials for rung, score in record.scores.items() if math.isfinite(score.loss)]
         return list(dict.fromkeys(rungs))[-1]
@@ -109,9 +116,9 @@ class Expectation:
     @cached_property
     def _error_of(self) -> tuple[Floats, Floats]:
         """Knots of the error as a rising function of the log loss: trials at the deepest rung, and the float network."""
-        records = [record for record in self._trials if math.isfinite(record.scores.get(self._rung, _NOT_FINITE).loss)]
+        records = [record for record in self._trials if math.isfinite(record.scores.get(self.rung, _NOT_FINITE).loss)]
         losses = self.belief.of([record.allocation for record in records])[0].tolist()
-        errors = [record.scores[self._rung].error for record in records]
+        errors = [record.scores[self.rung].error for record in records]
         if self._logarithmic:
             losses, errors = [*losses, math.log(self._finished.reference.loss)], [*errors, self._finished.reference.error]
         order = np.argsort(losses, kind="stable")

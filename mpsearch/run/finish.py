@@ -25,6 +25,7 @@ from mpsearch.network.baked import Parts
 from mpsearch.run.announce import Announcer
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.delivery import Contender, deliver, trial_reference
+from mpsearch.run.details import run_details
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, FRONT, REPORT, SUMMARY, claim_of
 from mpsearch.run.front_points import FrontPoint, front_points
 from mpsearch.run.kept_space import keep_space
@@ -233,7 +234,7 @@ def _report(summary: Summary, directory: Path) -> None:
     """Write the report, and remove the files that only an unfinished run needs."""
     from mpsearch.report.page import write_page
 
-    write_page(summary, directory / REPORT)
+    write_page(summary, directory / REPORT, run_details(directory, summary))
     for pattern in ("*.checkpoint", LEFTOVERS):
         for unneeded in (*directory.glob(pattern), *(directory / FRONT).rglob(pattern)):
             unneeded.unlink()

@@ -25,7 +25,7 @@ from mpsearch.run.directory import FRONT
 from mpsearch.run.export import finished_run
 from mpsearch.run.kept_space import KeptSpace, kept_space
 
-__all__ = ["BASES", "Basis", "Finished", "Point", "open_finished"]
+__all__ = ["BASES", "Basis", "Finished", "Point", "checked_with_space", "open_finished"]
 
 Basis = Literal["retrained", "trained", "calibrated", "predicted"]
 BASES: tuple[Basis, ...] = ("retrained", "trained", "calibrated", "predicted")
@@ -71,6 +71,15 @@ def open_finished(run_dir: Path) -> Finished:
         RunDirectoryError: the folder holds no finished run, or one that was damaged or forged.
     """
     summary, _ = finished_run(run_dir)
+    return checked_with_space(run_dir, summary)
+
+
+def checked_with_space(run_dir: Path, summary: Summary) -> Finished:
+    """A run whose summary is at hand.
+
+    Raises:
+        RunDirectoryError: the folder holds no space, or one that is not of this summary.
+    """
     kept = kept_space(run_dir)
     if summary.layers != kept.space.layers:
         raise RunDirectoryError(

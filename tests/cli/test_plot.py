@@ -65,3 +65,39 @@ def test_settings_of_matplotlib_in_the_working_directory_are_not_read(tmp_path: 
     command = [sys.executable, "-m", "mpsearch", "plot", "run", "--out", "front.svg"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=300)
     assert (done.stdout, done.stderr) == ("front.svg\n", "")
+
+
+def test_several_runs_come_in_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        put(tmp_path / name, {"name": "same"})
+    assert main(["plot", "one", "two"]) == 0
+    assert capsys.readouterr().out == "fronts.html\n"
+    page = (tmp_path / "fronts.html").read_text()
+    assert "one · two" in page
+    assert "one: Commands and expectations are missing here" in page  # a summary alone is no run directory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one", "loss"], "'accuracy' (one) and 'loss' (loss), which cannot share an axis; plot runs of one metric"),
+        (["one", "none"], "'none' holds no summary.json"),
+        (["one", "one/../one"], "the run 'one' was given twice; give each once"),
+        (["one", "two", "--out", "x.svg"], "several runs share a page, not a picture; give a name that ends in .html or .htm"),
+        (["one"] * 51, "51 runs were given; a page holds at most 50"),
+    ],
+    ids=["metrics", "missing", "twice", "picture", "many"],
+)
+def test_runs_that_cannot_be_drawn_together_are_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "one", {})
+    put(tmp_path / "two", {})
+    put(tmp_path / "loss", {"metric": "loss"})
+    assert main(["plot", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.glob("*.html"))

@@ -75,11 +75,3 @@ def test_curves_share_one_legend_entry_for_both_panels() -> None:
     figure = figures.curves_figure(info.curves_info(make_summary()))
     assert sorted(_traces(figure)) == ["best uniform", "float 89.34 %", "float control", "winner"]
     assert len(figure.data) == 7
-
-
-def test_html_holds_no_title_and_no_library() -> None:
-    text = figures.figure_html(figures.history_figure(info.history_info(make_summary())), "plot-x")
-    assert 'id="plot-x"' in text
-    assert '"toImageButtonOptions": {"format": "svg", "filename": "x"}' in text
-    assert len(text) < 100_000
-    assert "Best of 19 trials" not in text

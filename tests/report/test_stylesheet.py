@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from mpsearch.report import palette
 from mpsearch.report.page import page_html
-from mpsearch.report.stylesheet import STYLE
+from mpsearch.report.stylesheet import COLOURS, style_sheet
 from tests.report.summaries import make_summary
 
 
@@ -23,20 +25,26 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_blocks_are_closed_and_nothing_is_loaded() -> None:
-    assert STYLE.count("{") == STYLE.count("}") > 20
-    assert "url(" not in STYLE
-    assert "@import" not in STYLE
+    style = style_sheet()
+    assert style.count("{") == style.count("}") > 20
+    assert "url(" not in style
+    assert "@import" not in style
 
 
-def test_text_has_the_contrast_that_wcag_asks_for() -> None:
-    (background,) = re.findall(r"background: (#[0-9a-f]{6}); color: var\(--ink\)", STYLE)
-    for colour in (palette.INK, palette.MUTED, palette.FLOAT, palette.BUDGET):
-        assert contrast(colour, palette.PAPER) >= 4.5
-        assert contrast(colour, background) >= 4.5
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_and_marks_have_the_contrast_that_wcag_asks_for(theme: int) -> None:
+    colours = {name: pair[theme] for name, pair in COLOURS.items()}
+    for ground in ("paper", "ground"):
+        for text in ("ink", "muted", "link", "good", "bad"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["ink"], colours["mark"]) >= 4.5
+    assert contrast(colours["muted"], colours["mark"]) >= 4.5
+    drawn = {name: colours[name] for name in ("accent", "uniform", "ptq", "short", "long", "other", "selected", "pinned", "focus")}
+    for name, colour in {**drawn, **{f"run {place}": pair[theme] for place, pair in enumerate(palette.OF_RUNS)}}.items():
+        assert contrast(colour, colours["paper"]) >= 3, name
 
 
-def test_every_class_of_the_page_that_is_not_plotlys_has_a_rule() -> None:
+def test_every_class_of_the_page_has_a_rule() -> None:
     text = re.sub(r"<script.*?</script>|<style.*?</style>", "", page_html(make_summary()), flags=re.DOTALL)
     used = {name for names in re.findall(r'class="([^"]+)"', text) for name in names.split()}
-    ruled = set(re.findall(r"\.([a-z-]+)", STYLE))
-    assert used - ruled <= {"plotly-graph-div"}
+    assert used - set(re.findall(r"\.([a-z-]+)", style_sheet())) == set()

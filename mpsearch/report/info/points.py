@@ -16,13 +16,25 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Record, Score
 
-__all__ = ["Point", "bits_lines", "close_up", "completed", "drawn", "drawn_text", "higher_is_better", "point", "rung_order", "uniform_text"]
+__all__ = [
+    "Point",
+    "bits_lines",
+    "close_up",
+    "completed",
+    "drawn",
+    "drawn_text",
+    "higher_is_better",
+    "point",
+    "rung_order",
+    "trained_rung",
+    "uniform_text",
+]
 
 _KNOWN_RUNGS = ("ptq", "supernet", "short", "long", "full")
 _ZOOM_FROM = 2.5
 _LINE_WIDTH = 64
 _MOST_LINES = 14
-_MOST_DRAWN = 3000
+_MOST_DRAWN = 1000
 T = TypeVar("T")
 
 
@@ -59,15 +71,17 @@ def completed(records: Iterable[Record]) -> list[Record]:
     return [record for record in done if all(map(math.isfinite, (record.score.loss, record.score.error, record.score.metric)))]
 
 
-def drawn(items: Sequence[T], kept: Sequence[T] = ()) -> tuple[T, ...]:
+def drawn(items: Sequence[T], kept: Sequence[T] = (), *, most: int = _MOST_DRAWN) -> tuple[T, ...]:
     """What a figure shows of a long study: all, or every n-th and those that must be seen, so that a browser can follow.
 
     Args:
         items: in order.
         kept: those of the items that must be seen; of them too no more than a browser can follow.
+        most: how many are shown besides those, if that is less than a browser can follow.
     """
-    every = -(-len(items) // _MOST_DRAWN)
-    held = {id(item) for item in kept[:_MOST_DRAWN]}
+    most = min(most, _MOST_DRAWN)
+    every = -(-len(items) // most)
+    held = {id(item) for item in kept[:most]}
     return tuple(item for place, item in enumerate(items) if place % every == 0 or id(item) in held)
 
 
@@ -81,7 +95,7 @@ def point(record: Record, cost: str | None = None) -> Point:
     return Point(
         number=record.number,
         origin=record.origin,
-        rung=_trained_rung(record),
+        rung=trained_rung(record),
         amount=float("nan") if cost is None else float(record.costs[cost]),
         metric=record.score.metric,
         error=record.score.error,
@@ -91,7 +105,7 @@ def point(record: Record, cost: str | None = None) -> Point:
     )
 
 
-def _trained_rung(record: Record) -> str:
+def trained_rung(record: Record) -> str:
     """`ptq` if the last rung delivered the calibrated network: nothing was trained, or training made it worse."""
     return "ptq" if record.rung == "full" and (not record.curve or record.note) else record.rung
 

@@ -40,13 +40,14 @@ def test_what_no_axis_can_hold_is_left_out() -> None:
 
 
 def test_of_thousands_every_nth_is_drawn_and_those_to_be_seen() -> None:
-    few = [object() for _ in range(3000)]
+    few = [object() for _ in range(1000)]
     assert drawn(few) == tuple(few)
     assert drawn(()) == ()
-    many = [object() for _ in range(6001)]
-    shown = drawn(many, [many[1], many[4000]])
-    assert shown == tuple(item for place, item in enumerate(many) if place % 3 == 0 or place in (1, 4000))
-    assert len(drawn(many, many)) <= 6000
+    many = [object() for _ in range(2001)]
+    shown = drawn(many, [many[1], many[1400]])
+    assert shown == tuple(item for place, item in enumerate(many) if place % 3 == 0 or place in (1, 1400))
+    assert len(drawn(many, many)) <= 2000
+    assert drawn(few, most=10) == tuple(few[::100])
     assert drawn_text(5, 5) == ""
     assert drawn_text(2003, 6001) == " 2,003 of these trials are drawn."
 
