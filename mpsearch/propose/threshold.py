@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpsearch.allocate.infeasible import out_of_reach
 from mpsearch.allocate.knapsack import Knapsack
 from mpsearch.allocate.knapsack_solver import solve_knapsack
 from mpsearch.allocate.program import knapsack
@@ -138,6 +139,8 @@ class ThresholdSearcher(Searcher):
         seed: int = 0,
         initial: Sequence[tuple[str, Allocation]] = (),
     ) -> None:
+        if (refused := out_of_reach(space, costs, budgets)) is not None:
+            raise refused
         self.bound = bound
         cost, everything = costs[bound.cost], reachable(space, costs[bound.cost])
         others = [budget for budget in budgets if budget.cost != bound.cost]
