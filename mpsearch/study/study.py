@@ -1,7 +1,8 @@
 """`run_trials`: bits, method and hyperparameters are proposed, evaluated rung by rung, and recorded in Optuna's storage.
 
 Each trial is promoted from rung to rung while it is among the best (`mpsearch.trials.promotion`, since Optuna cannot prune trials with two
-objectives). Its objectives are the validation error and the largest budget share. Bits and hyperparameters are ordinary Optuna parameters.
+objectives). Its objectives are the validation error and the largest budget share. Hyperparameters are ordinary Optuna parameters; so are
+bits that another sampler draws, while those of `BitsSampler` are one attribute.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.trial import TrialState
@@ -19,20 +20,19 @@ from mpsearch.core.errors import BudgetError, ConfigError, RunDirectoryError
 from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record, Trial
 from mpsearch.propose.observation import Proposal
+from mpsearch.study.records import (
+    Begun,
+    StoredRecords,
+    begin_trial,
+    close_abandoned,
+    finished_trials,
+    proposal_attributes,
+    write_record,
+)
 from mpsearch.study.sampler import BitsSampler, suggest_bits
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
-from mpsearch.study.storage import (
-    StoredRecords,
-    check_made_from,
-    close_abandoned,
-    end_of,
-    end_study,
-    finished_trials,
-    open_study,
-    reading_study,
-    write_record,
-)
+from mpsearch.study.storage import check_made_from, end_of, end_study, open_study, reading_study
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
 from mpsearch.trials.problem import Problem
@@ -80,10 +80,10 @@ def run_trials(
     study = open_study(storage, name, sampler)
     ended = threading.Event()
     study.stop = ended.set  # type: ignore[method-assign]  # Optuna's own needs `optimize`; GridSampler calls it after its last trial
-    stored = StoredRecords()
+    stored = StoredRecords(problem.space.names)
     with reading_study(name):
-        check_made_from(study, made_from)
-        close_abandoned(study, problem.budgets)
+        check_made_from(study, made_from, problem.space.names)
+        close_abandoned(study, stored, problem.budgets)
         records = stored.of(study)
         _check(records, problem)
         _outlooks(study)
@@ -144,40 +144,44 @@ def _outlooks(study: optuna.Study) -> list[Outlook]:
 
 
 def _run_trial(study: optuna.Study, evaluator: Evaluator, settings: SearchSettings, records: Sequence[Record], bar: Bar) -> None:
-    """Ask for one trial, evaluate it, store its record."""
+    """Propose one trial, evaluate it, store its record."""
     sampler, problem = study.sampler, evaluator.problem
-    searcher = sampler.searcher if isinstance(sampler, BitsSampler) else None
-    if searcher is not None and not searcher.left([record.allocation for record in records]):
-        raise exhausted()
-    asked = study.ask()
-    proposal = _proposed(study, asked, problem)
-    asked.set_user_attr("origin", proposal.origin)
-    if math.isfinite(proposal.improvement):
-        asked.set_user_attr("outlook", {"improvement": proposal.improvement, "noise": proposal.noise})
+    own = sampler if isinstance(sampler, BitsSampler) else None
+    if own is not None:
+        if not own.searcher.left([record.allocation for record in records]):
+            raise exhausted()
+        proposal = own.propose(study)
+        begun = begin_trial(study, proposal_attributes(proposal, len(records)), _shares(problem.amounts(proposal.allocation), problem))
+    else:
+        begun, proposal = _asked(study, problem, len(records))
     record = evaluate_trial(
         evaluator,
         settings.rungs,
         settings.default,
         records,
-        Trial(number=asked.number, origin=proposal.origin, allocation=proposal.allocation),
-        lambda: settings.suggest(asked),
+        Trial(number=begun.number, origin=proposal.origin, allocation=proposal.allocation),
+        lambda: settings.suggest(begun.asked),
         lambda text: bar.update(len(records), text=text),
         seed=trial_seed(problem, len(records)),
-        searcher=searcher,
+        searcher=None if own is None else own.searcher,
     )
-    for budget in problem.budgets:
-        asked.set_constraint(budget.cost, record.costs[budget.cost] / budget.limit - 1)
-    write_record(study, asked, record, problem.budgets)
+    write_record(begun, record, problem.budgets, told=own is None)
+    if own is not None:
+        own.forget(study, begun.number)
 
 
-def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> Proposal:
-    """The sampler's proposal for a trial.
+def _shares(costs: Mapping[str, float], problem: Problem) -> dict[str, float]:
+    """What a trial uses of each budget less one; a constraint to samplers that know some."""
+    return {budget.cost: costs[budget.cost] / budget.limit - 1 for budget in problem.budgets}
+
+
+def _asked(study: optuna.Study, problem: Problem, ordinal: int) -> tuple[Begun, Proposal]:
+    """A trial of another sampler, which draws the bits of each layer as a parameter.
 
     Raises:
         ConfigError: the sampler cannot sample two objectives or these bits.
     """
-    sampler = study.sampler
-    kind = type(sampler).__name__
+    asked, kind = study.ask(), type(study.sampler).__name__
     try:
         allocation = suggest_bits(asked, problem.space)
     except ValueError as error:
@@ -189,5 +193,9 @@ def _proposed(study: optuna.Study, asked: optuna.Trial, problem: Problem) -> Pro
                 path="sampler",
             ) from error
         raise ConfigError(f"sampler: {kind} cannot draw the bits: {error}", path="sampler") from error
-    proposal = sampler.proposal(asked) if isinstance(sampler, BitsSampler) else None
-    return proposal or Proposal(origin=kind, allocation=allocation)
+    proposal = Proposal(origin=kind, allocation=allocation)
+    for name, value in proposal_attributes(proposal, ordinal).items():
+        asked.set_user_attr(name, value)
+    for name, share in _shares(problem.amounts(allocation), problem).items():
+        asked.set_constraint(name, share)
+    return Begun(study=study, trial_id=asked._trial_id, number=asked.number), proposal

@@ -12,9 +12,9 @@ from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import observed, room_above
+from mpsearch.study.records import StoredRecords
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
-from mpsearch.study.storage import StoredRecords
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.problem import Problem
 
@@ -55,7 +55,7 @@ def bits_sampler(
         seed=problem.seed,
         sweep=sweep,
         initial=initial,
-        losses=StoredRecords().losses,
+        losses=StoredRecords(problem.space.names).losses,
         refine=lambda number: ranged(problem.budgets) is None and _refines(number, stopping, refine),
         again=lambda observations: has_promotion and room_above(observations, rungs[1].keep),
     )

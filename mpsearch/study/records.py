@@ -1,0 +1,166 @@
+"""What a trial keeps in Optuna's storage: its proposal in the write that begins it, its record in the last write before it ends.
+
+| attribute of the trial | content |
+|---|---|
+| `bits` | its allocation in one line, see `bits_text`; the names of the layers stand once in the study's attribute `layers` |
+| `origin`, `outlook` | source of the proposal; its expected improvement |
+| `start` | `ordinal`: number of trials that had ended when it began, which gives the seed of its training |
+| `record` | its `Record` without what stands above; trials without a record are ignored |
+
+A row for each layer, as Optuna keeps parameters, would take one write each: seconds and tens of kilobytes where there are 200. What is
+searched besides the bits (method, learning rate) are parameters of Optuna, and so are the bits if another sampler draws them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from mpsearch.core.allocation import Allocation
+from mpsearch.core.budget import Budget, tightness
+from mpsearch.core.errors import ConfigError, RunDirectoryError
+from mpsearch.core.record import Record
+from mpsearch.propose.observation import Proposal, observed
+from mpsearch.study.bits_text import bits_text, read_bits
+
+__all__ = [
+    "BITS",
+    "RECORD",
+    "Begun",
+    "StoredRecords",
+    "begin_trial",
+    "close_abandoned",
+    "finished_trials",
+    "proposal_attributes",
+    "write_record",
+]
+
+BITS = "bits"
+RECORD = "record"
+_ORIGIN = "origin"
+_OUTLOOK = "outlook"
+_START = "start"
+_ELSEWHERE = ("number", "origin", "allocation")
+"""Fields of a record that the trial keeps otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A running trial.
+
+    Args:
+        study: its study.
+        trial_id: key in the storage.
+        number: in the study.
+    """
+
+    study: optuna.Study
+    trial_id: int
+    number: int
+
+    @property
+    def asked(self) -> optuna.Trial:
+        """The trial that draws parameters; a few reads of the storage."""
+        return optuna.Trial(self.study, self.trial_id)
+
+
+def proposal_attributes(proposal: Proposal, ordinal: int) -> dict[str, Any]:
+    """The attributes of a trial that is begun with a proposal."""
+    outlook = {"improvement": proposal.improvement, "noise": proposal.noise} if math.isfinite(proposal.improvement) else None
+    return {
+        BITS: bits_text(proposal.allocation),
+        _ORIGIN: proposal.origin,
+        _START: {"ordinal": ordinal},
+        **({} if outlook is None else {_OUTLOOK: outlook}),
+    }
+
+
+def begin_trial(study: optuna.Study, attributes: Mapping[str, Any], constraints: Mapping[str, float]) -> Begun:
+    """Begin a trial in one write.
+
+    Args:
+        study: its study.
+        attributes: see `proposal_attributes`.
+        constraints: cost → used share of its budget less one; zero or less is within.
+    """
+    template = create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes), constraints=dict(constraints))
+    trial_id = study._storage.create_new_trial(study._study_id, template)
+    return Begun(study=study, trial_id=trial_id, number=study._storage.get_trial_number_from_id(trial_id))
+
+
+class StoredRecords:
+    """The records in a study's storage; each is parsed once.
+
+    Args:
+        layers: names of the layers, in order.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self._layers = layers
+        self._records: dict[int, Record] = {}
+
+    def of(self, study: optuna.Study) -> list[Record]:
+        """The records of all trials that have ended, by number."""
+        return [record for trial in finished_trials(study) if (record := self.record(trial)) is not None]
+
+    def record(self, trial: FrozenTrial) -> Record | None:
+        """The record of a trial; None if it has none."""
+        if trial.number not in self._records:
+            if RECORD not in trial.user_attrs:
+                return None
+            try:
+                attributes = trial.user_attrs
+                elsewhere = {"number": trial.number, "origin": attributes[_ORIGIN], "allocation": {}}
+                found = Record.from_dict({**attributes[RECORD], **elsewhere})
+                self._records[trial.number] = replace(found, allocation=read_bits(attributes[BITS], self._layers))
+            except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+                raise RunDirectoryError(
+                    f"the record of trial {trial.number} in the storage was damaged ({type(error).__name__}: {error}); "
+                    "give another --run-dir"
+                ) from error
+        return self._records[trial.number]
+
+    def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
+        """Validation loss by rung, for `BitsSampler`; None if the trial has no record."""
+        record = self.record(trial)
+        return None if record is None else observed(record).losses
+
+
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have ended with a record, by number."""
+    return [trial for trial in study.get_trials(deepcopy=False) if RECORD in trial.user_attrs and trial.state.is_finished()]
+
+
+def write_record(begun: Begun, record: Record, budgets: Sequence[Budget], *, told: bool = False) -> None:
+    """Store the record of a trial, and end it.
+
+    Args:
+        begun: the trial.
+        record: its result.
+        budgets: budgets of the study; the largest used share is the second objective.
+        told: also tell the sampler, as Optuna's `tell` does with a dozen reads of the storage.
+    """
+    plain = {name: value for name, value in record.to_dict().items() if name not in _ELSEWHERE}
+    begun.study._storage.set_trial_user_attr(begun.trial_id, RECORD, plain)
+    _end(begun.study, begun.trial_id, record, budgets, told=told)
+
+
+def close_abandoned(study: optuna.Study, stored: StoredRecords, budgets: Sequence[Budget]) -> None:
+    """End the running trials of a dead process: with their record if they have one, else as failed."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        _end(study, trial._trial_id, stored.record(trial), budgets)
+
+
+def _end(study: optuna.Study, trial_id: int, record: Record | None, budgets: Sequence[Budget], *, told: bool = False) -> None:
+    complete = record is not None and record.status == "complete"
+    state = TrialState.COMPLETE if complete else TrialState.FAIL
+    values = [record.score.error, tightness(record.costs, budgets)] if record is not None and complete else None
+    if told and record is not None:
+        study.tell(record.number, values, None if complete else state)
+    else:
+        study._storage.set_trial_state_values(trial_id, state, values)
