@@ -45,7 +45,7 @@ def by_parameters(study: optuna.Study, space: ResolvedSpace, proposal: Proposal,
     for name, value in proposal_attributes(proposal, number).items():
         asked.set_user_attr(name, value)
     asked.set_constraint("size", -0.1)
-    return Begun(study=study, trial_id=asked._trial_id, number=asked.number)
+    return Begun(study=study, asked=asked)
 
 
 WAYS: dict[str, Callable[[optuna.Study, ResolvedSpace, Proposal, int], Begun]] = {"attribute": by_attribute, "parameters": by_parameters}

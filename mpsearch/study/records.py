@@ -3,8 +3,9 @@
 | attribute of the trial | content |
 |---|---|
 | `bits` | its allocation in one line, see `bits_text`; the names of the layers stand once in the study's attribute `layers` |
-| `origin`, `outlook` | source of the proposal; its expected improvement |
-| `start` | `ordinal`: number of trials that had ended when it began, which gives the seed of its training |
+| `proposal` | `origin`; `improvement` and `noise`, its `Outlook`; `ordinal`, the number of trials before it, which gives its seed |
+| | `again`: its bits had been measured; `resumes`: number of the abandoned trial that it takes over |
+| `lease` | worker and count, where several share the study, see `leases.py` |
 | `record` | its `Record` without what stands above; trials without a record are ignored |
 
 A row for each layer, as Optuna keeps parameters, would take one write each: seconds and tens of kilobytes where there are 200. What is
@@ -15,18 +16,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.record import Record
 from mpsearch.propose.observation import Proposal, observed
 from mpsearch.study.bits_text import bits_text, read_bits
+from mpsearch.study.stopping import Outlook
 
 __all__ = [
     "BITS",
@@ -36,15 +39,16 @@ __all__ = [
     "begin_trial",
     "close_abandoned",
     "finished_trials",
+    "outlook_of",
     "proposal_attributes",
+    "proposal_of",
+    "resuming_attributes",
     "write_record",
 ]
 
 BITS = "bits"
 RECORD = "record"
-_ORIGIN = "origin"
-_OUTLOOK = "outlook"
-_START = "start"
+_PROPOSAL = "proposal"
 _ELSEWHERE = ("number", "origin", "allocation")
 """Fields of a record that the trial keeps otherwise."""
 
@@ -55,42 +59,66 @@ class Begun:
 
     Args:
         study: its study.
-        trial_id: key in the storage.
-        number: in the study.
+        asked: draws its parameters.
     """
 
     study: optuna.Study
-    trial_id: int
-    number: int
+    asked: optuna.Trial
 
     @property
-    def asked(self) -> optuna.Trial:
-        """The trial that draws parameters; a few reads of the storage."""
-        return optuna.Trial(self.study, self.trial_id)
+    def number(self) -> int:
+        """Its number in the study."""
+        return self.asked.number
+
+    @property
+    def trial_id(self) -> int:
+        """Its key in the storage."""
+        return self.asked._trial_id
 
 
-def proposal_attributes(proposal: Proposal, ordinal: int) -> dict[str, Any]:
+def proposal_attributes(proposal: Proposal, ordinal: int, *, again: bool = False) -> dict[str, Any]:
     """The attributes of a trial that is begun with a proposal."""
-    outlook = {"improvement": proposal.improvement, "noise": proposal.noise} if math.isfinite(proposal.improvement) else None
-    return {
-        BITS: bits_text(proposal.allocation),
-        _ORIGIN: proposal.origin,
-        _START: {"ordinal": ordinal},
-        **({} if outlook is None else {_OUTLOOK: outlook}),
-    }
+    outlook = {"improvement": proposal.improvement, "noise": proposal.noise} if math.isfinite(proposal.improvement) else {}
+    plain = {"origin": proposal.origin, "ordinal": ordinal, **outlook, **({"again": True} if again else {})}
+    return {BITS: bits_text(proposal.allocation), _PROPOSAL: plain}
 
 
-def begin_trial(study: optuna.Study, attributes: Mapping[str, Any], constraints: Mapping[str, float]) -> Begun:
+def resuming_attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """The attributes of a trial that takes over an abandoned one: the same bits, seed and origin."""
+    return {BITS: trial.user_attrs[BITS], _PROPOSAL: {**proposal_of(trial), "resumes": trial.number}}
+
+
+def proposal_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The attribute `proposal` of a trial; empty without one."""
+    proposal = trial.user_attrs.get(_PROPOSAL)
+    return proposal if isinstance(proposal, dict) else {}
+
+
+def begin_trial(
+    study: optuna.Study, attributes: Mapping[str, Any], constraints: Mapping[str, float], drawn: FrozenTrial | None = None
+) -> Begun:
     """Begin a trial in one write.
 
     Args:
         study: its study.
         attributes: see `proposal_attributes`.
         constraints: cost → used share of its budget less one; zero or less is within.
+        drawn: trial whose parameters it has from its beginning.
     """
-    template = create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes), constraints=dict(constraints))
-    trial_id = study._storage.create_new_trial(study._study_id, template)
-    return Begun(study=study, trial_id=trial_id, number=study._storage.get_trial_number_from_id(trial_id))
+    template = create_trial(
+        state=TrialState.RUNNING,
+        user_attrs=dict(attributes),
+        constraints=dict(constraints),
+        params=None if drawn is None else dict(drawn.params),
+        distributions=None if drawn is None else dict(drawn.distributions),
+    )
+    return Begun(study=study, asked=optuna.Trial(study, study._storage.create_new_trial(study._study_id, template)))
+
+
+def outlook_of(trial: FrozenTrial) -> Outlook:
+    """What was expected of a trial."""
+    proposal = trial.user_attrs[_PROPOSAL]
+    return Outlook(**{name: float(proposal[name]) for name in ("improvement", "noise") if name in proposal})
 
 
 class StoredRecords:
@@ -104,9 +132,9 @@ class StoredRecords:
         self._layers = layers
         self._records: dict[int, Record] = {}
 
-    def of(self, study: optuna.Study) -> list[Record]:
-        """The records of all trials that have ended, by number."""
-        return [record for trial in finished_trials(study) if (record := self.record(trial)) is not None]
+    def of(self, trials: Sequence[FrozenTrial]) -> list[Record]:
+        """The records of the trials that have ended, by number."""
+        return [record for trial in finished_trials(trials) if (record := self.record(trial)) is not None]
 
     def record(self, trial: FrozenTrial) -> Record | None:
         """The record of a trial; None if it has none."""
@@ -115,7 +143,7 @@ class StoredRecords:
                 return None
             try:
                 attributes = trial.user_attrs
-                elsewhere = {"number": trial.number, "origin": attributes[_ORIGIN], "allocation": {}}
+                elsewhere = {"number": trial.number, "origin": attributes[_PROPOSAL]["origin"], "allocation": {}}
                 found = Record.from_dict({**attributes[RECORD], **elsewhere})
                 self._records[trial.number] = replace(found, allocation=read_bits(attributes[BITS], self._layers))
             except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -131,13 +159,16 @@ class StoredRecords:
         return None if record is None else observed(record).losses
 
 
-def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that have ended with a record, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if RECORD in trial.user_attrs and trial.state.is_finished()]
+    return [trial for trial in trials if RECORD in trial.user_attrs and trial.state.is_finished()]
 
 
 def write_record(begun: Begun, record: Record, budgets: Sequence[Budget], *, told: bool = False) -> None:
     """Store the record of a trial, and end it.
+
+    Raises:
+        UpdateFinishedTrialError: another worker has ended the trial.
 
     Args:
         begun: the trial.
@@ -150,10 +181,11 @@ def write_record(begun: Begun, record: Record, budgets: Sequence[Budget], *, tol
     _end(begun.study, begun.trial_id, record, budgets, told=told)
 
 
-def close_abandoned(study: optuna.Study, stored: StoredRecords, budgets: Sequence[Budget]) -> None:
-    """End the running trials of a dead process: with their record if they have one, else as failed."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        _end(study, trial._trial_id, stored.record(trial), budgets)
+def close_abandoned(study: optuna.Study, trials: Sequence[FrozenTrial], stored: StoredRecords, budgets: Sequence[Budget]) -> None:
+    """End trials that nobody is at work on: with their record if they have one, else as failed. Another process may do the same."""
+    for trial in trials:
+        with suppress(UpdateFinishedTrialError):
+            _end(study, trial._trial_id, stored.record(trial), budgets)
 
 
 def _end(study: optuna.Study, trial_id: int, record: Record | None, budgets: Sequence[Budget], *, told: bool = False) -> None:

@@ -4,6 +4,7 @@
 |---|---|
 | `layers` | names of the layers, in the order of the trials' `bits` |
 | `made_from` | identity of what its trials depend on |
+| `ending` | why no other trial begins, while workers are still at work on some |
 | `ended` | why the study has ended |
 """
 
@@ -29,9 +30,11 @@ from mpsearch.core.errors import ConfigError, MpsearchError, RunDirectoryError
 from mpsearch.core.url import without_password
 
 __all__ = [
+    "announce_end",
     "check_made_from",
     "end_of",
     "end_study",
+    "ending_of",
     "open_storage",
     "open_study",
     "reading_study",
@@ -47,6 +50,7 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Begin of a rollback journal of SQLite, and its end where it names a super-journal (SQLite's file format, section 3)."""
 _LAYERS = "layers"
 _MADE_FROM = "made_from"
+_ENDING = "ending"
 _ENDED = "ended"
 
 
@@ -65,7 +69,11 @@ def open_storage(url: str) -> BaseStorage:
     try:
         if url.startswith(_JOURNAL):
             return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
-        storage = _one_writer(RDBStorage(url, {"connect_args": {"timeout": _WAIT}})) if _is_sqlite(url) else RDBStorage(url)
+        storage = (
+            _one_writer(RDBStorage(url, {"connect_args": {"timeout": _WAIT}}))
+            if _is_sqlite(url)
+            else RDBStorage(url, {"pool_pre_ping": True})
+        )
     except Exception as error:  # each database driver has its own exceptions
         reason = without_password(str(error)).partition("\n")[0]
         raise ConfigError(
@@ -213,6 +221,18 @@ def end_study(study: optuna.Study, reason: str) -> None:
 def end_of(study: optuna.Study) -> str | None:
     """Why the study has ended; None if it has not."""
     reason: str | None = study.user_attrs.get(_ENDED)
+    return reason
+
+
+def announce_end(study: optuna.Study, reason: str) -> None:
+    """Let no worker begin another trial; the study ends once those under way have."""
+    if ending_of(study) is None:
+        study.set_user_attr(_ENDING, reason)
+
+
+def ending_of(study: optuna.Study) -> str | None:
+    """Why no other trial begins; None if one may."""
+    reason: str | None = study.user_attrs.get(_ENDING)
     return reason
 
 

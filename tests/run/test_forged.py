@@ -77,14 +77,14 @@ def parameter(distribution: str, value: int) -> str:
 OPEN = "DELETE FROM study_user_attributes WHERE key = 'ended'"
 ROWS = {
     "outlook of other fields": (
-        OPEN, """INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'outlook', '{"evil": 1}')""",
+        OPEN, """UPDATE trial_user_attributes SET value_json = '{"origin": "x", "noise": []}' WHERE key = 'proposal'""",
     ),
     "no scores": (record("scores", "{}"),),
     "costs of words": (record("costs", '{"size": "x", "bits": "y"}'),),
     "no costs": (record("costs", "{}"),),
     "bits of other layers": ("UPDATE trial_user_attributes SET value_json = '\"w4af*99\"' WHERE key = 'bits'",),
     "bits that nobody knows": ("UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'bits'",),
-    "a trial without an origin": ("DELETE FROM trial_user_attributes WHERE key = 'origin'",),
+    "a trial without a proposal": ("DELETE FROM trial_user_attributes WHERE key = 'proposal'",),
     "layers of another network": ("UPDATE study_user_attributes SET value_json = '[\"zzz\"]' WHERE key = 'layers'",),
     "a method that nobody knows": (record("params", '{"method": "evil"}'),),
     "a record of no JSON": ("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'record'",),

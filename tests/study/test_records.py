@@ -42,11 +42,14 @@ def record(number: int, **changes: object) -> Record:
     return Record(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-
 def begun(study: optuna.Study, layers: int = 1) -> Begun:
     names = LAYERS if layers == 1 else [f"layer{index}" for index in range(layers)]
-    allocation = Allocation({name: Choice(2 + index % 7, 2 + index % 5) for index, name in enumerate(names)} if layers > 1 else {"fc": Choice(4)})
-    return begin_trial(study, proposal_attributes(Proposal(origin="ei", allocation=allocation, improvement=0.1, noise=0.01), 0), {"size": -0.5})
+    allocation = Allocation(
+        {name: Choice(2 + index % 7, 2 + index % 5) for index, name in enumerate(names)} if layers > 1 else {"fc": Choice(4)}
+    )
+    return begin_trial(
+        study, proposal_attributes(Proposal(origin="ei", allocation=allocation, improvement=0.1, noise=0.01), 0), {"size": -0.5}
+    )
 
 
 def test_records_are_read_by_whoever_opens_the_study(url: str) -> None:
@@ -54,7 +57,7 @@ def test_records_are_read_by_whoever_opens_the_study(url: str) -> None:
     write_record(begun(study), whole := record(0), BUDGETS)
     write_record(begun(study), broken := record(1, status="failed", scores={}, rung="", note="the loss is nan"), BUDGETS)
     again = open_study(url, "mine")
-    assert StoredRecords(LAYERS).of(again) == [whole, broken]
+    assert StoredRecords(LAYERS).of(again.trials) == [whole, broken]
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     assert again.trials[0].values == [0.25, 1.25]
     assert open_study(url, "another").trials == []
@@ -76,18 +79,20 @@ def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: 
     for number in range(3):
         trial = begun(study)
         if number != 1:
-            study._storage.set_trial_user_attr(trial.trial_id, "record", record(number, status="complete" if number == 0 else "failed").to_dict())
+            study._storage.set_trial_user_attr(
+                trial.trial_id, "record", record(number, status="complete" if number == 0 else "failed").to_dict()
+            )
     again = open_study(url, "mine")
-    close_abandoned(again, StoredRecords(LAYERS), BUDGETS)
+    close_abandoned(again, again.trials, StoredRecords(LAYERS), BUDGETS)
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
     assert again.trials[0].values == [0.25, 1.25]
-    assert [each.number for each in StoredRecords(LAYERS).of(again)] == [0, 2]
+    assert [each.number for each in StoredRecords(LAYERS).of(again.trials)] == [0, 2]
 
 
 def test_a_trial_under_way_has_no_record_yet(url: str) -> None:
     study = open_study(url, "mine")
     study._storage.set_trial_user_attr(begun(study).trial_id, "record", record(0).to_dict())
-    assert StoredRecords(LAYERS).of(study) == []
+    assert StoredRecords(LAYERS).of(study.trials) == []
 
 
 def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
@@ -95,7 +100,7 @@ def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
     write_record(begun(study), record(0), BUDGETS)
     loaded = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/trials.db")
     (trial,) = loaded.trials
-    assert (trial.user_attrs["bits"], trial.user_attrs["origin"]) == ("w4af", "ei")
+    assert (trial.user_attrs["bits"], trial.user_attrs["proposal"]["origin"]) == ("w4af", "ei")
     assert trial.user_attrs["record"]["scores"]["short"]["metric"] == 0.75
     assert trial.constraints == {"size": -0.5}
 
@@ -106,9 +111,7 @@ def test_a_damaged_record_is_named(url: str) -> None:
     study._storage.set_trial_user_attr(trial.trial_id, "record", {"number": 0})
     study.tell(trial.number, [1.0, 1.0])
     with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
-        StoredRecords(LAYERS).of(open_study(url, "mine"))
-
-
+        StoredRecords(LAYERS).of(open_study(url, "mine").trials)
 
 
 def test_a_trial_of_200_layers_takes_three_kilobytes(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 
 from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.study.storage import (
+    check_made_from,
     end_of,
     end_study,
     open_storage,
-    check_made_from,
     open_study,
     set_aside_if_damaged,
     storage_errors,
@@ -149,9 +149,7 @@ def test_of_two_processes_that_end_a_trial_one_succeeds(url: str) -> None:
         except UpdateFinishedTrialError:
             outcomes.append("refused")
 
-    threads = [
-        threading.Thread(target=end, args=pair) for pair in ((first, TrialState.COMPLETE), (second, TrialState.FAIL))
-    ]
+    threads = [threading.Thread(target=end, args=pair) for pair in ((first, TrialState.COMPLETE), (second, TrialState.FAIL))]
     for thread in threads:
         thread.start()
     for thread in threads:
