@@ -23,6 +23,7 @@ from mpsearch.cli.retrain import retrain
 from mpsearch.cli.schema import schema
 from mpsearch.cli.signals import signals
 from mpsearch.cli.study import study
+from mpsearch.cli.worker import worker
 from mpsearch.core.errors import MpsearchError, UsageError
 from mpsearch.core.interrupt import interruptible
 from mpsearch.core.printable import printable
@@ -51,7 +52,7 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-_COMMANDS = (study, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known, schema, completion)
+_COMMANDS = (study, worker, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known, schema, completion)
 for _command in _COMMANDS:
     group.add_command(_command)
 

@@ -34,6 +34,7 @@ with a line that says so, if that differs or the file is damaged.
 
 from mpsearch.run.announce import Announcer
 from mpsearch.run.convert import convert, convert_run
+from mpsearch.run.crew import LEASE, STORAGE_VARIABLE, Crew
 from mpsearch.run.directory import claimed
 from mpsearch.run.evaluate import evaluate_artifact
 from mpsearch.run.export import export_run
@@ -43,9 +44,13 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study, told_again
 from mpsearch.run.plan import plan
 from mpsearch.run.profile import profile
+from mpsearch.run.worker import join
 
 __all__ = [
+    "LEASE",
+    "STORAGE_VARIABLE",
     "Announcer",
+    "Crew",
     "Ledger",
     "allocate",
     "claimed",
@@ -54,6 +59,7 @@ __all__ = [
     "evaluate_artifact",
     "export_run",
     "finished",
+    "join",
     "plan",
     "profile",
     "retrain",

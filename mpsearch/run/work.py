@@ -17,6 +17,7 @@ from mpsearch.run.announce import Announcer
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
+from mpsearch.study.leases import Sharing
 from mpsearch.study.settings import hyperparameters_of, search_settings
 from mpsearch.study.storage import reading_study, storage_errors, study_ended
 from mpsearch.study.study import run_trials
@@ -66,6 +67,7 @@ def work(
     name: str,
     sampler: BaseSampler | None = None,
     announcer: Announcer | None = None,
+    sharing: Sharing | None = None,
 ) -> Worked:
     """Run the remaining trials, and select the best allocation of all trials.
 
@@ -79,6 +81,7 @@ def work(
         name: name of the study in that storage.
         sampler: Optuna sampler in place of `BitsSampler`, which then only spends the budget that the best trial leaves.
         announcer: is told of every trial.
+        sharing: how the study is shared with other workers; None: with none.
 
     Raises:
         MpsearchError: no trial within the budgets succeeded.
@@ -109,6 +112,7 @@ def work(
             made_from=ledger.made_from(),
             spent=lambda: ledger.clock.spent("study"),
             told=(announcer or Announcer()).trial,
+            sharing=sharing,
         )
         best = best_record(records)
         if best is None:
