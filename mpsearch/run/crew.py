@@ -45,6 +45,7 @@ __all__ = [
     "identity_of",
     "local_workers",
     "share",
+    "shared_files",
     "sharing_of",
 ]
 
@@ -89,14 +90,19 @@ def check_shareable(config: StudyConfig) -> None:
         )
 
 
-def sharing_of(directory: Path, lease: float) -> Sharing:
+def sharing_of(directory: Path, lease: float, store: SharedFiles | None = None) -> Sharing:
     """The name of the worker of a run directory, which its lock makes the only one of that name."""
     file = directory / _NAME
     name = read_back(file, lambda plain: str(plain["worker"]))
     if name is None:
         name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         write_text(file, json.dumps({"worker": name}))
-    return Sharing(worker=name, seconds=lease)
+    return Sharing(worker=name, seconds=lease, folder=directory, store=store)
+
+
+def shared_files(ledger: Ledger, crew: Crew) -> SharedFiles:
+    """The files that the workers of a run share."""
+    return SharedFiles((crew.artifacts or ledger.path("artifacts")).absolute())
 
 
 def identity_of(setup: Setup) -> dict[str, str]:
@@ -110,7 +116,7 @@ def share(config: StudyConfig, setup: Setup, ledger: Ledger, crew: Crew, url: st
     Raises:
         ConfigError: the folder of shared files cannot be written.
     """
-    store = SharedFiles((crew.artifacts or ledger.path("artifacts")).absolute())
+    store = shared_files(ledger, crew)
     files = {file: ledger.path(file) for file in RUN_FILES}
     weights = config.model.weights_path
     if weights is not None:

@@ -13,7 +13,7 @@ from mpsearch.core.progress import Progress
 from mpsearch.core.summary import Summary
 from mpsearch.models import is_registered
 from mpsearch.run.announce import Announcer
-from mpsearch.run.crew import LEASE, Crew, check_shareable, local_workers, share, sharing_of
+from mpsearch.run.crew import LEASE, Crew, check_shareable, local_workers, share, shared_files, sharing_of
 from mpsearch.run.directory import STORAGE, claim_of, claimed
 from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
@@ -135,7 +135,10 @@ def run(
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
     url = storage or f"sqlite:///{ledger.path(STORAGE)}"
     name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
-    sharing = None if storage is None and crew is None else sharing_of(ledger.directory, LEASE if crew is None else crew.lease)
+    sharing = None
+    if storage is not None or crew is not None:
+        store = None if crew is None else shared_files(ledger, crew)
+        sharing = sharing_of(ledger.directory, LEASE if crew is None else crew.lease, store)
     with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
         with ExitStack() as others:
             if crew is not None:

@@ -70,14 +70,15 @@ def join(
     run_dir = directory(study.study_name)
     with claimed(run_dir, config, command, extra="worker", storage=url):
         ledger = Ledger(run_dir, progress)
-        config = _fetched(config, shared, ledger, SharedFiles(artifacts or Path(shared.artifacts)))
+        store = SharedFiles(artifacts or Path(shared.artifacts))
+        config = _fetched(config, shared, ledger, store)
         setup = build_setup(config, progress)
         _check_same(identity_of(setup), shared.identity, study.study_name)
         ledger.identify(setup.identity)
         setup = with_statistics(config, setup, progress, ledger)
         evaluator = build_evaluator(config, setup.problem, compiler_of(config, setup.problem), ledger, progress)
         prepared = prepare(config, setup, ledger, progress)
-        sharing = sharing_of(run_dir, shared.lease)
+        sharing = sharing_of(run_dir, shared.lease, store)
         worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=study.study_name, sharing=sharing)
     return len(worked.records)
 

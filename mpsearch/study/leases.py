@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mpsearch.core.errors import MpsearchError
-from mpsearch.study.records import BITS, RECORD, Begun, proposal_of
+from mpsearch.study.records import BITS, RECORD, Begun, finished_trials, proposal_of
+from mpsearch.study.shared_files import SharedFiles
 
 __all__ = ["LEASE", "Lease", "LeaseLost", "Sharing", "Watch", "abandoned", "first_successors", "is_void", "lease_of"]
 
@@ -45,10 +47,14 @@ class Sharing:
     Args:
         worker: its name in the study. Two processes of one name never live at a time, since the name belongs to a locked run directory.
         seconds: of a lease, the same for all workers of a study.
+        folder: for files of this process; None: trials are taken over from their beginning.
+        store: files that workers share; None likewise.
     """
 
     worker: str
     seconds: float
+    folder: Path | None = None
+    store: SharedFiles | None = None
 
     @property
     def poll(self) -> float:
@@ -176,20 +182,25 @@ def abandoned(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return found
 
 
-def is_void(begun: Begun, trials: Sequence[FrozenTrial], known: set[str]) -> bool:
-    """Whether an earlier trial has the bits of one that has just begun, or resumes the same trial.
+def is_void(begun: Begun, trials: Sequence[FrozenTrial], known: set[str], limit: int) -> bool:
+    """Whether earlier trials leave none to one that has just begun, or one of them has its bits, or resumes the same trial.
 
     Args:
         begun: the trial.
         trials: all, as read after it began.
         known: bits of the trials that were known to have ended when it was proposed.
+        limit: trials of the study.
     """
     mine = next(trial for trial in trials if trial.number == begun.number)
     bits, resumes = mine.user_attrs[BITS], proposal_of(mine).get("resumes")
     if mine.state.is_finished():  # this process was stopped for longer than a lease
         return True
-    for other in trials:
-        if other.number >= begun.number or other.user_attrs.get(BITS) != bits:
+    earlier, successors = [trial for trial in trials if trial.number < begun.number], first_successors(trials)
+    under_way = sum(trial.state == TrialState.RUNNING for trial in earlier)
+    if under_way + sum(trial.number not in successors for trial in finished_trials(earlier)) >= limit:
+        return True
+    for other in earlier:
+        if other.user_attrs.get(BITS) != bits:
             continue
         if resumes is not None and proposal_of(other).get("resumes") == resumes:
             return True

@@ -37,6 +37,7 @@ __all__ = [
     "Begun",
     "StoredRecords",
     "begin_trial",
+    "budget_shares",
     "close_abandoned",
     "finished_trials",
     "outlook_of",
@@ -88,7 +89,7 @@ def resuming_attributes(trial: FrozenTrial) -> dict[str, Any]:
     return {BITS: trial.user_attrs[BITS], _PROPOSAL: {**proposal_of(trial), "resumes": trial.number}}
 
 
-def proposal_of(trial: FrozenTrial) -> Mapping[str, Any]:
+def proposal_of(trial: FrozenTrial | optuna.Trial) -> Mapping[str, Any]:
     """The attribute `proposal` of a trial; empty without one."""
     proposal = trial.user_attrs.get(_PROPOSAL)
     return proposal if isinstance(proposal, dict) else {}
@@ -113,6 +114,11 @@ def begin_trial(
         distributions=None if drawn is None else dict(drawn.distributions),
     )
     return Begun(study=study, asked=optuna.Trial(study, study._storage.create_new_trial(study._study_id, template)))
+
+
+def budget_shares(costs: Mapping[str, float], budgets: Sequence[Budget]) -> dict[str, float]:
+    """What an allocation uses of each budget less one; a constraint to samplers that know some."""
+    return {budget.cost: costs[budget.cost] / budget.limit - 1 for budget in budgets}
 
 
 def outlook_of(trial: FrozenTrial) -> Outlook:

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +21,22 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mpsearch.allocate.infeasible import exhausted
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.errors import BudgetError, ConfigError, RunDirectoryError
+from mpsearch.core.errors import BudgetError, RunDirectoryError
+from mpsearch.core.interrupt import Terminated, finishing_steps
 from mpsearch.core.progress import Bar, Progress, Silent
 from mpsearch.core.record import Record, Trial
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.propose.observation import Proposal
 from mpsearch.study.bits_text import read_bits
+from mpsearch.study.handover import CHECKPOINT, Handover
 from mpsearch.study.leases import LEASE, Lease, LeaseLost, Sharing, Watch, abandoned, first_successors, is_void
+from mpsearch.study.other_samplers import ask_other
 from mpsearch.study.records import (
     BITS,
     Begun,
     StoredRecords,
     begin_trial,
+    budget_shares,
     close_abandoned,
     finished_trials,
     outlook_of,
@@ -39,12 +45,13 @@ from mpsearch.study.records import (
     resuming_attributes,
     write_record,
 )
-from mpsearch.study.sampler import BitsSampler, suggest_bits
+from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.settings import SearchSettings
 from mpsearch.study.stopping import Outlook
 from mpsearch.study.storage import announce_end, check_made_from, end_of, end_study, ending_of, open_study, reading_study
 from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
 from mpsearch.trials.evaluator import Evaluator
+from mpsearch.trials.partway import Partway
 from mpsearch.trials.problem import Problem
 
 __all__ = ["STUDY", "run_trials"]
@@ -172,6 +179,7 @@ class _Work:
         self.pause = 0.0 if sharing is None else sharing.poll
         self._stored = StoredRecords(evaluator.problem.space.names)
         self._watch = Watch(sharing)
+        self._saving: set[int] = set()
 
     def look(self) -> _Look:
         """Read the study, after ending the trials whose workers have died."""
@@ -196,6 +204,9 @@ class _Work:
         Raises:
             BudgetError: every allocation within the budgets was evaluated, or others are at work on it.
         """
+        ordinal = len(look.records) + look.live
+        if ordinal >= self._settings.stopping.trials:
+            return False
         for trial in look.abandoned:
             bits = read_bits(trial.user_attrs[BITS], self._evaluator.problem.space.names)
             proposal = Proposal(origin=str(proposal_of(trial).get("origin", "")), allocation=bits)
@@ -203,12 +214,9 @@ class _Work:
                 self._progress.say(f"trial {begun.number} takes over trial {trial.number}, whose worker is gone")
                 self._evaluate(begun, proposal, look, int(proposal_of(trial).get("ordinal", 0)), bar)
                 return True
-        ordinal = len(look.records) + look.live
-        if ordinal >= self._settings.stopping.trials:
-            return False
         sampler = self.study.sampler
         if not isinstance(sampler, BitsSampler):
-            begun, proposal = _asked(self.study, self._evaluator.problem, ordinal)
+            begun, proposal = ask_other(self.study, self._evaluator.problem, ordinal)
             self._evaluate(begun, proposal, look, ordinal, bar)
             return True
         under_way = [trial for trial in look.trials if trial.state == TrialState.RUNNING and BITS in trial.user_attrs]
@@ -226,9 +234,9 @@ class _Work:
         """A trial with these bits; None if another worker was earlier."""
         sharing, problem = self._sharing, self._evaluator.problem
         lease = {} if sharing is None else {LEASE: {"worker": sharing.worker, "count": 0}}
-        begun = begin_trial(self.study, {**attributes, **lease}, _shares(problem.amounts(allocation), problem), drawn)
+        begun = begin_trial(self.study, {**attributes, **lease}, budget_shares(problem.amounts(allocation), problem.budgets), drawn)
         known = {trial.user_attrs[BITS] for trial in finished_trials(look.trials) if BITS in trial.user_attrs}
-        if sharing is not None and is_void(begun, self.study.get_trials(deepcopy=False), known):
+        if sharing is not None and is_void(begun, self.study.get_trials(deepcopy=False), known, self._settings.stopping.trials):
             close_abandoned(self.study, [self.study._storage.get_trial(begun.trial_id)], self._stored, problem.budgets)
             return None
         return begun
@@ -237,11 +245,14 @@ class _Work:
         """Evaluate a trial and store its record, unless another worker takes it over."""
         own = self.study.sampler if isinstance(self.study.sampler, BitsSampler) else None
         problem, done = self._evaluator.problem, len(look.records)
+        partway = self._partway(begun, look, ordinal)
         try:
-            with Lease(begun, self._sharing) as lease:
+            with Lease(begun, self._sharing) as lease, self._ending() as told_to_end:
 
                 def tell(text: str) -> None:
                     lease.check()
+                    if told_to_end():
+                        self._hand_back(begun, partway)
                     bar.update(done, text=text)
 
                 record = evaluate_trial(
@@ -254,12 +265,44 @@ class _Work:
                     tell,
                     seed=trial_seed(problem, ordinal),
                     searcher=None if own is None else own.searcher,
+                    partway=partway,
                 )
-            write_record(begun, record, problem.budgets, told=own is None)
+                write_record(begun, record, problem.budgets, told=own is None)
         except (LeaseLost, UpdateFinishedTrialError):
             self._progress.say(f"trial {begun.number} was taken over by another worker; its result here does not count")
         if own is not None:
             own.forget(self.study, begun.number)
+
+    def _ending(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Where nobody takes a trial over, nothing waits for its next step."""
+        return nullcontext(lambda: False) if self._sharing is None else finishing_steps()
+
+    def _partway(self, begun: Begun, look: _Look, ordinal: int) -> Partway:
+        """What the trial leaves to others, and what it finds."""
+        sharing = self._sharing
+        if sharing is None or sharing.folder is None or sharing.store is None:
+            return Partway()
+        attributes = begun.asked.user_attrs
+        resumed = next((trial for trial in look.trials if trial.number == proposal_of(begun.asked).get("resumes")), None)
+        inherited = resumed.user_attrs.get(CHECKPOINT, {}) if resumed is not None else {}
+        made_from = content_digest([self.study.user_attrs.get("made_from", ""), attributes[BITS], ordinal])
+        return Handover(begun, inherited, made_from=made_from, folder=sharing.folder, store=sharing.store, say=self._progress.say)
+
+    def _hand_back(self, begun: Begun, partway: Partway) -> None:
+        """At a step of a training, after SIGTERM: let it save its state, then leave the trial to others.
+
+        Raises:
+            Terminated: at the second step.
+        """
+        if begun.number not in self._saving and isinstance(partway, Handover):
+            self._saving.add(begun.number)
+            partway.save_soon()
+            return
+        if isinstance(partway, Handover):
+            partway.hand_over()
+        close_abandoned(self.study, [self.study._storage.get_trial(begun.trial_id)], self._stored, self._evaluator.problem.budgets)
+        self._progress.say(f"trial {begun.number} is handed back")
+        raise Terminated
 
 
 def _tell_new(records: Sequence[Record], heard: set[int], told: Callable[[Record], None]) -> set[int]:
@@ -290,34 +333,3 @@ def _check(records: Sequence[Record], problem: Problem) -> None:
         problem.space.check(record.allocation)
         if missing := problem.costs.keys() - record.costs.keys():
             raise RunDirectoryError(f"trial {record.number} in the storage has no cost '{min(missing)}'; give another --run-dir")
-
-
-def _shares(costs: Mapping[str, float], problem: Problem) -> dict[str, float]:
-    """What a trial uses of each budget less one; a constraint to samplers that know some."""
-    return {budget.cost: costs[budget.cost] / budget.limit - 1 for budget in problem.budgets}
-
-
-def _asked(study: optuna.Study, problem: Problem, ordinal: int) -> tuple[Begun, Proposal]:
-    """A trial of another sampler, which draws the bits of each layer as a parameter.
-
-    Raises:
-        ConfigError: the sampler cannot sample two objectives or these bits.
-    """
-    asked, kind = study.ask(), type(study.sampler).__name__
-    try:
-        allocation = suggest_bits(asked, problem.space)
-    except ValueError as error:
-        study.tell(asked, state=TrialState.FAIL)
-        if "multi-objective" in str(error):
-            raise ConfigError(
-                f"sampler: {kind} takes one objective, a study has two (error and cost); "
-                "give one that takes both, such as TPESampler or NSGAIISampler",
-                path="sampler",
-            ) from error
-        raise ConfigError(f"sampler: {kind} cannot draw the bits: {error}", path="sampler") from error
-    proposal = Proposal(origin=kind, allocation=allocation)
-    for name, value in proposal_attributes(proposal, ordinal).items():
-        asked.set_user_attr(name, value)
-    for name, share in _shares(problem.amounts(allocation), problem).items():
-        asked.set_constraint(name, share)
-    return Begun(study=study, asked=asked), proposal

@@ -114,7 +114,7 @@ def test_an_abandoned_trial_has_one_successor_with_the_same_bits_seed_and_parame
     trials = study.trials
     assert not abandoned(trials)
     assert first_successors(trials) == {0: 1}
-    assert [is_void(each, trials, set()) for each in (ours, theirs)] == [False, True]
+    assert [is_void(each, trials, set(), 9) for each in (ours, theirs)] == [False, True]
     assert trials[1].params == {"lr": rate}
     assert trials[1].user_attrs == {"bits": "w4af", "proposal": {"origin": "ei", "ordinal": 3, "resumes": 0}}
     assert ours.asked.suggest_float("lr", 0.1, 1.0) == rate
@@ -131,14 +131,14 @@ def test_a_successor_that_is_abandoned_has_a_successor(study: optuna.Study) -> N
 
 def test_of_two_trials_with_the_same_bits_the_earlier_goes_on(study: optuna.Study) -> None:
     first, second, other = begun(study, proposed()), begun(study, proposed()), begun(study, proposed(bits=2))
-    assert [is_void(each, study.trials, set()) for each in (first, second, other)] == [False, True, False]
+    assert [is_void(each, study.trials, set(), 9) for each in (first, second, other)] == [False, True, False]
     failed(study, second)
     assert not abandoned(study.trials), "its bits are being measured"
     recorded(study, first)
     assert not abandoned(study.trials), "and have been"
     third = begun(study, proposed())
-    assert is_void(third, study.trials, set())
-    assert not is_void(third, study.trials, {"w4af"}), "they were known when it was proposed, to climb further"
+    assert is_void(third, study.trials, set(), 9)
+    assert not is_void(third, study.trials, {"w4af"}, 9), "they were known when it was proposed, to climb further"
 
 
 def test_bits_that_are_measured_again_can_be_abandoned_again(study: optuna.Study) -> None:
@@ -147,3 +147,10 @@ def test_bits_that_are_measured_again_can_be_abandoned_again(study: optuna.Study
     assert [trial.number for trial in abandoned(study.trials)] == [1]
     recorded(study, begun(study, resuming_attributes(study.trials[1])))
     assert not abandoned(study.trials)
+
+
+def test_more_than_the_study_has_are_void(study: optuna.Study) -> None:
+    """Two workers may begin the last one at the same moment."""
+    recorded(study, begun(study, proposed()))
+    trials = [begun(study, proposed(bits)) for bits in (2, 3, 5)]
+    assert [is_void(each, study.trials, set(), 3) for each in trials] == [False, False, True]

@@ -79,9 +79,7 @@ def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: 
     for number in range(3):
         trial = begun(study)
         if number != 1:
-            study._storage.set_trial_user_attr(
-                trial.trial_id, "record", record(number, status="complete" if number == 0 else "failed").to_dict()
-            )
+            trial.asked.set_user_attr("record", record(number, status="complete" if number == 0 else "failed").to_dict())
     again = open_study(url, "mine")
     close_abandoned(again, again.trials, StoredRecords(LAYERS), BUDGETS)
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
@@ -91,7 +89,7 @@ def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: 
 
 def test_a_trial_under_way_has_no_record_yet(url: str) -> None:
     study = open_study(url, "mine")
-    study._storage.set_trial_user_attr(begun(study).trial_id, "record", record(0).to_dict())
+    begun(study).asked.set_user_attr("record", record(0).to_dict())
     assert StoredRecords(LAYERS).of(study.trials) == []
 
 
@@ -108,7 +106,7 @@ def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named(url: str) -> None:
     study = open_study(url, "mine")
     trial = begun(study)
-    study._storage.set_trial_user_attr(trial.trial_id, "record", {"number": 0})
+    trial.asked.set_user_attr("record", {"number": 0})
     study.tell(trial.number, [1.0, 1.0])
     with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
         StoredRecords(LAYERS).of(open_study(url, "mine").trials)

@@ -144,9 +144,9 @@ def test_of_two_processes_that_end_a_trial_one_succeeds(url: str) -> None:
     def end(study: optuna.Study, state: TrialState) -> None:
         barrier.wait()
         try:
-            study._storage.set_trial_state_values(trial._trial_id, state, [1.0, 1.0] if state == TrialState.COMPLETE else None)
+            study.tell(trial.number, [1.0, 1.0] if state == TrialState.COMPLETE else None, state)
             outcomes.append("ended")
-        except UpdateFinishedTrialError:
+        except (UpdateFinishedTrialError, ValueError):  # at the write, or at the read before it
             outcomes.append("refused")
 
     threads = [threading.Thread(target=end, args=pair) for pair in ((first, TrialState.COMPLETE), (second, TrialState.FAIL))]
