@@ -15,6 +15,7 @@ from mpsearch.cli.completion import completion
 from mpsearch.cli.doctor import doctor
 from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
+from mpsearch.cli.gc import gc
 from mpsearch.cli.listing import list_known
 from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
@@ -58,6 +59,7 @@ _COMMANDS = (
     study,
     worker,
     status,
+    gc,
     signals,
     profile,
     allocate,

@@ -6,6 +6,7 @@ A rung that is done is kept at once, for the worker may be killed. A training is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Handover(Partway):
     ) -> None:
         self._begun, self._inherited, self._made_from = begun, dict(inherited), made_from
         self._folder, self._store, self._say = folder, store, say
-        self._files = dict(inherited)
+        self._files, self._legacy = dict(inherited), dict(inherited)
         self._training: Checkpoint | None = None
         for name in (_RUNG, _TRAINING):
             (folder / name).unlink(missing_ok=True)
@@ -83,8 +84,12 @@ class Handover(Partway):
             "curve": list(held.curve),
             "model": dict(held.model),
         }
+        before = self._files.get("rung")
         self._files = {"rung": self._put(lambda: save_state(path, plain), path)}
         self._tell()
+        if before and before not in (self._files["rung"], *self._legacy.values()):  # what was inherited belongs to the trial it came from
+            with suppress(OSError):
+                self._store.remove(before)
         if self._training is not None:
             self._training.delete()
 
