@@ -128,7 +128,7 @@ def round_of(url: str, study: str, workers: int, trials: int, faults: int, rando
                 alive.remove(process)
                 stopped.pop(process, None)
                 code = os.waitstatus_to_exitcode(status)
-                if code not in (0, 143, -signal.SIGKILL):
+                if code not in (0, 143, -signal.SIGKILL, -signal.SIGTERM):  # the last before it listens
                     failed.append(code)
                 if code:
                     alive.append(worker(url, study, next(names), trials))
