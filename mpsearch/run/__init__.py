@@ -29,6 +29,7 @@ with a line that says so, if that differs or the file is damaged.
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
 | `summary.json`, `front.html` | the content of the report; the report |
 | `told.json` | what each logger was told, if there are loggers |
+| `worker.json`, `workers/`, `artifacts/` | where others share the study: name in it, local workers, shared files |
 | `*.checkpoint` | checkpoints of running trainings; removed at the end |
 """
 

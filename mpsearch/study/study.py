@@ -188,7 +188,7 @@ class _Work:
         if expired := self._watch.expired(trials):
             close_abandoned(study, expired, self._stored, budgets)
             trials = study.get_trials(deepcopy=False)
-        successors = first_successors(trials) if self._sharing is not None else {}
+        successors = first_successors(trials)
         counted = [trial for trial in finished_trials(trials) if trial.number not in successors]
         return _Look(
             trials=trials,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 
 import pytest
 from rich.console import Console
 
-from mpsearch.core.interrupt import check_interrupt, interruptible
+from mpsearch.core.interrupt import Terminated, check_interrupt, finishing_steps, interruptible
 from mpsearch.report.progress import RichProgress
 
 
@@ -36,3 +38,28 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert told == [True]
+
+
+def test_sigterm_ends_what_does_not_ask_for_a_step() -> None:
+    with pytest.raises(Terminated), interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+
+def test_sigterm_waits_for_the_step_of_work_that_asks() -> None:
+    steps = []
+    with pytest.raises(Terminated), interruptible(), finishing_steps() as told:
+        while not told():
+            steps.append(told())
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        steps.append(told())
+    assert steps == [False, True]
+
+
+def test_a_second_sigterm_does_not_wait() -> None:
+    with pytest.raises(Terminated), interruptible(), finishing_steps():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("it goes on")
