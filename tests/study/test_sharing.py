@@ -130,7 +130,7 @@ def test_a_worker_that_is_told_to_end_hands_its_training_back(tmp_path: Path) ->
             command = [sys.executable, "-m", "tests.study.workers", url, name, "3600", str(seconds), "2", str(folder)]
             environment = {**os.environ, "PYTHONPATH": place, "OMP_NUM_THREADS": "1"}
             pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-            return subprocess.Popen(command, cwd=place, env=environment, **pipe)  # type: ignore[call-overload,no-any-return]
+            return subprocess.Popen(command, cwd=place, env=environment, **pipe)  # type: ignore[call-overload]
 
         if kind == "told":
             first = start("first", 0.5)
