@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import mpsearch.run.worker as worker_module
 from mpsearch.config import StudyConfig
 from mpsearch.config.study import validate_study
 from mpsearch.config.yaml_file import parse_yaml
@@ -14,6 +13,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.run import Crew, join, run_study
+from mpsearch.run.crew import identity_of
 from tests.run.tiny import tiny_study
 
 
@@ -54,8 +54,7 @@ def test_signals_come_from_the_first_worker(shared: Shared) -> None:
 
 @pytest.mark.parametrize("part", ["weights", "data", "network", "version of torch", "version of mpsearch"])
 def test_a_worker_that_differs_is_refused_with_the_difference(part: str, shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = worker_module.identity_of
-    monkeypatch.setattr(worker_module, "identity_of", lambda setup: {**genuine(setup), part: "other"})
+    monkeypatch.setattr("mpsearch.run.worker.identity_of", lambda setup: {**identity_of(setup), part: "other"})
     with pytest.raises(ConfigError, match=f"worker: this machine has another {part}.* than the study 'tiny-") as caught:
         shared.join(name="other")
     assert "\n" not in str(caught.value)
