@@ -13,6 +13,9 @@ from mpsearch.core.errors import BudgetError, TrainingDiverged
 
 COMMANDS = [
     "study",
+    "worker",
+    "status",
+    "gc",
     "signals",
     "profile",
     "allocate",
