@@ -60,6 +60,7 @@ STAND_INS = {
     "targets/pt2/*.py": "targets/pt2/test_write.py",
     # Whole runs: what one stage leaves is only seen in the next.
     "api.py": "run/test_any_model.py",
+    "study/other_samplers.py": "run/test_search.py",
     "run/*.py": "run/test_any_model.py",
     "trials/*.py": "trials/test_promotion.py",
     "network/inputs.py": "network/test_any_network.py",

@@ -15,6 +15,7 @@ from mpsearch.cli.completion import completion
 from mpsearch.cli.doctor import doctor
 from mpsearch.cli.evaluate import evaluate
 from mpsearch.cli.export import export
+from mpsearch.cli.gc import gc
 from mpsearch.cli.listing import list_known
 from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
@@ -22,13 +23,16 @@ from mpsearch.cli.profile import profile
 from mpsearch.cli.retrain import retrain
 from mpsearch.cli.schema import schema
 from mpsearch.cli.signals import signals
+from mpsearch.cli.status import status
 from mpsearch.cli.study import study
+from mpsearch.cli.worker import worker
 from mpsearch.core.errors import MpsearchError, UsageError
-from mpsearch.core.interrupt import interruptible
+from mpsearch.core.interrupt import Terminated, interruptible
 from mpsearch.core.printable import printable
 
 __all__ = ["group", "main", "script"]
 
+TERMINATED = "told to end; the same command goes on where it stopped"
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
@@ -51,7 +55,24 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-_COMMANDS = (study, signals, profile, allocate, retrain, pick, export, evaluate, plot, doctor, list_known, schema, completion)
+_COMMANDS = (
+    study,
+    worker,
+    status,
+    gc,
+    signals,
+    profile,
+    allocate,
+    retrain,
+    pick,
+    export,
+    evaluate,
+    plot,
+    doctor,
+    list_known,
+    schema,
+    completion,
+)
 for _command in _COMMANDS:
     group.add_command(_command)
 
@@ -63,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0; 1 for an error during the run; 2 for a wrong request; 130 after an interruption.
+        Exit code: 0; 1 for an error during the run; 2 for a wrong request; 130 after an interruption, 143 after SIGTERM.
     """
     try:
         with interruptible():
@@ -77,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 1)
     except OSError as error:  # a disk that is full, a place that cannot be written, a name that no file can have
         return _complain(f"{error.filename or 'a file'}: {error.strerror or error}; give another place, or mend this one", 2)
+    except Terminated:
+        click.echo(TERMINATED, err=True)
+        return 143
     except (click.Abort, KeyboardInterrupt):
         click.echo(INTERRUPTED, err=True)
         return 130

@@ -35,8 +35,18 @@ from mpsearch.report.wording import (
     metric_text,
     shape_text,
 )
+from mpsearch.study.status import Status
 
-__all__ = ["allocation_table", "front_table", "latency_table", "plan_table", "print_summary", "sensitivity_table", "sum_sentences"]
+__all__ = [
+    "allocation_table",
+    "front_table",
+    "latency_table",
+    "plan_table",
+    "print_summary",
+    "sensitivity_table",
+    "status_table",
+    "sum_sentences",
+]
 
 
 def front_table(summary: Summary, *, cost: str = "size") -> Grid:
@@ -100,6 +110,26 @@ def plan_table(plan: Plan) -> Grid:
         grid.add_row(_text(phase.name), *map(_text, passes), _text(duration_text(phase.seconds)), _text(phase.what))
     grid.add_row(_text("all", style="bold"), "", "", _text(duration_text(plan.seconds), style="bold"), "")
     grid.caption = _text("; ".join(plan.based_on))
+    return grid
+
+
+def status_table(status: Status) -> Grid:
+    """What the workers of a study are at: a row for each, and its trial under way."""
+    running: dict[str, list[str]] = {}
+    for trial in status.running:
+        under_way = f"trial {trial.number} ({trial.origin}) for {duration_text(trial.seconds)}, renewed {trial.renewals} times"
+        running.setdefault(trial.worker, []).append(under_way)
+    grid = _grid(f"Study {status.name}", ["worker"], ["trials ended"], ["under way"])
+    for worker in dict.fromkeys([*status.by_worker, *running]):
+        grid.add_row(_text(worker), _text(f"{status.by_worker.get(worker, 0):,}"), _text("; ".join(running.get(worker, ["-"]))))
+    done = f"{status.done:,} of {status.trials:,} trials" if status.trials is not None else f"{status.done:,} trials"
+    said = [f"ended: {status.ended}" if status.ended is not None else "at work", done]
+    said += [f"{status.failed} failed"] * bool(status.failed) + [f"{status.waiting} to be taken over"] * bool(status.waiting)
+    said += [f"{status.taken_over} taken over"] * bool(status.taken_over)
+    said += [] if status.best is None else [f"best: trial {status.best[0]} with validation error {status.best[1]:.4f}"]
+    said += [] if status.pace is None else [f"{status.pace:.3g} trials a minute"]
+    said += [] if status.minutes_left is None else [f"done in about {duration_text(60 * status.minutes_left)}"]
+    grid.caption, grid.min_width = _text("; ".join(said)), 100
     return grid
 
 

@@ -29,11 +29,13 @@ with a line that says so, if that differs or the file is damaged.
 | `seconds.json`, `passes.json` | wall time; passes and labels; by phase |
 | `summary.json`, `front.html` | the content of the report; the report |
 | `told.json` | what each logger was told, if there are loggers |
+| `worker.json`, `workers/`, `artifacts/` | where others share the study: name in it, local workers, shared files |
 | `*.checkpoint` | checkpoints of running trainings; removed at the end |
 """
 
 from mpsearch.run.announce import Announcer
 from mpsearch.run.convert import convert, convert_run
+from mpsearch.run.crew import LEASE, STORAGE_VARIABLE, Crew
 from mpsearch.run.directory import claimed
 from mpsearch.run.evaluate import evaluate_artifact
 from mpsearch.run.export import export_run
@@ -43,9 +45,13 @@ from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study, told_again
 from mpsearch.run.plan import plan
 from mpsearch.run.profile import profile
+from mpsearch.run.worker import join
 
 __all__ = [
+    "LEASE",
+    "STORAGE_VARIABLE",
     "Announcer",
+    "Crew",
     "Ledger",
     "allocate",
     "claimed",
@@ -54,6 +60,7 @@ __all__ = [
     "evaluate_artifact",
     "export_run",
     "finished",
+    "join",
     "plan",
     "profile",
     "retrain",

@@ -30,7 +30,7 @@ from mpsearch.training.evaluate import evaluate
 from mpsearch.training.loop import Hooks, train
 from mpsearch.training.recipe import Recipe
 
-__all__ = ["float_network"]
+__all__ = ["float_file", "float_network"]
 
 _USUAL = Execution()
 
@@ -67,9 +67,8 @@ def float_network(
     """
     torch.manual_seed(seed)
     model = build_model(factory, options).to(device)
-    identity = hashlib.sha256(repr((splits.fingerprint, structure, recipe, seed, __version__)).encode()).hexdigest()
-    name = factory.replace(":", ".").replace("/", ".")
-    file = cache_directory() / "float" / f"{name}-{identity[:16]}.safetensors"
+    identity = _identity(splits, recipe, structure, seed)
+    file = float_file(factory, splits, recipe, structure=structure, seed=seed)
     weights = _cached(file, device, progress)
     if weights is None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +79,16 @@ def float_network(
     model.load_state_dict(weights)
     progress.say(f"float network: {file}")
     return model
+
+
+def float_file(factory: str, splits: Splits, recipe: Recipe, *, structure: str, seed: int) -> Path:
+    """The file in the cache of the trained float network; arguments as of `float_network`."""
+    name = factory.replace(":", ".").replace("/", ".")
+    return cache_directory() / "float" / f"{name}-{_identity(splits, recipe, structure, seed)[:16]}.safetensors"
+
+
+def _identity(splits: Splits, recipe: Recipe, structure: str, seed: int) -> str:
+    return hashlib.sha256(repr((splits.fingerprint, structure, recipe, seed, __version__)).encode()).hexdigest()
 
 
 def _cached(file: Path, device: torch.device, progress: Progress) -> dict[str, Tensor] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from mpsearch.core.progress import Progress
 from mpsearch.core.summary import Summary
 from mpsearch.models import is_registered
 from mpsearch.run.announce import Announcer
+from mpsearch.run.crew import LEASE, Crew, check_shareable, local_workers, share, shared_files, sharing_of
 from mpsearch.run.directory import STORAGE, claim_of, claimed
 from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from mpsearch.config import StudyConfig
 
-__all__ = ["build_evaluator", "retrain", "run", "run_study", "told_again"]
+__all__ = ["build_evaluator", "compiler_of", "retrain", "run", "run_study", "told_again"]
 
 
 def run_study(
@@ -44,6 +47,7 @@ def run_study(
     *,
     storage: str | None = None,
     announcer: Announcer | None = None,
+    crew: Crew | None = None,
 ) -> Summary:
     """Search, retrain, export and report: `mpsearch study`.
 
@@ -54,13 +58,17 @@ def run_study(
         progress: gets bars and lines.
         storage: URL of Optuna's storage; by default a file in the run directory.
         announcer: tells callbacks of the run.
+        crew: workers that share the study; None: this process has it alone, unless a storage is given.
     """
     announcer = announcer or Announcer()
+    if crew is not None:
+        check_shareable(config)
     with claimed(directory, config, command, storage=storage):
         ledger = Ledger(directory, progress)
         if is_registered(config.model.factory) and (summary := finished(ledger)) is not None:  # other factories can have been edited
             return told_again(announcer, config, summary, ledger, command)
-        return run(config, lambda: build_setup(config, progress), ledger, command, progress, storage=storage, announcer=announcer)
+        set_up = partial(build_setup, config, progress)
+        return run(config, set_up, ledger, command, progress, storage=storage, announcer=announcer, crew=crew)
 
 
 def retrain(
@@ -84,7 +92,7 @@ def retrain(
             return told_again(announcer, config, summary, ledger, command)
         worked = given(config, setup.problem, allocation)
         setup = with_statistics(config, setup, progress, ledger, references=[("the given bits", worked.trial.allocation)])
-        evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
+        evaluator = build_evaluator(config, setup.problem, compiler_of(config, setup.problem), ledger, progress)
         _dry_run(config, evaluator, ledger)
         with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
             return finish(config, Prepared(setup=setup), worked, evaluator, ledger, command, progress, announcer)
@@ -100,6 +108,7 @@ def run(
     storage: str | None = None,
     sampler: BaseSampler | None = None,
     announcer: Announcer | None = None,
+    crew: Crew | None = None,
 ) -> Summary:
     """Start or resume a run in a directory that this process has claimed.
 
@@ -112,21 +121,32 @@ def run(
         storage: URL of Optuna's storage; by default a file in the run directory.
         sampler: Optuna sampler in place of `BitsSampler`.
         announcer: tells callbacks of the run.
+        crew: workers that share the study; where a storage is given, others may be at work on it even if None.
     """
     announcer = announcer or Announcer()
     setup = _set_up(ledger, set_up)
     if (summary := finished(ledger)) is not None:
         return told_again(announcer, config, summary, ledger, command)
     setup = with_statistics(config, setup, progress, ledger)
-    evaluator = build_evaluator(config, setup.problem, _compiler(config, setup.problem), ledger, progress)
+    evaluator = build_evaluator(config, setup.problem, compiler_of(config, setup.problem), ledger, progress)
     _dry_run(config, evaluator, ledger)
     prepared = prepare(config, setup, ledger, progress)
     if storage is None:
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
     url = storage or f"sqlite:///{ledger.path(STORAGE)}"
     name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
+    sharing = None
+    if storage is not None or crew is not None:
+        store = None if crew is None else shared_files(ledger, crew)
+        sharing = sharing_of(ledger.directory, LEASE if crew is None else crew.lease, store)
     with announcer.telling(ledger, config, command, setup.problem.task.metric_name):
-        worked = work(config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler, announcer=announcer)
+        with ExitStack() as others:
+            if crew is not None:
+                share(config, setup, ledger, crew, url, name)
+                others.enter_context(local_workers(config, ledger, crew, url, name, progress))
+            worked = work(
+                config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler, announcer=announcer, sharing=sharing
+            )
         return finish(config, settled(config, prepared, worked), worked, evaluator, ledger, command, progress, announcer)
 
 
@@ -165,7 +185,7 @@ def build_evaluator(config: StudyConfig, problem: Problem, compiler: Compiler, l
     return SupernetEvaluator(problem, compiler, recipe, default.method, checkpoint=checkpoint, progress=progress)
 
 
-def _compiler(config: StudyConfig, problem: Problem) -> Compiler:
+def compiler_of(config: StudyConfig, problem: Problem) -> Compiler:
     """A compiler for the estimated number of training steps of the run; half of the trials are assumed to reach a rung with training."""
     trained = sum(rung.epochs for rung in config.search.climbed)
     epochs = config.search.trials * trained * 0.5 + 2 * config.retrain.epochs

@@ -20,11 +20,11 @@ from mpsearch.signals.base import Partial
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["KeptInRun", "Prepared", "prepare"]
+__all__ = ["PREPARED", "KeptInRun", "Prepared", "prepare"]
 
 T = TypeVar("T")
 
-_PREPARED = "prepared.json"
+PREPARED = "prepared.json"
 _KEEP_EVERY = 5.0
 """Seconds between two writes of a signal's parts."""
 
@@ -89,12 +89,12 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
             return signals, None
         return signals, [(str(origin), problem.space.check(Allocation.from_dict(allocation))) for origin, allocation in initial]
 
-    signals, initial = ledger.read(_PREPARED, load) or (SignalResults(), None)
+    signals, initial = ledger.read(PREPARED, load) or (SignalResults(), None)
     if initial is None:
 
         def keep(results: SignalResults, learned: Sequence[tuple[str, Allocation]] | None = None) -> None:
             initial = None if learned is None else [[origin, allocation.to_dict()] for origin, allocation in learned]
-            ledger.write(_PREPARED, {"signals": results.to_dict(), "initial": initial})
+            ledger.write(PREPARED, {"signals": results.to_dict(), "initial": initial})
 
         with ledger.clock("signals"):
             signals = compute_signals(config, problem, progress, held=signals, keep=keep, partial=partial(KeptInRun, ledger))

@@ -20,9 +20,9 @@ from mpsearch.trials.statistics import choose_statistics, reference_allocations
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["with_statistics"]
+__all__ = ["CHOICE", "with_statistics"]
 
-_CHOICE = "batchnorm.json"
+CHOICE = "batchnorm.json"
 
 
 def with_statistics(
@@ -57,7 +57,7 @@ def with_statistics(
     else:
         made_from = ledger.made_from(default.method, default.recipe, [allocation.key() for _, allocation in near])
         with ledger.clock("preparation"):
-            choice = ledger.once(_CHOICE, choose, dump=as_plain, load=load, made_from=made_from)
+            choice = ledger.once(CHOICE, choose, dump=as_plain, load=load, made_from=made_from)
     if choice is None:
         return setup
     return replace(setup, batchnorm=choice, problem=replace(problem, statistics=choice.chosen))

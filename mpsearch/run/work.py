@@ -21,6 +21,7 @@ from mpsearch.run.error_bound import bound_of, least_kept
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import Prepared
 from mpsearch.run.sensitivity import prior_tables
+from mpsearch.study.leases import Sharing
 from mpsearch.study.settings import hyperparameters_of, search_settings
 from mpsearch.study.storage import reading_study, storage_errors, study_ended
 from mpsearch.study.study import run_trials
@@ -73,6 +74,7 @@ def work(
     name: str,
     sampler: BaseSampler | None = None,
     announcer: Announcer | None = None,
+    sharing: Sharing | None = None,
 ) -> Worked:
     """Run the remaining trials, and select the best allocation of all trials.
 
@@ -86,6 +88,7 @@ def work(
         name: name of the study in that storage.
         sampler: Optuna sampler in place of `BitsSampler`, which then only spends the budget that the best trial leaves.
         announcer: is told of every trial.
+        sharing: how the study is shared with other workers; None: with none.
 
     Raises:
         MpsearchError: no trial within the budgets succeeded.
@@ -120,6 +123,7 @@ def work(
             made_from=ledger.made_from(),
             spent=lambda: ledger.clock.spent("study"),
             told=(announcer or Announcer()).trial,
+            sharing=sharing,
         )
         least = None if bound is None else least_kept(records, bound)
         best = least or best_record(records)

@@ -9,6 +9,7 @@ best = sampler.allocation(study.best_trial.params)
 
 The bits of each group of tied layers are one categorical parameter, `bits/<first layer>`; together they meet every budget by
 construction. Another sampler, by default TPE, draws all other parameters of the objective (a method, a learning rate) in the same trial.
+Trials that hold their bits in one attribute instead (`records.py`), as those of `run_trials`, count alike.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import Observation, Proposal
 from mpsearch.propose.searcher import Searcher
+from mpsearch.study.bits_text import read_bits
+from mpsearch.study.records import BITS
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -171,12 +174,26 @@ class BitsSampler(BaseSampler):
         """The allocation in a trial's parameters."""
         return allocation_of_params(self._space, params)
 
+    def propose(self, study: Study) -> Proposal:
+        """The bits of a trial that is yet to begin, given all that have.
+
+        Raises:
+            BudgetError: every allocation within the budgets was evaluated.
+        """
+        with self._lock:
+            observations, pending, _ = self._known(study, None)
+            return self._propose(observations, pending)
+
+    def forget(self, study: Study, number: int) -> None:
+        """Release what is held for a trial that has ended, where it was not told by Optuna."""
+        self._samplers.pop((study.study_name, number), None)
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters of the bits, which are sampled jointly."""
         return dict(self._bits)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Bits of one allocation; empty if all were evaluated and a running `optimize` can be stopped.
+        """Bits of one allocation; empty if the trial has them, or if all were evaluated and a running `optimize` can be stopped.
 
         Raises:
             BudgetError: every allocation within the budgets was evaluated.
@@ -184,6 +201,8 @@ class BitsSampler(BaseSampler):
         """
         if study.directions[0] == StudyDirection.MAXIMIZE:
             raise ConfigError("BitsSampler: the first objective is a loss; create the study with direction='minimize' and return the loss")
+        if BITS in trial.user_attrs:
+            return {}
         try:
             return self._new_bits(study, trial)
         except BudgetError:
@@ -194,7 +213,7 @@ class BitsSampler(BaseSampler):
     def _new_bits(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         with self._lock:
             for _ in range(_ATTEMPTS):
-                observations, pending, ahead = self._known(study, trial)
+                observations, pending, ahead = self._known(study, trial.number)
                 # Concurrent trials with smaller numbers have no bits yet: anticipate their proposals.
                 for _ in range(min(ahead, _MAX_AHEAD)):
                     pending.append(self._propose(observations, pending).allocation)
@@ -211,17 +230,17 @@ class BitsSampler(BaseSampler):
             raise optuna.TrialPruned("every allocation within the budgets was evaluated")
         key = (study.study_name, trial.number)
         if key not in self._samplers:
-            observations, pending, ahead = self._known(study, trial)
+            observations, pending, ahead = self._known(study, trial.number)
             self._samplers[key] = self._others(self._seed * 1_000_003 + len(observations) + len(pending) + ahead)
         return self._samplers[key].sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Stop `optimize` when every allocation was evaluated, without an error."""
         self._samplers.pop((study.study_name, trial.number), None)
-        observations, pending, ahead = self._known(study, trial)
+        observations, pending, ahead = self._known(study, trial.number)
         seen = [*(observation.allocation for observation in observations), *pending]
         if self._has_bits(trial):
-            seen.append(self.allocation(trial.params))
+            seen.append(self._allocation(study, trial))
         if not ahead and not self.searcher.left(seen, observations):
             _stop(study)  # with `ask` and `tell`, the next proposal raises instead
 
@@ -240,38 +259,50 @@ class BitsSampler(BaseSampler):
             has_bits = self._has_bits(other)
             if other.state.is_finished() and (not has_bits or self._losses(other) is None):
                 continue
-            bits = self._bits_of(other)
-            if all(bits.get(name) == value for name, value in params.items()) and (has_bits or other.number < trial.number):
+            if not has_bits and _CLAIM not in other.system_attrs:
+                continue
+            if self._params(self._allocation(study, other)) == params and (has_bits or other.number < trial.number):
                 return True
         return False
 
-    def _known(self, study: Study, trial: FrozenTrial) -> tuple[list[Observation], list[Allocation], int]:
-        """(finished trials by number, allocations of running trials, number of earlier trials without bits)."""
+    def _known(self, study: Study, number: int | None) -> tuple[list[Observation], list[Allocation], int]:
+        """(finished trials by number, allocations of running trials, number of earlier trials without bits).
+
+        Args:
+            study: all its trials are read.
+            number: of the trial that is not counted itself; None for one that is yet to begin, which no earlier one delays.
+        """
         observations: list[Observation] = []
         pending: list[Allocation] = []
         ahead = 0
         for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number:
+            if other.number == number:
                 continue
             if other.state.is_finished() and self._has_bits(other):
                 losses = self._losses(other)
                 if losses is not None:
-                    key = (study.study_name, other.number)
-                    if key not in self._allocations:
-                        self._allocations[key] = self.allocation(other.params)
-                    observations.append(Observation(allocation=self._allocations[key], losses=losses, errors=self._errors(other)))
-            elif other.state == TrialState.RUNNING and (bits := self._bits_of(other)):
-                pending.append(self.allocation(bits))
-            elif other.state == TrialState.RUNNING and other.number < trial.number:
+                    observations.append(Observation(allocation=self._allocation(study, other), losses=losses, errors=self._errors(other)))
+            elif other.state == TrialState.RUNNING and (self._has_bits(other) or _CLAIM in other.system_attrs):
+                pending.append(self._allocation(study, other))
+            elif other.state == TrialState.RUNNING and number is not None and other.number < number:
                 ahead += 1
         return observations, pending, ahead
 
-    def _bits_of(self, trial: FrozenTrial) -> Mapping[str, Any]:
-        """The parameters of a trial, or the claim of one that has none yet; empty without either."""
-        return trial.params if self._has_bits(trial) else trial.system_attrs.get(_CLAIM, {})
+    def _allocation(self, study: Study, trial: FrozenTrial) -> Allocation:
+        """The bits of a trial: in its attribute, its parameters, or its claim where it has no parameters yet; kept once it has ended."""
+        key = (study.study_name, trial.number)
+        if key in self._allocations:
+            return self._allocations[key]
+        if BITS in trial.user_attrs:
+            found = read_bits(trial.user_attrs[BITS], self._space.names)
+        else:
+            found = self.allocation(trial.params if trial.params.keys() >= self._bits.keys() else trial.system_attrs[_CLAIM])
+        if trial.state.is_finished():
+            self._allocations[key] = found
+        return found
 
     def _has_bits(self, trial: FrozenTrial) -> bool:
-        return trial.params.keys() >= self._bits.keys()
+        return BITS in trial.user_attrs or trial.params.keys() >= self._bits.keys()
 
 
 def _stop(study: Study) -> bool:

@@ -1,11 +1,11 @@
-"""Optuna's storage: opening, and the records of trials in it.
+"""Optuna's storage: opening, and what a study keeps beside its trials (`records.py`).
 
-| attribute | of | content |
-|---|---|---|
-| `record` | trial | its `Record`, written once at the end of the trial; trials without a record are ignored |
-| `origin`, `outlook` | trial | source of the proposal; its expected improvement |
-| `made_from` | study | identity of what its trials depend on |
-| `ended` | study | why the study has ended |
+| attribute of the study | content |
+|---|---|
+| `layers` | names of the layers, in the order of the trials' `bits` |
+| `made_from` | identity of what its trials depend on |
+| `ending` | why no other trial begins, while workers are still at work on some |
+| `ended` | why the study has ended |
 """
 
 from __future__ import annotations
@@ -14,44 +14,43 @@ import logging
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.errors import ConfigError, MpsearchError, RunDirectoryError
-from mpsearch.core.record import Record
 from mpsearch.core.url import without_password
-from mpsearch.propose.observation import observed
 
 __all__ = [
-    "StoredRecords",
+    "announce_end",
     "check_made_from",
-    "close_abandoned",
     "end_of",
     "end_study",
-    "finished_trials",
+    "ending_of",
     "open_storage",
     "open_study",
     "reading_study",
     "set_aside_if_damaged",
     "storage_errors",
     "study_ended",
-    "write_record",
 ]
 
 _JOURNAL = "journal:///"
+_WAIT = 30.0
+"""Seconds to wait for another process that writes to the same SQLite file."""
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Begin of a rollback journal of SQLite, and its end where it names a super-journal (SQLite's file format, section 3)."""
-_RECORD = "record"
+_LAYERS = "layers"
 _MADE_FROM = "made_from"
+_ENDING = "ending"
 _ENDED = "ended"
 
 
@@ -70,7 +69,11 @@ def open_storage(url: str) -> BaseStorage:
     try:
         if url.startswith(_JOURNAL):
             return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
-        storage = RDBStorage(url)
+        storage = (
+            _one_writer(RDBStorage(url, {"connect_args": {"timeout": _WAIT}}))
+            if _is_sqlite(url)
+            else RDBStorage(url, {"pool_pre_ping": True})
+        )
     except Exception as error:  # each database driver has its own exceptions
         reason = without_password(str(error)).partition("\n")[0]
         raise ConfigError(
@@ -80,6 +83,28 @@ def open_storage(url: str) -> BaseStorage:
             path="storage",
         ) from error
     weakref.finalize(storage, storage.engine.dispose)  # a server has few connections: none outlives its storage
+    return storage
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.startswith(("sqlite:", "sqlite+"))
+
+
+def _one_writer(storage: RDBStorage) -> RDBStorage:
+    """Let transactions of SQLite follow each other, since it has no `SELECT … FOR UPDATE`.
+
+    Without this, two processes that end or take the same trial could both read that it is running, and both write.
+    """
+
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # sqlite3 would begin a transaction only at its first write
+
+    def began(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(storage.engine, "connect", connected)
+    event.listen(storage.engine, "begin", began)
+    storage.engine.dispose()  # connections from before the listeners
     return storage
 
 
@@ -171,89 +196,21 @@ def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None 
     return optuna.create_study(study_name=name, storage=storage, directions=["minimize", "minimize"], load_if_exists=True, sampler=sampler)
 
 
-class StoredRecords:
-    """The records in a study's storage; each is parsed once."""
-
-    def __init__(self) -> None:
-        self._records: dict[int, Record] = {}
-
-    def of(self, study: optuna.Study) -> list[Record]:
-        """The records of all trials that have ended, by number."""
-        return [record for trial in finished_trials(study) if (record := self.record(trial)) is not None]
-
-    def record(self, trial: FrozenTrial) -> Record | None:
-        """The record of a trial; None if it has none."""
-        if trial.number not in self._records:
-            if _RECORD not in trial.user_attrs:
-                return None
-            try:
-                self._records[trial.number] = Record.from_dict(trial.user_attrs[_RECORD])
-            except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
-                raise RunDirectoryError(
-                    f"the record of trial {trial.number} in the storage was damaged ({type(error).__name__}: {error}); "
-                    "give another --run-dir"
-                ) from error
-        return self._records[trial.number]
-
-    def losses(self, trial: FrozenTrial) -> Mapping[str, float] | None:
-        """Validation loss by rung, for `BitsSampler`; None if the trial has no record."""
-        record = self.record(trial)
-        return None if record is None else observed(record).losses
-
-    def errors(self, trial: FrozenTrial) -> Mapping[str, float]:
-        """Validation error by rung, for a searcher that reads it; empty if the trial has no record."""
-        record = self.record(trial)
-        return {} if record is None else observed(record).errors
-
-
-def check_made_from(study: optuna.Study, made_from: str) -> None:
-    """Tie a new study to what its trials depend on.
+def check_made_from(study: optuna.Study, made_from: str, layers: Sequence[str]) -> None:
+    """Tie a new study to what its trials depend on, and to the layers that their bits are of.
 
     Raises:
         RunDirectoryError: the study was begun with something else.
     """
-    if study.user_attrs.get(_MADE_FROM, made_from) != made_from:
-        raise RunDirectoryError(
-            f"the study '{study.study_name}' in this storage was begun with another network or data; "
-            "undo that change, or give another --run-dir"
-        )
-    study.set_user_attr(_MADE_FROM, made_from)
-
-
-def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have ended with a record, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if _RECORD in trial.user_attrs and trial.state.is_finished()]
-
-
-def write_record(study: optuna.Study, trial: optuna.Trial, record: Record, budgets: Sequence[Budget]) -> None:
-    """Store the record of a trial, and end it.
-
-    Args:
-        study: of the trial.
-        trial: running.
-        record: its result.
-        budgets: budgets of the study; the largest used share is the second objective.
-    """
-    trial.set_user_attr(_RECORD, record.to_dict())
-    _tell(study, record, budgets)
-
-
-def close_abandoned(study: optuna.Study, budgets: Sequence[Budget]) -> None:
-    """End the running trials of a dead process: with their record if they have one, else as failed."""
-    records = StoredRecords()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        record = records.record(trial)
-        if record is None:
-            study.tell(trial.number, state=TrialState.FAIL)
-        else:
-            _tell(study, record, budgets)
-
-
-def _tell(study: optuna.Study, record: Record, budgets: Sequence[Budget]) -> None:
-    if record.status == "complete":
-        study.tell(record.number, [record.score.error, tightness(record.costs, budgets)])
-    else:
-        study.tell(record.number, state=TrialState.FAIL)
+    attributes = study.user_attrs
+    for key, ours in ((_LAYERS, list(layers)), (_MADE_FROM, made_from)):
+        if attributes.get(key, ours) != ours:
+            raise RunDirectoryError(
+                f"the study '{study.study_name}' in this storage was begun with another network or data; "
+                "undo that change, or give another --run-dir"
+            )
+        if key not in attributes:
+            study.set_user_attr(key, ours)
 
 
 def end_study(study: optuna.Study, reason: str) -> None:
@@ -264,6 +221,18 @@ def end_study(study: optuna.Study, reason: str) -> None:
 def end_of(study: optuna.Study) -> str | None:
     """Why the study has ended; None if it has not."""
     reason: str | None = study.user_attrs.get(_ENDED)
+    return reason
+
+
+def announce_end(study: optuna.Study, reason: str) -> None:
+    """Let no worker begin another trial; the study ends once those under way have."""
+    if ending_of(study) is None:
+        study.set_user_attr(_ENDING, reason)
+
+
+def ending_of(study: optuna.Study) -> str | None:
+    """Why no other trial begins; None if one may."""
+    reason: str | None = study.user_attrs.get(_ENDING)
     return reason
 
 

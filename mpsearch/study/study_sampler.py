@@ -13,9 +13,9 @@ from mpsearch.core.record import Record, Trial
 from mpsearch.core.table import Table
 from mpsearch.propose.observation import observed, room_above
 from mpsearch.propose.threshold import Bound, ThresholdSearcher
+from mpsearch.study.records import StoredRecords
 from mpsearch.study.sampler import BitsSampler
 from mpsearch.study.stopping import Stopping
-from mpsearch.study.storage import StoredRecords
 from mpsearch.trials.climb import Rung
 from mpsearch.trials.problem import Problem
 
@@ -50,7 +50,7 @@ def bits_sampler(
         rungs: rungs of the trials; allocations that stopped at the first can be proposed once more while the second has room.
     """
     has_promotion = len(rungs) > 1 and rungs[0].epochs == 0
-    stored, searcher = StoredRecords(), None
+    stored, searcher = StoredRecords(problem.space.names), None
     if bound is not None:
         searcher = ThresholdSearcher(problem.space, tables, problem.costs, problem.budgets, bound=bound, seed=problem.seed, initial=initial)
     return BitsSampler(

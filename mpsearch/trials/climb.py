@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,10 +16,13 @@ from mpsearch.network.network import Network
 from mpsearch.propose.searcher import Searcher
 from mpsearch.training.recipe import Recipe
 from mpsearch.trials.evaluator import Evaluator, with_epochs
+from mpsearch.trials.partway import Partway, RungState
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.promotion import goes_on, goes_on_by_score
 
 __all__ = ["Hyperparameters", "Rung", "best_record", "evaluate_trial", "trial_seed"]
+
+_NOTHING_KEPT = Partway()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ def evaluate_trial(
     seed: int,
     to_the_top: bool = False,
     searcher: Searcher | None = None,
+    partway: Partway = _NOTHING_KEPT,
 ) -> Record:
     """Evaluate a trial rung by rung as long as it is promoted. The record has status `failed` if a loss or a weight is not finite.
 
@@ -96,6 +100,7 @@ def evaluate_trial(
         seed: of the training.
         to_the_top: run every rung, without competition.
         searcher: predicts the loss of allocations; None: trials compete only by their scores.
+        partway: keeps where the trial stands; rungs that an earlier process has climbed are not climbed again.
     """
     problem, started = evaluator.problem, time.monotonic()
     scores: dict[str, Score] = {}
@@ -117,7 +122,16 @@ def evaluate_trial(
         )
 
     try:
+        held = partway.held()
         for rung in rungs:
+            if held is not None and rung.name in held.scores:
+                scores[rung.name] = held.scores[rung.name]
+                if network is None and rung.epochs:
+                    chosen = choose()
+                    network = evaluator.begin(trial.allocation, chosen.method)
+                    network.model.load_state_dict(held.model)
+                    curve += held.curve
+                continue
             if scores and not to_the_top and not _goes_on(problem, rung, record(), records, None if network else searcher):
                 break
             if rung.epochs == 0:
@@ -132,14 +146,21 @@ def evaluate_trial(
                     with_epochs(chosen.recipe, rung.epochs),
                     seed=seed,
                     on_step=partial(_tell_step, tell, f"trial {trial.number} {rung.name}"),
+                    checkpoint=partway.training(rung.name),
                 )
                 score = evaluator.score(network)
             if not math.isfinite(score.loss):
                 raise TrainingDiverged(f"the validation loss is {score.loss} at rung '{rung.name}'")
             scores[rung.name] = score
+            if network is not None:
+                partway.keep(partial(_state, scores, curve, network))
     except (TrainingDiverged, ModelError) as error:
         return record(params=chosen.params, status="failed", note=str(error))
     return record(params=chosen.params if curve else {}, curve=tuple(curve))
+
+
+def _state(scores: Mapping[str, Score], curve: Sequence[dict[str, float]], network: Network) -> RungState:
+    return RungState(scores=dict(scores), curve=list(curve), model=network.model.state_dict())
 
 
 def _goes_on(problem: Problem, rung: Rung, record: Record, records: Sequence[Record], searcher: Searcher | None) -> bool:

@@ -70,23 +70,30 @@ def record(path: str, value: str) -> str:
     return f"UPDATE trial_user_attributes SET value_json = json_set(value_json, '$.{path}', json('{value}')) WHERE key = 'record'"
 
 
+def parameter(distribution: str, value: int) -> str:
+    return f"INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (1, 'x', {value}, '{distribution}')"
+
+
 OPEN = "DELETE FROM study_user_attributes WHERE key = 'ended'"
 ROWS = {
     "outlook of other fields": (
-        OPEN, """INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'outlook', '{"evil": 1}')""",
+        OPEN, """UPDATE trial_user_attributes SET value_json = '{"origin": "x", "noise": []}' WHERE key = 'proposal'""",
     ),
     "no scores": (record("scores", "{}"),),
     "costs of words": (record("costs", '{"size": "x", "bits": "y"}'),),
     "no costs": (record("costs", "{}"),),
-    "other layers": (record("allocation", '{"zzz": "w4af"}'),),
+    "bits of other layers": ("UPDATE trial_user_attributes SET value_json = '\"w4af*99\"' WHERE key = 'bits'",),
+    "bits that nobody knows": ("UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'bits'",),
+    "a trial without a proposal": ("DELETE FROM trial_user_attributes WHERE key = 'proposal'",),
+    "layers of another network": ("UPDATE study_user_attributes SET value_json = '[\"zzz\"]' WHERE key = 'layers'",),
     "a method that nobody knows": (record("params", '{"method": "evil"}'),),
     "a record of no JSON": ("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'record'",),
     "a record that is deep": (f"UPDATE trial_user_attributes SET value_json = '{'[' * 20_000}' WHERE key = 'record'",),
     "a distribution that nobody knows": (
-        OPEN, """UPDATE trial_params SET distribution_json = '{"name": "EvilDistribution", "attributes": {}}'""",
+        OPEN, parameter('{"name": "EvilDistribution", "attributes": {}}', 0),
     ),
-    "a distribution of no JSON": (OPEN, "UPDATE trial_params SET distribution_json = 'x'"),
-    "a parameter out of range": (OPEN, "UPDATE trial_params SET param_value = 99999"),
+    "a distribution of no JSON": (OPEN, parameter("x", 0)),
+    "a parameter out of range": (OPEN, parameter('{"name": "CategoricalDistribution", "attributes": {"choices": ["a"]}}', 99999)),
     "a state that nobody knows": ("UPDATE trials SET state = 'EVIL'",),
 }  # fmt: skip
 

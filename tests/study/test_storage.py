@@ -1,24 +1,21 @@
-"""What a study keeps: one attribute a trial, so that a trial is recorded or it is not, and the reason why the study ended."""
+"""Opening a storage, what goes wrong with it in one line, and what a study keeps beside its trials."""
 
 from __future__ import annotations
 
 import sqlite3
 import struct
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from mpsearch.core.allocation import Allocation
-from mpsearch.core.budget import Budget
-from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ConfigError, RunDirectoryError
-from mpsearch.core.record import Record, Score
 from mpsearch.study.storage import (
-    StoredRecords,
-    close_abandoned,
+    check_made_from,
     end_of,
     end_study,
     open_storage,
@@ -26,71 +23,12 @@ from mpsearch.study.storage import (
     set_aside_if_damaged,
     storage_errors,
     study_ended,
-    write_record,
 )
 
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
-
-
-BUDGETS = (Budget("size", 200.0, "200B"), Budget("bits", 3.2, "3.2bit"))
-"""The record below takes half of the first and five quarters of the second."""
-
-
-def record(number: int, **changes: object) -> Record:
-    fields: dict[str, object] = {
-        "number": number,
-        "origin": "ei",
-        "allocation": Allocation({"fc": Choice(4)}),
-        "rung": "short",
-        "scores": {"ptq": Score(loss=2.0, error=0.5, metric=0.5), "short": Score(loss=1.0, error=0.25, metric=0.75)},
-        "costs": {"size": 100.0, "bits": 4.0},
-        "curve": ({"epoch": 1.0, "loss": 0.5},),
-    }
-    return Record(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-def test_records_are_read_by_whoever_opens_the_study(url: str) -> None:
-    study = open_study(url, "mine")
-    write_record(study, study.ask(), whole := record(0), BUDGETS)
-    write_record(study, study.ask(), broken := record(1, status="failed", scores={}, rung="", note="the loss is nan"), BUDGETS)
-    again = open_study(url, "mine")
-    assert StoredRecords().of(again) == [whole, broken]
-    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert again.trials[0].values == [0.25, 1.25]
-    assert open_study(url, "another").trials == []
-
-
-def test_losses_are_those_of_the_record_by_rung(url: str) -> None:
-    study = open_study(url, "mine")
-    write_record(study, study.ask(), record(0), BUDGETS)
-    write_record(study, study.ask(), record(1, status="failed"), BUDGETS)
-    study.tell(study.ask(), state=TrialState.FAIL)
-    stored = StoredRecords()
-    losses = [stored.losses(trial) for trial in study.trials]
-    assert losses == [{"ptq": 2.0, "short": 1.0}, {"ptq": 2.0, "short": 1.0, "failed": float("inf")}, None]
-    assert [list(each) for each in losses if each is not None] == [["ptq", "short"], ["ptq", "short", "failed"]]
-
-
-def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: str) -> None:
-    study = open_study(url, "mine")
-    for number in range(3):
-        trial = study.ask()
-        if number != 1:
-            trial.set_user_attr("record", record(number, status="complete" if number == 0 else "failed").to_dict())
-    again = open_study(url, "mine")
-    close_abandoned(again, BUDGETS)
-    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert again.trials[0].values == [0.25, 1.25]
-    assert [each.number for each in StoredRecords().of(again)] == [0, 2]
-
-
-def test_a_trial_under_way_has_no_record_yet(url: str) -> None:
-    study = open_study(url, "mine")
-    study.ask().set_user_attr("record", record(0).to_dict())
-    assert StoredRecords().of(study) == []
 
 
 def test_the_end_is_stored(url: str) -> None:
@@ -109,13 +47,6 @@ def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(wrong:
         open_study(wrong, "mine")
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
-
-
-def test_optuna_reads_the_study_by_itself(tmp_path: Path) -> None:
-    study = open_study(f"sqlite:///{tmp_path}/trials.db", "mine")
-    write_record(study, study.ask(), record(0), BUDGETS)
-    loaded = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/trials.db")
-    assert Record.from_dict(loaded.trials[0].user_attrs["record"]) == record(0)
 
 
 def test_an_interrupt_while_a_connection_is_returned_is_raised_and_not_logged(
@@ -148,8 +79,7 @@ def test_a_damaged_file_is_set_aside(content: bytes | None, sound: bool, tmp_pat
 
 def test_a_damaged_page_is_damage(tmp_path: Path) -> None:
     file, said = tmp_path / "study.db", list[str]()
-    study = open_study(f"sqlite:///{file}", "mine")
-    write_record(study, study.ask(), record(0), BUDGETS)
+    open_study(f"sqlite:///{file}", "mine").ask()
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
     set_aside_if_damaged(file, said.append)
@@ -170,15 +100,6 @@ def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match=r"storage 'sqlite:.*': .*locked; mend that, and the same command goes on") as caught:
             refused()
     assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_record_is_named(url: str) -> None:
-    study = open_study(url, "mine")
-    trial = study.ask()
-    trial.set_user_attr("record", {"number": 0})
-    study.tell(trial, [1.0, 1.0])
-    with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
-        StoredRecords().of(open_study(url, "mine"))
 
 
 def test_a_journal_that_names_another_file_deletes_nothing(tmp_path: Path) -> None:
@@ -204,3 +125,33 @@ def test_a_database_with_code_of_its_own_is_refused(code: str, tmp_path: Path) -
         database.execute(code)
     with pytest.raises(RunDirectoryError, match="holds code of its own"):
         set_aside_if_damaged(file, lambda line: None)
+
+
+def test_a_study_belongs_to_its_network_and_its_layers(url: str) -> None:
+    check_made_from(open_study(url, "mine"), "a network", ["a", "b"])
+    check_made_from(open_study(url, "mine"), "a network", ["a", "b"])
+    for made_from, layers in (("another", ["a", "b"]), ("a network", ["a"])):
+        with pytest.raises(RunDirectoryError, match="was begun with another network or data"):
+            check_made_from(open_study(url, "mine"), made_from, layers)
+
+
+def test_of_two_processes_that_end_a_trial_one_succeeds(url: str) -> None:
+    """Both have read that it is running; on SQLite both would have written, had their transactions not followed each other."""
+    first, second = open_study(url, "mine"), open_study(url, "mine")
+    trial = first.ask()
+    barrier, outcomes = threading.Barrier(2, timeout=60), list[str]()
+
+    def end(study: optuna.Study, state: TrialState) -> None:
+        barrier.wait()
+        try:
+            study.tell(trial.number, [1.0, 1.0] if state == TrialState.COMPLETE else None, state)
+            outcomes.append("ended")
+        except (UpdateFinishedTrialError, ValueError):  # at the write, or at the read before it
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=end, args=pair) for pair in ((first, TrialState.COMPLETE), (second, TrialState.FAIL))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["ended", "refused"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from mpsearch.core.errors import RunDirectoryError
@@ -70,15 +71,15 @@ def test_an_interrupted_study_continues_as_if_it_had_not_been(
 def test_a_record_written_before_the_kill_counts(tmp_path: Path, undisturbed: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the record and Optuna's own end of the trial: it is complete, and no trial is evaluated twice."""
     storage = f"sqlite:///{tmp_path}/study.db"
-    tell, calls = optuna.Study.tell, iter(range(2))
+    end, calls = RDBStorage.set_trial_state_values, iter(range(2))
 
-    def dying(self: optuna.Study, *arguments: Any, **named: Any) -> Any:
+    def dying(self: RDBStorage, *arguments: Any, **named: Any) -> Any:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        return tell(self, *arguments, **named)
+        return end(self, *arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(optuna.Study, "tell", dying)
+        patched.setattr(RDBStorage, "set_trial_state_values", dying)
         with pytest.raises(KeyboardInterrupt):
             ran(storage)
     assert essence(ran(storage)) == essence(undisturbed)
