@@ -19,12 +19,11 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.core.statistics import CORRECTED
-from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import collect_inputs, draw
-from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.quantizers import FixedActQuantizer, attach_act_quantizer
 from mpsearch.numbers.asymmetric import fake_quantize_between, fit_asymmetric
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, dequantize

@@ -68,7 +68,6 @@ class Network:
         self.method = method
         self.allocation: Allocation | None = None
         self._calibration = calibration
-        self._float = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         device = next(model.parameters()).device
         follow_weights(self.model)
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
@@ -149,7 +148,7 @@ class Network:
     @torch.no_grad()
     def begin(self, allocation: Allocation) -> None:
         """Restore the float weights and statistics, set the grids and the calibrated steps. In place, so compiled code stays valid."""
-        for name, tensor in self._float.items():
+        for name, tensor in self.architecture.state_dict().items():
             self.tensor(name).copy_(tensor)
         self.set_bits(allocation)
         for layer in self.space.layers:

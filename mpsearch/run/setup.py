@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -55,7 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "method_variants", "pick_device"]
 
-_TRACE_BATCH = 128
+TRACE_BATCH = 8
+"""Samples of one pass that traces the network; signs of inputs are those that calibration sees."""
+_TRACED = 128
+"""Samples at most, of a network that does not do the same with every sample."""
 _LIFETIME_BATCH = 2
 _FINGERPRINT_BATCH = 2
 
@@ -212,9 +215,13 @@ def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
 ) -> tuple[Writer, ResolvedSpace, dict[str, CostTable], CostInputs, tuple[str, ...]]:
     """Layers, menus and costs from one forward pass; checks that data, methods, target, space and budgets match the network."""
-    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
-    batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
-    surveyed = survey(model, batch)
+    taken, device = splits.train.take(min(_TRACED, len(splits.train)), config.seed), next(model.parameters(), torch.empty(0)).device
+
+    def batches() -> Iterator[Any]:
+        return (to_device(inputs, device) for inputs, _ in taken.batches(TRACE_BATCH))
+
+    batch = next(batches())
+    surveyed = survey(model, batch, lambda: itertools.islice(batches(), 1, None))
     notes = coverage_notes(surveyed)
     layers = surveyed.layers
     methods = {name: method_variants(config, name) for name in config.methods}
