@@ -69,8 +69,8 @@ def trial(network: Network) -> Figures:
     whole = float_bytes(model)
     problem = _problem(network, canonical(model), samples=1, widths=_THREE)
     evaluator = Evaluator(problem, Compiler("off", _CPU, 0))
-    for bits in _THREE:  # steps are fitted once in a study
-        for name in problem.space.names:
+    for name in problem.space.names:  # steps are fitted once in a study
+        for bits in _THREE:
             problem.calibration.weight_steps(name, NumberFormat("uniform", bits), Lsq().grid)
 
     def scores() -> None:

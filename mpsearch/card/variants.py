@@ -89,7 +89,7 @@ class Bench:
             model = self._build(variant)
             corrector = None if problem.statistics != CORRECTED else Corrector(problem.model, model, self._images)
             update_statistics(model, problem.statistics, problem, self._recipe, corrector)
-            self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device)
+            self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device, batch=problem.execution.batch)
         return self._scores[variant]
 
     @torch.no_grad()
@@ -126,7 +126,7 @@ class Bench:
         """Training samples in one batch."""
         problem = self.problem
         taken = problem.train.take(min(CALIBRATED, len(problem.train)), problem.seed)
-        return concatenated([to_device(inputs, problem.device) for inputs, _ in taken.batches(256)], CALIBRATED)
+        return concatenated([to_device(inputs, problem.device) for inputs, _ in taken.batches(problem.execution.batch)], CALIBRATED)
 
     @cached_property
     def _inputs(self) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.coverage import coverage_notes
+from mpsearch.network.execution import batch_within
 from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
@@ -165,6 +166,7 @@ def assemble(
         )
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
+    execution = replace(execution, batch=batch_within(surveyed[1].layers))
     execution.keep_main_output(model)
     writer, space, costs, cost_inputs, notes = surveyed
     with phase("calibration"):
@@ -227,7 +229,7 @@ def _survey(
     methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]
-    preflight(model, splits, pick_device(config.device), trained=trained)
+    preflight(model, splits, pick_device(config.device), trained=trained, batch=batch_within(layers))
     target = target_with(config.target, config.target_settings)
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
