@@ -103,7 +103,7 @@ def fisher(network: Network) -> Figures:
     return {
         f"{name}, {len(widths)} widths": value
         for widths in (_THREE, _EIGHT)
-        for name, value in _signal(network, "fisher", widths, 8).items()
+        for name, value in _signal(network, "fisher", widths, 4).items()
     }
 
 
@@ -157,16 +157,18 @@ def _signal(network: Network, name: str, widths: tuple[int, ...], count: int) ->
     inputs = SignalInputs(model=model, space=space, calibration=calibration, batches=batches, task=Task.classification())
     both = partial(_forward_and_backward, model, *batches[0])
     both()
-    one = _seconds(both)
-    _, base = Peak().of(both)
     model.zero_grad(set_to_none=True)
+    one, base = _cost(both)
+    model.zero_grad(set_to_none=True)
+    whole, most = _cost(lambda: compute_signal(name, inputs))
+    return {"F+B (time)": whole / one, "F+B (memory)": most / base, "W": most / float_bytes(model)}
+
+
+def _cost(function: Callable[[], object]) -> tuple[float, int]:
+    """Processor seconds and peak bytes of one call."""
     peak = Peak()
-    _, most = peak.of(lambda: compute_signal(name, inputs))
-    return {
-        "F+B (time)": _seconds(lambda: compute_signal(name, inputs), 1) / one,
-        "F+B (memory)": most / base,
-        "W": most / float_bytes(model),
-    }
+    seconds, most = peak.of(partial(_seconds, function, 1))
+    return seconds, most
 
 
 def _space(model: nn.Module, inputs: Tensor, widths: tuple[int, ...]) -> ResolvedSpace:

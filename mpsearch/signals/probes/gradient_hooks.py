@@ -29,13 +29,13 @@ from mpsearch.signals.probes.batch_axis import by_sample, first_tensor, sample_a
 from mpsearch.signals.probes.calling_modules import calling_modules
 from mpsearch.signals.probes.products import linear_products, weight_products
 
-__all__ = ["GradientHooks"]
+__all__ = ["GradientHooks", "worth_keeping"]
 
 _CHUNK = 2**17
 """Values of an activation that are quantized at once, so that temporaries stay in the CPU cache."""
 
 _ALWAYS_KEPT, _NEVER_KEPT = 2**26, 2**30
-"""Bytes of the weight changes of the whole network that are kept between batches at most and at least; see `_kept`."""
+"""Bytes of the weight changes of the whole network that are kept between batches at most and at least; see `worth_keeping`."""
 
 _ROUNDING = 320
 """Cost of computing one change of a weight, in multiply-accumulates; only the order of magnitude matters."""
@@ -74,7 +74,7 @@ class GradientHooks:
         self._calibration = calibration
         self._deltas: dict[str, Tensor] = {}
         changes = sum(layer.weights * len(bits) for layer, bits in zip(space.layers, self.weights, strict=True))
-        self._keeps = _kept(changes, batch * sum(layer.macs for layer in space.layers))
+        self._keeps = worth_keeping(changes, batch * sum(layer.macs for layer in space.layers))
         self._device = next(model.parameters()).device
         self._samples = 0
         self._listening = False
@@ -169,7 +169,7 @@ class GradientHooks:
         return deltas
 
 
-def _kept(changes: int, macs: int) -> bool:
+def worth_keeping(changes: int, macs: int) -> bool:
     """Whether weight changes are kept between batches: if they are few, or if to compute them takes more than a tenth of a batch.
 
     Args:
