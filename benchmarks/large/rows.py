@@ -41,7 +41,7 @@ __all__ = ["ROWS", "Figures", "float_bytes"]
 Figures = Mapping[str, float]
 """Figure by name; the name says the unit."""
 _CPU = torch.device("cpu")
-_THREE, _EIGHT = (2, 4, 8), tuple(range(1, 9))
+_TWO, _THREE, _EIGHT = (4, 2), (2, 4, 8), tuple(range(1, 9))
 _REPEATS = 3
 
 
@@ -67,14 +67,14 @@ def trial(network: Network) -> Figures:
     peak = Peak()
     model = network.build()
     whole = float_bytes(model)
-    problem = _problem(network, canonical(model), samples=1, widths=_THREE)
+    problem = _problem(network, canonical(model), samples=1, widths=_TWO)
     evaluator = Evaluator(problem, Compiler("off", _CPU, 0))
     for name in problem.space.names:  # steps are fitted once in a study
-        for bits in _THREE:
+        for bits in _TWO:
             problem.calibration.weight_steps(name, NumberFormat("uniform", bits), Lsq().grid)
 
     def scores() -> None:
-        for bits in (4, 2):
+        for bits in _TWO:
             evaluator.untrained(problem.space.uniform(Choice(NumberFormat("uniform", bits))), Lsq(), Recipe(epochs=0, reestimate=1))
 
     _, most = peak.of(scores)

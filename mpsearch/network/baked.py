@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+_DECODED = 2**20
+"""Values that are decoded at once."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredNumbers:
     """Half-precision numbers with a common exponent, `values · 2^exponent`; or float32 numbers, where those are too coarse.
@@ -106,11 +110,22 @@ class CodedWeight:
 
     def values(self) -> Tensor:
         """float32 `[R, n]`."""
-        return self.format.decode(self.codes, self.scales.numbers(), self.zeros)
+        return self._decoded(self.scales.numbers(), 1.0)
 
     def integers(self) -> Tensor:
         """float32 `[R, n]`, the values in units of `unit · scale`; only of formats that have an `integer_unit`."""
-        return self.format.decode(self.codes, torch.ones(len(self.codes)), self.zeros) / (self.format.integer_unit or 1.0)
+        return self._decoded(torch.ones(len(self.codes)), self.format.integer_unit or 1.0)
+
+    def _decoded(self, scales: Tensor, unit: float) -> Tensor:
+        """Some rows at a time, so that decoding takes little memory beside its result."""
+        values = torch.empty(self.codes.shape)
+        rows = max(_DECODED // max(self.codes.shape[1], 1), 1)
+        for start in range(0, len(values), rows):
+            part = slice(start, start + rows)
+            torch.div(
+                self.format.decode(self.codes[part], scales[part], None if self.zeros is None else self.zeros[part]), unit, out=values[part]
+            )
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def batch_within(layers: Iterable[Layer]) -> int:
     """
     elements = max((layer.input_elements + layer.output_elements for layer in layers), default=1)
     within = _BYTES // (4 * _ALIVE * max(elements, 1))
-    return min(2 ** max(within.bit_length() - 1, 0), _LARGEST_BATCH)
+    return min(1 << max(within.bit_length() - 1, 0), _LARGEST_BATCH)
 
 
 class _MainOutput:

@@ -110,7 +110,7 @@ def folding(model: nn.Module, layers: Sequence[Layer]) -> Iterator[None]:
             after.append((module, partial(_restore, own)))
             norm = model.get_submodule(layer.norm)
             restored.callback(_give_back_forward, norm, norm.__dict__.get("forward"))
-            norm.forward = _unchanged  # type: ignore[method-assign]
+            norm.forward = _unchanged
         with hooked(before=before, after=after):
             yield
 

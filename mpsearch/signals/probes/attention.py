@@ -66,9 +66,9 @@ def projections(
         slope = _heads(g @ attention.out_proj.weight, attention.num_heads)
         mask = _mask(given, attention.num_heads, heads[0])
     with torch.enable_grad():
-        leaves = [head.requires_grad_() for head in heads]
-        context = F.scaled_dot_product_attention(*leaves, attn_mask=mask)
-        slopes = torch.autograd.grad(context, leaves, slope)
+        q, k, v = (head.requires_grad_() for head in heads)
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        slopes = torch.autograd.grad(context, (q, k, v), slope)
     found = [("out_proj.weight", slice(0, len(attention.out_proj.weight)), _merged(context.detach()), g)]
     found += [(name, rows, x, _merged(each)) for (name, rows, _, _), x, each in zip(weights, inputs, slopes, strict=True)]
     return [Projection(parameter=name, rows=rows, x=_by_sample(x, samples), g=_by_sample(each, samples)) for name, rows, x, each in found]
@@ -100,7 +100,7 @@ def _weights(attention: Any) -> Iterator[tuple[str, slice, Tensor, Tensor | None
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """`[B, T, E]` → `[B, H, T, E/H]`."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.view(len(x), x.shape[1], heads, -1).transpose(1, 2)
 
 
 def _merged(x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def _mask(given: Mapping[str, Any], heads: int, query: Tensor) -> Tensor | None:
     masks = []
     if given.get("attn_mask") is not None:
         mask = _additive(given["attn_mask"], query.dtype)
-        masks.append(mask.unflatten(0, (-1, heads)) if mask.dim() == 3 else mask)
+        masks.append(mask.view(-1, heads, *mask.shape[1:]) if mask.dim() == 3 else mask)
     if given.get("key_padding_mask") is not None:
         masks.append(_additive(given["key_padding_mask"], query.dtype)[:, None, None, :])
     return sum(masks[1:], masks[0]) if masks else None

@@ -157,7 +157,7 @@ def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponen
     except ValueError as error:
         raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
     numbers = StoredNumbers(values=torch.from_numpy(scales.copy()), exponent=exponent)
-    return CodedWeight(format=format, codes=torch.from_numpy(codes.copy()), scales=numbers, zeros=zeros)
+    return CodedWeight(format=format, codes=torch.from_numpy(codes if codes.flags.writeable else codes.copy()), scales=numbers, zeros=zeros)
 
 
 def _unpack_rest(file: PackedFile, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
