@@ -35,7 +35,8 @@ class Block(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).reshape(samples, places, _WIDTH))
         normed = self.before_gate(x)
-        return x + self.down(F.silu(self.gate(normed)) * self.up(normed))
+        added: Tensor = x + self.down(F.silu(self.gate(normed)) * self.up(normed))
+        return added
 
 
 class Decoder(nn.Module):

@@ -89,6 +89,7 @@ def test_a_sharing_copy_has_memory_of_its_own_for_what_is_named_and_for_buffers(
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     model.tied = model[0]
     copied = sharing_copy(model, ["0.bias"])
+    assert isinstance(copied, nn.Sequential)
     shared = {name for name, tensor in copied.state_dict().items() if tensor.data_ptr() == model.state_dict()[name].data_ptr()}
     assert shared == {"0.weight", "tied.weight", "1.weight", "1.bias"}
     assert copied.tied is copied[0]
