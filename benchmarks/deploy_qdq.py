@@ -32,9 +32,10 @@ from mpsearch.core.space import ResolvedSpace, Space
 from mpsearch.data import load_data
 from mpsearch.methods.lsq import Lsq
 from mpsearch.models import build_model
-from mpsearch.network.baked import FixedActQuantizer, Parts, bake, install
+from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
+from mpsearch.network.quantizers import FixedActQuantizer
 from mpsearch.network.trace import trace
 from mpsearch.targets import Blueprint
 from mpsearch.targets.onnx.layout import numbered

@@ -47,7 +47,7 @@ def _worst_class(inputs: CardInputs, network: nn.Module) -> Any:
     """The lowest metric of any class on the validation split; the test split is read only once."""
     problem, names = inputs.problem, inputs.splits.classes
     sums: dict[int, tuple[float, int]] = {}
-    for batch, targets in problem.validation.batches(256):
+    for batch, targets in problem.validation.batches(problem.execution.batch):
         values = problem.task.per_sample(call(network, to_device(batch, problem.device)), targets.to(problem.device))
         if values is None or targets.numel() != len(targets):
             return na("labels are no classes")

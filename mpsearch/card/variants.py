@@ -19,12 +19,11 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.record import Score
 from mpsearch.core.statistics import CORRECTED
-from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import collect_inputs, draw
-from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.quantizers import FixedActQuantizer, attach_act_quantizer
 from mpsearch.numbers.asymmetric import fake_quantize_between, fit_asymmetric
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, dequantize
@@ -90,7 +89,7 @@ class Bench:
             model = self._build(variant)
             corrector = None if problem.statistics != CORRECTED else Corrector(problem.model, model, self._images)
             update_statistics(model, problem.statistics, problem, self._recipe, corrector)
-            self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device)
+            self._scores[variant] = evaluate(model, self.validation, problem.task, device=problem.device, batch=problem.execution.batch)
         return self._scores[variant]
 
     @torch.no_grad()
@@ -127,7 +126,7 @@ class Bench:
         """Training samples in one batch."""
         problem = self.problem
         taken = problem.train.take(min(CALIBRATED, len(problem.train)), problem.seed)
-        return concatenated([to_device(inputs, problem.device) for inputs, _ in taken.batches(256)], CALIBRATED)
+        return concatenated([to_device(inputs, problem.device) for inputs, _ in taken.batches(problem.execution.batch)], CALIBRATED)
 
     @cached_property
     def _inputs(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""`DatasetSplit`: items of a map-style torch `Dataset`, batched by a seeded `DataLoader`."""
+"""`DatasetSplit`: items of a map-style torch `Dataset`, batched by seed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from mpsearch.core.errors import DataError
-from mpsearch.data.loading import load_batches
-from mpsearch.data.random_stream import reseed
-from mpsearch.data.split import InputsAndTargets, RowSplit, pair
+from mpsearch.data.split import InputsAndTargets, RowSplit
+from mpsearch.data.workers import Workers
 
 __all__ = ["DatasetSplit"]
 
@@ -24,7 +23,7 @@ class DatasetSplit(RowSplit):
         dataset: `dataset[i]` is (input, target).
         rows: indices of the items in this split; all if not given.
         augmented: the same items with training's augmentation; `dataset` if not given.
-        workers: loading processes; batches do not depend on their number.
+        workers: loading processes, which subsets share; batches do not depend on their number.
         collate: list of items → batch; torch's default if not given.
 
     Raises:
@@ -49,6 +48,7 @@ class DatasetSplit(RowSplit):
         self.augmented = dataset if augmented is None else augmented
         self.workers = workers
         self.collate = collate
+        self._loading = Workers(self.dataset, self.augmented, _Collated(collate), workers)
 
     def batches(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
@@ -59,16 +59,8 @@ class DatasetSplit(RowSplit):
             DataError: an item cannot be loaded, or is not (input, target).
         """
         generator = torch.Generator().manual_seed(seed)
-        loader: DataLoader[Any] = DataLoader(
-            _Seeded(self.augmented if augment else self.dataset, seed),
-            batch_size=batch_size,
-            sampler=self._in_order(shuffle, generator).tolist(),
-            num_workers=self.workers,
-            collate_fn=_Collated(self.collate),
-            drop_last=drop_last,
-            generator=generator,
-        )
-        return load_batches(loader, seed)
+        rows = self._in_order(shuffle, generator).tolist()
+        return self._loading.batches(rows, batch_size, seed=seed, augment=augment, drop_last=drop_last)
 
 
 class _Collated:
@@ -90,17 +82,3 @@ class _Collated:
                 else "give all samples one shape, or pass a DataLoader with a collate_fn of your own"
             )
             raise DataError(f"the samples do not make a batch ({type(error).__name__}: {reason}); {advice}") from error
-
-
-class _Seeded(Dataset[Any]):
-    """Seeds before each item, so that random transforms depend neither on the number of workers nor on other draws."""
-
-    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
-        self._dataset = dataset
-        self._seed = seed
-
-    def __getitem__(self, index: int) -> Any:
-        reseed(self._seed * 1_000_003 + index)
-        item = self._dataset[index]
-        pair(item)
-        return item

@@ -122,9 +122,8 @@ class ImageFolder(DataSource):
         plain = ImageDataset(listing, evaluation_transform(size, augment, self.mean, self.std))
         augmented = ImageDataset(listing, training_transform(size, augment, self.mean, self.std))
         workers = min(8, os.cpu_count() or 1) if self.workers is None else self.workers
-        return {
-            name: DatasetSplit(plain, rows=torch.from_numpy(chosen), augmented=augmented, workers=workers) for name, chosen in rows.items()
-        }
+        whole = DatasetSplit(plain, augmented=augmented, workers=workers)  # all parts share its processes
+        return {name: whole.with_rows(torch.from_numpy(chosen)) for name, chosen in rows.items()}
 
 
 def _three_numbers(name: str, value: object) -> tuple[float, ...]:

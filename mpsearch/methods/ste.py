@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mpsearch.methods import METHODS
 from mpsearch.methods.base import Method
-from mpsearch.network.baked import FixedActQuantizer
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
+from mpsearch.network.quantizers import ActQuantizer, FixedActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.proportional import ratio_to_mean, step_from_mean
 

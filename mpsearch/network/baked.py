@@ -7,9 +7,8 @@ precision.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,16 +24,14 @@ from mpsearch.network.half import in_float32
 from mpsearch.network.integer_sums import ScaledSums, along_channels, multiplies_integers, scale_sums
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network, keep_slow_attention
-from mpsearch.network.quantizers import ActQuantizer, PowerActQuantizer, attach_act_quantizer
-from mpsearch.network.state import distinct_state
+from mpsearch.network.quantizers import FixedActQuantizer, FixedPowerActQuantizer, InputCodes, attach_act_quantizer
+from mpsearch.network.state import distinct_state, sharing_copy
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.gradients.straight_through import straight_through
 from mpsearch.numbers.grid import act_grid
 
 __all__ = [
     "BakedLayer",
     "CodedWeight",
-    "FixedActQuantizer",
     "FloatWeight",
     "Parts",
     "QuantizedInput",
@@ -43,8 +40,13 @@ __all__ = [
     "evaluated",
     "fixed_act_quantizer",
     "install",
+    "install_each",
     "rest_of_state",
 ]
+
+
+_DECODED = 2**20
+"""Values that are decoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +111,22 @@ class CodedWeight:
 
     def values(self) -> Tensor:
         """float32 `[R, n]`."""
-        return self.format.decode(self.codes, self.scales.numbers(), self.zeros)
+        return self._decoded(self.scales.numbers(), 1.0)
 
     def integers(self) -> Tensor:
         """float32 `[R, n]`, the values in units of `unit · scale`; only of formats that have an `integer_unit`."""
-        return self.format.decode(self.codes, torch.ones(len(self.codes)), self.zeros) / (self.format.integer_unit or 1.0)
+        return self._decoded(torch.ones(len(self.codes)), self.format.integer_unit or 1.0)
+
+    def _decoded(self, scales: Tensor, unit: float) -> Tensor:
+        """Some rows at a time, so that decoding takes little memory beside its result."""
+        values = torch.empty(self.codes.shape)
+        rows = max(_DECODED // max(self.codes.shape[1], 1), 1)
+        for start in range(0, len(values), rows):
+            part = slice(start, start + rows)
+            torch.div(
+                self.format.decode(self.codes[part], scales[part], None if self.zeros is None else self.zeros[part]), unit, out=values[part]
+            )
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,39 +183,6 @@ class Parts:
         return replace(self, layers={name: replace(layer, choice=allocation[name]) for name, layer in self.layers.items()})
 
 
-class FixedActQuantizer(ActQuantizer):
-    """An activation quantizer with a fixed step."""
-
-    step: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("step", torch.ones(()))
-
-    def begin(self, step: Tensor) -> None:
-        """Set the step."""
-        self.step.copy_(step)
-
-    def step_value(self) -> Tensor:
-        """The step."""
-        return self.step
-
-
-class InputCodes(FixedActQuantizer):
-    """Gives codes in place of values."""
-
-    def quantize(self, x: Tensor) -> Tensor:
-        """Codes, float32; the gradient passes inside the grid."""
-        scaled, low, high = x * self.step.reciprocal(), self.grid.lo, self.grid.hi
-        if not x.requires_grad:
-            return scaled.round_().clamp_(low, high)
-        return straight_through(scaled.clamp(low - 0.5, high + 0.5), scaled.detach().round().clamp_(low, high))
-
-
-class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):
-    """The same for powers of two: its step is the largest level."""
-
-
 def fixed_act_quantizer(input: QuantizedInput, *, codes: bool = False) -> FixedActQuantizer:
     """The quantizer of a layer's input; `codes`: it gives codes in place of values."""
     powers = input.format.kind == "power_of_two"
@@ -232,9 +212,11 @@ def bake(network: Network) -> Parts:
     Raises:
         ModelError: a weight, scale or bias is not finite.
     """
-    layers = {layer.name: _baked(network, layer) for layer in network.space.layers}
-    rest = {name: network.tensor(name).detach().cpu().clone() for name in rest_of_state(network.architecture, network.space.layers)}
-    return Parts(layers=layers, rest=rest)
+    return Parts(layers={layer.name: _baked(network, layer) for layer in network.space.layers}, rest=_rest(network))
+
+
+def _rest(network: Network) -> dict[str, Tensor]:
+    return {name: network.tensor(name).detach().cpu().clone() for name in rest_of_state(network.architecture, network.space.layers)}
 
 
 def _baked(network: Network, layer: Layer) -> BakedLayer:
@@ -293,11 +275,28 @@ def install(model: nn.Module, layers: Sequence[Layer], parts: Parts, *, integers
         parts: the numbers.
         integers: False: all layers hold values, for whoever looks at weights or at single operations; sums differ in rounding.
     """
+    return install_each(model, layers, (parts.layers[layer.name] for layer in layers), parts.rest, integers=integers)
+
+
+@torch.no_grad()
+def install_each(
+    model: nn.Module, layers: Sequence[Layer], baked: Iterable[BakedLayer], rest: Mapping[str, Tensor], *, integers: bool = True
+) -> nn.Module:
+    """As `install`, with layers that may be made one at a time: each is forgotten before the next is asked for.
+
+    Args:
+        model: see `install`; its weights are not copied.
+        layers: as traced.
+        baked: the numbers of each layer, in order.
+        rest: those of the rest, by name.
+        integers: see `install`.
+    """
     device = next(model.parameters()).device
-    model = in_float32(copy.deepcopy(model))
-    for layer in layers:
-        _install_layer(model, layer, parts.layers[layer.name], device, integers=integers)
-    for name, tensor in parts.rest.items():
+    model = in_float32(sharing_copy(model, rest))
+    for layer, each in zip(layers, baked, strict=True):
+        _install_layer(model, layer, each, device, integers=integers)
+        del each
+    for name, tensor in rest.items():
         getattr(*owner_of(model, name)).copy_(tensor)
     keep_slow_attention(model)
     return evaluating(model.requires_grad_(False))
@@ -340,4 +339,5 @@ def evaluated(network: Network, *, integers: bool = True) -> nn.Module:
     Raises:
         ModelError: a weight, scale or bias is not finite.
     """
-    return install(network.architecture, network.space.layers, bake(network), integers=integers)
+    layers = network.space.layers
+    return install_each(network.architecture, layers, (_baked(network, layer) for layer in layers), _rest(network), integers=integers)

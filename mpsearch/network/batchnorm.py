@@ -17,7 +17,17 @@ from mpsearch.network.modes import modes_kept, temporarily
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.numbers.channels import Rows
 
-__all__ = ["BATCH_NORMS", "fix_statistics", "fold", "folded_gain_and_bias", "needs_float32", "owner_of", "reestimate", "running_norms"]
+__all__ = [
+    "BATCH_NORMS",
+    "fix_statistics",
+    "fold",
+    "folded",
+    "folded_gain_and_bias",
+    "needs_float32",
+    "owner_of",
+    "reestimate",
+    "running_norms",
+]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that normalise by batch statistics in training and by running statistics in evaluation; subclasses too."""
@@ -66,14 +76,21 @@ def needs_float32(model: nn.Module, layer: Layer) -> bool:
 def fold(model: nn.Module, layer: Layer) -> None:
     """Fold the layer's BatchNorm into its float weight, in place; the BatchNorm becomes an identity."""
     module: Any = model.get_submodule(layer.module)
+    weight, bias = folded(model, layer)
+    setattr(module, layer.parameter, weight)
+    if bias is not None:
+        module.bias = bias
+    if layer.norm:
+        remove_norm(model, layer.norm)
+
+
+def folded(model: nn.Module, layer: Layer) -> tuple[nn.Parameter, nn.Parameter | None]:
+    """The layer's weight and bias with its BatchNorm folded in, frozen."""
+    module: Any = model.get_submodule(layer.module)
     gain, bias = folded_gain_and_bias(model, layer)
     rows = Rows.of_layer(model, layer)
     weight = rows.join((rows.split(module.weight.detach().float()) * gain.unsqueeze(1)).contiguous())
-    replace_weight(module, layer.parameter, weight)
-    if bias is not None:
-        module.bias = nn.Parameter(bias, requires_grad=False)
-    if layer.norm:
-        remove_norm(model, layer.norm)
+    return nn.Parameter(weight, requires_grad=False), None if bias is None else nn.Parameter(bias, requires_grad=False)
 
 
 def owner_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:

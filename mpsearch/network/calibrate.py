@@ -43,7 +43,7 @@ class Calibration:
             weight = getattr(model.get_submodule(layer.module), layer.parameter)
             self._layouts[layer.name] = Rows.of_layer(model, layer, space.granularity(row))
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
-        self._samples: dict[str, Sample] = {}
+        self._held: tuple[str, Sample] | None = None  # of the layer asked for last
         self._activations = activations
         self._signed = {name: bool((values < 0).any()) for name, values in activations.items()}
         self._steps: dict[tuple[str, Grid], Tensor] = {}
@@ -83,9 +83,9 @@ class Calibration:
         return self._asymmetric(name, format.bits)[1] if format.zero_point else None
 
     def _sample(self, name: str) -> Sample:
-        if name not in self._samples:
-            self._samples[name] = sampled(self._rows[name])
-        return self._samples[name]
+        if self._held is None or self._held[0] != name:
+            self._held = name, sampled(self._rows[name])
+        return self._held[1]
 
     def _asymmetric(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
         """Steps and zero points `[rows]` that cover each row's own range."""

@@ -1,8 +1,6 @@
-"""`canonical`: a copy of the user's model for quantization: unwrapped, with every weight a plain parameter, and trainable as it is."""
+"""`canonical`: a copy of the user's model for quantization: unwrapped, with every weight a plain parameter, over the same memory."""
 
 from __future__ import annotations
-
-import copy
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from mpsearch.core.errors import ModelError
 from mpsearch.network.half import HALVES, in_float32
 from mpsearch.network.modes import evaluating
+from mpsearch.network.state import sharing_copy
 from mpsearch.network.workarounds import apply_workarounds
 
 __all__ = ["canonical"]
@@ -23,6 +22,8 @@ _RECOMPUTED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 def canonical(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode, in float32, with plain tensors for reparametrized weights (weight and spectral norm, pruning masks).
+
+    All other weights lie in the memory of the user's model, so nobody may write to them: whoever trains makes a copy.
 
     Settings that training under quantization cannot keep are replaced, see `mpsearch.network.workarounds`.
 
@@ -71,7 +72,7 @@ def _copy(model: nn.Module) -> nn.Module:
                 if isinstance(value, Tensor):
                     setattr(module, name, value.detach())
     try:
-        return copy.deepcopy(model)
+        return sharing_copy(model)
     except Exception as error:
         raise ModelError(f"the model cannot be copied ({type(error).__name__}: {error}); let copy.deepcopy(model) work") from error
 

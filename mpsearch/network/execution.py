@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Execution", "place_of_output"]
+from mpsearch.core.layer import Layer
+
+__all__ = ["Execution", "batch_within", "place_of_output"]
 
 _LOGITS = "logits"
+_LARGEST_BATCH = 256
+_BYTES = 4 * 2**30
+"""That a pass without gradients may take for activations. It depends on no machine, since sums over batches depend on the batch."""
+_ALIVE = 2
+"""Tensors of the size of a layer's input and output that are alive beside them, such as those of another branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +30,12 @@ class Execution:
         memory_format: of images and of weights with four axes; channels-last makes convolutions faster, with the same values.
         main_output: where the output that is trained stands in what the network returns in training mode, as keys and indices; empty if
             all of it is the output.
+        batch: samples that pass at once where nothing is trained.
     """
 
     memory_format: torch.memory_format = torch.channels_last
     main_output: tuple[int | str, ...] = ()
+    batch: int = _LARGEST_BATCH
 
     @property
     def channels_last(self) -> bool:
@@ -50,6 +59,16 @@ class Execution:
             place = "".join(f"[{key!r}]" for key in self.main_output)
             sentences.append(f"of what it returns in training mode only {place} is trained, which is its output in evaluation mode")
         return tuple(sentences)
+
+
+def batch_within(layers: Iterable[Layer]) -> int:
+    """The largest power of two of samples, at most 256, whose activations at the largest layer take no more than 4 GiB.
+
+    Logits of 2,048 tokens over 32,000 words are 262 MB a sample: four pass at once.
+    """
+    elements = max((layer.input_elements + layer.output_elements for layer in layers), default=1)
+    within = _BYTES // (4 * _ALIVE * max(elements, 1))
+    return min(1 << max(within.bit_length() - 1, 0), _LARGEST_BATCH)
 
 
 class _MainOutput:

@@ -7,7 +7,6 @@ attention is recorded as its single matrix products.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import hooked
 from mpsearch.network.quantizers import ActQuantizer, act_quantizer_of, attach_act_quantizer
+from mpsearch.network.state import sharing_copy
 
 __all__ = ["FLOAT_READER", "Activation", "Lifetimes", "Step", "lifetimes", "observe"]
 
@@ -114,7 +114,7 @@ def lifetimes(model: nn.Module, layers: Sequence[Layer], inputs: Any) -> Lifetim
     Returns:
         Lifetimes in which each layer with a quantizable input reads it through its quantizer, for every allocation.
     """
-    deployed = evaluating(copy.deepcopy(model)).requires_grad_(False)
+    deployed = evaluating(sharing_copy(model)).requires_grad_(False)
     for layer in layers:
         if layer.norm:
             fold(deployed, layer)

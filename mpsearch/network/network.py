@@ -20,6 +20,7 @@ from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, act_quantizer_of, attach_act_quantizer
 from mpsearch.network.recurrent import follow_weights
+from mpsearch.network.state import sharing_copy
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import GridStyle, act_grid, grid_of
 
@@ -59,16 +60,19 @@ class Network:
         space: its layers and what may be chosen.
         calibration: ranges.
         method: makes the quantizers.
+        shares: whether the weights behind the quantizers lie in the memory of the model's until `own_weights`; nobody may write to them.
     """
 
-    def __init__(self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, method: QuantizerFactory) -> None:
+    def __init__(
+        self, model: nn.Module, space: ResolvedSpace, calibration: Calibration, method: QuantizerFactory, *, shares: bool = False
+    ) -> None:
         self.architecture = model
-        self.model = copy.deepcopy(model)
+        self.shares = shares
+        self.model = sharing_copy(model, _vectors(model)) if shares else copy.deepcopy(model)
         self.space = space
         self.method = method
         self.allocation: Allocation | None = None
         self._calibration = calibration
-        self._float = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         device = next(model.parameters()).device
         follow_weights(self.model)
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
@@ -149,8 +153,9 @@ class Network:
     @torch.no_grad()
     def begin(self, allocation: Allocation) -> None:
         """Restore the float weights and statistics, set the grids and the calibrated steps. In place, so compiled code stays valid."""
-        for name, tensor in self._float.items():
-            self.tensor(name).copy_(tensor)
+        for name, tensor in self.architecture.state_dict().items():
+            if (own := self.tensor(name)).data_ptr() != tensor.data_ptr():
+                own.copy_(tensor)
         self.set_bits(allocation)
         for layer in self.space.layers:
             quantizer, act, weight = self.weight_quantizer(layer), self.act_quantizer(layer), self.choice(layer).weight
@@ -162,6 +167,12 @@ class Network:
                 act.begin(self._calibration.act_step(layer.name, self.choice(layer).activation))
         self.method.begin(self)
 
+    def own_weights(self) -> None:
+        """Give the network weights of its own, before anything writes to them."""
+        for parameter in self.network_parameters() if self.shares else ():
+            parameter.data = parameter.data.clone()
+        self.shares = False
+
     def _parametrization(self, layer: Layer) -> parametrize.ParametrizationList:
         module = self.model.get_submodule(layer.module)
         return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[layer.parameter])
@@ -172,6 +183,11 @@ class Network:
         if parametrize.is_parametrized(module, leaf):
             return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[leaf]).original
         return cast(Tensor, getattr(module, leaf))
+
+
+def _vectors(model: nn.Module) -> list[str]:
+    """Names of parameters with one axis or none, such as biases, which corrections of an untrained network change."""
+    return [name for name, tensor in model.state_dict().items() if tensor.dim() < 2]
 
 
 def keep_slow_attention(model: nn.Module) -> None:

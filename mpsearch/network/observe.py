@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from mpsearch.network.inputs import call
 from mpsearch.network.modes import modes_kept
 
-__all__ = ["collect_inputs", "draw", "first_input", "hooked"]
+__all__ = ["Outputs", "collect_inputs", "draw", "first_input", "hooked"]
 
 
 @contextmanager
@@ -32,6 +33,22 @@ def hooked(
         for module, hook in after:
             handles.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
+
+
+class Outputs:
+    """Which modules gave a tensor; the tensors are not kept."""
+
+    def __init__(self) -> None:
+        self._given: dict[int, list[tuple[weakref.ref[Tensor], str]]] = {}
+
+    def add(self, tensor: Tensor, name: str) -> None:
+        """A module of a name gave a tensor; what is said of tensors that are gone is forgotten."""
+        alive = [(given, other) for given, other in self._given.get(id(tensor), ()) if given() is tensor]
+        self._given[id(tensor)] = [*alive, (weakref.ref(tensor), name)]
+
+    def givers(self, tensor: Tensor) -> frozenset[str]:
+        """Names of the modules that gave this very tensor."""
+        return frozenset(name for given, name in self._given.get(id(tensor), ()) if given() is tensor)
 
 
 def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -16,10 +16,20 @@ from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import codes, fake_quantize, fake_quantize_rows
 from mpsearch.numbers.gradients.power_of_two_levels import quantize_to_powers
+from mpsearch.numbers.gradients.straight_through import straight_through
 from mpsearch.numbers.grid import Grid
 from mpsearch.numbers.power_of_two import DEEPEST
 
-__all__ = ["ActQuantizer", "PowerActQuantizer", "WeightQuantizer", "act_quantizer_of", "attach_act_quantizer"]
+__all__ = [
+    "ActQuantizer",
+    "FixedActQuantizer",
+    "FixedPowerActQuantizer",
+    "InputCodes",
+    "PowerActQuantizer",
+    "WeightQuantizer",
+    "act_quantizer_of",
+    "attach_act_quantizer",
+]
 
 
 class _Quantizer(nn.Module):
@@ -162,6 +172,39 @@ class PowerActQuantizer(ActQuantizer):
     def span(self) -> Tensor:
         """`[]`, largest exponent k: the smallest level is `2^−k` times the largest."""
         return torch.where(self.lo < 0, self.hi, (self.hi - 1) / 2).clamp(0, DEEPEST)
+
+
+class FixedActQuantizer(ActQuantizer):
+    """An activation quantizer with a fixed step."""
+
+    step: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.ones(()))
+
+    def begin(self, step: Tensor) -> None:
+        """Set the step."""
+        self.step.copy_(step)
+
+    def step_value(self) -> Tensor:
+        """The step."""
+        return self.step
+
+
+class InputCodes(FixedActQuantizer):
+    """Gives codes in place of values."""
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Codes, float32; the gradient passes inside the grid."""
+        scaled, low, high = x * self.step.reciprocal(), self.grid.lo, self.grid.hi
+        if not x.requires_grad:
+            return scaled.round_().clamp_(low, high)
+        return straight_through(scaled.clamp(low - 0.5, high + 0.5), scaled.detach().round().clamp_(low, high))
+
+
+class FixedPowerActQuantizer(PowerActQuantizer, FixedActQuantizer):
+    """The same for powers of two: its step is the largest level."""
 
 
 def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:

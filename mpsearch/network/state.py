@@ -1,11 +1,14 @@
-"""The tensors of a model, each once, although a module or a tensor may stand under several names; and the memory of a tensor."""
+"""The tensors of a model, each once, although a tensor may stand under several names; their memory, and copies that share it."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["distinct_state", "memory_of"]
+__all__ = ["distinct_state", "memory_of", "sharing_copy"]
 
 
 def distinct_state(model: nn.Module) -> dict[str, Tensor]:
@@ -25,3 +28,22 @@ def memory_of(tensor: Tensor) -> int | None:
         return tensor.untyped_storage().data_ptr() or None
     except (RuntimeError, NotImplementedError):  # torch has no other way to ask
         return None
+
+
+def sharing_copy(model: nn.Module, own: Collection[str] = ()) -> nn.Module:
+    """A copy of the modules and buffers whose parameters are new ones over the memory of the model's, so that it takes none of its own.
+
+    Whoever writes to a parameter of either in place changes both; to replace one, or to move or convert the copy, changes the copy alone.
+
+    Args:
+        model: any module that can be copied.
+        own: names in its `state_dict` of parameters that are copied, since they are to be written to.
+    """
+    held = {id(tensor) for name, tensor in model.state_dict(keep_vars=True).items() if name in own} if own else set()
+    memo: dict[int, object] = {
+        id(parameter): nn.Parameter(parameter.detach(), parameter.requires_grad)
+        for parameter in model.parameters()
+        if type(parameter) is nn.Parameter and not parameter.__dict__ and id(parameter) not in held  # others know best how they are copied
+    }
+    copied: nn.Module = copy.deepcopy(model, memo)
+    return copied

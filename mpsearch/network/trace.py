@@ -1,16 +1,16 @@
 """`survey`: the quantizable layers of a model and all that stays float, from one forward pass with hooks; `trace`: the layers alone.
 
-No graph is captured, so `forward` may have control flow. Weights of known modules are found by class, and every other parameter that
+No graph is captured, so `forward` may have control flow. No output is kept: a weak reference tells whether a tensor is the one that a
+module gave. Weights of known modules are found by class, and every other parameter that
 the pass multiplies by its use (`mpsearch.network.watch`). A BatchNorm belongs to a convolution or linear layer if its input is that
 layer's output tensor, both are called once, and folding it does not change the network's outputs.
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,11 +22,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.batchnorm import BATCH_NORMS, fold, needs_float32
+from mpsearch.network.batchnorm import BATCH_NORMS, needs_float32
+from mpsearch.network.folding import confirmed
 from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.lookup import by_row
 from mpsearch.network.modes import evaluating, modes_kept
-from mpsearch.network.observe import first_input, hooked
+from mpsearch.network.observe import Outputs, first_input, hooked
 from mpsearch.network.recurrent import RECURRENT, recurrent_weights
 from mpsearch.network.watch import FUSED, Product, Watch
 from mpsearch.numbers.channels import Rows
@@ -36,16 +37,18 @@ __all__ = ["QUANTIZABLE", "Survey", "survey", "trace"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMALISED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-QUANTIZABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, *_EMBEDDINGS, nn.MultiheadAttention, *RECURRENT)
+QUANTIZABLE = (*_NORMALISED, *_EMBEDDINGS, nn.MultiheadAttention, *RECURRENT)
 """Modules whose weights are quantized; subclasses too."""
 
 
 @dataclass
 class _Seen:
-    """What hooks record of one module."""
+    """What hooks record of one module, over all batches; `calls` are the most in one."""
 
     calls: int = 0
+    now: int = 0
     inputs: int = 0
     outputs: int = 0
     query: int = 0
@@ -53,8 +56,7 @@ class _Seen:
     order: int = 10**9
     negative: bool = False
     floating: bool = False
-    output: Tensor | None = None
-    inputs_kept: list[Tensor] = field(default_factory=list)
+    fed_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,14 @@ def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
     return survey(model, inputs).layers
 
 
-def survey(model: nn.Module, inputs: Any) -> Survey:
+def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] = tuple) -> Survey:
     """Layers in forward order, and what the pass does with all other parameters.
 
     Args:
         model: any module; its parameters, buffers and mode are not changed.
         inputs: one batch; a larger batch makes the observed sign of each activation more reliable.
+        further: gives further batches, each time it is called. They are read as long as a module has not been called, or where a sample is
+            not like the other: one by one, until two in a row have the same counts.
 
     Returns:
         Among others one `Layer` per weight. A tensor used by several modules is one layer (`aliases`).
@@ -95,14 +99,14 @@ def survey(model: nn.Module, inputs: Any) -> Survey:
     classes = QUANTIZABLE + BATCH_NORMS
     modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, classes)}
     seen = {name: _Seen() for name in modules}
-    samples = batch_size(inputs)
+    outputs = Outputs()
     order = itertools.count()
     watch = Watch(model, order)
     known = [module for module in modules.values() if isinstance(module, QUANTIZABLE)]
-    records = [(module, partial(_record, seen[name], order)) for name, module in modules.items()]
+    records = [(module, partial(_record, name, seen[name], order, outputs)) for name, module in modules.items()]
     hooks = hooked(before=[(module, watch.enter) for module in known], after=[*records, *((module, watch.leave) for module in known)])
     with hooks, torch.no_grad():
-        _forward(model, inputs, watch)
+        samples = _observed(model, inputs, further, watch, [(module, seen[name]) for name, module in modules.items()])
     layers: dict[int, Layer] = {}
     places: dict[int, int] = {}
     for name, module in modules.items():
@@ -124,15 +128,35 @@ def survey(model: nn.Module, inputs: Any) -> Survey:
         raise ModelError("the model has nothing to quantize: its forward pass multiplies no parameter")
     ordered = [layers[key] for key in sorted(layers, key=places.__getitem__)]
     uncounted = [layers[key].name for key in layers if _hidden(watch, key, layers[key])]
-    confirmed = [by_row(model, layer) for layer in _confirmed(model, inputs, tuple(ordered))]
+    elsewhere = {layer.name for layer in ordered if _read_elsewhere(model, watch, layer)}
+    kept = [by_row(model, layer) for layer in confirmed(model, ordered, inputs, further, _forward, elsewhere)]
     return Survey(
-        layers=tuple(
-            replace(layer, wide=needs_float32(model, layer), read_elsewhere=_read_elsewhere(model, watch, layer)) for layer in confirmed
-        ),
+        layers=tuple(replace(layer, wide=needs_float32(model, layer), read_elsewhere=layer.name in elsewhere) for layer in kept),
         used={key: frozenset(names) for key, names in watch.used.items()},
         uncounted=tuple(uncounted),
         strangers=watch.strangers,
     )
+
+
+def _observed(
+    model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]], watch: Watch, modules: list[tuple[nn.Module, _Seen]]
+) -> int:
+    """Run the model on as many batches as are needed; returns their samples."""
+    samples = 0
+    for batch in itertools.chain([inputs], further()):
+        held = samples, [(seen.inputs, seen.outputs) for _, seen in modules]
+        _forward(model, batch, watch)
+        watch.forget_derived()
+        samples += batch_size(batch)
+        for _, seen in modules:
+            seen.calls, seen.now = max(seen.calls, seen.now), 0
+        alike = all(
+            seen.inputs * held[0] == inputs * samples and seen.outputs * held[0] == outputs * samples
+            for (_, seen), (inputs, outputs) in zip(modules, held[1], strict=True)
+        )
+        if held[0] and alike and all(seen.calls for module, seen in modules if not isinstance(module, BATCH_NORMS)):
+            break
+    return samples
 
 
 def _add_multiplied(model: nn.Module, watch: Watch, layers: dict[int, Layer], places: dict[int, int], samples: int) -> None:
@@ -196,25 +220,35 @@ def _forward(model: nn.Module, inputs: Any, watch: Watch | None = None) -> list[
     return tensors
 
 
-def _record(seen: _Seen, order: Iterator[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+def _record(
+    name: str,
+    seen: _Seen,
+    order: Iterator[int],
+    outputs: Outputs,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> None:
     """Forward hook that adds one call of a module to its record."""
     first = first_input(args, kwargs)
     first = first.data if isinstance(first, PackedSequence) else first
     produced = output[0] if isinstance(output, tuple) else output
     produced = produced.data if isinstance(produced, PackedSequence) else produced
     seen.order = min(seen.order, next(order))
-    seen.calls += 1
+    seen.now += 1
     seen.floating = first.is_floating_point()
     seen.inputs += first.numel()
     seen.outputs += produced.numel()
-    seen.negative |= bool(seen.floating and (first < 0).any())
-    seen.output = produced
+    seen.negative = seen.negative or bool(seen.floating and (first < 0).any())
+    if isinstance(module, _NORMALISED):
+        outputs.add(produced, name)
     if isinstance(module, nn.MultiheadAttention):
         key = args[1] if len(args) > 1 else kwargs.get("key", first)
         seen.query += first.numel() // module.embed_dim
         seen.keys += key.numel() // (module.kdim or module.embed_dim)
-    if isinstance(module, BATCH_NORMS):
-        seen.inputs_kept.append(first)
+    if isinstance(module, BATCH_NORMS) and not seen.calls and seen.now == 1:
+        seen.fed_by = outputs.givers(first)
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -236,7 +270,7 @@ def _layer(
     own = seen[name]
     rows = Rows.of(module, weight)
     norm = ""
-    if own.calls == 1 and isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)):
+    if own.calls == 1 and isinstance(module, _NORMALISED):
         norm = next(
             (
                 other
@@ -245,7 +279,7 @@ def _layer(
                 and candidate.track_running_stats
                 and candidate.num_features == rows.channels
                 and seen[other].calls == 1
-                and seen[other].inputs_kept[0] is own.output
+                and name in seen[other].fed_by
             ),
             "",
         )
@@ -292,34 +326,3 @@ def _macs(module: nn.Module, parameter: str, weight: Tensor, seen: _Seen, sample
     if seen.query:  # the out_proj of an attention
         return seen.query * weight.numel() // samples
     return seen.outputs * per_position // samples
-
-
-def _confirmed(model: nn.Module, inputs: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Keep only the BatchNorms whose folding does not change the outputs."""
-    paired = [layer for layer in layers if layer.norm]
-    if not paired or _folding_is_exact(model, inputs, paired):
-        return layers
-    wrong = {layer.name for layer in paired if not _folding_is_exact(model, inputs, [layer])}
-    return tuple(
-        replace(layer, norm="", bias_elements=layer.channels if _has_bias(model, layer) else 0) if layer.name in wrong else layer
-        for layer in layers
-    )
-
-
-def _has_bias(model: nn.Module, layer: Layer) -> bool:
-    return isinstance(getattr(model.get_submodule(layer.module), "bias", None), Tensor)
-
-
-def _folding_is_exact(model: nn.Module, inputs: Any, layers: list[Layer]) -> bool:
-    with torch.no_grad():
-        before = _forward(model, inputs)
-        folded = copy.deepcopy(model)
-        for layer in layers:
-            fold(folded, layer)
-        after = _forward(folded, inputs)
-    return all(_about_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-def _about_equal(before: Tensor, after: Tensor) -> bool:
-    spread = float(before.float().std()) if before.numel() > 1 else 1.0
-    return not before.numel() or bool((before - after).abs().max() <= 1e-3 * max(spread, 1e-6))

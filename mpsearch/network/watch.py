@@ -108,9 +108,15 @@ class Watch(TorchFunctionMode):
         self._running: dict[int, int] = {}
         self._sources: dict[int, list[_Source]] = {}
         self._unregistered = Unregistered(model)
-        for parameter in model.parameters():
-            self._know(_Source(parameter.detach(), parameter, tuple(frozenset([axis]) for axis in range(parameter.dim()))))
+        self._parameters = list(model.parameters())
+        self.forget_derived()
         self._known = {key for key in map(memory_of, (*model.parameters(), *model.buffers())) if key is not None}
+
+    def forget_derived(self) -> None:
+        """Let go of the tensors that a pass has computed from parameters; the next pass computes its own."""
+        self._sources.clear()
+        for parameter in self._parameters:
+            self._know(_Source(parameter.detach(), parameter, tuple(frozenset([axis]) for axis in range(parameter.dim()))))
 
     def enter(self, module: nn.Module, *_: Any) -> None:
         """Forward pre-hook of a module that counts the products of its own parameters by itself."""

@@ -151,7 +151,13 @@ def deliver(config: StudyConfig, setup: Setup, searched: Contender, rivals: Mapp
 
 def _compare(problem: Problem, contenders: Mapping[str, Parts]) -> _Compared:
     errors = {
-        name: group_errors(install(problem.model, problem.space.layers, parts), problem.validation, problem.task, device=problem.device)
+        name: group_errors(
+            install(problem.model, problem.space.layers, parts),
+            problem.validation,
+            problem.task,
+            device=problem.device,
+            batch=problem.execution.batch,
+        )
         for name, parts in contenders.items()
     }
     found = []

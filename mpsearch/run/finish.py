@@ -185,12 +185,12 @@ def _test_scores(
 
     def scores() -> dict[str, Score]:
         found = {
-            "float": evaluate(problem.model, test, problem.task, device=problem.device),
+            "float": evaluate(problem.model, test, problem.task, device=problem.device, batch=problem.execution.batch),
             "winner": shipped_score(setup, evaluator, winner, test),
         }
         found |= {name: shipped_score(setup, evaluator, each, test) for name, each in others.items() if each is not None}
         if control is not None:
-            found["control"] = evaluate(control.model, test, problem.task, device=problem.device)
+            found["control"] = evaluate(control.model, test, problem.task, device=problem.device, batch=problem.execution.batch)
         return found
 
     records = [each.record for each in (winner, *others.values(), control) if each is not None]

@@ -138,7 +138,7 @@ def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:
         origin="float control",
         allocation=Allocation({}),
         rung="full",
-        scores={"full": evaluate(model, problem.validation, problem.task, device=problem.device)},
+        scores={"full": evaluate(model, problem.validation, problem.task, device=problem.device, batch=problem.execution.batch)},
         costs={"size": float(float_bytes(problem.model))},
         params=settings.hyper.params,
         curve=tuple(curve),

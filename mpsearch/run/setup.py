@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.coverage import coverage_notes
+from mpsearch.network.execution import batch_within
 from mpsearch.network.fingerprint import fingerprint, weights_digest
 from mpsearch.network.inputs import concatenated, to_device
 from mpsearch.network.lifetimes import lifetimes
@@ -57,7 +58,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Setup", "assemble", "build_setup", "fit_ranges", "method_variants", "pick_device"]
 
-_TRACE_BATCH = 128
+TRACE_BATCH = 8
+"""Samples of one pass that traces the network; signs of inputs are those that calibration sees."""
+_TRACED = 128
+"""Samples at most, of a network that does not do the same with every sample."""
 _LIFETIME_BATCH = 2
 _FINGERPRINT_BATCH = 2
 
@@ -165,6 +169,7 @@ def assemble(
         )
         model = canonical(trained)
         surveyed = _survey(config, splits, model, progress, check_limits)  # the signs of inputs depend on the weights
+    execution = replace(execution, batch=batch_within(surveyed[1].layers))
     execution.keep_main_output(model)
     writer, space, costs, cost_inputs, notes = surveyed
     with phase("calibration"):
@@ -215,15 +220,19 @@ def _survey(
     config: StudyConfig, splits: Splits, model: nn.Module, progress: Progress, check_limits: bool, *, trained: bool = True
 ) -> tuple[Writer, ResolvedSpace, dict[str, CostTable], CostInputs, tuple[str, ...]]:
     """Layers, menus and costs from one forward pass; checks that data, methods, target, space and budgets match the network."""
-    batch, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
-    batch = to_device(batch, next(model.parameters(), torch.empty(0)).device)
-    surveyed = survey(model, batch)
+    taken, device = splits.train.take(min(_TRACED, len(splits.train)), config.seed), next(model.parameters(), torch.empty(0)).device
+
+    def batches() -> Iterator[Any]:
+        return (to_device(inputs, device) for inputs, _ in taken.batches(TRACE_BATCH))
+
+    batch = next(batches())
+    surveyed = survey(model, batch, lambda: itertools.islice(batches(), 1, None))
     notes = coverage_notes(surveyed)
     layers = surveyed.layers
     methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]
-    preflight(model, splits, pick_device(config.device), trained=trained)
+    preflight(model, splits, pick_device(config.device), trained=trained, batch=batch_within(layers))
     target = target_with(config.target, config.target_settings)
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)

@@ -25,7 +25,7 @@ def shipped_score(setup: Setup, evaluator: Evaluator, retrained: Retrained, spli
     running = None if setup.target.exact else setup.target.read(retrained.path).executed()
     if running is None:
         return evaluator.score_parts(retrained.parts, split)
-    return evaluate(running, split, setup.problem.task, device=_CPU)
+    return evaluate(running, split, setup.problem.task, device=_CPU, batch=setup.problem.execution.batch)
 
 
 def runtime_notes(setup: Setup, evaluator: Evaluator, winner: Retrained) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def summarise(
         seconds: wall time by phase; a mapping that can still grow.
     """
     problem, splits = prepared.setup.problem, prepared.setup.splits
-    validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device)
+    validation = evaluate(problem.model, problem.validation, problem.task, device=problem.device, batch=problem.execution.batch)
     winner = delivery.delivered
     return Summary(
         name=config.name,

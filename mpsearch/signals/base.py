@@ -24,6 +24,7 @@ from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.recurrent import follow_weights
+from mpsearch.network.state import sharing_copy
 from mpsearch.tasks.outputs import all_finite
 from mpsearch.tasks.task import Task
 
@@ -114,15 +115,19 @@ class Signal:
 
 
 @contextmanager
-def private_copy(model: nn.Module) -> Iterator[nn.Module]:
+def private_copy(model: nn.Module, *, shared: bool = False) -> Iterator[nn.Module]:
     """A frozen copy of the model in evaluation mode, for hooks and changes; the global random state is restored at the end.
 
     The fused path of attention is disabled, as in every network that is trained or scored.
+
+    Args:
+        model: not changed.
+        shared: the copy's weights lie in the memory of the model's, for signals that write to none.
     """
     parameter = next(model.parameters(), None)
     devices = [parameter.device] if parameter is not None and parameter.is_cuda else []
     with torch.random.fork_rng(devices=devices):
-        copied = evaluating(copy.deepcopy(model)).requires_grad_(False)
+        copied = evaluating(sharing_copy(model) if shared else copy.deepcopy(model)).requires_grad_(False)
         keep_slow_attention(copied)
         follow_weights(copied)
         yield copied

@@ -166,7 +166,7 @@ def train(
         with torch.no_grad():
             hooks.after_epoch(step / total)
         if epoch == recipe.epochs - 1:
-            reestimate_batchnorm(model, split, recipe, device=device, seed=seed)
+            reestimate_batchnorm(model, split, recipe, device=device, seed=seed, batch=execution.batch)
         model.eval()
         hooks.curve.append({"epoch": epoch + 1, "loss": summed / steps_per_epoch, **hooks.on_epoch(epoch + 1)})
         summed = 0.0
@@ -178,7 +178,9 @@ def train(
     return hooks.curve
 
 
-def reestimate_batchnorm(model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int) -> None:
+def reestimate_batchnorm(
+    model: nn.Module, split: Split, recipe: Recipe, *, device: torch.device, seed: int, batch: int = _USUAL.batch
+) -> None:
     """Re-estimate BatchNorm statistics on `recipe.reestimate` training images in float32, augmented as in training.
 
     Training adapts the weights to the statistics of augmented images: on a ResNet-20 trained with padded crops, statistics of images
@@ -190,10 +192,11 @@ def reestimate_batchnorm(model: nn.Module, split: Split, recipe: Recipe, *, devi
         recipe: number of images and augmentation; 0 images leave the statistics as they are.
         device: device of the model.
         seed: seed of the choice of images and of their augmentation.
+        batch: images at once.
     """
     if recipe.reestimate:
         images = split.take(min(recipe.reestimate, len(split)), seed)
-        batches = images.batches(256, seed=seed, augment=recipe.augment)
+        batches = images.batches(batch, seed=seed, augment=recipe.augment)
         reestimate(model, (to_device(inputs, device) for inputs, _ in batches))
 
 

@@ -24,7 +24,7 @@ _SAMPLES = 64
 
 
 @torch.no_grad()
-def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained: bool) -> None:
+def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained: bool, batch: int = 256) -> None:
     """Check that data, network and task match.
 
     Args:
@@ -32,6 +32,7 @@ def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained
         splits: train and validation are read; of the test split only targets are checked.
         device: device of the model.
         trained: whether the model is trained, so that its outputs must be finite.
+        batch: samples at once, where a whole split is needed.
 
     Raises:
         DataError: a split is empty, a label is outside the classes, or loss or metric fail on the targets or give no number.
@@ -50,7 +51,7 @@ def preflight(model: nn.Module, splits: Splits, device: torch.device, *, trained
         return
     if task.check is not None and splits.test is not None:
         check_split(splits.test, partial(task.check, outputs))
-    _check_metric(model, splits.validation, task, outputs, targets, device)
+    _check_metric(model, splits.validation, task, outputs, targets, device, batch)
 
 
 def _first(model: nn.Module, split: Split, device: torch.device, what: str) -> tuple[Any, Tensor]:
@@ -78,12 +79,12 @@ def _check_loss(task: Task, outputs: Any, targets: Tensor, what: str) -> None:
         raise DataError(f"the loss gives {shape} {against}, where a tensor of one number is needed; let it return the mean over samples")
 
 
-def _check_metric(model: nn.Module, split: Split, task: Task, outputs: Any, targets: Tensor, device: torch.device) -> None:
+def _check_metric(model: nn.Module, split: Split, task: Task, outputs: Any, targets: Tensor, device: torch.device, batch: int) -> None:
     """Compute the metric of a batch; of the whole split if that gives no number, since a batch may lack, say, one of the classes."""
     if math.isfinite(_metric_of_batch(task, outputs, targets)):
         return
     try:
-        value = evaluate(model, split, task, device=device).metric
+        value = evaluate(model, split, task, device=device, batch=batch).metric
     except UsageError:
         raise
     except Exception as error:  # the metric may be the user's

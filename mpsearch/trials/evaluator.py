@@ -21,6 +21,7 @@ from mpsearch.network.baked import Parts, evaluated, install
 from mpsearch.network.inputs import call, concatenated, lay_out, to_device
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network
+from mpsearch.network.state import sharing_copy
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
@@ -61,12 +62,21 @@ class Evaluator:
         key = repr(method)
         if key not in self._networks:
             problem = self.problem
-            network = Network(problem.model, problem.space, problem.calibration, method)
-            lay_out(network.model, problem.execution.memory_format)
-            self._networks = {key: network}
+            self._networks.clear()  # before the next one is made
+            shares = _keeps_weights(method)
+            network = Network(problem.model, problem.space, problem.calibration, method, shares=shares)
+            if not shares:
+                lay_out(network.model, problem.execution.memory_format)
+            self._networks[key] = network
         network = self._networks[key]
         network.begin(allocation)
         return network
+
+    def _own(self, network: Network) -> None:
+        """Give the network weights of its own in the memory layout of training, if it has none."""
+        if network.shares:
+            network.own_weights()
+            lay_out(network.model, self.problem.execution.memory_format)
 
     def ptq(self, network: Network, method: Method, recipe: Recipe) -> Score:
         """Let the method improve its calibration, let BatchNorm follow, and score."""
@@ -111,6 +121,7 @@ class Evaluator:
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
         """
+        self._own(network)
         hooks = replace(Hooks.of(method, network), on_step=on_step, on_epoch=on_epoch, on_point=on_point)
         split = self.problem.train if split is None else split
         return train(
@@ -137,6 +148,7 @@ class Evaluator:
         """
         problem = self.problem
         network = self.begin(allocation, method)
+        self._own(network)
         with torch.random.fork_rng(devices=[problem.device] if problem.device.type == "cuda" else []):
             dry_run(
                 network.model,
@@ -190,7 +202,8 @@ class Evaluator:
 
     def _score(self, model: nn.Module, split: Split | None) -> Score:
         problem = self.problem
-        return evaluate(model, problem.validation if split is None else split, problem.task, device=problem.device)
+        data = problem.validation if split is None else split
+        return evaluate(model, data, problem.task, device=problem.device, batch=problem.execution.batch)
 
     @torch.no_grad()
     def divergence(self, network: Network, images: int) -> float:
@@ -206,7 +219,8 @@ class Evaluator:
     def _drawn(self, images: int, views: int) -> list[Any]:
         problem = self.problem
         taken = problem.train.take(min(images, len(problem.train)), problem.seed)
-        passes = [taken.batches(256), *(taken.batches(256, augment=True, seed=problem.seed + view) for view in range(views))]
+        size = problem.execution.batch
+        passes = [taken.batches(size), *(taken.batches(size, augment=True, seed=problem.seed + view) for view in range(views))]
         return [
             to_device(inputs, problem.device, memory_format=problem.execution.memory_format) for batches in passes for inputs, _ in batches
         ]
@@ -219,7 +233,7 @@ class Evaluator:
     @cached_property
     def teacher(self) -> nn.Module:
         """The float network in the memory layout of training."""
-        return lay_out(evaluating(copy.deepcopy(self.problem.model)).requires_grad_(False), self.problem.execution.memory_format)
+        return lay_out(evaluating(sharing_copy(self.problem.model)).requires_grad_(False), self.problem.execution.memory_format)
 
 
 @dataclass(frozen=True)
@@ -245,6 +259,11 @@ class _Divergence:
             pairs = zip(self.reference(), self.inputs, strict=True)
             apart = [self.task.divergence(outputs, call(self.model, inputs)) for outputs, inputs in pairs]
         return float(torch.cat(apart).mean())
+
+
+def _keeps_weights(method: Method) -> bool:
+    """Whether nothing writes to float weights before the first training step."""
+    return type(method).begin is Method.begin and type(method).calibrate is Method.calibrate
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

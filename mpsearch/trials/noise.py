@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 __all__ = ["group_errors", "standard_error"]
 
 _GROUPS = 64
-_BATCH = 256
 
 
 @torch.no_grad()
-def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device) -> Tensor:
+def group_errors(model: nn.Module, split: Split, task: Task, *, device: torch.device, batch: int = 256) -> Tensor:
     """What every group of samples contributes to the error, float64 `[G]`, see `mpsearch.tasks.jackknife.pseudo_errors`.
 
     For a mean over samples these are the errors of the groups, but for a smaller last group.
 
-    The network sees batches of 256, as when it is scored; a group has a power of two of samples, a 64th of the split or up to twice as
-    many, and at most 256.
+    The network sees the batches in which it is scored; a group has a power of two of samples, a 64th of the split or up to twice as many,
+    and at most a batch.
 
     Args:
         model: in evaluation mode.
         split: in its own order, the same for every network.
         task: metric and error.
         device: of the model.
+        batch: samples at once, a power of two.
     """
-    size = min(2 ** max(math.ceil(math.log2(len(split) / _GROUPS)), 0), _BATCH)
+    size = min(2 ** max(math.ceil(math.log2(len(split) / _GROUPS)), 0), batch)
     groups: list[Meter] = []
-    for inputs, targets in split.batches(_BATCH):
+    for inputs, targets in split.batches(batch):
         outputs, targets = call(model, to_device(inputs, device)), targets.to(device)
         for start in range(0, len(targets), size):
             rows = slice(start, start + size)

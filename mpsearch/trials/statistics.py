@@ -39,7 +39,6 @@ __all__ = ["CORRECTION_IMAGES", "Corrector", "choose_statistics", "reference_all
 CORRECTION_IMAGES = 512
 """Maximum number of training images for the paired correction."""
 _HELD_OUT = 512
-_BATCH = 256
 _FEWEST = 16
 """Samples in the quarter that is held out; with fewer, nothing is chosen."""
 _CLEAR = 2.0
@@ -83,7 +82,7 @@ def update_statistics(model: nn.Module, way: str, problem: Problem, recipe: Reci
         return
     with parametrize.cached():  # statistics change, weights do not
         if way == REESTIMATED:
-            reestimate_batchnorm(model, problem.train, recipe, device=problem.device, seed=problem.seed)
+            reestimate_batchnorm(model, problem.train, recipe, device=problem.device, seed=problem.seed, batch=problem.execution.batch)
         elif corrector is not None:
             corrector.correct()
 
@@ -180,7 +179,7 @@ class _Drawn:
         samples = min(len(problem.train), max(recipe.reestimate, CORRECTION_IMAGES) + _HELD_OUT)
         if samples < 4 * _FEWEST:
             return None
-        batches = max(-(-samples // _BATCH), 4)
+        batches = max(-(-samples // problem.execution.batch), 4)
         batch = -(-samples // batches)
         held = max(min(samples // 4, _HELD_OUT) // batch, 1)
         return cls(problem=problem, recipe=recipe, samples=samples, batch=batch, learning=-(-samples // batch) - held)

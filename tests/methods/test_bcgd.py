@@ -22,9 +22,9 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.number_format import FLOAT_BITS
 from mpsearch.core.space import Space
 from mpsearch.methods.bcgd import Bcgd
-from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
+from mpsearch.network.quantizers import FixedActQuantizer
 from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.coarse import STEP_RULES, StepRule, coarse_quantize

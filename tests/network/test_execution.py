@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import OrderedDict, namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mpsearch.network.execution import Execution, place_of_output
+from mpsearch.network.execution import Execution, batch_within, place_of_output
+from mpsearch.network.trace import trace
 
 MAIN, AUXILIARY = torch.zeros(4, 3), torch.ones(4, 5)
 Heads = namedtuple("Heads", "logits aux")
@@ -65,3 +66,9 @@ def test_what_is_usual_is_not_said() -> None:
     unusual = Execution(memory_format=torch.contiguous_format, main_output=(0, "logits")).said
     assert len(unusual) == 2
     assert "[0]['logits']" in unusual[1]
+
+
+@pytest.mark.parametrize(("elements", "batch"), [(1_000, 256), (1_500_000, 256), (65_536_000, 8), (10**9, 1)])
+def test_the_batch_is_what_fits_into_the_memory_of_a_pass(elements: int, batch: int) -> None:
+    layer = replace(trace(nn.Linear(2, 3).eval(), torch.randn(4, 2))[0], input_elements=0, output_elements=elements)
+    assert batch_within([layer]) == batch

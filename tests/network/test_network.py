@@ -95,3 +95,22 @@ def test_quantizers_stand_where_the_menu_has_a_choice(network: Network) -> None:
 def test_tensors_go_by_their_names_in_the_float_model(network: Network) -> None:
     for name, tensor in network.architecture.state_dict().items():
         assert torch.equal(network.tensor(name), tensor)
+
+
+def test_shared_weights_serve_every_allocation_until_the_network_gets_its_own(network: Network, x: Tensor) -> None:
+    model, space = network.architecture, network.space
+    sharing = Network(model, space, Calibration.fit(model, space, [x]), Lsq(), shares=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    held = {tensor.data_ptr() for tensor in model.parameters() if tensor.dim() > 1}
+    assert held <= {parameter.data_ptr() for parameter in sharing.network_parameters()}
+    for choice in (Choice(2), Choice(4)):
+        for each in (network, sharing):
+            each.begin(space.uniform(choice))
+        assert torch.equal(scores(sharing, x), scores(network, x))
+    sharing.own_weights()
+    assert not held & {parameter.data_ptr() for parameter in sharing.network_parameters()}
+    disturbed(sharing)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    sharing.begin(space.uniform(Choice(2)))
+    network.begin(space.uniform(Choice(2)))
+    assert torch.equal(scores(sharing, x), scores(network, x))

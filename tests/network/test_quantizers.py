@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.methods.ste import Ste
-from mpsearch.network.baked import FixedActQuantizer
-from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
+from mpsearch.network.quantizers import ActQuantizer, FixedActQuantizer, attach_act_quantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid, weight_grid
 

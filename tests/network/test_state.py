@@ -15,7 +15,7 @@ from mpsearch.methods import METHODS
 from mpsearch.network.baked import bake, evaluated, rest_of_state
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
-from mpsearch.network.state import distinct_state
+from mpsearch.network.state import distinct_state, sharing_copy
 from mpsearch.network.trace import trace
 from mpsearch.targets import TARGETS, Blueprint
 from mpsearch.testing.networks import trained_statistics
@@ -83,3 +83,18 @@ def test_every_tensor_has_one_name() -> None:
         "out.weight", "out.bias",
     ]  # fmt: skip
     assert rest_of_state(model, trace(model.eval(), torch.randn(8, 16))) == ["scale"]
+
+
+def test_a_sharing_copy_has_memory_of_its_own_for_what_is_named_and_for_buffers() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    model.tied = model[0]
+    copied = sharing_copy(model, ["0.bias"])
+    assert isinstance(copied, nn.Sequential)
+    shared = {name for name, tensor in copied.state_dict().items() if tensor.data_ptr() == model.state_dict()[name].data_ptr()}
+    assert shared == {"0.weight", "tied.weight", "1.weight", "1.bias"}
+    assert copied.tied is copied[0]
+    assert copied[0].weight is not model[0].weight
+    copied.requires_grad_(False)
+    copied[0].weight = nn.Parameter(torch.zeros(4, 4))
+    assert model[0].weight.requires_grad
+    assert model[0].weight.abs().sum() > 0

@@ -4,9 +4,9 @@
 
 `g_n` is the gradient of sample n's own loss at the output of layer l, under a label drawn from the network's own prediction (the true
 Fisher: no labels are needed, and an overfitted network does not look flat); `δy` is the change of the layer's output when only its weight
-is rounded to i bits and its input to j. Both come from per-sample scalars, `g_n · δy = u_{n,i} + v_{n,j}`, so a menu of Kw × Ka choices
-costs Kw + Ka. The second-order product δW · δx inside a layer is dropped, and so are correlations between layers: the values of tied layers
-add.
+is rounded to i bits and its input to j; of the projections of `nn.MultiheadAttention`, the linear part of that change. Both come from
+per-sample scalars, `g_n · δy = u_{n,i} + v_{n,j}`, so a menu of Kw × Ka choices costs Kw + Ka. The second-order product δW · δx inside a
+layer is dropped, and so are correlations between layers: the values of tied layers add.
 
 Source: the Fisher along the quantization error is that of MPQCO (Chen et al., ICCV 2021, arXiv 2110.06554; its coefficients are UNVERIFIED,
 the ½ here gives nats), at layer outputs as in BRECQ (Li et al., ICLR 2021, arXiv 2102.05426); reason for drawn labels: Kunstner et al.,
@@ -50,7 +50,7 @@ def fisher(inputs: SignalInputs) -> Table:
         ModelError: the forward pass fails, its outputs are not finite, or the network changes a layer's input in place.
     """
     choices, sums = inputs.space.choices, np.zeros(inputs.space.allowed.shape)
-    with private_copy(inputs.model) as model:
+    with private_copy(inputs.model, shared=True) as model:
         hooks = _attach_hooks(model, inputs)
         generators: dict[torch.device, torch.Generator] = {}
         for number, (batch, _) in enumerate(inputs.batches):
@@ -66,7 +66,7 @@ def _attach_hooks(model: nn.Module, inputs: SignalInputs) -> GradientHooks:
     fix_statistics(model, first)  # a sample's own gradient is defined only where samples do not depend on each other
     few, more = calls_of_few(model, first, [layer.module for layer in inputs.space.layers if layer.input_elements and layer.axes is None])
     check_called(inputs.space.layers, few)
-    return GradientHooks(model, inputs.space, inputs.calibration, few, more)
+    return GradientHooks(model, inputs.space, inputs.calibration, few, more, batch_size(first))
 
 
 def _parts(batch: Any, *, whole: bool) -> Iterator[Any]:

@@ -56,7 +56,7 @@ def hessian(inputs: SignalInputs) -> Table:
     """
     space = inputs.space
     probes = _probes(len(inputs.batches))
-    with private_copy(inputs.model) as model, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with private_copy(inputs.model, shared=True) as model, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         check_called(space.layers, calls_of(model, take(inputs.batches[0][0], 0, FEW)))
         weights = [getattr(model.get_submodule(layer.module), layer.parameter).requires_grad_() for layer in space.layers]
         generator = torch.Generator(weights[0].device).manual_seed(inputs.seed)

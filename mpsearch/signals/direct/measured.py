@@ -23,10 +23,9 @@ from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
-from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
-from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.quantizers import FixedActQuantizer, attach_act_quantizer
 from mpsearch.signals import SIGNALS
 from mpsearch.signals.base import Signal, SignalInputs, by_choice, private_copy
 from mpsearch.signals.probes.calling_modules import calling_modules, check_called

@@ -24,17 +24,21 @@ from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.quantizers import ActQuantizer, attach_act_quantizer
 from mpsearch.network.recurrent import RECURRENT
+from mpsearch.signals.probes.attention import projections
 from mpsearch.signals.probes.batch_axis import by_sample, first_tensor, sample_axes, tensors_of
 from mpsearch.signals.probes.calling_modules import calling_modules
-from mpsearch.signals.probes.products import weight_products
+from mpsearch.signals.probes.products import linear_products, weight_products
 
-__all__ = ["GradientHooks"]
+__all__ = ["GradientHooks", "worth_keeping"]
 
 _CHUNK = 2**17
 """Values of an activation that are quantized at once, so that temporaries stay in the CPU cache."""
 
-_KEPT_BYTES = 2**30
-"""Weight changes of the whole network are cached between batches up to this size."""
+_ALWAYS_KEPT, _NEVER_KEPT = 2**26, 2**30
+"""Bytes of the weight changes of the whole network that are kept between batches at most and at least; see `worth_keeping`."""
+
+_ROUNDING = 320
+"""Cost of computing one change of a weight, in multiply-accumulates; only the order of magnitude matters."""
 
 
 class GradientHooks:
@@ -46,6 +50,7 @@ class GradientHooks:
         calibration: ranges.
         few: `calls_of` for two samples: the modules that a forward pass calls.
         more: `calls_of` for three samples.
+        batch: samples of a batch.
 
     Attributes:
         u: per layer `[N, Kw]`, columns `weights` of the layer.
@@ -60,6 +65,7 @@ class GradientHooks:
         calibration: Calibration,
         few: Mapping[str, list[Tensor]],
         more: Mapping[str, list[Tensor]],
+        batch: int = 1,
     ) -> None:
         self.weights = [sorted({choice.weight for choice in menu} - {FLOAT}) for menu in space.menus]
         self.activations = [sorted({choice.activation for choice in menu} - {FLOAT}) for menu in space.menus]
@@ -67,7 +73,8 @@ class GradientHooks:
         self.v: list[Tensor] = []
         self._calibration = calibration
         self._deltas: dict[str, Tensor] = {}
-        self._keeps = sum(4 * layer.weights * len(bits) for layer, bits in zip(space.layers, self.weights, strict=True)) <= _KEPT_BYTES
+        changes = sum(layer.weights * len(bits) for layer, bits in zip(space.layers, self.weights, strict=True))
+        self._keeps = worth_keeping(changes, batch * sum(layer.macs for layer in space.layers))
         self._device = next(model.parameters()).device
         self._samples = 0
         self._listening = False
@@ -130,10 +137,15 @@ class GradientHooks:
 
             @torch.no_grad()
             def add_products(g: Tensor) -> None:
+                attended = projections(module, args, kwargs, g, axis, self._samples) if number == 0 else None
                 for index, layer, parameter in weights:
                     _check_untouched(layer, x, version)
                     deltas = self._weight_changes(index, layer)
-                    self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, axis, self._samples, number)
+                    if attended is None:
+                        self.u[index] += weight_products(module, parameter, args, kwargs, g, deltas, axis, self._samples, number)
+                    for each in attended or ():
+                        if each.parameter == parameter:
+                            self.u[index] += linear_products(each.x, each.g, deltas[:, each.rows])
 
             replaced.register_hook(add_products)  # type: ignore[no-untyped-call]
             return replaced
@@ -155,6 +167,16 @@ class GradientHooks:
         if self._keeps:
             self._deltas[layer.name] = deltas
         return deltas
+
+
+def worth_keeping(changes: int, macs: int) -> bool:
+    """Whether weight changes are kept between batches: if they are few, or if to compute them takes more than a tenth of a batch.
+
+    Args:
+        changes: of single weights, in all formats.
+        macs: of one forward pass of a batch; a backward pass takes twice as many.
+    """
+    return 4 * changes <= _ALWAYS_KEPT or (4 * changes <= _NEVER_KEPT and 10 * _ROUNDING * changes > 3 * macs)
 
 
 class _InputHook(nn.Module):

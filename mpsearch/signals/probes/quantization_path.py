@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.network.baked import FixedActQuantizer
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.quantizers import FixedActQuantizer, attach_act_quantizer
 
 __all__ = ["QuantizationPath"]
 

@@ -29,7 +29,7 @@ from mpsearch.core.files import is_file
 from mpsearch.targets.c.source import TYPES
 from mpsearch.targets.description import Description, decompress
 from mpsearch.targets.packed import layout
-from mpsearch.targets.packed.file import PackedFile
+from mpsearch.targets.packed.file import PackedFile, Tensors
 
 __all__ = ["VERSION", "defined", "headed", "read_file"]
 
@@ -103,7 +103,7 @@ def read_file(path: Path) -> PackedFile:
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
         for name, (dtype, shape, data) in apart["others"].items():
             tensors[name], shapes[name] = base64.b85decode(data), (str(dtype), tuple(shape))
-        return PackedFile(description=Description.read(metadata), tensors=tensors, shapes=shapes)
+        return PackedFile(description=Description.read(metadata), tensors=Tensors.held(tensors), shapes=shapes)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ArtifactError(f"{path} describes no model that can be read ({error}); export it again") from error
 

@@ -8,11 +8,11 @@ from torch import nn
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.layer import Layer
-from mpsearch.network.baked import Parts, install
+from mpsearch.network.baked import Parts, install_each
 from mpsearch.network.canonical import canonical
 from mpsearch.targets.base import Artifact
 from mpsearch.targets.packed.file import PackedFile, read_file
-from mpsearch.targets.packed.unpack import unpack
+from mpsearch.targets.packed.unpack import Unpacking, unpack
 
 __all__ = ["PackedArtifact", "read_artifact"]
 
@@ -27,7 +27,7 @@ class PackedArtifact(Artifact):
     def __init__(self, file: PackedFile) -> None:
         self.file = file
         self.model, self.options = file.description.model, file.description.options
-        self.bits = 8 * sum(map(len, file.tensors.values()))
+        self.bits = 8 * sum(map(file.tensors.size, file.tensors))
 
     @property
     def allocation(self) -> Allocation:
@@ -51,14 +51,16 @@ class PackedArtifact(Artifact):
         return unpack(self.file, self.layers(model), model)
 
     def install(self, model: nn.Module) -> nn.Module:
-        """A copy of the architecture with the numbers installed, ready to run.
+        """A copy of the architecture with the numbers installed, ready to run; beside it, only one layer is in memory at a time.
 
         Raises:
             ArtifactError: the file's contents do not fit the model.
             ModelError: the architecture cannot be copied.
         """
         model = canonical(model)
-        return install(model, self.layers(model), self.parts(model))
+        layers = self.layers(model)
+        with Unpacking(self.file, layers).reading() as unpacking:
+            return install_each(model, layers, unpacking.layers(), unpacking.rest(model))
 
 
 def read_artifact(path: Path) -> PackedArtifact:

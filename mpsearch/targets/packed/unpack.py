@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
 from mpsearch.targets.packed import layout
-from mpsearch.targets.packed.file import PackedFile
+from mpsearch.targets.packed.file import PackedFile, Tensors
 
-__all__ = ["STORED_DTYPES", "stored_as", "unpack"]
+__all__ = ["STORED_DTYPES", "Unpacking", "stored_as", "unpack"]
 
 STORED_DTYPES = {
     torch.float32: "F32",
@@ -49,20 +49,71 @@ def stored_as(name: str, tensor: Tensor) -> Tensor:
 class _Reader:
     """Sequential reader of a file's tensors."""
 
-    def __init__(self, tensors: Mapping[str, bytes]) -> None:
-        self._streams = {name: BytesIO(tensors.get(name, b"")) for name in layout.TENSORS}
+    def __init__(self, tensors: Tensors, stream: BinaryIO) -> None:
+        self._tensors, self._stream = tensors, stream
+        self._places = dict.fromkeys(layout.TENSORS, 0)
 
     def take(self, name: str, count: int, dtype: str) -> np.ndarray[Any, Any]:
         size = count * np.dtype(dtype).itemsize
-        data = self._streams[name].read(size)
+        data = self._tensors.read(self._stream, name, self._places[name], size)
         if len(data) != size:
             raise ArtifactError(f"the artifact's '{name}' holds too few values for this model; give the model it was made from")
+        self._places[name] += size
         return np.frombuffer(data, dtype=dtype)
 
     def finish(self) -> None:
-        for name, stream in self._streams.items():
-            if stream.read(1):
+        for name, place in self._places.items():
+            if place < self._tensors.size(name):
                 raise ArtifactError(f"the artifact's '{name}' holds more values than this model; give the model it was made from")
+
+
+class Unpacking:
+    """Unpacks a file for a built float architecture: the rest first, then the layers, one at a time.
+
+    Args:
+        file: checked.
+        layers: of the architecture.
+    """
+
+    def __init__(self, file: PackedFile, layers: Sequence[Layer]) -> None:
+        self._file, self._layers = file, layers
+        self._reader: _Reader | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Unpacking]:
+        """Open the file for the `with` block.
+
+        Raises:
+            ArtifactError: it was changed since it was checked.
+        """
+        with self._file.tensors.open() as stream:
+            self._reader = _Reader(self._file.tensors, stream)
+            yield self
+
+    @property
+    def _open(self) -> _Reader:
+        if self._reader is None:
+            raise RuntimeError("the file is not open; use 'with unpacking.reading()'")
+        return self._reader
+
+    def layers(self) -> Iterator[BakedLayer]:
+        """The numbers of each layer, in order.
+
+        Raises:
+            ArtifactError: the file's contents do not fit the layers.
+        """
+        exponents = self._open.take("exponents", 2 * len(self._layers), "<i1").reshape(-1, 2).tolist()
+        for index, layer in enumerate(self._layers):
+            yield _layer(self._file, self._open, layer, index, exponents[index])
+        self._open.finish()
+
+    def rest(self, model: nn.Module) -> dict[str, Tensor]:
+        """What no layer holds, by name in the model's `state_dict`.
+
+        Raises:
+            ArtifactError: the file's contents do not fit the model.
+        """
+        return _unpack_rest(self._file, self._open, model, self._layers)
 
 
 def unpack(file: PackedFile, layers: Sequence[Layer], model: nn.Module) -> Parts:
@@ -71,12 +122,9 @@ def unpack(file: PackedFile, layers: Sequence[Layer], model: nn.Module) -> Parts
     Raises:
         ArtifactError: the file's contents do not fit the model.
     """
-    reader = _Reader(file.tensors)
-    baked: dict[str, BakedLayer] = {}
-    exponents = reader.take("exponents", 2 * len(layers), "<i1").reshape(-1, 2).tolist()
-    for index, layer in enumerate(layers):
-        baked[layer.name] = _layer(file, reader, layer, index, exponents[index])
-    return Parts(layers=baked, rest=_unpack_rest(file, reader, model, layers))
+    with Unpacking(file, layers).reading() as unpacking:
+        rest = unpacking.rest(model)
+        return Parts(layers={layer.name: each for layer, each in zip(layers, unpacking.layers(), strict=True)}, rest=rest)
 
 
 def _layer(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponents: Sequence[int]) -> BakedLayer:
@@ -109,7 +157,7 @@ def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponen
     except ValueError as error:
         raise ArtifactError(f"the artifact's layer '{layer.name}' cannot be unpacked ({error}); export it again") from error
     numbers = StoredNumbers(values=torch.from_numpy(scales.copy()), exponent=exponent)
-    return CodedWeight(format=format, codes=torch.from_numpy(codes.copy()), scales=numbers, zeros=zeros)
+    return CodedWeight(format=format, codes=torch.from_numpy(codes if codes.flags.writeable else codes.copy()), scales=numbers, zeros=zeros)
 
 
 def _unpack_rest(file: PackedFile, reader: _Reader, model: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
@@ -129,5 +177,4 @@ def _unpack_rest(file: PackedFile, reader: _Reader, model: nn.Module, layers: Se
         if values.numel() != like.numel():
             raise ArtifactError(f"the artifact's '{name}' does not fit this model; give the model it was made from")
         rest[name] = values.reshape(like.shape)
-    reader.finish()
     return rest

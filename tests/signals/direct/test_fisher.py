@@ -18,6 +18,8 @@ from mpsearch.methods.ste import Ste
 from mpsearch.network.network import Network
 from mpsearch.signals import compute_signal
 from mpsearch.signals.direct.measured import measured
+from mpsearch.signals.probes import gradient_hooks
+from mpsearch.signals.probes.gradient_hooks import worth_keeping
 from mpsearch.tasks.task import Task
 from tests.networks import NETWORKS, trained_statistics
 from tests.signals.brute import FLOAT, brute_fisher, prepare
@@ -209,3 +211,18 @@ def test_a_layer_that_only_some_samples_call_is_not_called_insensitive() -> None
     expected = brute_fisher(flipped, one_by_one=True)
     np.testing.assert_allclose(values, expected, rtol=2e-3, atol=1e-7)
     assert values[1, 0] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "macs", "kept"), [(10**6, 0, True), (9 * 10**7, 5 * 10**9, True), (9 * 10**7, 10**12, False), (10**9, 1, False)]
+)
+def test_weight_changes_are_kept_where_a_batch_costs_little_beside_them(changes: int, macs: int, kept: bool) -> None:
+    assert worth_keeping(changes, macs) is kept
+
+
+def test_values_do_not_depend_on_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, x = ZOO["attention"][0]().eval(), torch.randint(11, (6, 6))
+    first = compute_signal("fisher", prepare(model, x, (2, 4), seed=1)).values
+    monkeypatch.setattr(gradient_hooks, "worth_keeping", lambda changes, macs: False)
+    np.testing.assert_array_equal(compute_signal("fisher", prepare(model, x, (2, 4), seed=1)).values, first)

@@ -208,3 +208,20 @@ def test_wide_layers_that_are_none_are_refused(artifact: Path, wide: object) -> 
     artifact.write_bytes(len(text).to_bytes(8, "little") + text + body)
     with pytest.raises(ArtifactError, match="wide layers"):
         read_artifact(artifact)
+
+
+def test_a_file_that_changes_after_it_was_checked_is_not_read(artifact: Path) -> None:
+    found = read_artifact(artifact)
+    found.install(Depthwise())
+    artifact.write_bytes(artifact.read_bytes() + b" ")
+    with pytest.raises(ArtifactError, match="was changed while it was read; read it again"):
+        found.install(Depthwise())
+    artifact.unlink()
+    with pytest.raises(ArtifactError, match="cannot be read any more"):
+        found.parts(Depthwise())
+
+
+def test_a_loaded_network_has_no_memory_in_common_with_the_architecture(artifact: Path) -> None:
+    architecture = Depthwise()
+    own = {tensor.data_ptr() for tensor in architecture.state_dict().values()}
+    assert not own & {tensor.data_ptr() for tensor in read_artifact(artifact).install(architecture).state_dict().values()}

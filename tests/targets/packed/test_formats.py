@@ -22,11 +22,11 @@ from mpsearch.core.space import Space
 from mpsearch.costs.base import CostInputs
 from mpsearch.costs.size import size
 from mpsearch.methods.base import Method
-from mpsearch.network.baked import CodedWeight, FixedActQuantizer, Parts, bake, install
+from mpsearch.network.baked import CodedWeight, Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import WeightQuantizer
+from mpsearch.network.quantizers import FixedActQuantizer, WeightQuantizer
 from mpsearch.network.trace import trace
 from mpsearch.numbers.grid import stored_as_grid
 from mpsearch.numbers.kinds.multibit import MOST_BASES
