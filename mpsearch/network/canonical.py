@@ -71,8 +71,11 @@ def _copy(model: nn.Module) -> nn.Module:
                 value = getattr(module, name)
                 if isinstance(value, Tensor):
                     setattr(module, name, value.detach())
+    rewritten = {
+        f"{name}.weight".lstrip(".") for name, module in model.named_modules() if getattr(module, "max_norm", None) is not None
+    }  # the workaround scales rows in place
     try:
-        return sharing_copy(model)
+        return sharing_copy(model, rewritten)
     except Exception as error:
         raise ModelError(f"the model cannot be copied ({type(error).__name__}: {error}); let copy.deepcopy(model) work") from error
 

@@ -92,3 +92,13 @@ def test_a_train_that_returns_nothing() -> None:
     copied = canonical(Silent(nn.Linear(6, 8), nn.Dropout()))
     assert isinstance(copied, Silent)
     assert not any(module.training for module in copied.modules())
+
+
+def test_rows_that_a_norm_limits_are_scaled_on_the_copy_alone() -> None:
+    """All other weights lie in the user's memory; these are written to."""
+    model = nn.Sequential(nn.Embedding(10, 4, max_norm=0.5), nn.Flatten(), nn.Linear(12, 2))
+    before = model[0].weight.detach().clone()
+    scaled = canonical(model)
+    assert torch.equal(model[0].weight, before)
+    assert float(scaled[0].weight.detach().norm(dim=1).max()) <= 0.5 + 1e-6
+    assert scaled[2].weight.data_ptr() == model[2].weight.data_ptr()
