@@ -29,7 +29,7 @@ from signals_report import Line, markdown, read_lines
 from mpsearch.allocate.random_allocations import random_allocations
 from mpsearch.config import StudyConfig, load_study
 from mpsearch.core.allocation import Allocation
-from mpsearch.core.plain import as_plain
+from mpsearch.core.json_data import json_data
 from mpsearch.core.progress import Silent
 from mpsearch.run import sensitivities
 from mpsearch.run.sensitivity import by_dependence
@@ -105,7 +105,7 @@ class Bench:
         """Their tables, one after the other."""
         for name in names:
             _, (table,) = sensitivities(load_study(self.task.study, {**self._changes, "signals.names": [name]}))
-            yield self.label(kind="signal", name=name, table=as_plain(table))
+            yield self.label(kind="signal", name=name, table=json_data(table))
 
     def draw(self, count: int, seed: int) -> list[Allocation]:
         """Allocations near the budget."""

@@ -47,7 +47,7 @@ STAND_INS = {
     "numbers/gradients/soft_rounding.py": "methods/test_mirror_descent.py",
     "numbers/*.py": "numbers/kinds/test_kinds.py",
     "numbers/gradients/s*.py": "contracts/test_methods.py",
-    # Plain data: dataclasses whose few methods every other test goes through.
+    # JSON data: dataclasses whose few methods every other test goes through.
     "core/*.py": "core/test_space.py",
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",

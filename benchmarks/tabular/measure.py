@@ -19,8 +19,8 @@ from benchmarks.tabular.truth import ACTIVATION_DISTANCE, SQNR
 from mpsearch.config import SignalsConfig
 from mpsearch.core.choice import Choice
 from mpsearch.core.files import write_text
+from mpsearch.core.json_data import json_data
 from mpsearch.core.number_format import FLOAT_BITS
-from mpsearch.core.plain import as_plain
 from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
@@ -52,7 +52,7 @@ def signal_tables(problem: Problem, config: SignalsConfig, file: Path) -> dict[s
     kept = json.loads(file.read_text()) if file.exists() else {}
     for name, make in makers.items():
         if name not in kept:
-            kept[name] = as_plain(make())
+            kept[name] = json_data(make())
             write_text(file, json.dumps(kept))
             print(f"signal {name}", flush=True)
     return {name: table_from_dict(kept[name]) for name in makers}

@@ -62,8 +62,8 @@ def _state_digest(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers with their names."""
     state = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous()
-        state.update(f"{name}{plain.dtype}{tuple(plain.shape)}".encode() + plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        values = tensor.detach().cpu().contiguous()
+        state.update(f"{name}{values.dtype}{tuple(values.shape)}".encode() + values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return state.hexdigest()
 
 

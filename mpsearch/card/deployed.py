@@ -116,8 +116,8 @@ class Deployed:
             "saturating": True,
         }
         folded = any(layer.norm and not layer.wide for layer in self.layers)
-        plain = any(layer.bias_elements and (layer.wide or not layer.norm) for layer in self.layers)
-        biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", plain)) if there]
+        unfolded = any(layer.bias_elements and (layer.wide or not layer.norm) for layer in self.layers)
+        biases = [name for name, there in (("float16 where a BatchNorm is folded in", folded), ("float32", unfolded)) if there]
         return FormatSection(
             weights=weights if found else {"family": "float32", "symmetric": na()},
             activations=activations if self.inputs else na("activations are float32"),
@@ -302,11 +302,11 @@ def _spelled(bits: Iterable[int]) -> list[Any]:
 
 def _runtimes(pairs: set[tuple[int, int]], corrected: bool, *, uniform: bool) -> dict[str, bool]:
     weights, acts = {w for w, _ in pairs}, {a for _, a in pairs}
-    plain = uniform and not corrected
+    integers = uniform and not corrected
     return {
         "any integer bits, one scale per output channel": uniform,
-        "weights and inputs in {2, 4, 8} bits": plain and weights | acts <= {2, 4, 8},
-        "weights and inputs of 8 bits": plain and weights | acts <= {8},
-        "weights in {4, 8} bits, float inputs": plain and weights <= {4, 8, FLOAT_BITS} and acts == {FLOAT_BITS},
+        "weights and inputs in {2, 4, 8} bits": integers and weights | acts <= {2, 4, 8},
+        "weights and inputs of 8 bits": integers and weights | acts <= {8},
+        "weights in {4, 8} bits, float inputs": integers and weights <= {4, 8, FLOAT_BITS} and acts == {FLOAT_BITS},
         "weights expanded to float when loaded": True,
     }

@@ -77,23 +77,23 @@ class Card:
         return [getattr(self, place.name) for place in fields(self)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; a number that is not finite becomes `n/a`."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        """JSON data for JSON; a number that is not finite becomes `n/a`."""
+        document: dict[str, Any] = _document(asdict(self))
+        return document
 
     def to_json(self) -> str:
         """The text of `card.json`."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Card:
+    def from_dict(cls, document: Mapping[str, Any]) -> Card:
         """Inverse of `to_dict`.
 
         Raises:
             ConfigError: a section or field is missing or unknown; the message gives its path.
         """
-        _check(cls, plain, "card")
-        return cls(**{name: _read(kind, plain[name], f"card.{name}") for name, kind in _SECTIONS.items()})
+        _check(cls, document, "card")
+        return cls(**{name: _read(kind, document[name], f"card.{name}") for name, kind in _SECTIONS.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Card:
@@ -105,29 +105,29 @@ _SECTIONS: Mapping[str, type[Any]] = get_type_hints(Card)
 """Name of the field → class of the section."""
 
 
-def _read(kind: type[Any], plain: Any, path: str) -> Any:
-    _check(kind, plain, path)
-    values = dict(plain)
+def _read(kind: type[Any], document: Any, path: str) -> Any:
+    _check(kind, document, path)
+    values = dict(document)
     if kind is AblationSection:
         values["flips"] = [_read(Flip, flip, f"{path}.flips[{number}]") for number, flip in enumerate(values["flips"])]
     return kind(**values)
 
 
-def _check(kind: type[Any], plain: Any, path: str) -> None:
-    if not isinstance(plain, Mapping):
-        raise ConfigError(f"{path}: an object with fields is needed, not {type(plain).__name__}", path=path)
+def _check(kind: type[Any], document: Any, path: str) -> None:
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{path}: an object with fields is needed, not {type(document).__name__}", path=path)
     wanted = {place.name for place in fields(kind)}
-    for name in sorted(wanted - plain.keys()):
+    for name in sorted(wanted - document.keys()):
         raise ConfigError(f"{path}.{name}: this field is missing; fill it, with '{NA}' where it does not apply", path=f"{path}.{name}")
-    for name in sorted(plain.keys() - wanted):
+    for name in sorted(document.keys() - wanted):
         raise ConfigError(f"{path}.{name}: a card has no such field; leave it out", path=f"{path}.{name}")
 
 
-def _plain(value: Any) -> Any:
+def _document(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _document(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_document(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return na(f"{value} is not a number")
     return value

@@ -71,7 +71,7 @@ def load_hardware(reference: str | Path) -> Hardware | LatencyProfile:
 
 
 def parse_hardware(content: Mapping[str, Any], *, label: str = "") -> Hardware:
-    """A profile from the plain data of its YAML file.
+    """A profile from the JSON data of its YAML file.
 
     Args:
         content: keys and values.

@@ -111,11 +111,11 @@ class LatencyProfileConfig(Strict):
 
     def build(self) -> LatencyProfile:
         """The profile for the cost."""
-        plain = dict(self)
-        del plain["profile"]
+        document = dict(self)
+        del document["profile"]
         return LatencyProfile(
             **{
-                **plain,
+                **document,
                 "layers": tuple(self.layers),
                 "cells": {
                     layer: {Choice.parse(choice): _timing(times) for choice, times in cells.items()} for layer, cells in self.layers.items()
@@ -148,7 +148,7 @@ def _timing(times: tuple[float, float, float]) -> Timing:
 
 
 def parse_latency_profile(content: Mapping[str, Any], *, label: str = "") -> LatencyProfile:
-    """A profile from the plain data of its YAML file.
+    """A profile from the JSON data of its YAML file.
 
     Args:
         content: keys and values.
@@ -169,10 +169,10 @@ def parse_latency_profile(content: Mapping[str, Any], *, label: str = "") -> Lat
 def dump_latency_profile(profile: LatencyProfile) -> str:
     """The text of the file; `parse_latency_profile` reads the same profile back, seconds to five digits."""
     check, correction = profile.check, profile.correction
-    plain = {name: getattr(profile, name) for name in _PLAIN}
+    document = {name: getattr(profile, name) for name in _PLAIN}
     content = {
         "profile": MEASURED,
-        **plain,
+        **document,
         "check": None if check is None else {name: _short(value) for name, value in vars(check).items()},
         "correction": None if correction is None else {name: _short(value) for name, value in vars(correction).items()},
         "pace": None if profile.pace is None else _times(profile.pace),

@@ -23,8 +23,8 @@ _PARTS = {"data": "source", "model": "factory", "space": "weights"}
 
 def schema_text(kind: str) -> str:
     """The schema of a kind of `SCHEMAS` as JSON text."""
-    plain = {"study": _study, "space": SpaceConfig.model_json_schema, "hardware": HardwareConfig.model_json_schema}[kind]()
-    return json.dumps({"$schema": _DRAFT, **plain}, indent=2, ensure_ascii=False) + "\n"
+    document = {"study": _study, "space": SpaceConfig.model_json_schema, "hardware": HardwareConfig.model_json_schema}[kind]()
+    return json.dumps({"$schema": _DRAFT, **document}, indent=2, ensure_ascii=False) + "\n"
 
 
 def schemas() -> dict[Path, str]:
@@ -41,8 +41,8 @@ def write_schemas() -> tuple[Path, ...]:
 
 def _study() -> dict[str, Any]:
     """What `read_study` takes: a study in full or in short, or the changes to the one it extends."""
-    plain = StudyConfig.model_json_schema()
-    properties, definitions = plain["properties"], plain["$defs"]
+    document = StudyConfig.model_json_schema()
+    properties, definitions = document["properties"], document["$defs"]
     text = {"type": "string", "minLength": 1}
     properties["extends"] = {**text, "description": "a shipped study or the path of a file, whose keys this file overrides"}
     budgets = properties["budgets"]
@@ -56,9 +56,9 @@ def _study() -> dict[str, Any]:
         properties[part] = {"anyOf": [text, properties[part]]}
     for definition in ("DataConfig", "ModelConfig", "SpaceConfig"):
         del definitions[definition]["required"]  # of a file that extends another
-    del plain["required"]
+    del document["required"]
     in_full = {part: {"anyOf": [{"type": "string"}, {"required": [key]}]} for part, key in _PARTS.items()}
-    return {**plain, "if": {"required": ["extends"]}, "then": {}, "else": {"required": list(_NEEDED), "properties": in_full}}
+    return {**document, "if": {"required": ["extends"]}, "then": {}, "else": {"required": list(_NEEDED), "properties": in_full}}
 
 
 if __name__ == "__main__":

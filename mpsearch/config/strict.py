@@ -1,4 +1,4 @@
-"""`Strict`: base of the config models; `validated`: plain data as a model, or one line with all faults and the paths of their keys."""
+"""`Strict`: base of the config models; `validated`: JSON data as a model, or one line with all faults and the paths of their keys."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def refusal(faults: Sequence[Fault], label: str | Callable[[Fault], str]) -> Usa
 
 
 def validated(model: type[Model], content: object, *, label: str) -> Model:
-    """Plain data as a model.
+    """JSON data as a model.
 
     Args:
         model: the model.
@@ -103,7 +103,7 @@ def validated(model: type[Model], content: object, *, label: str) -> Model:
 
 
 def faults_of(model: type[BaseModel], content: object) -> tuple[Fault, ...]:
-    """All that keeps plain data from being a model: unknown keys, then missing ones, then wrong values."""
+    """All that keeps JSON data from being a model: unknown keys, then missing ones, then wrong values."""
     try:
         model.model_validate(content)
     except ValidationError as error:

@@ -295,7 +295,7 @@ class StudyConfig(Strict):
         return validate_study(overlay(self.to_dict(), {**changes, "effort": effort}), label=self.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, defaults included, that `load_study` reads back as the same config."""
+        """JSON data, defaults included, that `load_study` reads back as the same config."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
@@ -307,19 +307,19 @@ class StudyConfig(Strict):
 
         The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine.
         """
-        plain = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile"})
+        document = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile"})
         if self.keep is None:  # as before there was such a question, so that such runs go on
-            del plain["keep"]
-        del plain["space"]["name"], plain["space"]["description"]
-        plain["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
-        plain["model"]["weights"] = _file_digest(self.model.weights)
-        plain["model"]["other_weights"] = _file_digest(self.model.other_weights)
-        plain["hardware"] = _file_digest(self.hardware)
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+            del document["keep"]
+        del document["space"]["name"], document["space"]["description"]
+        document["data"]["path"] = None if self.data.path is None else _expandvars(self.data.path)
+        document["model"]["weights"] = _file_digest(self.model.weights)
+        document["model"]["other_weights"] = _file_digest(self.model.other_weights)
+        document["hardware"] = _file_digest(self.hardware)
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def validate_study(content: Mapping[str, Any], *, label: str) -> StudyConfig:
-    """Validate plain data as a study.
+    """Validate JSON data as a study.
 
     Raises:
         ConfigError: a key, type or value is wrong; the message has its path.

@@ -1,4 +1,4 @@
-"""Safe, strict YAML: plain data alone, no duplicate keys, YAML 1.2 scalars, and bounds on length, depth and aliases."""
+"""Safe, strict YAML: JSON data alone, no duplicate keys, YAML 1.2 scalars, and bounds on length, depth and aliases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER_LENGTH = 100
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """`SafeLoader` of plain data without duplicate keys, of bounded size, which reads `on` as a word and `1e-3` as a number (YAML 1.2)."""
+    """`SafeLoader` of JSON data without duplicate keys, of bounded size, which reads `on` as a word and `1e-3` as a number (YAML 1.2)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -86,14 +86,14 @@ _StrictLoader.yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.ya
 
 
 def parse_yaml(text: str, *, label: str) -> Any:
-    """Parse YAML text into plain data.
+    """Parse YAML text into JSON data.
 
     Args:
         text: YAML.
         label: name for messages, such as the file's path.
 
     Raises:
-        ConfigError: it is not YAML, has a duplicate key or a tag other than those of plain data, or is longer, deeper or (aliases written
+        ConfigError: it is not YAML, has a duplicate key or a tag other than those of JSON data, or is longer, deeper or (aliases written
             out) larger than any file of ours.
     """
     if len(text) > _LENGTH:
@@ -133,6 +133,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def dump_yaml(content: Mapping[str, Any], *, compact: bool = False) -> str:
-    """Plain data as YAML text; keys keep their order; `compact`: lists and mappings of plain values in one line each."""
+    """JSON data as YAML text; keys keep their order; `compact`: lists and mappings of plain values in one line each."""
     style = None if compact else False
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120, default_flow_style=style)

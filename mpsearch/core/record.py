@@ -9,7 +9,7 @@ from typing import Any
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.checked import Long, checked
 from mpsearch.core.errors import ConfigError
-from mpsearch.core.plain import as_plain
+from mpsearch.core.json_data import json_data
 
 __all__ = ["Record", "Score", "Trial", "pareto_front"]
 
@@ -78,17 +78,17 @@ class Record(Trial):
         return self.scores[self.rung]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return dict(as_plain(self))
+        """JSON data for JSON."""
+        return dict(json_data(self))
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Record:
+    def from_dict(cls, document: Mapping[str, Any]) -> Record:
         """Inverse of `to_dict`.
 
         Raises:
             ConfigError: a value is not what its field declares, or a trial that was completed has no score.
         """
-        record = checked(cls, plain)
+        record = checked(cls, document)
         if record.status == "complete" and not record.scored:
             raise ConfigError(f"there is no score at the rung '{record.rung}'")
         return record

@@ -13,9 +13,9 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.checked import Long, checked
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.json_data import json_data
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.core.plain import as_plain
 from mpsearch.core.record import Record, Score
 from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
@@ -199,17 +199,17 @@ class Summary:
     kept: Kept | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, in the order of the fields (NaN in tables becomes null)."""
-        return dict(as_plain(self))
+        """JSON data for JSON, in the order of the fields (NaN in tables becomes null)."""
+        return dict(json_data(self))
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Summary:
+    def from_dict(cls, document: Mapping[str, Any]) -> Summary:
         """Inverse of `to_dict`, for a file that may be a stranger's: what is returned can be drawn.
 
         Raises:
             ConfigError: a value is not what its field declares, or contradicts another.
         """
-        summary = checked(cls, {name: value for name, value in plain.items() if name != "digest"})  # of a file
+        summary = checked(cls, {name: value for name, value in document.items() if name != "digest"})  # of a file
         for rule in _broken(summary):
             raise ConfigError(rule)
         return summary
@@ -230,13 +230,13 @@ class Summary:
         return self.winner.allocation
 
 
-def table_from_dict(plain: Mapping[str, Any]) -> Table:
-    """A table from its plain data; inverse of `as_plain`.
+def table_from_dict(document: Mapping[str, Any]) -> Table:
+    """A table from its JSON data; inverse of `json_data`.
 
     Raises:
         ConfigError: a value is not what its field declares.
     """
-    return checked(Table, plain)
+    return checked(Table, document)
 
 
 def _broken(summary: Summary) -> Iterator[str]:

@@ -119,10 +119,10 @@ class ImageFolder(DataSource):
     def _lazy(self, listing: ImageListing, rows: dict[str, Indices]) -> dict[str, Split]:
         size = self.size or _DEFAULT_SIZE
         augment = "resized-crop-flip" if self.augment == "auto" else self.augment
-        plain = ImageDataset(listing, evaluation_transform(size, augment, self.mean, self.std))
+        clean = ImageDataset(listing, evaluation_transform(size, augment, self.mean, self.std))
         augmented = ImageDataset(listing, training_transform(size, augment, self.mean, self.std))
         workers = min(8, os.cpu_count() or 1) if self.workers is None else self.workers
-        whole = DatasetSplit(plain, augmented=augmented, workers=workers)  # all parts share its processes
+        whole = DatasetSplit(clean, augmented=augmented, workers=workers)  # all parts share its processes
         return {name: whole.with_rows(torch.from_numpy(chosen)) for name, chosen in rows.items()}
 
 

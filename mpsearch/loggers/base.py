@@ -25,7 +25,7 @@ class Begun:
         identity: the same whenever this run is continued, another one for every other run.
         directory: run directory.
         command: the command line.
-        study: the resolved study as plain data.
+        study: the resolved study as JSON data.
         metric: name of `Score.metric`, such as `accuracy`.
     """
 

@@ -46,7 +46,7 @@ def build_described(reference: str, options: Mapping[str, Any], bits: int) -> nn
         ModelError: the factory fails with these options.
     """
     for name, value in options.items():
-        if not _is_plain(value):
+        if not _is_literal(value):
             raise ArtifactError(f"the file gives the model's option '{name}' the value {value!r:.60}, which is no plain one; get it again")
     try:
         with _bounded(_SLACK * bits + _SPARE):
@@ -57,9 +57,9 @@ def build_described(reference: str, options: Mapping[str, Any], bits: int) -> nn
         ) from None
 
 
-def _is_plain(value: Any) -> bool:
+def _is_literal(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return len(value) <= 64 and all(map(_is_plain, value))
+        return len(value) <= 64 and all(map(_is_literal, value))
     if isinstance(value, str):
         return _WORD.fullmatch(value) is not None
     return value is None or (isinstance(value, bool | int | float) and -_LARGEST < value < _LARGEST)

@@ -75,7 +75,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         ModelError: the file is missing, cannot be read, has no state dict, has several that fit, or its keys do not match the model's.
     """
     file = Path(path)
-    own = {_plain(name): (name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    own = {_unprefixed(name): (name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     found = [fit for place, state in _state_dicts(file, _read(file)) for fit in _fits(place, state, own)]
     loading = [fit for fit in found if fit.loads]
     if not loading:
@@ -87,7 +87,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
                 f"the file '{file}' holds several weights of this model, {' and '.join(_called(fit) for fit in loading)}; "
                 f"save the wanted ones alone: {_saved(other, file)}"
             )
-    model.load_state_dict({name: first.state.get(plain, value) for plain, (name, value) in own.items()})
+    model.load_state_dict({name: first.state.get(key, value) for key, (name, value) in own.items()})
 
 
 def _state_dicts(file: Path, content: Any) -> list[tuple[tuple[str, ...], dict[str, Tensor]]]:
@@ -97,7 +97,7 @@ def _state_dicts(file: Path, content: Any) -> list[tuple[tuple[str, ...], dict[s
         if not isinstance(value, Mapping):
             return
         if value and all(isinstance(each, Tensor) for each in value.values()):
-            yield place, {_plain(str(name)): each for name, each in value.items()}
+            yield place, {_unprefixed(str(name)): each for name, each in value.items()}
         elif len(place) < _DEEPEST:
             for name, each in value.items():
                 yield from within(each, (*place, str(name)))
@@ -123,9 +123,9 @@ def _fits(place: tuple[str, ...], state: Mapping[str, Tensor], own: Mapping[str,
             missing=[own[name][0] for name in needed if name not in inside],
             unexpected=sorted(name for name in inside if name not in own),
             shapes=[
-                f"{name} ({_shape(inside[plain])} in the file, {_shape(value)} in the model)"
-                for plain, (name, value) in own.items()
-                if plain in inside and inside[plain].shape != value.shape
+                f"{name} ({_shape(inside[key])} in the file, {_shape(value)} in the model)"
+                for key, (name, value) in own.items()
+                if key in inside and inside[key].shape != value.shape
             ],
             # the counter of torch.optim.swa_utils.AveragedModel stands beside `module.`
             beside=sorted(name for name in state if not name.startswith(prefix) and name != "n_averaged"),
@@ -160,7 +160,7 @@ def _saved(fit: _Fit, file: Path) -> str:
     return f"torch.save({source}, NEW)"
 
 
-def _plain(name: str) -> str:
+def _unprefixed(name: str) -> str:
     for inserted in _INSERTED:
         name = name.replace(inserted, "")
     return name

@@ -35,7 +35,7 @@ def fingerprint(model: nn.Module, inputs: Any) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules(remove_duplicate=False):
-        settings = sorted((key, value) for key, value in vars(module).items() if _is_plain(value) and key != "training")
+        settings = sorted((key, value) for key, value in vars(module).items() if _is_literal(value) and key != "training")
         digest.update(repr((name, type(module).__qualname__, module.extra_repr(), settings)).encode())
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, tensor in state.items():
@@ -79,7 +79,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return {key: self._spelled(each) for key, each in value.items()}
         if isinstance(value, tuple | list):
             return [self._spelled(each) for each in value]
-        return repr(value) if _is_plain(value) else str(type(value))
+        return repr(value) if _is_literal(value) else str(type(value))
 
     def _origin(self, tensor: Tensor) -> str:
         if id(tensor) not in self._origins:
@@ -88,5 +88,5 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._origins[id(tensor)]
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
+def _is_literal(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_literal, value)))

@@ -43,8 +43,8 @@ def _following(kind: Any) -> Any:
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         # cuDNN differentiates a recurrent layer in training mode alone, and signals need gradients in evaluation mode.
-        plain = torch.is_grad_enabled() and not self.training and next(self.parameters()).is_cuda
-        with torch.backends.cudnn.flags(enabled=False) if plain else nullcontext():
+        without_cudnn = torch.is_grad_enabled() and not self.training and next(self.parameters()).is_cuda
+        with torch.backends.cudnn.flags(enabled=False) if without_cudnn else nullcontext():
             return kind.forward(self, *args, **kwargs)
 
     added = {"_flat_weights": property(looked_up, ignored), "forward": forward, "__module__": kind.__module__}

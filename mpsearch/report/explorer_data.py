@@ -1,4 +1,4 @@
-"""What the script of a page is told of fronts and charts, as plain data; all text in it is shown as text."""
+"""What the script of a page is told of fronts and charts, as JSON data; all text in it is shown as text."""
 
 from __future__ import annotations
 

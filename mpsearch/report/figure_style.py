@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from mpsearch.report import palette
-from mpsearch.report.hover import plain
+from mpsearch.report.hover import escaped
 from mpsearch.report.info import FrontInfo, HistoryInfo
 from mpsearch.report.wording import is_fraction
 
@@ -30,7 +30,7 @@ def style(figure: Figure, title: str, height: int) -> None:
         paper_bgcolor=palette.PAPER,
         plot_bgcolor=palette.PAPER,
         font={**font, "size": 14},
-        title={"text": plain(title), "x": 0, "xref": "container", "font": {"size": 17}, "pad": {"l": 12}},
+        title={"text": escaped(title), "x": 0, "xref": "container", "font": {"size": 17}, "pad": {"l": 12}},
         margin=_MARGIN,
         # Relative to the height of the plot, so that the legend clears the axis title in figures of any height.
         legend={"orientation": "h", "y": -_LEGEND_BELOW / plot_height, "yanchor": "top", "x": 0, "xanchor": "left", "font": {"size": 13}},
@@ -46,7 +46,7 @@ def style(figure: Figure, title: str, height: int) -> None:
 def metric_axis(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
     """Label the vertical axis with the validation metric, in percent if it is a fraction; with buttons if the close-up hides trials."""
     form = ".1~%" if is_fraction(info.metric) else None
-    figure.update_yaxes(title_text=f"validation {plain(info.metric)}", tickformat=form, range=list(info.view))
+    figure.update_yaxes(title_text=f"validation {escaped(info.metric)}", tickformat=form, range=list(info.view))
     if info.hidden:
         _add_close_up_buttons(figure, info)
 
@@ -54,7 +54,7 @@ def metric_axis(figure: Figure, info: FrontInfo | HistoryInfo) -> None:
 def note(figure: Figure, text: str, colour: str, **place: Any) -> None:
     """Write a note beside a line."""
     font = {"size": 13, "color": colour}
-    figure.add_annotation(text=plain(text), showarrow=False, font=font, bgcolor="rgba(255,255,255,0.75)", **place)
+    figure.add_annotation(text=escaped(text), showarrow=False, font=font, bgcolor="rgba(255,255,255,0.75)", **place)
 
 
 def log_axis(update: Any, wanted: bool, **place: Any) -> None:

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from mpsearch.core.number_format import FLOAT, NumberFormat
 from mpsearch.report import palette
 from mpsearch.report.figure_style import Figure, log_axis, metric_axis, note, style
-from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
+from mpsearch.report.hover import escaped, layer_hover, pair_hover, point_hover, short_name
 from mpsearch.report.info import BitsInfo, CurvesInfo, FrontInfo, HistoryInfo, Point, SignalInfo
 from mpsearch.report.wording import cost_title, format_text, is_fraction, metric_text
 
@@ -53,7 +53,7 @@ def front_figure(info: FrontInfo) -> Figure:
         _add_reference(figure, info, info.uniform, "best uniform", _marker("diamond", 13, palette.UNIFORM, 1.5))
     if info.points_of_front:
         points = [p for _, p in info.points_of_front]
-        hover = [point_hover(p, plain(f"front/{name}"), info.cost, info.metric) for name, p in info.points_of_front]
+        hover = [point_hover(p, escaped(f"front/{name}"), info.cost, info.metric) for name, p in info.points_of_front]
         figure.add_scatter(
             x=[p.amount for p in points],
             y=[p.metric for p in points],
@@ -124,7 +124,7 @@ def bits_figure(info: BitsInfo) -> Figure:
 
 def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
     """One panel per signal: what it predicts for the bits of a trial against their loss before training."""
-    titles = [plain(info.finding.rstrip(".")) for info in infos]
+    titles = [escaped(info.finding.rstrip(".")) for info in infos]
     figure = make_subplots(
         rows=1, cols=len(infos), shared_yaxes=True, horizontal_spacing=min(0.05, 0.5 / len(infos)), subplot_titles=titles
     )
@@ -133,8 +133,8 @@ def signals_figure(infos: Sequence[SignalInfo]) -> Figure:
         marker = {**_marker("circle", 10, palette.RUNGS["long"][0], 1), "opacity": 0.75}
         xs, ys = [pair.predicted for pair in info.pairs], [pair.measured for pair in info.pairs]
         figure.add_scatter(x=xs, y=ys, mode="markers", marker=marker, hovertemplate=hover, showlegend=False, row=1, col=column)
-        unit = f", {plain(info.unit)}" if info.unit else ""
-        figure.update_xaxes(title_text=f"{plain(info.name)}: predicted for the bits{unit}", row=1, col=column)
+        unit = f", {escaped(info.unit)}" if info.unit else ""
+        figure.update_xaxes(title_text=f"{escaped(info.name)}: predicted for the bits{unit}", row=1, col=column)
         log_axis(figure.update_xaxes, info.log_predicted, row=1, col=column)
         log_axis(figure.update_yaxes, info.log_measured, row=1, col=column)
         figure.add_hline(y=info.float_loss, line=_FLOAT_LINE, row=1, col=column)
@@ -156,7 +156,7 @@ def history_figure(info: HistoryInfo) -> Figure:
         _add_steps(figure, "best within the budget so far", steps, last, palette.ACCENT, 2.2)
     _add_rungs(figure, info)
     if info.failed:
-        notes = [f"<b>trial {number} failed</b><br>{plain(note)}<extra></extra>" for number, note in info.failed]
+        notes = [f"<b>trial {number} failed</b><br>{escaped(note)}<extra></extra>" for number, note in info.failed]
         marker = {"symbol": "x", "size": 10, "color": palette.BUDGET}
         xs = [number for number, _ in info.failed]
         figure.add_scatter(
@@ -171,7 +171,7 @@ def history_figure(info: HistoryInfo) -> Figure:
 
 def curves_figure(info: CurvesInfo) -> Figure:
     """Validation metric and training loss per epoch of all that was retrained."""
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.1, subplot_titles=[f"validation {plain(info.metric)}", "training loss"])
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.1, subplot_titles=[f"validation {escaped(info.metric)}", "training loss"])
     for curve in info.curves:
         colour, dash, title = palette.SERIES[curve.name]
         shared = {

@@ -132,8 +132,8 @@ class Announcer:
         return True
 
 
-def _read(plain: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
-    return str(plain["identity"]), {str(name): [str(key) for key in keys] for name, keys in plain["told"].items()}
+def _read(document: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
+    return str(document["identity"]), {str(name): [str(key) for key in keys] for name, keys in document["told"].items()}
 
 
 def _warn(line: str) -> None:

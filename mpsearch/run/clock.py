@@ -74,5 +74,5 @@ class Clock:
         write_text(self._file.with_name(PASSES), json.dumps(passes.to_dict()))
 
 
-def _seconds(plain: Any) -> dict[str, float]:
-    return {str(name): float(seconds) for name, seconds in plain.items()}
+def _seconds(document: Any) -> dict[str, float]:
+    return {str(name): float(seconds) for name, seconds in document.items()}

@@ -93,7 +93,7 @@ def check_shareable(config: StudyConfig) -> None:
 def sharing_of(directory: Path, lease: float, store: SharedFiles | None = None) -> Sharing:
     """The name of the worker of a run directory, which its lock makes the only one of that name."""
     file = directory / _NAME
-    name = read_back(file, lambda plain: str(plain["worker"]))
+    name = read_back(file, lambda document: str(document["worker"]))
     if name is None:
         name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         write_text(file, json.dumps({"worker": name}))

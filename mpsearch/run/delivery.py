@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mpsearch.core.checked import checked
 from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.files import file_digest, replacing
-from mpsearch.core.plain import as_plain
+from mpsearch.core.json_data import json_data
 from mpsearch.core.record import Record
 from mpsearch.core.summary import Comparison
 from mpsearch.network.baked import Parts, install
@@ -130,8 +130,8 @@ def deliver(config: StudyConfig, setup: Setup, searched: Contender, rivals: Mapp
             _COMPARED,
             lambda: _compare(setup.problem, {name: each.retrained.parts for name, each in contenders.items()}),
             made_from=ledger.made_from(list(contenders), files),
-            dump=as_plain,
-            load=lambda plain: checked(_Compared, plain),
+            dump=json_data,
+            load=lambda document: checked(_Compared, document),
         )
     chosen = next((each.rival for each in compared.comparisons if each.delivered), "")
     best = contenders[chosen]

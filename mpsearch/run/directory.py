@@ -128,8 +128,8 @@ class _Claim:
     command: str
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> _Claim:
-        return cls(fingerprint=str(plain["fingerprint"]), command=str(plain["command"]))
+    def from_dict(cls, document: Mapping[str, Any]) -> _Claim:
+        return cls(fingerprint=str(document["fingerprint"]), command=str(document["command"]))
 
 
 def claim_of(directory: Path) -> str:

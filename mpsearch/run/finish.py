@@ -124,8 +124,8 @@ def finish(
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]
     summary = replace(summary, delivered={name: file_digest(ledger.path(name)) for name in delivered})
     ledger.check()
-    plain = summary.to_dict()
-    write_text(ledger.path(SUMMARY), json.dumps({**plain, "digest": content_digest([json.dumps(plain)])}))
+    document = summary.to_dict()
+    write_text(ledger.path(SUMMARY), json.dumps({**document, "digest": content_digest([json.dumps(document)])}))
     _report(summary, ledger.directory)
     announcer.end(summary)
     return summary
@@ -152,11 +152,11 @@ def finished(ledger: Ledger) -> Summary | None:
     return summary
 
 
-def _verified(plain: dict[str, Any]) -> Summary:
-    digest = plain.pop("digest")
-    if content_digest([json.dumps(plain)]) != digest:
+def _verified(document: dict[str, Any]) -> Summary:
+    digest = document.pop("digest")
+    if content_digest([json.dumps(document)]) != digest:
         raise ValueError("its digest does not match its content")
-    return Summary.from_dict(plain)
+    return Summary.from_dict(document)
 
 
 def _write_bits(ledger: Ledger, setup: Setup, winner: Retrained) -> None:
@@ -199,7 +199,7 @@ def _test_scores(
         scores,
         made_from=ledger.made_from([record.to_dict() for record in records]),
         dump=lambda found: {name: asdict(score) for name, score in found.items()},
-        load=lambda plain: {name: Score(**score) for name, score in plain.items()},
+        load=lambda document: {name: Score(**score) for name, score in document.items()},
     )
 
 

@@ -143,9 +143,9 @@ def front_points(
         lambda: chosen_points(belief, costs, budgets, records, own, config.retrain.points),
         made_from=made_from,
         dump=lambda found: [[trial.number, trial.origin, trial.allocation.to_dict()] for trial in found],
-        load=lambda plain: [
+        load=lambda document: [
             Trial(number=int(number), origin=str(origin), allocation=setup.problem.space.check(Allocation.from_dict(bits)))
-            for number, origin, bits in plain
+            for number, origin, bits in document
         ],
     )
     points: list[FrontPoint] = []

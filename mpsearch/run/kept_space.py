@@ -12,8 +12,8 @@ import numpy as np
 from mpsearch.core.checked import checked
 from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.files import is_file
+from mpsearch.core.json_data import json_data
 from mpsearch.core.peak import CostTable, Peak
-from mpsearch.core.plain import as_plain
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.core.table import Table
 from mpsearch.methods.base import Method
@@ -61,7 +61,7 @@ def keep_space(ledger: Ledger, problem: Problem, method: Method) -> None:
             exact={name: cost.rows for name, cost in exact.items()},
         )
 
-    ledger.once(SPACE, kept, dump=as_plain, load=_loaded, made_from=ledger.made_from(method))
+    ledger.once(SPACE, kept, dump=json_data, load=_loaded, made_from=ledger.made_from(method))
 
 
 def kept_space(run_dir: Path) -> KeptSpace:
@@ -79,8 +79,8 @@ def kept_space(run_dir: Path) -> KeptSpace:
     return read_result(file, _loaded)
 
 
-def _loaded(plain: Any) -> KeptSpace:
-    kept = checked(KeptSpace, plain)
+def _loaded(document: Any) -> KeptSpace:
+    kept = checked(KeptSpace, document)
     space, names = kept.space, kept.space.names
     layers = range(len(names))
     if not names or len(set(names)) < len(names) or len(space.menus) != len(names) or not all(space.menus):

@@ -24,12 +24,12 @@ def checked_sum(profile: LatencyProfile) -> tuple[SumCheck, Correction | None]:
     """
     predicted = np.array([profile.sum_of(network.choices) for network in profile.networks])
     measured = np.array([network.timing.median for network in profile.networks])
-    plain = np.abs(predicted - measured) / measured
-    check = SumCheck(networks=len(measured), median=float(np.median(plain)), largest=float(plain.max()))
+    summed = np.abs(predicted - measured) / measured
+    check = SumCheck(networks=len(measured), median=float(np.median(summed)), largest=float(summed.max()))
     fit = _fit(predicted, measured)
     if fit is None or len(measured) < _FEWEST:
         return check, None
-    held_out = np.empty_like(plain)
+    held_out = np.empty_like(summed)
     for index in range(len(measured)):
         others = np.arange(len(measured)) != index
         own = _fit(predicted[others], measured[others])
@@ -43,7 +43,7 @@ def checked_sum(profile: LatencyProfile) -> tuple[SumCheck, Correction | None]:
         corrected_median=float(np.median(held_out)),
         corrected_largest=float(held_out.max()),
     )
-    better = np.median(held_out) < np.median(plain) and np.square(held_out).mean() < np.square(plain).mean()
+    better = np.median(held_out) < np.median(summed) and np.square(held_out).mean() < np.square(summed).mean()
     return check, fit if better and _takes_time(profile, fit) else None
 
 

@@ -73,7 +73,7 @@ class Ledger:
             raise RunDirectoryError(f"{self.directory} was deleted while the run worked in it; repeat the command to start again")
 
     def made_from(self, *parts: object) -> str:
-        """Digest of what a result is made from: the run's identity, and more in plain data or dataclasses of it."""
+        """Digest of what a result is made from: the run's identity, and more in JSON data or dataclasses of it."""
         return content_digest([sorted(self._identity.items()), *parts])
 
     def read(self, name: str, load: Callable[[Any], T], *, made_from: str = "") -> T | None:
@@ -81,41 +81,41 @@ class Ledger:
 
         Args:
             name: file name.
-            load: plain data → result.
+            load: JSON data → result.
             made_from: see `made_from`.
         """
-        found = read_back(self.path(name), lambda plain: (plain["made_from"], load(_unsealed(plain))), self.say)
+        found = read_back(self.path(name), lambda document: (document["made_from"], load(_unsealed(document))), self.say)
         if found is not None and found[0] != (made_from or self.made_from()):
             self.say(f"{name} was made from something else; it is computed again")
             return None
         return None if found is None else found[1]
 
-    def write(self, name: str, plain: Any, *, made_from: str = "") -> None:
-        """Write the plain data of a result to a JSON file, atomically.
+    def write(self, name: str, document: Any, *, made_from: str = "") -> None:
+        """Write the JSON data of a result to a JSON file, atomically.
 
         Raises:
             RunDirectoryError: the run directory is gone.
         """
         self.check()
-        write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), **_sealed(plain)}))
+        write_text(self.path(name), json.dumps({"made_from": made_from or self.made_from(), **_sealed(document)}))
 
     def once(self, name: str, compute: Callable[[], T], *, dump: Callable[[T], Any], load: Callable[[Any], T], made_from: str = "") -> T:
         """The result in a JSON file; computed and written if there is none that was made from the same.
 
-        A new result is also taken through its plain data, so that the run continues with the same data as after an interruption.
+        A new result is also taken through its JSON data, so that the run continues with the same data as after an interruption.
 
         Args:
             name: file name.
             compute: returns the result.
-            dump: result → plain data.
+            dump: result → JSON data.
             load: its inverse.
             made_from: see `made_from`.
         """
         if (held := self.read(name, load, made_from=made_from)) is not None:
             return held
-        plain = dump(compute())
-        self.write(name, plain, made_from=made_from)
-        return load(json.loads(json.dumps(plain)))
+        document = dump(compute())
+        self.write(name, document, made_from=made_from)
+        return load(json.loads(json.dumps(document)))
 
     def read_record(self, name: str, file: str, *, made_from: str) -> Record | None:
         """The record of a trained network; None if there is none of the same training, or the network's file is not what was written.
@@ -125,7 +125,7 @@ class Ledger:
             file: file of the network.
             made_from: identity of the training.
         """
-        held = self.read(name, lambda plain: (str(plain["digest"]), Record.from_dict(plain["record"])), made_from=made_from)
+        held = self.read(name, lambda document: (str(document["digest"]), Record.from_dict(document["record"])), made_from=made_from)
         if held is not None and file_digest(self.path(file)) != held[0]:
             self.say(f"{file} is gone or was damaged; it is made again")
             return None
@@ -141,21 +141,21 @@ def read_result(path: Path, load: Callable[[Any], T]) -> T:
 
     Args:
         path: the file.
-        load: plain data → result.
+        load: JSON data → result.
 
     Raises:
         FileNotFoundError: there is nothing.
         RunDirectoryError: the file was damaged or forged.
     """
-    return read_json(path, lambda plain: load(_unsealed(plain)))
+    return read_json(path, lambda document: load(_unsealed(document)))
 
 
-def _sealed(plain: Any) -> dict[str, Any]:
-    """Plain data with their digest: a single wrong bit in a number is damage as well."""
-    return {"result": plain, "digest": content_digest([json.dumps(plain)])}
+def _sealed(document: Any) -> dict[str, Any]:
+    """JSON data with their digest: a single wrong bit in a number is damage as well."""
+    return {"result": document, "digest": content_digest([json.dumps(document)])}
 
 
-def _unsealed(plain: Any) -> Any:
-    if content_digest([json.dumps(plain["result"])]) != plain["digest"]:
+def _unsealed(document: Any) -> Any:
+    if content_digest([json.dumps(document["result"])]) != document["digest"]:
         raise ValueError("its digest does not match its content")
-    return plain["result"]
+    return document["result"]

@@ -41,9 +41,9 @@ class MeasuredAllocation:
     seconds: float
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> MeasuredAllocation:
+    def from_dict(cls, document: Mapping[str, Any]) -> MeasuredAllocation:
         """Inverse of `to_dict`."""
-        return cls(**{**plain, "allocation": Allocation.from_dict(plain["allocation"])})
+        return cls(**{**document, "allocation": Allocation.from_dict(document["allocation"])})
 
 
 def combined(

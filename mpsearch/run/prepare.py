@@ -63,10 +63,10 @@ class KeptInRun(Partial):
         """See `Partial.held`."""
         return self._ledger.read(self._file, load, made_from=self._made_from)
 
-    def keep(self, plain: Callable[[], Any]) -> None:
+    def keep(self, document: Callable[[], Any]) -> None:
         """See `Partial.keep`."""
         if time.monotonic() - self._kept >= self._every:
-            self._ledger.write(self._file, plain(), made_from=self._made_from)
+            self._ledger.write(self._file, document(), made_from=self._made_from)
             self._kept = time.monotonic()
 
 
@@ -81,8 +81,8 @@ def prepare(config: StudyConfig, setup: Setup, ledger: Ledger, progress: Progres
     """
     problem = setup.problem
 
-    def load(plain: Mapping[str, Any]) -> tuple[SignalResults, list[tuple[str, Allocation]] | None]:
-        signals, initial = SignalResults.from_dict(plain["signals"]), plain["initial"]
+    def load(document: Mapping[str, Any]) -> tuple[SignalResults, list[tuple[str, Allocation]] | None]:
+        signals, initial = SignalResults.from_dict(document["signals"]), document["initial"]
         if any(set(table.layers) != set(problem.space.names) for table in signals.tables):
             raise ValueError("its tables are of other layers")
         if initial is None:  # while signals are being computed

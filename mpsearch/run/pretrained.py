@@ -128,9 +128,9 @@ def _before(folder: Path, written: set[str]) -> set[str]:
     if is_file(folder):
         raise RunDirectoryError(f"{folder} is a file; give a folder")
     try:
-        plain = json.loads(read_bytes(folder / _CONFIG).decode("utf-8"))
-        name, _ = _told(folder / _CONFIG, plain)
-        beside = plain["artifact"].get("beside", [])
+        document = json.loads(read_bytes(folder / _CONFIG).decode("utf-8"))
+        name, _ = _told(folder / _CONFIG, document)
+        beside = document["artifact"].get("beside", [])
         return {each for each in (name, *beside) if isinstance(each, str) and _NAME.fullmatch(each)}
     except FileNotFoundError:
         taken = sorted(each for each in written if (folder / each).exists())
@@ -144,26 +144,26 @@ def _before(folder: Path, written: set[str]) -> set[str]:
 def _read(file: Path, folder: Path) -> Any:
     _within(file, folder)
     try:
-        return read_json(file.resolve(), lambda plain: plain)
+        return read_json(file.resolve(), lambda document: document)
     except (RunDirectoryError, OSError) as error:
         raise ArtifactError(
             f"{file} is damaged; get the folder again ({str(error).partition('(')[2].partition(')')[0] or error})"
         ) from error
 
 
-def _told(file: Path, plain: Any) -> tuple[str, str]:
+def _told(file: Path, document: Any) -> tuple[str, str]:
     """(name, digest) of the artifact.
 
     Raises:
         ArtifactError: the configuration is another library's, a later version's, or was damaged.
     """
-    if not isinstance(plain, Mapping) or plain.get("library_name") != _LIBRARY:
-        kind = plain.get("model_type") if isinstance(plain, Mapping) else None
+    if not isinstance(document, Mapping) or document.get("library_name") != _LIBRARY:
+        kind = document.get("model_type") if isinstance(document, Mapping) else None
         of = f" (its model_type is {kind!r:.40})" if kind else ""
         raise ArtifactError(f"{file} is not of mpsearch{of}; give a folder of save_pretrained")
-    if plain.get("format") != _FORMAT:
-        raise ArtifactError(f"{file} has the format {plain.get('format')!r:.40}, and this version reads {_FORMAT}; update mpsearch")
-    told = plain.get("artifact")
+    if document.get("format") != _FORMAT:
+        raise ArtifactError(f"{file} has the format {document.get('format')!r:.40}, and this version reads {_FORMAT}; update mpsearch")
+    told = document.get("artifact")
     name, digest = (told.get("file"), told.get("sha256")) if isinstance(told, Mapping) else (None, None)
     if not (isinstance(name, str) and _NAME.fullmatch(name) and isinstance(digest, str) and _DIGEST.fullmatch(digest)):
         raise ArtifactError(f"{file} is damaged: it names no artifact with its digest; get the folder again")

@@ -49,7 +49,7 @@ def read_json(path: Path, load: Callable[[Any], T]) -> T:
 
     Args:
         path: the file.
-        load: plain data → content; its errors mean damage.
+        load: JSON data → content; its errors mean damage.
 
     Raises:
         FileNotFoundError: there is nothing.
@@ -69,7 +69,7 @@ def read_back(path: Path, load: Callable[[Any], T], say: Callable[[str], None] =
 
     Args:
         path: the file.
-        load: plain data → content; its errors mean damage.
+        load: JSON data → content; its errors mean damage.
         say: gets a line about a damaged file.
     """
     try:

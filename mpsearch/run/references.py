@@ -93,7 +93,7 @@ def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial]
     first_training = next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)
     climbed = rungs[: first_training + 1]
     made_from = ledger.made_from(hyper.method, hyper.recipe, climbed, [trial.allocation.key() for trial in trials])
-    records = ledger.read(_CANDIDATES, lambda plain: [Record.from_dict(record) for record in plain], made_from=made_from) or []
+    records = ledger.read(_CANDIDATES, lambda document: [Record.from_dict(record) for record in document], made_from=made_from) or []
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
             seed = trial_seed(problem, trial.number)

@@ -10,7 +10,7 @@ import torch
 from mpsearch.core.checked import checked
 from mpsearch.core.errors import ArtifactError, ConfigError, ModelError
 from mpsearch.core.files import file_digest
-from mpsearch.core.plain import as_plain
+from mpsearch.core.json_data import json_data
 from mpsearch.core.summary import MeasuredLatency
 from mpsearch.costs.latency_profile import LatencyProfile
 from mpsearch.methods.base import Method
@@ -49,8 +49,8 @@ def remeasured(setup: Setup, winner: Retrained, method: Method, ledger: Ledger) 
             _FILE,
             lambda: _measured(setup, profile, winner, method),
             made_from=ledger.made_from(file_digest(winner.path), profile),
-            dump=as_plain,
-            load=lambda plain: checked(MeasuredLatency, plain),
+            dump=json_data,
+            load=lambda document: checked(MeasuredLatency, document),
         )
     except (ArtifactError, ConfigError, ModelError) as error:  # a finished network is delivered, whatever this machine lacks
         return None, (f"The latency of the delivered network was not measured: {error}.",)

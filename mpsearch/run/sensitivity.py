@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mpsearch.core.json_data import json_data
 from mpsearch.core.pass_counts import LabelReader, count
-from mpsearch.core.plain import as_plain
 from mpsearch.core.progress import Progress
 from mpsearch.core.summary import table_from_dict
 from mpsearch.core.table import Table
@@ -36,15 +36,15 @@ class SignalResults:
     measured: tuple[MeasuredAllocation, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return dict(as_plain(self))
+        """JSON data for JSON."""
+        return dict(json_data(self))
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> SignalResults:
+    def from_dict(cls, document: Mapping[str, Any]) -> SignalResults:
         """Inverse of `to_dict`."""
         return cls(
-            tables=tuple(table_from_dict(table) for table in plain["tables"]),
-            measured=tuple(MeasuredAllocation.from_dict(each) for each in plain["measured"]),
+            tables=tuple(table_from_dict(table) for table in document["tables"]),
+            measured=tuple(MeasuredAllocation.from_dict(each) for each in document["measured"]),
         )
 
 

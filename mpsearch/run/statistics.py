@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.checked import checked
+from mpsearch.core.json_data import json_data
 from mpsearch.core.pass_counts import phase
-from mpsearch.core.plain import as_plain
 from mpsearch.core.progress import Progress
 from mpsearch.core.statistics import StatisticsChoice
 from mpsearch.run.ledger import Ledger
@@ -49,15 +49,15 @@ def with_statistics(
         with progress.phase("BatchNorm statistics", 1), phase("batchnorm"):
             return choose_statistics(problem, default.method, default.recipe, near)
 
-    def load(plain: Any) -> StatisticsChoice | None:
-        return None if plain is None else checked(StatisticsChoice, plain)
+    def load(document: Any) -> StatisticsChoice | None:
+        return None if document is None else checked(StatisticsChoice, document)
 
     if ledger is None:
         choice = choose()
     else:
         made_from = ledger.made_from(default.method, default.recipe, [allocation.key() for _, allocation in near])
         with ledger.clock("preparation"):
-            choice = ledger.once(CHOICE, choose, dump=as_plain, load=load, made_from=made_from)
+            choice = ledger.once(CHOICE, choose, dump=json_data, load=load, made_from=made_from)
     if choice is None:
         return setup
     return replace(setup, batchnorm=choice, problem=replace(problem, statistics=choice.chosen))

@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 
 class Partial:
-    """What a long signal has computed so far, in plain data; this one keeps nothing."""
+    """What a long signal has computed so far, in JSON data; this one keeps nothing."""
 
     def held(self, load: Callable[[Any], T]) -> T | None:
         """What an interrupted computation of the same signal kept last; None if there is nothing.
 
         Args:
-            load: plain data → state; its errors mean damage.
+            load: JSON data → state; its errors mean damage.
         """
         return None
 
-    def keep(self, plain: Callable[[], Any]) -> None:
-        """Keep the plain data, now or not: `plain` is called when they are stored. They must continue to the same values."""
+    def keep(self, document: Callable[[], Any]) -> None:
+        """Keep the JSON data, now or not: `document` is called when they are stored. They must continue to the same values."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,14 +78,14 @@ class Handover(Partway):
     def keep(self, state: Callable[[], RungState]) -> None:
         """See `Partway`."""
         held, path = state(), self._folder / _RUNG
-        plain = {
+        document = {
             "made_from": self._made_from,
             "scores": {rung: asdict(score) for rung, score in held.scores.items()},
             "curve": list(held.curve),
             "model": dict(held.model),
         }
         before = self._files.get("rung")
-        self._files = {"rung": self._put(lambda: save_state(path, plain), path)}
+        self._files = {"rung": self._put(lambda: save_state(path, document), path)}
         self._tell()
         if before and before not in (self._files["rung"], *self._legacy.values()):  # what was inherited belongs to the trial it came from
             with suppress(OSError):

@@ -47,9 +47,9 @@ def published(study: optuna.Study) -> Published | None:
     Raises:
         ConfigError: the attribute was damaged.
     """
-    plain: Any = study.user_attrs.get(_SHARED)
+    document: Any = study.user_attrs.get(_SHARED)
     try:
-        return None if plain is None else checked(Published, plain)
+        return None if document is None else checked(Published, document)
     except ConfigError as error:
         raise ConfigError(f"the study '{study.study_name}' cannot be joined, its attribute '{_SHARED}' was damaged: {error}") from error
 

@@ -80,8 +80,8 @@ class Begun:
 def proposal_attributes(proposal: Proposal, ordinal: int, *, again: bool = False) -> dict[str, Any]:
     """The attributes of a trial that is begun with a proposal."""
     outlook = {"improvement": proposal.improvement, "noise": proposal.noise} if math.isfinite(proposal.improvement) else {}
-    plain = {"origin": proposal.origin, "ordinal": ordinal, **outlook, **({"again": True} if again else {})}
-    return {BITS: bits_text(proposal.allocation), _PROPOSAL: plain}
+    document = {"origin": proposal.origin, "ordinal": ordinal, **outlook, **({"again": True} if again else {})}
+    return {BITS: bits_text(proposal.allocation), _PROPOSAL: document}
 
 
 def resuming_attributes(trial: FrozenTrial) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def write_record(begun: Begun, record: Record, budgets: Sequence[Budget], *, tol
         budgets: budgets of the study; the largest used share is the second objective.
         told: also tell the sampler, as Optuna's `tell` does with a dozen reads of the storage.
     """
-    plain = {name: value for name, value in record.to_dict().items() if name not in _ELSEWHERE}
-    begun.study._storage.set_trial_user_attr(begun.trial_id, RECORD, plain)
+    document = {name: value for name, value in record.to_dict().items() if name not in _ELSEWHERE}
+    begun.study._storage.set_trial_user_attr(begun.trial_id, RECORD, document)
     _end(begun.study, begun.trial_id, record, budgets, told=told)
 
 

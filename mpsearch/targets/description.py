@@ -77,14 +77,14 @@ class Description:
             ValueError: they describe no network. They may come from a forged file; every value in them is checked.
         """
         try:
-            plain = decompress(metadata["model"])
-            model, options, wiring = str(plain["model"]), dict(plain["options"]), plain["layers"]
+            document = decompress(metadata["model"])
+            model, options, wiring = str(document["model"]), dict(document["options"]), document["layers"]
             bits, formats = metadata["bits"], metadata["formats"]
-            granularity = tuple(plain.get("granularity", ()))
-            axes = {int(index): _axes(given) for index, given in plain.get("axes", {}).items()}
+            granularity = tuple(document.get("granularity", ()))
+            axes = {int(index): _axes(given) for index, given in document.get("axes", {}).items()}
             _check_spelling(wiring, bits, formats, granularity)
-            wide = _layer_numbers("wide", plain, len(wiring))
-            elsewhere = _layer_numbers("read_elsewhere", plain, len(wiring))
+            wide = _layer_numbers("wide", document, len(wiring))
+            elsewhere = _layer_numbers("read_elsewhere", document, len(wiring))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
         return cls(
@@ -140,7 +140,7 @@ def spelled(blueprint: Blueprint, parts: Parts) -> dict[str, str]:
 
 
 def described(blueprint: Blueprint) -> dict[str, Any]:
-    """Plain data of the metadata key `model`; of each layer only what cannot be derived from the built model."""
+    """JSON data of the metadata key `model`; of each layer only what cannot be derived from the built model."""
     described: dict[str, Any] = {
         "model": blueprint.model,
         "options": dict(blueprint.options),
@@ -193,9 +193,9 @@ def input_format(bits: str, letter: str) -> tuple[NumberFormat, bool] | None:
     return NumberFormat(kind, int(bits)), signed
 
 
-def compress(plain: Mapping[str, Any]) -> str:
+def compress(document: Mapping[str, Any]) -> str:
     """JSON → short ASCII text."""
-    text = json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     return base64.b85encode(zlib.compress(text, 9)).decode()
 
 
@@ -212,8 +212,8 @@ def decompress(text: str) -> dict[str, Any]:
         raise ValueError(f"compressed metadata cannot be read: {error}") from error
     if unpacker.unconsumed_tail:
         raise ValueError("compressed metadata unpacks to more than 16 MiB")
-    plain: dict[str, Any] = json.loads(raw)
-    return plain
+    document: dict[str, Any] = json.loads(raw)
+    return document
 
 
 def _axes(given: Any) -> tuple[int, ...]:
@@ -235,8 +235,8 @@ def _check_spelling(wiring: Any, bits: str, formats: str, granularity: Sequence[
         _weight_format(weight_bits, letter, shared)
 
 
-def _layer_numbers(key: str, plain: Mapping[str, Any], layers: int) -> frozenset[int]:
-    numbers = plain.get(key, [])
+def _layer_numbers(key: str, document: Mapping[str, Any], layers: int) -> frozenset[int]:
+    numbers = document.get(key, [])
     if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < layers for number in numbers):
         raise ValueError(f"its {key} layers are no numbers of {layers} layers")
     return frozenset(numbers)

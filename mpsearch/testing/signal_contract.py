@@ -75,9 +75,9 @@ class _Remembered(Partial):
         except (ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, plain: Callable[[], Any]) -> None:
+    def keep(self, document: Callable[[], Any]) -> None:
         """Keep it now."""
-        self.text = json.dumps(plain())
+        self.text = json.dumps(document())
 
 
 class SignalContract(_Listed):
@@ -143,7 +143,7 @@ class SignalContract(_Listed):
         assert steps[-1][0] == steps[-1][1]
 
     def test_interrupted_it_continues_to_the_same_values(self) -> None:
-        """What it keeps of itself, if anything, is plain data, and continues to the same table to the last bit; damage is not taken."""
+        """What it keeps of itself, if anything, is JSON data, and continues to the same table to the last bit; damage is not taken."""
         whole, partial = compute_signal(self.name, _inputs()), _Remembered()
 
         def interrupt(done: int, total: int) -> None:
@@ -218,7 +218,7 @@ def _inputs_over(menus: Space, model: nn.Module, x: Tensor, **more: Any) -> Sign
 
 
 def _state_of(model: nn.Module) -> dict[str, Any]:
-    """All that a signal could leave behind beside weights and gradients, in plain data."""
+    """All that a signal could leave behind beside weights and gradients, in JSON data."""
     modules: Iterable[Any] = model.modules()
     kind, keys, *position = np.random.get_state(legacy=True)
     return {

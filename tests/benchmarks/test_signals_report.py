@@ -9,7 +9,7 @@ import pytest
 from signals_report import markdown
 
 from mpsearch.core.choice import Choice
-from mpsearch.core.plain import as_plain
+from mpsearch.core.json_data import json_data
 from mpsearch.core.table import Table
 
 LAYERS, CHOICES = ("a", "b", "c"), tuple(Choice.parse(f"w{bits}af") for bits in (1, 2, 3, 4))
@@ -27,7 +27,7 @@ def lines(count: int = 24, fits: int = 12) -> list[dict[str, object]]:
             "budget": "2bit",
             "kind": "signal",
             "name": name,
-            "table": as_plain(Table(name=name, unit="nats", layers=LAYERS, choices=CHOICES, values=values, cost=COST)),
+            "table": json_data(Table(name=name, unit="nats", layers=LAYERS, choices=CHOICES, values=values, cost=COST)),
         }
         for name, values in tables.items()
     ]

@@ -1,4 +1,4 @@
-"""The annotations of a dataclass are the rules for the plain data of a stranger."""
+"""The annotations of a dataclass are the rules for the JSON data of a stranger."""
 
 from __future__ import annotations
 

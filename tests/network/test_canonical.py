@@ -96,9 +96,9 @@ def test_a_train_that_returns_nothing() -> None:
 
 def test_rows_that_a_norm_limits_are_scaled_on_the_copy_alone() -> None:
     """All other weights lie in the user's memory; these are written to."""
-    model = nn.Sequential(nn.Embedding(10, 4, max_norm=0.5), nn.Flatten(), nn.Linear(12, 2))
-    before = model[0].weight.detach().clone()
-    scaled = canonical(model)
-    assert torch.equal(model[0].weight, before)
-    assert float(scaled[0].weight.detach().norm(dim=1).max()) <= 0.5 + 1e-6
-    assert scaled[2].weight.data_ptr() == model[2].weight.data_ptr()
+    words, head = nn.Embedding(10, 4, max_norm=0.5), nn.Linear(12, 2)
+    before = words.weight.detach().clone()
+    scaled = canonical(nn.Sequential(words, nn.Flatten(), head)).state_dict()
+    assert torch.equal(words.weight, before)
+    assert float(scaled["0.weight"].norm(dim=1).max()) <= 0.5 + 1e-6
+    assert scaled["2.weight"].data_ptr() == head.weight.data_ptr()

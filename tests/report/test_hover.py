@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mpsearch.report.hover import layer_hover, pair_hover, plain, point_hover, short_name
+from mpsearch.report.hover import escaped, layer_hover, pair_hover, point_hover, short_name
 from mpsearch.report.info import bits_info, front_info, signal_infos
 from mpsearch.report.wording import TIMES, format_words
 from tests.report.summaries import HOSTILE, hostile_summary, make_summary
@@ -32,7 +32,7 @@ def test_a_layer_says_shape_bits_and_share() -> None:
 def test_no_name_opens_a_tag() -> None:
     summary = hostile_summary()
     point, pair = front_info(summary).points[0], signal_infos(summary)[0].pairs[0]
-    for text in (point_hover(point, "t", "size", HOSTILE), layer_hover(bits_info(summary).layers[0]), pair_hover(pair), plain(HOSTILE)):
+    for text in (point_hover(point, "t", "size", HOSTILE), layer_hover(bits_info(summary).layers[0]), pair_hover(pair), escaped(HOSTILE)):
         assert "<script" not in text
         assert "<img" not in text
 

@@ -133,7 +133,7 @@ def test_zero_epochs_train_nothing() -> None:
 
 
 def test_batchnorm_is_reestimated_on_images_as_training_saw_them() -> None:
-    """An augmentation that moves the mean moves the statistics with it; without augmentation they are those of the plain data."""
+    """An augmentation that moves the mean moves the statistics with it; without augmentation they are those of the JSON data."""
     x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     split = TensorSplit(x, torch.zeros(64, dtype=torch.long), augment=lambda images, generator: images + 7.0)
     for augment, mean in ((True, x.mean(0) + 7.0), (False, x.mean(0))):

@@ -37,8 +37,8 @@ def delivery_lines(summary: Summary) -> tuple[str, ...]:
         if not each.delivered
     ]
     if summary.uniform is not None and summary.uniform_spent is not None:
-        plain, spent = (metric_text(summary.metric, record.score.metric) for record in (summary.uniform, summary.uniform_spent))
-        lines.append(f"Best uniform bits have {plain} on validation, and {spent} with what they leave of the budget spent.")
+        uniform, spent = (metric_text(summary.metric, record.score.metric) for record in (summary.uniform, summary.uniform_spent))
+        lines.append(f"Best uniform bits have {uniform} on validation, and {spent} with what they leave of the budget spent.")
     return tuple(line for line in lines if line)
 
 

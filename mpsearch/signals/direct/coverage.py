@@ -170,10 +170,10 @@ def _kept(paths: int, values: Floats, damages: Floats) -> dict[str, Any]:
 def _resumed(inputs: SignalInputs, values: Floats, damages: Floats) -> int:
     """Fill the arrays with those of an interrupted computation; returns the paths done."""
 
-    def load(plain: Any) -> int:
-        loaded = np.array(plain["values"], dtype=np.float64).reshape(values.shape)
-        values[:], damages[:] = loaded, np.array(plain["damages"], dtype=np.float64).reshape(damages.shape)
-        return int(plain["paths"])
+    def load(document: Any) -> int:
+        loaded = np.array(document["values"], dtype=np.float64).reshape(values.shape)
+        values[:], damages[:] = loaded, np.array(document["damages"], dtype=np.float64).reshape(damages.shape)
+        return int(document["paths"])
 
     return inputs.partial.held(load) or 0
 

@@ -79,9 +79,9 @@ def hessian(inputs: SignalInputs) -> Table:
 def _resumed(inputs: SignalInputs, generator: torch.Generator, shape: tuple[int, int]) -> list[NDArray[np.float64]]:
     """The samples of an interrupted computation; the generator continues where that one stopped."""
 
-    def load(plain: Any) -> list[NDArray[np.float64]]:
-        samples = [np.array(batch, dtype=np.float64).reshape(shape) for batch in plain["samples"]]
-        generator.set_state(torch.tensor(plain["generator"], dtype=torch.uint8))
+    def load(document: Any) -> list[NDArray[np.float64]]:
+        samples = [np.array(batch, dtype=np.float64).reshape(shape) for batch in document["samples"]]
+        generator.set_state(torch.tensor(document["generator"], dtype=torch.uint8))
         return samples
 
     return inputs.partial.held(load) or []

@@ -82,9 +82,9 @@ def measured(inputs: SignalInputs, *, cached: bool = True) -> Table:
 def _resumed(inputs: SignalInputs, sums: list[dict[Choice, float]]) -> int:
     """Fill `sums` with those of an interrupted computation; returns the layers done, over all batches."""
 
-    def load(plain: Any) -> tuple[int, list[dict[Choice, float]]]:
-        rows = [dict(zip(row, map(float, values), strict=True)) for row, values in zip(sums, plain["sums"], strict=True)]
-        return int(plain["done"]), rows
+    def load(document: Any) -> tuple[int, list[dict[Choice, float]]]:
+        rows = [dict(zip(row, map(float, values), strict=True)) for row, values in zip(sums, document["sums"], strict=True)]
+        return int(document["done"]), rows
 
     done, rows = inputs.partial.held(load) or (0, sums)
     sums[:] = rows

@@ -52,7 +52,7 @@ def projections(
         samples: N.
     """
     given = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
-    if not _is_plain(module, given, g, axis):
+    if not _is_literal(module, given, g, axis):
         return None
     attention: Any = module
     first = attention.batch_first
@@ -74,7 +74,7 @@ def projections(
     return [Projection(parameter=name, rows=rows, x=_by_sample(x, samples), g=_by_sample(each, samples)) for name, rows, x, each in found]
 
 
-def _is_plain(module: nn.Module, given: Mapping[str, Any], g: Tensor, axis: int) -> bool:
+def _is_literal(module: nn.Module, given: Mapping[str, Any], g: Tensor, axis: int) -> bool:
     return (
         isinstance(module, nn.MultiheadAttention)
         and type(module).forward is nn.MultiheadAttention.forward

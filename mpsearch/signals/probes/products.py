@@ -147,18 +147,18 @@ def linear_by_replay(x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
 
 def conv_products(module: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, deltas: Tensor) -> Tensor:
     """`[N, K]` from x `[N, I, …]`, g `[N, O, …]`, deltas `[K, O, I/groups, …]`: a linear layer on windows of the input, any groups."""
-    plain = unpadded(module, x, g, deltas)
-    channels = x.shape[1] * plain.deltas.shape[3] * plain.deltas.shape[4]
+    inner = unpadded(module, x, g, deltas)
+    channels = x.shape[1] * inner.deltas.shape[3] * inner.deltas.shape[4]
     size = max(_CHUNK // (channels * g[0, 0].numel()), 1)
-    return torch.cat([_window_products(plain, part, module.groups) for part in _parts(len(x), size)])
+    return torch.cat([_window_products(inner, part, module.groups) for part in _parts(len(x), size)])
 
 
-def _window_products(plain: Unpadded, part: slice, groups: int) -> Tensor:
-    x, g, deltas = plain.x[part], plain.g[part], plain.deltas
+def _window_products(inner: Unpadded, part: slice, groups: int) -> Tensor:
+    x, g, deltas = inner.x[part], inner.g[part], inner.deltas
     kernel, (height, width) = deltas.shape[3:], g.shape[2:]
     by_sample_, by_channel, by_row, by_column = x.stride()
-    by_tap = by_row * plain.dilation[0], by_column * plain.dilation[1]
-    by_place = by_row * plain.stride[0], by_column * plain.stride[1]
+    by_tap = by_row * inner.dilation[0], by_column * inner.dilation[1]
+    by_place = by_row * inner.stride[0], by_column * inner.stride[1]
     windows = x.as_strided((len(x), x.shape[1], *kernel, height, width), (by_sample_, by_channel, *by_tap, *by_place))
     if groups == 1:
         rows = windows.reshape(len(x), -1, height * width).transpose(1, 2)

@@ -132,10 +132,10 @@ def _header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...], tuple[int
     """(dtype, shape, offsets) of each tensor, and where in the file the offsets count from."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        plain = json.loads(stream.read(length))
-    plain.pop("__metadata__", None)
+        document = json.loads(stream.read(length))
+    document.pop("__metadata__", None)
     found = {
         name: (str(entry["dtype"]), tuple(map(int, entry["shape"])), (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])))
-        for name, entry in plain.items()
+        for name, entry in document.items()
     }
     return found, 8 + length

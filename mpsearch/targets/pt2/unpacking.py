@@ -46,7 +46,7 @@ class Unpack(nn.Module):
         super().__init__()
         self.products = tuple(products)
         quantized = [format for format in formats if not format.is_float]
-        self.head, self.rows, self.coded, self.plain = head, tuple(rows), bool(quantized), len(quantized) < len(formats)
+        self.head, self.rows, self.coded, self.floats = head, tuple(rows), bool(quantized), len(quantized) < len(formats)
         self.powers = any(format.kind == "power_of_two" for format in quantized)
         self.rest = [(head.starts[name], tensor.nbytes, tensor.dtype, tensor.shape) for name, tensor in rest.items()]
 
@@ -56,11 +56,11 @@ class Unpack(nn.Module):
         words = wide | wide.roll(-1) << 8
         fields, levels = self._table(packed, "fields", FIELDS), self._table(packed, "levels", LEVELS)
         weights = self._coded(packed, words, fields, levels) if self.coded else []
-        if self.plain:
+        if self.floats:
             steps, starts = fields["plain_step"].unbind(), fields["plain"].unbind()
-            plain = [_float32(words, *each) for each in zip(starts, steps, self.rows, strict=True)]
-            both = zip(steps, plain, weights or plain, strict=True)
-            weights = [torch.where(step > 0, values, coded) for step, values, coded in both] if weights else plain
+            floats = [_float32(words, *each) for each in zip(starts, steps, self.rows, strict=True)]
+            both = zip(steps, floats, weights or floats, strict=True)
+            weights = [torch.where(step > 0, values, coded) for step, values, coded in both] if weights else floats
         others = [packed[start : start + size].view(dtype).reshape(shape) for start, size, dtype, shape in self.rest]
         biases = self._numbers(packed, "half_biases", "biases", levels["bias"])
         for row in (row for row, product in enumerate(self.products) if product and self.coded):

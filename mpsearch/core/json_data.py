@@ -1,4 +1,4 @@
-"""`as_plain`: results as data that JSON holds."""
+"""`json_data`: results as data that JSON holds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from mpsearch.core.choice import Choice
 from mpsearch.core.number_format import NumberFormat
 
-__all__ = ["as_plain"]
+__all__ = ["json_data"]
 
 
-def as_plain(value: Any) -> Any:
+def json_data(value: Any) -> Any:
     """Dataclasses become dicts in the order of their fields, choices and formats their spelling, arrays lists in which NaN is null."""
     match value:
         case Choice() | NumberFormat():
             return str(value)
         case Mapping():
-            return {name: as_plain(item) for name, item in value.items()}
+            return {name: json_data(item) for name, item in value.items()}
         case tuple() | list():
-            return [as_plain(item) for item in value]
+            return [json_data(item) for item in value]
         case np.ndarray():
             return [[None if math.isnan(number) else number for number in row] for row in value.tolist()]
         case _ if is_dataclass(value):
-            return {field.name: as_plain(getattr(value, field.name)) for field in fields(value)}
+            return {field.name: json_data(getattr(value, field.name)) for field in fields(value)}
     return value
