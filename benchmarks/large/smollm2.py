@@ -74,7 +74,7 @@ def windows(texts: Iterator[str], tokenizer: Any, count: int, length: int) -> Te
 
 def batches(tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
     size = max(BATCH_TOKENS // tokens.shape[1], 1)
-    return [(part[:, :-1], part[:, 1:]) for part in tokens.split(size)]
+    return [(part[:, :-1], part[:, 1:]) for part in (tokens[begin : begin + size] for begin in range(0, len(tokens), size))]
 
 
 def topics() -> Iterator[str]:
@@ -117,7 +117,7 @@ def score(reference: Sequence[Tensor], quantized: nn.Module, tokens: Tensor) -> 
 def assembled(model: nn.Module, quantized: nn.Module, calibration: CompensatedCalibration, allocation: Mapping[str, Any]) -> nn.Module:
     """The second network with the weights of an allocation."""
     for name, choice in allocation.items():
-        quantized.get_submodule(name).weight.copy_(calibration.weight(name, choice.weight))  # type: ignore[operator, union-attr]
+        quantized.get_submodule(name).weight.copy_(calibration.weight(name, choice.weight))  # type: ignore[operator]
     return quantized
 
 
