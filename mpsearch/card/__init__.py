@@ -16,7 +16,7 @@
 | N | provenance and warnings | `provenance` |
 
 `sections` lists the fields of each, `arithmetic` holds the formulas. `markdown` writes `card.md`; `comparability` says which cards may be
-compared.
+compared. `model_card` is another document: the README of a folder that is handed over.
 """
 
 from mpsearch.card.comparability import across_seeds, barred, comparability_group, differences, group_fields
