@@ -23,7 +23,12 @@ TRIALS = 6
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "journal"])
+EVERY = ["sqlite", "postgresql", "journal"]
+OTHERS_SLOW = ["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in EVERY[1:])]
+"""Each case starts processes that import torch; the default run has every kind of storage once, and SQLite in all cases."""
+
+
+@pytest.fixture(params=OTHERS_SLOW)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
 
@@ -84,6 +89,7 @@ def test_workers_share_the_trials_of_a_study(url: str, start: Start) -> None:
     assert len({trial.user_attrs["lease"]["worker"] for trial in study.trials}) >= 2
 
 
+@pytest.mark.parametrize("url", EVERY, indirect=True)
 def test_what_a_killed_worker_had_under_way_is_taken_over(url: str, start: Start) -> None:
     doomed = start("doomed", seconds=1000.0)
     until_scoring(doomed)
