@@ -71,6 +71,17 @@ def files() -> dict[str, Any]:
     return {"images": made["train"].tensors[0].numpy()}
 
 
+def language() -> dict[str, Any]:
+    """A Hugging Face folder `smollm2` of a tiny model, and windows of tokens."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=32
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained("smollm2")
+    return {"calibration": torch.randint(64, (48, 17)), "held_out": torch.randint(64, (16, 17))}
+
+
 def sampler() -> dict[str, Any]:
     from mpsearch.core.budget import Budget
     from mpsearch.core.space import Space
@@ -88,7 +99,13 @@ def sampler() -> dict[str, Any]:
     }
 
 
-NAMES: dict[str, Callable[[], dict[str, Any]]] = {"models.md": regression, "deploy.md": files, "engine.md": sampler, "README.md": large}
+NAMES: dict[str, Callable[[], dict[str, Any]]] = {
+    "models.md": regression,
+    "deploy.md": files,
+    "engine.md": sampler,
+    "README.md": large,
+    "large.md": language,
+}
 """What the blocks of a page find there; those of the others, a network and its data."""
 
 

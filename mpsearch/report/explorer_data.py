@@ -11,7 +11,7 @@ from mpsearch.costs import COSTS
 from mpsearch.costs.budgets import format_amount
 from mpsearch.report import palette
 from mpsearch.report.info.explorer import CostAxis, Expected, ExplorerInfo, Mark, ShownRun
-from mpsearch.report.wording import cost_title, format_text, is_fraction, metric_text, shape_text
+from mpsearch.report.wording import cost_title, format_text, format_words, is_fraction, metric_text, shape_text
 
 __all__ = ["axis_of_cost", "explorer_data", "mark_of_rung", "role_of_run"]
 
@@ -119,6 +119,7 @@ def _run(run: ShownRun, place: int, menu: dict[Choice, int], metric: str, *, alo
         "choices": [
             {
                 "text": str(choice),
+                "words": f"weights {format_words(choice.weight)}, input {format_words(choice.activation)}",
                 "weight": format_text(choice.weight),
                 "bits": _height(choice.weight),
                 "input": format_text(choice.activation),

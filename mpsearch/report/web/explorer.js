@@ -265,7 +265,7 @@ function layers(explorer, point, other) {
 }
 
 function bars(line, found, css) {
-  const cell = make("td", { class: `bars ${css}` }, line);
+  const cell = make("td", { class: `bars ${css}`, title: found ? found.choice.words : "" }, line);
   if (!found) return void (cell.textContent = "no such layer");
   const bar = (text, bits, kind, words) => {
     const part = make("span", { class: `part ${kind}` }, cell), track = make("span", { class: "track" }, part);
