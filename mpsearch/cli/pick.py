@@ -102,7 +102,7 @@ def _told(finished: Finished, point: Point) -> Iterator[str]:
     if point.interval is not None:
         low, high = (metric_text(name, bound) for bound in point.interval)
         yield f"{point.name}: validation {name} {value} expected, {low} to {high} with 90 %, in {size}"
-        yield f"That is the belief of the run's surrogate, for a trial with {rung_title(point.rung)}; nothing was trained at these bits."
+        yield f"The run's surrogate predicts that for a trial with {rung_title(point.rung)}; nothing was trained at these bits."
     else:
         rests = {"retrained": "the run has retrained it in full", "trained": f"a trial trained it: {rung_title(point.rung)}"}
         basis = rests.get(point.basis, "calibrated only, nothing was trained")

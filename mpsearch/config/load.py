@@ -12,7 +12,7 @@ from mpsearch.config.overlay import overlay, replaced
 from mpsearch.config.recipe import FloatRecipeConfig, RecipeConfig
 from mpsearch.config.shipped import find_yaml
 from mpsearch.config.space import read_space
-from mpsearch.config.strict import Fault, faults_of, refusal, validated
+from mpsearch.config.strict import Fault, faults_of, usage_error, validated
 from mpsearch.config.study import StudyConfig, validate_study
 from mpsearch.config.study_file import read_study
 from mpsearch.core.errors import ConfigError, UnknownNameError
@@ -44,7 +44,7 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
     label = str(path)
     content = read_study(path)
     if wrong := (*faults_of(StudyConfig, content), *_faults_of_efforts(content)):
-        raise refusal([*wrong, *_faults_of_plugins(content)], label)
+        raise usage_error([*wrong, *_faults_of_plugins(content)], label)
     stated = validate_study(content, label=label)
 
     changes = dict(overrides or {})
@@ -65,7 +65,7 @@ def load_study(reference: str | Path, overrides: Mapping[str, Any] | None = None
         return "command line" if flags and fault.path else label
 
     if wrong := (*faults_of(StudyConfig, content), *_faults_of_plugins(content)):
-        raise refusal(wrong, origin)
+        raise usage_error(wrong, origin)
     return validate_study(content, label="")
 
 
@@ -90,7 +90,7 @@ def check_plugins(config: StudyConfig) -> None:
         UnknownNameError: nothing but one signal, method or target that is not registered.
     """
     if wrong := _faults_of_plugins(config.to_dict(), files=False):
-        raise refusal(wrong, "")
+        raise usage_error(wrong, "")
 
 
 def _faults_of_efforts(content: Mapping[str, Any]) -> list[Fault]:

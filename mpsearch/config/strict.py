@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mpsearch.core.errors import ConfigError, UnknownNameError, UsageError
 
-__all__ = ["Fault", "Strict", "faults_of", "refusal", "validated"]
+__all__ = ["Fault", "Strict", "faults_of", "usage_error", "validated"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -63,7 +63,7 @@ class Fault:
         return cls(path=path, text=str(error), unknown=error if isinstance(error, UnknownNameError) else None)
 
 
-def refusal(faults: Sequence[Fault], label: str | Callable[[Fault], str]) -> UsageError:
+def usage_error(faults: Sequence[Fault], label: str | Callable[[Fault], str]) -> UsageError:
     """The error that tells of all faults in one line; that of a single unknown name is its own.
 
     Args:
@@ -99,7 +99,7 @@ def validated(model: type[Model], content: object, *, label: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise refusal(_faults(error, model, content), label) from error
+        raise usage_error(_faults(error, model, content), label) from error
 
 
 def faults_of(model: type[BaseModel], content: object) -> tuple[Fault, ...]:

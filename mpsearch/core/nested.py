@@ -63,7 +63,7 @@ def _rebuilt(value: Any, items: list[Any]) -> Any:
     other = copy.copy(value)
     if isinstance(value, dict):
         for name, item in zip(value, items, strict=True):
-            other[name] = item  # not `update`, which subclasses may not route through `__setitem__`
+            other[name] = item  # not `update`, which subclasses need not do by `__setitem__`
     elif isinstance(value, list):
         other[:] = items
     else:

@@ -113,8 +113,8 @@ def cuts_of(
     modules = dict(model.named_modules())
     called: set[str] = set()
     _watch(model, modules, inputs, lambda path, *_: called.add(path))
-    owners = {layer.name: {_unit_of(owner, called): owner for owner in _owners(layer)} for layer in layers}
-    calls = {path: _Calls() for units in owners.values() for path in units}
+    paths_of = {layer.name: {_unit_of(weight_path, called): weight_path for weight_path in _weight_paths(layer)} for layer in layers}
+    calls = {path: _Calls() for units in paths_of.values() for path in units}
     samples = batch_size(inputs)
     needed = {path: modules[path] for path in calls}
     _watch(model, needed, inputs, lambda path, *made: calls[path].keep(samples, *made))
@@ -123,8 +123,8 @@ def cuts_of(
     for layer in layers:
         try:
             cuts = [
-                _cut(modules[path], made, layer, owner.removeprefix(path).lstrip("."), rounded.get(layer.name))
-                for path, owner in owners[layer.name].items()
+                _cut(modules[path], made, layer, weight_path.removeprefix(path).lstrip("."), rounded.get(layer.name))
+                for path, weight_path in paths_of[layer.name].items()
                 for made in calls[path].found.values()
             ]
         except ModelError as error:
@@ -137,13 +137,13 @@ def cuts_of(
     return found, reasons
 
 
-def _owners(layer: Layer) -> tuple[str, ...]:
+def _weight_paths(layer: Layer) -> tuple[str, ...]:
     return (f"{layer.module}.{layer.parameter}".lstrip("."), *layer.aliases)
 
 
-def _unit_of(owner: str, called: set[str]) -> str:
+def _unit_of(weight_path: str, called: set[str]) -> str:
     """The innermost module around a weight that is called: attention applies its `out_proj` without a call."""
-    path = owner.rpartition(".")[0]
+    path = weight_path.rpartition(".")[0]
     while path and path not in called:
         path = path.rpartition(".")[0]
     return path

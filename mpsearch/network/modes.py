@@ -32,13 +32,13 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def temporarily(owners: Iterable[Any], name: str, value: Any) -> Iterator[None]:
+def temporarily(objects: Iterable[Any], name: str, value: Any) -> Iterator[None]:
     """Give an attribute of every object another value for the `with` block."""
-    before = [(owner, getattr(owner, name)) for owner in owners]
-    for owner, _ in before:
-        setattr(owner, name, value)
+    before = [(each, getattr(each, name)) for each in objects]
+    for each, _ in before:
+        setattr(each, name, value)
     try:
         yield
     finally:
-        for owner, own in before:
-            setattr(owner, name, own)
+        for each, own in before:
+            setattr(each, name, own)

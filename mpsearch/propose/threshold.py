@@ -8,7 +8,7 @@ is exact, and is what a trial is chosen by. Before there is a verified trial, c*
 1. The first trials bisect the cost: the optimum of one signal after the other, half way (in logarithms) between the dearest trial that
    failed and the cheapest that held.
 2. Then A is maximised, averaged over the prior models and over two ways to know the error: from the loss, which is smooth
-   (`error_link.py`), and from a surrogate of the error itself. Local search starts from exact optima along the front of the belief,
+   (`error_link.py`), and from a surrogate of the error itself. Local search starts from exact optima along the front of the predictions,
    bisected at the cost where A is largest, from optima of posterior samples, and from the trials.
 
 Source: Gardner et al., "Bayesian Optimization with Inequality Constraints", ICML 2014, section 3, for expected improvement times the

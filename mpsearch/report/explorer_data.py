@@ -176,7 +176,7 @@ def _figures(info: ExplorerInfo, mark: Mark) -> Iterator[dict[str, Any]]:
 
 def _expected(metric: str, expected: Expected) -> dict[str, Any]:
     interval = f"{metric_text(metric, expected.low)} to {metric_text(metric, expected.high)} with 90 %"
-    kind = f"{interval}: the surrogate's belief after all trials, for {palette.rung_title(expected.rung)}"
+    kind = f"{interval}: the surrogate's prediction after all trials, for {palette.rung_title(expected.rung)}"
     return _figure("expected", metric, expected.metric, kind)
 
 

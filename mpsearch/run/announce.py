@@ -45,7 +45,7 @@ class Announcer:
         self._failed: set[str] = set()
         self._identity = ""
         self._told: dict[str, list[str]] = {}
-        self._heard: list[list[str]] = [[] for _ in self._callbacks]
+        self._received: list[list[str]] = [[] for _ in self._callbacks]
 
     @contextmanager
     def telling(self, ledger: Ledger, config: StudyConfig, command: str, metric: str) -> Iterator[None]:
@@ -100,8 +100,8 @@ class Announcer:
         self._once("end", lambda callback: callback.on_end(summary))
 
     def _once(self, key: str, tell: Callable[[Callback], None]) -> None:
-        for callback, heard in zip(self._callbacks, self._heard, strict=True) if self._ledger is not None else ():
-            told = self._told.setdefault(callback.name, []) if callback.name else heard
+        for callback, received in zip(self._callbacks, self._received, strict=True) if self._ledger is not None else ():
+            told = self._told.setdefault(callback.name, []) if callback.name else received
             if key not in told and self._tell(callback, tell):
                 told.append(key)
                 if callback.name:

@@ -1,4 +1,4 @@
-"""`Expectation`: the metric that a run which has ended expects of an allocation it has not scored, from the belief of its surrogate."""
+"""`Expectation`: the metric that a run which has ended expects of an allocation it has not scored, from the prediction of its surrogate."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mpsearch.core.arrays import Floats
 from mpsearch.core.choice import Choice
 from mpsearch.core.record import Score
 from mpsearch.costs.budgets import format_amount
-from mpsearch.propose.belief import Belief
 from mpsearch.propose.observation import Observation, observed
+from mpsearch.propose.posterior import Posterior
 from mpsearch.propose.searcher import Searcher
 from mpsearch.run.finished_run import Finished, Point
 from mpsearch.run.sensitivity import prior_tables
@@ -41,7 +41,7 @@ class Expectation:
         self._trials = finished.summary.trials
 
     @cached_property
-    def belief(self) -> Belief:
+    def posterior(self) -> Posterior:
         """What the run's surrogate expects, after all trials, of which one is thought: eight bits everywhere do what float does."""
         summary, space = self._finished.summary, self._finished.kept.space
         searcher = Searcher(space, prior_tables(summary.tables), self._finished.kept.costs(exact=False), summary.budgets, seed=summary.seed)
@@ -49,7 +49,7 @@ class Expectation:
         thought = []
         if self._logarithmic and min(min(_bits(choice)) for choice in most.values()) >= _AS_FLOAT:
             thought.append(Observation(allocation=most, losses={self.rung: self._finished.reference.loss}))
-        return Belief(searcher, [*(observed(record) for record in summary.trials), *thought])
+        return Posterior(searcher, [*(observed(record) for record in summary.trials), *thought])
 
     def metric(self, allocation: Allocation) -> tuple[float, tuple[float, float]]:
         """The expected metric of a trial at the deepest rung, and (lower, upper) that hold it with a probability of 90 %."""
@@ -74,19 +74,19 @@ class Expectation:
 
     def _errors(self, allocation: Allocation) -> tuple[tuple[float, float, float], tuple[float, float]]:
         """(best, expected, worst) error, and the interval of the metric between the outer two."""
-        (mean,), (deviation,) = (each.tolist() for each in self.belief.of([allocation]))
-        spread = _NINETY * math.hypot(deviation, self.belief.noise)
+        (mean,), (deviation,) = (each.tolist() for each in self.posterior.predict([allocation]))
+        spread = _NINETY * math.hypot(deviation, self.posterior.noise)
         best, expected, worst = (float(np.interp(at, *self._error_of)) for at in (mean - spread, mean, mean + spread))
         ends = sorted((self._finished.metric(best), self._finished.metric(worst)))
         return (best, expected, worst), (ends[0], ends[1])
 
     def chance(self, point: Point, error: float) -> float:
         """Probability that a measurement of a predicted point is good enough."""
-        (mean,), (deviation,) = (each.tolist() for each in self.belief.of([point.allocation]))
+        (mean,), (deviation,) = (each.tolist() for each in self.posterior.predict([point.allocation]))
         losses, errors = self._error_of
         enough = losses[errors <= error]
         bound = float(np.interp(error, errors, losses)) if len(enough) < len(losses) else math.inf
-        return 0.5 * (1 + math.erf((bound - mean) / (math.sqrt(2) * math.hypot(deviation, self.belief.noise))))
+        return 0.5 * (1 + math.erf((bound - mean) / (math.sqrt(2) * math.hypot(deviation, self.posterior.noise))))
 
     def _remarks(self, allocation: Allocation) -> Iterator[str]:
         """What a prediction is worth."""
@@ -117,7 +117,7 @@ class Expectation:
     def _error_of(self) -> tuple[Floats, Floats]:
         """Knots of the error as a rising function of the log loss: trials at the deepest rung, and the float network."""
         records = [record for record in self._trials if math.isfinite(record.scores.get(self.rung, _NOT_FINITE).loss)]
-        losses = self.belief.of([record.allocation for record in records])[0].tolist()
+        losses = self.posterior.predict([record.allocation for record in records])[0].tolist()
         errors = [record.scores[self.rung].error for record in records]
         if self._logarithmic:
             losses, errors = [*losses, math.log(self._finished.reference.loss)], [*errors, self._finished.reference.error]

@@ -107,8 +107,8 @@ def finish(
         delivery = deliver(config, setup, own, alike, ledger)
         winner = delivery.delivered
         _write_bits(ledger, setup, winner)
-        believed = worked.believe() if worked.believe is not None and ranged(setup.problem.budgets) is not None else None
-        points = front_points(config, setup, retraining, ledger, believed, worked.records, winner)
+        posterior = worked.posterior() if worked.posterior is not None and ranged(setup.problem.budgets) is not None else None
+        points = front_points(config, setup, retraining, ledger, posterior, worked.records, winner)
     with clock("test"):
         others = {"uniform": uniform, "uniform_spent": spent, "searched": None if delivery.searched is None else searched}
         others |= {f"{FRONT}/{point.name}": point.retrained for point in points}

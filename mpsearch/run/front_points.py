@@ -30,7 +30,7 @@ from mpsearch.core.front import representatives
 from mpsearch.core.peak import CostTable
 from mpsearch.core.record import Record, Trial
 from mpsearch.costs.budgets import format_amount, short_amount
-from mpsearch.propose.belief import Belief
+from mpsearch.propose.posterior import Posterior
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.directory import BITS, FRONT
 from mpsearch.run.ledger import Ledger
@@ -63,12 +63,12 @@ class FrontPoint:
 
 
 def chosen_points(
-    belief: Belief, costs: Mapping[str, CostTable], budgets: Sequence[Budget], records: Sequence[Record], top: Allocation, count: int
+    posterior: Posterior, costs: Mapping[str, CostTable], budgets: Sequence[Budget], records: Sequence[Record], top: Allocation, count: int
 ) -> list[Trial]:
     """Up to `count` − 1 allocations, the cheapest first, that stand for the front below its dearest point.
 
     Args:
-        belief: what the search has learned.
+        posterior: what the search has learned.
         costs: exact tables of the method that they are trained with.
         budgets: one is a range.
         records: all trials, whose numbers their allocations keep.
@@ -80,12 +80,12 @@ def chosen_points(
         return []
     cost = costs[area.cost]
     dearest = cost.total(top)
-    low, high = max(area.least, reachable(belief.space, cost)[0]), min(area.limit, _TOP * dearest)
+    low, high = max(area.least, reachable(posterior.space, cost)[0]), min(area.limit, _TOP * dearest)
     options: dict[Allocation, None] = {}
     for limit in np.geomspace(low, high, _LIMITS).tolist() if low < high else []:
         held = [replace(budget, limit=limit) if budget is area else budget for budget in budgets]
         try:
-            options[belief.best(costs, held)] = None
+            options[posterior.best(costs, held)] = None
         except BudgetError:  # with the other budgets, so little of this cost is out of reach
             continue
     options |= dict.fromkeys(
@@ -93,11 +93,11 @@ def chosen_points(
     )
     allowed = [each for each in options if all(costs[budget.cost].total(each) <= budget.limit for budget in budgets)]
     front: list[tuple[float, float, Allocation]] = []
-    means = belief.of([*allowed, top])[0].tolist()
+    means = posterior.predict([*allowed, top])[0].tolist()
     for mean, allocation in sorted(zip(means, [*allowed, top], strict=True), key=lambda pair: (cost.total(pair[1]), pair[0])):
         if not front or (mean < front[-1][1] and cost.total(allocation) > front[-1][0]):
             front.append((cost.total(allocation), mean, allocation))
-    if not front or front[-1][2] != top:  # something cheaper is believed to be as good: the front still ends where the run does
+    if not front or front[-1][2] != top:  # something cheaper is expected to be as good: the front still ends where the run does
         front = [*(each for each in front if each[0] < dearest), (dearest, min(each[1] for each in front) - 1e-9, top)]
     amounts, losses = [each[0] for each in front], [each[1] for each in front]
     picked = [front[index][2] for index in representatives(amounts, losses, count)]
@@ -114,7 +114,7 @@ def front_points(
     setup: Setup,
     settings: Retraining,
     ledger: Ledger,
-    belief: Belief | None,
+    posterior: Posterior | None,
     records: Sequence[Record],
     top: Retrained,
 ) -> list[FrontPoint]:
@@ -127,20 +127,20 @@ def front_points(
         setup: network and layers.
         settings: of the training.
         ledger: keeps the choice, and every network.
-        belief: what the search has learned; None without a search.
+        posterior: what the search has learned; None without a search.
         records: all trials.
         top: the network that the run delivers.
     """
     budgets = setup.problem.budgets
     area = ranged(budgets)
-    if belief is None or area is None:
+    if posterior is None or area is None:
         return []
     own = top.record.allocation
     costs = setup.problem.costs_of(settings.hyper.method)
     made_from = ledger.made_from(settings.hyper.method, config.retrain.points, own.key(), [record.allocation.key() for record in records])
     trials = ledger.once(
         _CHOSEN,
-        lambda: chosen_points(belief, costs, budgets, records, own, config.retrain.points),
+        lambda: chosen_points(posterior, costs, budgets, records, own, config.retrain.points),
         made_from=made_from,
         dump=lambda found: [[trial.number, trial.origin, trial.allocation.to_dict()] for trial in found],
         load=lambda document: [

@@ -1,6 +1,6 @@
 """`Picker`: the points that a run which has ended gives for any budget, any loss of accuracy, or at its knee, without new trials.
 
-A point is a network that the run has trained or calibrated, or an allocation that is solved under the belief of the run's surrogate.
+A point is a network that the run has trained or calibrated, or an allocation that is solved under the prediction of the run's surrogate.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Picker:
         if not self.finished.searched:
             return self._only(options, budgets)
         solved = self._solved(budgets)
-        means = self._expectation.belief.of([solved.allocation, *(point.allocation for point in options)])[0].tolist()
-        least, noise = min(means), self._expectation.belief.noise
+        means = self._expectation.posterior.predict([solved.allocation, *(point.allocation for point in options)])[0].tolist()
+        least, noise = min(means), self._expectation.posterior.noise
         for basis in BASES[:-1]:
             good = [point for point, mean in zip(options, means[1:], strict=True) if point.basis == basis and mean <= least + noise]
             if good:
@@ -67,7 +67,7 @@ class Picker:
     def keeping(self, error: float, cost: str = "size") -> Point:
         """The point of least cost whose error is no larger than `error`; a measured one if there is any.
 
-        A note says so where an allocation that costs less is believed to be as good.
+        A note says so where an allocation that costs less is expected to be as good.
 
         Args:
             error: bound, see `error_within`.
@@ -84,16 +84,16 @@ class Picker:
             if point.error <= error and self.finished.meets(point, self.finished.with_others([], cost))
         ]
         best = min(enough, key=lambda point: (point.costs[cost], point.error), default=None)
-        believed = self._smallest_believed(error, cost) if self.finished.searched else None
+        expected = self._smallest_expected(error, cost) if self.finished.searched else None
         if best is None:
-            if believed is None:
+            if expected is None:
                 raise UsageError(self._not_kept(error, cost))
-            return believed
-        if believed is None or believed.costs[cost] >= best.costs[cost]:
+            return expected
+        if expected is None or expected.costs[cost] >= best.costs[cost]:
             return best
-        amount = format_amount(cost, believed.costs[cost])
-        chance = min(self._expectation.chance(believed, error), _CERTAIN)
-        note = f"{amount} are believed to be enough, by {chance:.0%}; one training tells: pick with that as the budget."
+        amount = format_amount(cost, expected.costs[cost])
+        chance = min(self._expectation.chance(expected, error), _CERTAIN)
+        note = f"{amount} are expected to be enough, by {chance:.0%}; one training tells: pick with that as the budget."
         return replace(best, notes=(*best.notes, note))
 
     def knee(self, cost: str = "size") -> Point:
@@ -114,7 +114,7 @@ class Picker:
         if 0 < low < high:
             for limit in np.geomspace(low, high, _LEVELS).tolist():
                 points.append(self._solved(self.finished.with_others([_budget(cost, limit)], cost)))
-        means = self._expectation.belief.of([point.allocation for point in points])[0].tolist()
+        means = self._expectation.posterior.predict([point.allocation for point in points])[0].tolist()
         front: list[tuple[float, float]] = []
         for amount, mean in sorted((point.costs[cost], mean) for point, mean in zip(points, means, strict=True)):
             if not front or (mean < front[-1][1] and amount > front[-1][0]):
@@ -144,7 +144,7 @@ class Picker:
         return Expectation(self.finished)
 
     def _solved(self, budgets: Sequence[Budget]) -> Point:
-        return self._expectation.predicted(self._expectation.belief.best(self.finished.exact, budgets))
+        return self._expectation.predicted(self._expectation.posterior.best(self.finished.exact, budgets))
 
     def _only(self, options: Sequence[Point], budgets: Sequence[Budget]) -> Point:
         """The best of a run without trials."""
@@ -155,8 +155,8 @@ class Picker:
             "pick from a run of 'mpsearch study'"
         )
 
-    def _smallest_believed(self, error: float, cost: str) -> Point | None:
-        """The solved point of least cost whose expected error is small enough; None if even the most bits are not believed to be."""
+    def _smallest_expected(self, error: float, cost: str) -> Point | None:
+        """The solved point of least cost whose expected error is small enough; None if even the most bits are not expected to be."""
         low, high = reachable(self.finished.kept.space, self.finished.exact[cost])
         found = self._solved(self.finished.with_others([_budget(cost, high)], cost))
         if found.error > error:

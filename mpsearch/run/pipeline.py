@@ -151,7 +151,7 @@ def run(
 
 
 def told_again(announcer: Announcer, config: StudyConfig, summary: Summary, ledger: Ledger, command: str) -> Summary:
-    """The summary of a run that had ended, after telling callbacks what they have not heard of it."""
+    """The summary of a run that had ended, after telling callbacks what they have not been told."""
     with announcer.telling(ledger, config, command, summary.metric):
         announcer.end(summary)
     return summary

@@ -13,8 +13,8 @@ from mpsearch.core.errors import BudgetError, ConfigError, MpsearchError
 from mpsearch.core.progress import Progress
 from mpsearch.core.record import Record, Trial
 from mpsearch.costs.budgets import format_amount
-from mpsearch.propose.belief import Belief
 from mpsearch.propose.observation import observed
+from mpsearch.propose.posterior import Posterior
 from mpsearch.propose.threshold import Bound
 from mpsearch.run.announce import Announcer
 from mpsearch.run.error_bound import bound_of, least_kept
@@ -50,7 +50,7 @@ class Worked:
         records: records of all trials, by number.
         surrogate: prediction quality of the surrogate, see `Summary`.
         spend: trial → the same with the rest of the budgets spent, as for `trial`; None without a search.
-        believe: gives what the surrogate expects after all trials; None without a search.
+        posterior: gives what the surrogate expects after all trials; None without a search.
         kept: whether the trial is the cheapest that was within the bound of `keep`.
     """
 
@@ -59,7 +59,7 @@ class Worked:
     records: tuple[Record, ...] = ()
     surrogate: Mapping[str, float] = field(default_factory=dict)
     spend: Callable[[Trial], Trial] | None = None
-    believe: Callable[[], Belief] | None = None
+    posterior: Callable[[], Posterior] | None = None
     kept: bool = False
 
 
@@ -134,14 +134,14 @@ def work(
         spend = partial(with_budget_spent, own, records=records, costs=problem.costs_of(hyper.method))
         trial = best if bound is not None else spend(best)  # the least cost is what was asked for: nothing is left of it
         surrogate = prediction_quality(own, records) if sampler is None else {}
-        believe = partial(Belief, own.searcher, [observed(record) for record in records])
+        posterior = partial(Posterior, own.searcher, [observed(record) for record in records])
     return Worked(
         trial=trial,
         hyper=hyper,
         records=tuple(records),
         surrogate=surrogate,
         spend=spend if bound is None else None,
-        believe=believe,
+        posterior=posterior,
         kept=least is not None,
     )
 

@@ -105,9 +105,9 @@ def run_trials(
         _check(look.records, problem)
         reason = end_of(study)
     with progress.phase("study", settings.stopping.trials) as bar:
-        heard, began, before = set[int](), time.monotonic(), len(look.records)
+        reported, began, before = set[int](), time.monotonic(), len(look.records)
         while True:
-            heard = _tell_new(look.records, heard, told)
+            reported = _report_new(look.records, reported, told)
             best = best_record(look.records)
             bar.update(len(look.records), text="" if best is None else f"best {problem.task.metric_name} {best.score.metric:.4f}")
             if reason is not None:
@@ -305,11 +305,11 @@ class _Work:
         raise Terminated
 
 
-def _tell_new(records: Sequence[Record], heard: set[int], told: Callable[[Record], None]) -> set[int]:
+def _report_new(records: Sequence[Record], reported: set[int], told: Callable[[Record], None]) -> set[int]:
     for record in records:
-        if record.number not in heard:
+        if record.number not in reported:
             told(record)
-    return heard | {record.number for record in records}
+    return reported | {record.number for record in records}
 
 
 def _say_how_long(seconds: float, settings: SearchSettings, done: int, progress: Progress) -> None:

@@ -70,7 +70,7 @@ def test_a_click_shows_bits_figures_costs_and_the_command(tab: Browser, page: Pa
     assert "87.50 %" in shown
     assert "86.10 % to 88.90 % with 90 %" in shown
     assert "measured, nothing trained" in shown
-    assert "belief" in shown
+    assert "surrogate" in shown
     assert tab.text(f"{SELECTED} code") == "mpsearch pick runs/a --trial 4 --out bits.yaml"
     widths = tab.script("[...document.querySelectorAll('.bits .weight .fill')].map((node) => node.style.width)")
     assert widths == [f"{12.5 * choice.weight.bits:g}%" for choice in trial.allocation.values()]

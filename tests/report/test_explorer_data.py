@@ -43,7 +43,7 @@ def test_each_figure_says_what_kind_it_is() -> None:
     assert kinds[0] == (
         "expected",
         "87.10 %",
-        "86.00 % to 88.00 % with 90 %: the surrogate's belief after all trials, for short QAT",
+        "86.00 % to 88.00 % with 90 %: the surrogate's prediction after all trials, for short QAT",
     )
     assert [kind for _, _, kind in kinds[1:3]] == ["measured, nothing trained", "measured, after a short training"]
     assert point["commands"] == [{"text": "mpsearch pick run --trial 4", "purpose": "write these bits"}]

@@ -60,7 +60,7 @@ def test_the_command_of_a_trial_writes_its_bits(ended: tuple[Path, Summary], tmp
 def test_the_page_of_the_run_holds_them(ended: tuple[Path, Summary]) -> None:
     page = (ended[0] / "front.html").read_text()
     assert "mpsearch export" in page
-    assert "belief after all trials" in page
+    assert "prediction after all trials" in page
 
 
 def test_what_is_missing_is_said(ended: tuple[Path, Summary], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mpsearch.core.errors import BudgetError, RunDirectoryError
 from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.costs.budgets import parse_budget
-from mpsearch.propose.belief import Belief
+from mpsearch.propose.posterior import Posterior
 from mpsearch.run import allocate, run_study
 from mpsearch.run.finished_run import open_finished
 from mpsearch.run.front_points import chosen_points
@@ -124,19 +124,19 @@ def test_one_allocation_of_a_range_is_refused() -> None:
 
 
 @pytest.fixture(scope="module", params=range(2))
-def searched(request: pytest.FixtureRequest) -> tuple[World, Belief]:
+def searched(request: pytest.FixtureRequest) -> tuple[World, Posterior]:
     world = World(request.param, groups=5)
     world.budgets = [Budget("size", 1.6 * world.limit, "a..b", 0.5 * world.limit)]
     searcher = world.searcher()
-    return world, Belief(searcher, played(searcher, world.loss, 16)[0])
+    return world, Posterior(searcher, played(searcher, world.loss, 16)[0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 6])
-def test_points_span_the_range_and_are_nearly_the_best_there_are(searched: tuple[World, Belief], count: int) -> None:
-    world, belief = searched
+def test_points_span_the_range_and_are_nearly_the_best_there_are(searched: tuple[World, Posterior], count: int) -> None:
+    world, posterior = searched
     low, high = 0.5 * world.limit, 1.6 * world.limit
-    top = belief.best({"size": world.size}, [replace(world.budgets[0], least=None)])
-    points = chosen_points(belief, {"size": world.size}, world.budgets, (), top, count)
+    top = posterior.best({"size": world.size}, [replace(world.budgets[0], least=None)])
+    points = chosen_points(posterior, {"size": world.size}, world.budgets, (), top, count)
     assert len(points) == count - 1
     sizes = [world.size.total(point.allocation) for point in points]
     assert sizes == sorted(set(sizes))
@@ -152,6 +152,6 @@ def test_points_span_the_range_and_are_nearly_the_best_there_are(searched: tuple
 def test_without_a_range_there_are_no_points() -> None:
     world = World(0, groups=4)
     searcher = world.searcher()
-    belief = Belief(searcher, played(searcher, world.loss, 4)[0])
+    posterior = Posterior(searcher, played(searcher, world.loss, 4)[0])
     top = Allocation(dict.fromkeys(world.space.names, Choice(2)))
-    assert chosen_points(belief, {"size": world.size}, world.budgets, (), top, 6) == []
+    assert chosen_points(posterior, {"size": world.size}, world.budgets, (), top, 6) == []

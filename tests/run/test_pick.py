@@ -93,11 +93,11 @@ def test_keeping_gives_the_smallest_measured_point_that_is_good_enough(ended: tu
             assert not [other for other in finished.measured if other.error <= error and other.costs["size"] < point.costs["size"]]
 
 
-def test_what_is_believed_to_be_smaller_is_a_note(ended: tuple[World, Finished]) -> None:
+def test_what_is_expected_to_be_smaller_is_a_note(ended: tuple[World, Finished]) -> None:
     _, finished = ended
     few = replace(finished, summary=replace(finished.summary, trials=finished.summary.trials[:6]))
     points = [Picker(few).keeping(Picker(few).error_within(drop=drop)) for drop in (10, 20, 30, 40)]
-    noted = [point for point in points if point.basis != "predicted" and any("believed to be enough" in note for note in point.notes)]
+    noted = [point for point in points if point.basis != "predicted" and any("expected to be enough" in note for note in point.notes)]
     assert noted or any(point.basis == "predicted" for point in points)
 
 

@@ -146,7 +146,7 @@ def test_a_score_repeated_counts_once() -> None:
     assert evidence.rungs.tolist() == [0, 1]
 
 
-def test_where_training_turns_the_ranking_over_the_trained_are_believed() -> None:
+def test_where_training_turns_the_ranking_over_the_trained_count() -> None:
     cheap, deep = World(6), World(7)
     random = np.random.default_rng(0)
     inside = [picks for picks, fits in zip(cheap.losses, cheap.inside, strict=True) if fits]

@@ -16,11 +16,11 @@ class Window:
 
     Args:
         size: of the input.
-        kernel: taps.
+        kernel: of the window.
         stride: of the window.
         before: padding before the input.
         after: padding behind it.
-        dilation: distance between taps.
+        dilation: distance between the elements that the window reads.
     """
 
     size: int

@@ -33,7 +33,7 @@ class NumberReader:
     def __init__(self, tensors: Mapping[str, Array]) -> None:
         self._tensors = tensors
         held = {base: tensors.get(unpacking.stream_name(base), np.zeros(0, dtype=np.uint8)) for base in unpacking.BASES}
-        self._streams = {base: unpacking.unpack(packed.reshape(-1), base) for base, packed in held.items()}
+        self._streams = {base: unpacking.digits_in(packed.reshape(-1), base) for base, packed in held.items()}
         self._places = dict.fromkeys(unpacking.BASES, 0)
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -90,17 +90,17 @@ class NumberReader:
         channels, columns = rows.count, layer.weights // rows.count
         count = format.bits * channels
         signs = self._digits(2, count * columns).reshape(count, columns).astype(np.int16)
-        owners = self.array(f"{name}j", (count, 1)).reshape(-1).astype(np.int64)
+        channel_of_base = self.array(f"{name}j", (count, 1)).reshape(-1).astype(np.int64)
         doubled = self.numbers(f"{name}s", (count, 1), half=not layer.wide)
-        if owners.min() < 0 or owners.max() >= channels or np.any(np.diff(owners) < 0):
+        if channel_of_base.min() < 0 or channel_of_base.max() >= channels or np.any(np.diff(channel_of_base) < 0):
             raise ValueError("there are sign vectors that belong to no channel")
-        place = np.arange(count) - np.searchsorted(owners, owners)
+        place = np.arange(count) - np.searchsorted(channel_of_base, channel_of_base)
         if place.max() >= _MOST_VECTORS:
             raise ValueError(f"a channel has more than {_MOST_VECTORS} sign vectors")
         codes = np.zeros((channels, columns), dtype=np.int16)
-        np.bitwise_or.at(codes, owners, signs << place[:, None].astype(np.int16))
+        np.bitwise_or.at(codes, channel_of_base, signs << place[:, None].astype(np.int16))
         alphas = torch.zeros(channels, _MOST_VECTORS, dtype=doubled.values.dtype)
-        alphas[torch.from_numpy(owners), torch.from_numpy(place)] = doubled.values / 2 if doubled.wide else doubled.values
+        alphas[torch.from_numpy(channel_of_base), torch.from_numpy(place)] = doubled.values / 2 if doubled.wide else doubled.values
         scales = StoredNumbers(values=alphas, exponent=0 if doubled.wide else doubled.exponent - 1)
         return CodedWeight(format=format, codes=torch.from_numpy(codes), scales=scales)
 

@@ -185,16 +185,16 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
     arranged = unpacking.arrangement(layer, rows, by_rows=True)
     channels, columns = arranged.shape
     count = format.bits * channels
-    signs = owners = None
+    signs = channel_of_base = None
     scales: StoredNumbers | None = None
     if coded is not None:
         alphas = coded.scales.values.numpy()
         packed, held = format.pack(coded.codes.numpy(), alphas)
         present = _held(packed, channels)
-        owners = np.repeat(np.arange(channels), present)
+        channel_of_base = np.repeat(np.arange(channels), present)
         order = np.argsort(alphas == 0, axis=1, kind="stable")
         base = np.concatenate([order[channel, :number] for channel, number in enumerate(present)])
-        signs = coded.codes.numpy()[owners] >> base[:, None] & 1
+        signs = coded.codes.numpy()[channel_of_base] >> base[:, None] & 1
         values, wide = torch.from_numpy(held), coded.scales.wide
         scales = StoredNumbers(values=values * 2 if wide else values, exponent=0 if wide else coded.scales.exponent + 1)
     section, unpacked = _digits(name, count * columns, unpacking.planes_of(format), signs)
@@ -203,7 +203,7 @@ def _multibit(name: str, layer: Layer, rows: Rows, format: NumberFormat, coded: 
     section += _scaled(name, layer, (count, columns), (count, 1), unpacked, half, scales, vectors)
     kind = "uint8" if channels <= 256 else "uint16" if channels <= 65536 else "int32"
     added = (
-        Initializer(f"{name}j", kind, (count, 1), owners),
+        Initializer(f"{name}j", kind, (count, 1), channel_of_base),
         Initializer(f"{name}l", "int64", (2,), np.array([channels, columns])),
     )
     nodes = (

@@ -34,13 +34,13 @@ __all__ = [
     "bases_of",
     "codes_of",
     "constants",
+    "digits_in",
     "digits_of",
+    "digits_to_bytes",
     "number_name",
-    "pack",
     "packed_bytes",
     "planes_of",
     "stream_name",
-    "unpack",
     "unpacking_nodes",
     "zero_code",
 ]
@@ -103,7 +103,7 @@ def packed_bytes(count: int, base: int) -> int:
     return -(-count // Plane(base, 1).per_byte)
 
 
-def pack(digits: Array, base: int, size: int) -> Array:
+def digits_to_bytes(digits: Array, base: int, size: int) -> Array:
     """Digits uint8 `[n]` → uint8 `[size]`, the unused end 0."""
     per_byte = Plane(base, 1).per_byte
     held = np.zeros(size * per_byte, dtype=np.int64)
@@ -112,8 +112,8 @@ def pack(digits: Array, base: int, size: int) -> Array:
     return packed
 
 
-def unpack(packed: Array, base: int) -> Array:
-    """Inverse of `pack`: all digits, uint8.
+def digits_in(packed: Array, base: int) -> Array:
+    """Inverse of `digits_to_bytes`: all digits, uint8.
 
     Raises:
         ValueError: a byte that holds no digits of the base.

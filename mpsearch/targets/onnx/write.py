@@ -76,6 +76,6 @@ def _stream(base: int, digits: Sequence[Digits]) -> list[Initializer]:
     counts.append(size * unpacking.Plane(base, 1).per_byte - sum(counts))
     name = unpacking.stream_name(base)
     return [
-        Initializer(name, "uint8", (size, 1), unpacking.pack(data, base, size)[:, None]),
+        Initializer(name, "uint8", (size, 1), unpacking.digits_to_bytes(data, base, size)[:, None]),
         Initializer(f"{name}z", "int64", (len(counts),), np.array(counts)),
     ]

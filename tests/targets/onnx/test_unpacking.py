@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from mpsearch.core.number_format import NUMBER_KINDS, NumberFormat
 from mpsearch.targets.onnx import unpacking
-from mpsearch.targets.onnx.unpacking import BASES, codes_of, digits_of, pack, packed_bytes, planes_of, unpack
+from mpsearch.targets.onnx.unpacking import BASES, codes_of, digits_in, digits_of, digits_to_bytes, packed_bytes, planes_of
 
 FORMATS = [NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in kind.widths]
 
@@ -24,15 +24,15 @@ def test_codes_survive_their_planes_and_bytes(format: NumberFormat, count: int, 
     codes, planes = np.random.default_rng(seed).integers(0, most, count), planes_of(format)
     again = []
     for plane, digits in zip(planes, digits_of(codes, planes), strict=True):
-        packed = pack(digits, plane.base, packed_bytes(count, plane.base))
-        again.append(unpack(packed, plane.base)[:count])
+        packed = digits_to_bytes(digits, plane.base, packed_bytes(count, plane.base))
+        again.append(digits_in(packed, plane.base)[:count])
     np.testing.assert_array_equal(codes_of(again, planes), codes)
     assert sum(packed_bytes(8 * 15 * count, plane.base) for plane in planes) == 15 * count * 8 * (1.6 if most == 3 else format.bits) / 8
 
 
 def test_a_byte_that_holds_no_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="byte 243 does not hold 5 digits of base 3"):
-        unpack(np.array([7, 243], dtype=np.uint8), 3)
+        digits_in(np.array([7, 243], dtype=np.uint8), 3)
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -40,7 +40,7 @@ def test_the_graph_unpacks_every_byte(base: int) -> None:
     """All values of a byte, split into two layers and the rest."""
     values = base ** (5 if base == 3 else 8 // (base - 1).bit_length())
     packed = np.arange(values, dtype=np.uint8)
-    expected = unpack(packed, base).astype(np.float32)
+    expected = digits_in(packed, base).astype(np.float32)
     sizes = np.array([3, len(expected) - 4, 1])
     name = unpacking.stream_name(base)
     shared = {**unpacking.constants(FORMATS, activations=False), name: packed[:, None], f"{name}z": sizes}

@@ -1,4 +1,4 @@
-"""`Belief`: what a search that has ended expects of any allocation, and the best one it knows of under any budgets."""
+"""`Posterior`: what a search that has ended expects of any allocation, and the best one it knows of under any budgets."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from mpsearch.propose.refine import filled_exactly, swaps
 from mpsearch.propose.searcher import Searcher
 from mpsearch.propose.surrogate.model import Surrogate
 
-__all__ = ["Belief"]
+__all__ = ["Posterior"]
 
 _BEST = 3
-"""Best measured allocations within the budgets that the search of a belief starts from."""
+"""Best measured allocations within the budgets that the search for the best allocation starts from."""
 _SWAPS = 200
 _MOST_STEPS = 12
 _TIME = 5.0
 """Seconds for one exact solution; after that the best found so far is taken."""
 
 
-class Belief:
+class Posterior:
     """The surrogates of a search, given all its trials.
 
     Args:
@@ -54,7 +54,7 @@ class Belief:
         """Standard deviation of one measurement at the deepest rung, nats of log loss."""
         return self._models[0][1].noise
 
-    def of(self, allocations: Sequence[Allocation]) -> tuple[Floats, Floats]:
+    def predict(self, allocations: Sequence[Allocation]) -> tuple[Floats, Floats]:
         """(mean, deviation) of the log loss of M allocations at the deepest rung, float64 `[M]`; without the noise of a measurement.
 
         Of the mixture of the prior models, by their posterior probability.
@@ -73,11 +73,11 @@ class Belief:
         """
         indexed = IndexedSpace(space=self._indexed.space, costs=costs, budgets=tuple(budgets))
         program = indexed.program
-        starts = np.array(list(self._starts(indexed, program)), dtype=np.intp)
-        if not len(starts):
+        points = np.array(list(self._starting_points(indexed, program)), dtype=np.intp)
+        if not len(points):
             raise infeasible_error(indexed.space, costs, budgets, excluded=0, time_limit=_TIME)
-        means = self._moments(starts)[0]
-        here, least = starts[int(means.argmin())], float(means.min())
+        means = self._moments(points)[0]
+        here, least = points[int(means.argmin())], float(means.min())
         for _ in range(_MOST_STEPS):
             options = swaps(indexed, program, here, _tangent(self._models[0][1], here), _SWAPS)
             if not len(options):
@@ -88,7 +88,7 @@ class Belief:
             here, least = options[int(means.argmin())], float(means.min())
         return indexed.allocation(here)
 
-    def _starts(self, indexed: IndexedSpace, program: Knapsack) -> Iterator[Picks]:
+    def _starting_points(self, indexed: IndexedSpace, program: Knapsack) -> Iterator[Picks]:
         """Exact optima under each model, and the best measured allocations with the rest of the budgets spent."""
         for _, model in self._models:
             at = float(model.damages.min()) if len(model.damages) else 1.0
