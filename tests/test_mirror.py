@@ -51,6 +51,7 @@ STAND_INS = {
     "core/*.py": "core/test_space.py",
     "card/*.py": "card/test_fill.py",
     "targets/packed/*.py": "targets/packed/test_artifact.py",
+    "targets/gguf/*.py": "targets/gguf/test_write.py",
     "targets/onnx/*.py": "targets/onnx/test_write.py",
     "targets/onnx_qdq/*.py": "targets/onnx_qdq/test_write.py",
     # Stages of one translation, whose programs are compiled and compared with torch.

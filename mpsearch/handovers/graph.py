@@ -13,9 +13,10 @@ from torch import Tensor
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, install
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, install
 from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx.runtime import RuntimeModel
 from mpsearch.targets.skeleton import OPSET, QUANTIZE, Skeleton, Value

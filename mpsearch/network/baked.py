@@ -7,7 +7,6 @@ precision.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +27,7 @@ from mpsearch.network.quantizers import FixedActQuantizer, FixedPowerActQuantize
 from mpsearch.network.state import distinct_state, sharing_copy
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
+from mpsearch.numbers.stored import StoredNumbers
 
 __all__ = [
     "BakedLayer",
@@ -35,7 +35,6 @@ __all__ = [
     "FloatWeight",
     "Parts",
     "QuantizedInput",
-    "StoredNumbers",
     "bake",
     "evaluated",
     "fixed_act_quantizer",
@@ -47,39 +46,6 @@ __all__ = [
 
 _DECODED = 2**20
 """Values that are decoded at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredNumbers:
-    """Half-precision numbers with a common exponent, `values · 2^exponent`; or float32 numbers, where those are too coarse.
-
-    Args:
-        values: float16 or float32.
-        exponent: −126 to 127; 0 for float32.
-    """
-
-    values: Tensor
-    exponent: int = 0
-
-    @classmethod
-    def of(cls, numbers: Tensor, *, wide: bool = False) -> StoredNumbers:
-        """Round from float32 unless `wide`; the relative error is at most 2^−11 for numbers down to 2^−13 of the largest."""
-        if wide:
-            return cls(values=numbers.float())
-        largest = float(numbers.abs().max()) if numbers.numel() else 0.0
-        exponent = 0
-        if largest > 0 and largest < float("inf"):
-            exponent = max(-126, min(127, math.frexp(largest)[1]))
-        return cls(values=torch.ldexp(numbers.float(), torch.tensor(-exponent)).half(), exponent=exponent)
-
-    @property
-    def wide(self) -> bool:
-        """Whether the numbers are float32."""
-        return self.values.dtype == torch.float32
-
-    def numbers(self) -> Tensor:
-        """float32, exact."""
-        return self.values if self.wide else torch.ldexp(self.values.float(), torch.tensor(self.exponent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +195,8 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         baked = FloatWeight(values=_finite(layer, quantizer.rows.join(values).contiguous().cpu()))
     else:
         codes, steps = quantizer.export(_finite(layer, weight))
-        scales = StoredNumbers.of((steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu(), wide=layer.wide)
+        spread = (steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu()
+        scales = StoredNumbers.of(spread, wide=layer.wide, plain=isinstance(choice.weight.granularity, int))
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
 
-__all__ = ["Execution", "batch_within", "place_of_output"]
+__all__ = ["Execution", "batch_within", "place_of_output", "samples_within"]
 
 _LOGITS = "logits"
 _LARGEST_BATCH = 256
@@ -66,7 +66,11 @@ def batch_within(layers: Iterable[Layer]) -> int:
 
     Logits of 2,048 tokens over 32,000 words are 262 MB a sample: four pass at once.
     """
-    elements = max((layer.input_elements + layer.output_elements for layer in layers), default=1)
+    return samples_within(max((layer.input_elements + layer.output_elements for layer in layers), default=1))
+
+
+def samples_within(elements: int) -> int:
+    """The same, of so many elements a sample."""
     within = _BYTES // (4 * _ALIVE * max(elements, 1))
     return min(1 << max(within.bit_length() - 1, 0), _LARGEST_BATCH)
 

@@ -103,9 +103,11 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
     return [f"{out}: {size:,} B, target {target}", *others, *_inexact(chosen, differ), *_unmet(summary, target, size)]
 
 
-def _inexact(target: Target, differ: float) -> Sequence[str]:
+def _inexact(target: Target, differ: float | None) -> Sequence[str]:
     if target.exact:
         return []
+    if differ is None:
+        return ["its runtime is not installed, so nothing was compared; it computes a little otherwise than the run scored"]
     return [
         f"its runtime computes otherwise than the run scored: outputs differ by {differ:.1g} of the largest in the median; "
         "mpsearch evaluate scores what it computes"

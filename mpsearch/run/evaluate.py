@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from mpsearch.core.errors import ArtifactError
 from mpsearch.core.record import Score
 from mpsearch.data import load_data
 from mpsearch.models import build_model, is_registered
 from mpsearch.models.described import build_described
+from mpsearch.network.execution import samples_within
+from mpsearch.network.inputs import call, to_device
 from mpsearch.run.setup import pick_device
 from mpsearch.targets import read_artifact
+from mpsearch.tasks.outputs import float_tensors
 from mpsearch.training.evaluate import evaluate
 
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
+    from mpsearch.data.split import Split
 
 __all__ = ["check_numbers", "evaluate_artifact"]
 
@@ -50,9 +55,17 @@ def evaluate_artifact(path: Path, config: StudyConfig, split: str) -> Score:
     data = getattr(splits, split)
     if data is None:
         raise ArtifactError(f"the data '{splits.name}' have no {split} split; ask for --split validation")
-    score = evaluate(running, data, splits.task, device=device)
+    score = evaluate(running, data, splits.task, device=device, batch=_batch(running, data, device))
     check_numbers(path, score.loss)
     return score
+
+
+@torch.no_grad()
+def _batch(model: nn.Module, data: Split, device: torch.device) -> int:
+    """Samples that pass at once: as many as leave room for their outputs."""
+    first, _ = next(iter(data.batches(1)))
+    outputs = call(model, to_device(first, device))
+    return samples_within(sum(each.numel() for each in float_tensors(outputs)))
 
 
 def check_numbers(path: Path, value: float) -> None:

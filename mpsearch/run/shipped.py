@@ -29,9 +29,13 @@ def shipped_score(setup: Setup, evaluator: Evaluator, retrained: Retrained, spli
 
 
 def runtime_notes(setup: Setup, evaluator: Evaluator, winner: Retrained) -> tuple[str, ...]:
-    """For targets that are not exact, one sentence on how far the runtime is from torch on the validation split."""
+    """For targets that are not exact, one sentence on how far the runtime is from torch on the validation split, or that nobody knows."""
     if setup.target.exact:
         return ()
+    if setup.target.read(winner.path).executed() is None:
+        return (
+            f"{winner.path.name} was not run: its runtime is not installed, and computes a little otherwise; scores are those of torch.",
+        )
     task, validation = setup.problem.task, setup.problem.validation
     ours = evaluator.score_parts(winner.parts, validation).metric
     theirs = shipped_score(setup, evaluator, winner, validation).metric

@@ -68,7 +68,9 @@ class Artifact(ABC):
         """
 
     def executed(self) -> nn.Module | None:
-        """The file as the target's runtime executes it, called like the network; None where torch executes it, by `install`.
+        """The file as the target's runtime executes it, called like the network; None where torch does, by `install`.
+
+        None, too, where the runtime of a target that is not exact is not installed.
 
         Raises:
             ArtifactError: the runtime refuses the file.
@@ -168,7 +170,7 @@ class Target(ABC):
         """
         raise ConfigError(f"target '{self.name}' has no runtime in which latency is measured; use onnx, onnx-qdq or c", path="target")
 
-    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float:
+    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float | None:
         """Check that a written file has the promised size and reproduces the outputs of the scored network.
 
         Read back, it reproduces them bit for bit; in its runtime to rounding, if the target is exact, else roughly.
@@ -182,7 +184,8 @@ class Target(ABC):
             expected: size cost of its allocation, in bytes.
 
         Returns:
-            By how much the runtime's outputs differ: of the largest output, in the median over samples.
+            By how much the runtime's outputs differ: of the largest output, in the median over samples; 0 where torch is the runtime, None
+            where the runtime is not installed.
 
         Raises:
             ArtifactError: the size or the outputs differ.
@@ -196,7 +199,9 @@ class Target(ABC):
             if not same_values(call(artifact.install(model), inputs), outputs):
                 raise ArtifactError(f"{path}, read back, gives other outputs than the network that was scored; this is a bug of mpsearch")
             runtime = artifact.executed()
-            differ = 0.0 if runtime is None else most_samples_differ_by(call(runtime, to_device(inputs, _CPU)), outputs)
+            if runtime is None:
+                return 0.0 if self.exact else None
+            differ = most_samples_differ_by(call(runtime, to_device(inputs, _CPU)), outputs)
         if not differ <= (_ROUNDING if self.exact else _APPROXIMATE):  # also where it is NaN
             raise ArtifactError(
                 f"{path} gives outputs in its runtime that differ by {differ:.1g} of the largest from those of the scored network; "

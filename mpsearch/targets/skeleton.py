@@ -29,10 +29,11 @@ from mpsearch.core.extras import needs
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import leaves, mapped
 from mpsearch.core.number_format import FLOAT
-from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
+from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, install, rest_of_state
 from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.network.integer_sums import is_product, scale_sums
 from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
 from mpsearch.targets import TARGETS, Blueprint, Target, Writer, read_artifact, restricted
+from mpsearch.tasks.outputs import same_values
 
 __all__ = ["TargetContract"]
 
-_FOUR, _EIGHT = NumberFormat("uniform", 4), NumberFormat("uniform", 8)
+_FOUR, _EIGHT, _GROUPS = (NumberFormat.parse(text) for text in ("4", "8", "4g32"))
 _FORMATS = [
     FLOAT,
     *(NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in (kind.widths if len(kind.widths) < 3 else (2, 3, 8))),
@@ -42,9 +44,17 @@ every_case = pytest.mark.parametrize(("format", "activation"), _CASES, ids=lambd
 
 
 class TargetContract:
-    """Subclass it, name the class `Test…`, and set `target` to an instance of a registered target."""
+    """Subclass it, name the class `Test…`, and set `target` to an instance of a registered target.
+
+    A target that holds some kind of networks only overrides `network`, too.
+    """
 
     target: Target
+
+    @staticmethod
+    def network() -> tuple[nn.Module, Tensor]:
+        """A network that the target holds, always the same, and a batch."""
+        return _convolutions()
 
     def test_is_registered_and_described(self) -> None:
         """Studies find the target by name; `mpsearch list` shows what it is."""
@@ -56,7 +66,7 @@ class TargetContract:
     @every_case
     def test_promised_is_on_disk_and_read_back_is_written(self, format: NumberFormat, activation: NumberFormat, tmp_path: Path) -> None:
         """Or each layer that the file cannot hold is refused, with a reason."""
-        model, space, parts, x = _baked(format, activation)
+        model, space, parts, x = self._baked(format, activation)
         if self._refusals(space, parts):
             return
         writer, path = self.target.writer(Blueprint.of(model, x, space, stores=[_trains(format).stores])), tmp_path / self.target.file
@@ -65,20 +75,21 @@ class TargetContract:
         artifact = self.target.read(path)
         stored = {name: baked.weight_format for name, baked in parts.layers.items()}
         assert {name: choice.weight for name, choice in artifact.allocation.items()} == stored
-        assert artifact.parts(_Net()).chosen(parts.allocation).allocation == parts.allocation
+        fresh, _ = self.network()
+        assert artifact.parts(fresh).chosen(parts.allocation).allocation == parts.allocation
         with torch.no_grad():
-            assert torch.equal(call(artifact.install(_Net()), x), call(install(model, space.layers, parts), x))
+            assert same_values(call(artifact.install(fresh), x), call(install(model, space.layers, parts), x))
         self.target.verify(path, parts, model, space.layers, x, size)
         assert [entry.name for entry in tmp_path.iterdir()] == [self.target.file]
 
     def test_holds_something(self) -> None:
         """At least one format of weights is not refused."""
-        assert any(not self._refusals(space, parts) for _, space, parts, _ in (_baked(format, FLOAT) for format in _FORMATS))
+        assert any(not self._refusals(space, parts) for _, space, parts, _ in (self._baked(format, FLOAT) for format in _FORMATS))
 
     @every_case
     def test_a_space_is_cut_to_what_the_file_holds(self, format: NumberFormat, activation: NumberFormat) -> None:
         """A menu of one format stays, or is refused by layer, target and reason."""
-        _, space, parts, _ = _baked(format, activation)
+        _, space, parts, _ = self._baked(format, activation)
         method = _trains(format)
         refusals = self._refusals(space, parts)
         if refusals:
@@ -89,19 +100,19 @@ class TargetContract:
 
     def test_a_file_of_another_size_or_network_is_found_out(self, tmp_path: Path) -> None:
         """What `verify` is for."""
-        format, other = [kept for kept in (_EIGHT, _FOUR, FLOAT) if not self._refusals(*_baked(kept, FLOAT)[1:3])][:2]
-        model, space, parts, x = _baked(format, FLOAT)
+        format, other = [kept for kept in (_EIGHT, _FOUR, FLOAT, _GROUPS) if not self._refusals(*self._baked(kept, FLOAT)[1:3])][:2]
+        model, space, parts, x = self._baked(format, FLOAT)
         path = tmp_path / self.target.file
         size = self.target.writer(Blueprint.of(model, x, space, stores=[_trains(format).stores])).write(path, parts)
         with pytest.raises(ArtifactError, match=f"has {size} bytes but its cost was {size + 1}"):
             self.target.verify(path, parts, model, space.layers, x, size + 1)
         with pytest.raises(ArtifactError, match="gives other outputs"):
-            self.target.verify(path, _baked(other, FLOAT)[2], model, space.layers, x, size)
+            self.target.verify(path, self._baked(other, FLOAT)[2], model, space.layers, x, size)
 
     def test_damaged_and_missing_files_are_one_clear_error(self, tmp_path: Path) -> None:
         """Never a traceback of somebody else's, never a network that is half read."""
-        format = next(format for format in _FORMATS if not self._refusals(*_baked(format, FLOAT)[1:3]))
-        model, space, parts, x = _baked(format, FLOAT)
+        format = next(format for format in _FORMATS if not self._refusals(*self._baked(format, FLOAT)[1:3]))
+        model, space, parts, x = self._baked(format, FLOAT)
         path = tmp_path / self.target.file
         with pytest.raises(ArtifactError, match=r"no artifact at"):
             self.target.read(path)
@@ -112,6 +123,9 @@ class TargetContract:
             path.write_bytes(whole[:cut])
             with pytest.raises(ArtifactError):
                 self.target.read(path)
+
+    def _baked(self, format: NumberFormat, activation: NumberFormat) -> tuple[nn.Module, ResolvedSpace, Parts, Tensor]:
+        return _baked(type(self).network, format, activation)
 
     def _refusals(self, space: ResolvedSpace, parts: Parts) -> list[str]:
         layers = [(layer, parts.layers[layer.name]) for layer in space.layers]
@@ -150,20 +164,31 @@ def _trains(format: NumberFormat) -> Method:
     return next(method for method in candidates if method.stores(format) is not None)
 
 
-@cache
-def _network() -> tuple[nn.Module, Tensor, tuple[Layer, ...]]:
-    """One for all formats, so that targets trace it once."""
+def _convolutions() -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
-    model, x = _Net().eval(), torch.randn(12, 8, 6, 6)
+    return _Net().eval(), torch.randn(12, 8, 6, 6)
+
+
+@cache
+def _traced(network: Callable[[], tuple[nn.Module, Tensor]]) -> tuple[nn.Module, Tensor, tuple[Layer, ...]]:
+    """One for all formats, so that targets trace it once."""
+    model, x = network()
     return model, x, trace(model, x)
 
 
-def _baked(format: NumberFormat, activation: NumberFormat) -> tuple[nn.Module, ResolvedSpace, Parts, Tensor]:
+@cache
+def _baked(
+    build: Callable[[], tuple[nn.Module, Tensor]], format: NumberFormat, activation: NumberFormat
+) -> tuple[nn.Module, ResolvedSpace, Parts, Tensor]:
     """(Network, space of this one choice, its numbers after calibration, inputs)."""
-    model, x, layers = _network()
-    single = LayerMenu(weights=(2,))  # one weight an output channel is no group
-    narrow = {} if format.granularity == "channel" else {"grouped": single}
+    model, x, layers = _traced(build)
+    narrow = {} if format.granularity == "channel" else {layer.name: LayerMenu(weights=(2,)) for layer in layers if _divided(layer, format)}
     space = Space(name="one", weights=(format,), activations=(activation,), layers=narrow).resolve(layers)
     network = Network(model, space, Calibration.fit(model, space, [x]), _trains(format))
     network.begin(Allocation({name: only for name, (only,) in zip(space.names, space.menus, strict=True)}))
     return model, space, bake(network), x
+
+
+def _divided(layer: Layer, format: NumberFormat) -> bool:
+    """Whether an output channel is no whole number of groups."""
+    return isinstance(format.granularity, int) and layer.weights // layer.channels % format.granularity != 0

@@ -11,11 +11,12 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.space import Space
 from mpsearch.methods.lsq import Lsq
-from mpsearch.network.baked import StoredNumbers, bake, evaluated, install, rest_of_state
+from mpsearch.network.baked import bake, evaluated, install, rest_of_state
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
+from mpsearch.numbers.stored import StoredNumbers
 from tests.networks import Depthwise, trained_statistics
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)

@@ -15,9 +15,10 @@ from mpsearch.core.files import write_bytes
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
 from mpsearch.core.number_format import FLOAT, NumberFormat
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, rest_of_state
 from mpsearch.network.integer_sums import along_channels, multiplies_integers
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
+from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
 from mpsearch.numbers.packing import pack, packed_bytes, unpack
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.onnx import unpacking
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, StoredNumbers
+from mpsearch.network.baked import CodedWeight, FloatWeight
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.onnx.read import NumberReader
 from mpsearch.targets.onnx_qdq.sections import scaling_of
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
+from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.onnx.sections import Initializer, Section, before_shape, in_shape, new_node
 from mpsearch.targets.onnx.unpacking import Arrangement, arrangement
 from mpsearch.targets.onnx_qdq.int2 import INT2, Int2Initializer

@@ -10,8 +10,9 @@ from torch import Tensor
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput, StoredNumbers
+from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.onnx.graph import GraphWriter
 from mpsearch.targets.onnx.sections import Digits, Section

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from mpsearch.core.errors import ArtifactError, ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, rest_of_state
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.packed import layout
 from mpsearch.targets.packed.file import PackedFile, Tensors
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from mpsearch.core.files import replacing
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import FloatWeight, Parts, StoredNumbers, rest_of_state
+from mpsearch.network.baked import FloatWeight, Parts, rest_of_state
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats

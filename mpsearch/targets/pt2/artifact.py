@@ -18,8 +18,9 @@ from mpsearch.core.errors import ArtifactError
 from mpsearch.core.files import is_file
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, StoredNumbers, install, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, install, rest_of_state
 from mpsearch.network.canonical import canonical
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.base import Artifact
 from mpsearch.targets.description import Description
 from mpsearch.targets.pt2 import layout

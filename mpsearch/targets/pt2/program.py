@@ -21,12 +21,13 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.core.nested import mapped
 from mpsearch.core.number_format import FLOAT, Granularity
-from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, StoredNumbers, install, rest_of_state
+from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, install, rest_of_state
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.inputs import batch_size, samples_of
 from mpsearch.network.integer_sums import is_product, scale_sums
 from mpsearch.network.quantizers import attach_act_quantizer
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.pt2.archive import Entry, stored, with_number
 from mpsearch.targets.pt2.layout import TAIL, Head

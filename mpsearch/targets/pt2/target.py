@@ -46,7 +46,7 @@ class Pt2(Target):
         """Read and check a file; its program is not loaded, since it may be a stranger's."""
         return read_artifact(path)
 
-    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float:
+    def verify(self, path: Path, parts: Parts, model: nn.Module, layers: Sequence[Layer], inputs: Any, expected: float) -> float | None:
         """The same, and the program, which was just written, gives the outputs of the scored network bit for bit."""
         differ = super().verify(path, parts, model, layers, inputs, expected)
         one = to_device(inputs, torch.device("cpu"))

@@ -15,7 +15,8 @@ from torch import Tensor
 from mpsearch.core.files import write_bytes
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, StoredNumbers, rest_of_state
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, rest_of_state
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats

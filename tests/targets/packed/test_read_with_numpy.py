@@ -18,19 +18,10 @@ from torch import nn
 from mpsearch.core.choice import Choice
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT, NUMBER_KINDS, Granularity, NumberFormat
-from mpsearch.network.baked import (
-    BakedLayer,
-    CodedWeight,
-    FloatWeight,
-    Parts,
-    QuantizedInput,
-    StoredNumbers,
-    fixed_act_quantizer,
-    install,
-    rest_of_state,
-)
+from mpsearch.network.baked import BakedLayer, CodedWeight, FloatWeight, Parts, QuantizedInput, fixed_act_quantizer, install, rest_of_state
 from mpsearch.network.trace import trace
 from mpsearch.numbers.channels import Rows
+from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.packed.artifact import read_artifact
 from mpsearch.targets.packed.write import PackedWriter

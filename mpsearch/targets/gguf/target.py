@@ -1,0 +1,47 @@
+"""`gguf`: a language model in one file that llama.cpp runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from mpsearch.core.layer import Layer
+from mpsearch.core.number_format import NumberFormat
+from mpsearch.targets import TARGETS
+from mpsearch.targets.base import Target
+from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.gguf.artifact import GgufArtifact, read_artifact
+from mpsearch.targets.gguf.blocks import BLOCK, TYPES
+from mpsearch.targets.gguf.write import GgufWriter
+
+__all__ = ["Gguf"]
+
+
+@TARGETS.register("gguf")
+class Gguf(Target):
+    """Weights are blocks of ggml, exactly as scored; llama.cpp rounds inputs of products by itself, so its answers differ a little."""
+
+    name: ClassVar[str] = "gguf"
+    description: ClassVar[str] = "language models for llama.cpp: Q4_0, Q5_0, Q8_0 and F32, chosen layer by layer"
+    file: ClassVar[str] = "model.gguf"
+    exact: ClassVar[bool] = False
+
+    def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
+        """Formats without a block, rows that blocks do not fill, and rounded inputs."""
+        if not activation.is_float:
+            return "llama.cpp rounds inputs by itself; leave activations float"
+        if weight not in TYPES:
+            return f"no block of ggml holds weights of the format '{weight}'; those of {', '.join(map(str, TYPES))} are held"
+        if len(layer.weight_shape) != 2:
+            return f"a weight of {len(layer.weight_shape)} axes is no matrix"
+        if not weight.is_float and layer.weight_shape[1] % BLOCK:
+            return f"{layer.weight_shape[1]} inputs are no multiple of {BLOCK}"
+        return ""
+
+    def writer(self, blueprint: Blueprint) -> GgufWriter:
+        """What writes the network of a blueprint."""
+        return GgufWriter(blueprint)
+
+    def read(self, path: Path) -> GgufArtifact:
+        """Read and check a file."""
+        return read_artifact(path)
