@@ -125,9 +125,10 @@ class ResolvedSpace:
     file_overhead: int = 0
     unquantized: tuple[Unquantized, ...] = ()
 
-    def granularity(self, row: int) -> Granularity:
-        """What shares a scale in a layer's quantized weights; the same for all choices of its menu."""
-        return next((choice.weight.granularity for choice in self.menus[row] if not choice.weight.is_float), "channel")
+    def granularities(self, row: int) -> tuple[Granularity, ...]:
+        """What may share a scale in a layer's quantized weights, in the menu's order; `channel` if none is quantized."""
+        found = dict.fromkeys(choice.weight.granularity for choice in self.menus[row] if not choice.weight.is_float)
+        return tuple(found) or ("channel",)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -201,10 +202,10 @@ class ResolvedSpace:
 def _check_granularity(space: str, layer: Layer, menu: Sequence[Choice]) -> None:
     quantized = [choice.weight for choice in menu if not choice.weight.is_float]
     different = sorted({str(weight.granularity) for weight in quantized})
-    if len(different) > 1:
+    if len(different) > 1 and "tensor" in different:
         raise SpaceError(
             f"space '{space}': the menu of layer '{layer.name}' mixes scales by {' and '.join(different)} "
-            f"({', '.join(map(str, quantized))}); give each layer formats of one granularity, under 'layers' where layers differ"
+            f"({', '.join(map(str, quantized))}); a scale for a whole tensor cannot stand beside others, so leave it out or alone"
         )
     columns = layer.weights // layer.channels
     for weight in quantized:

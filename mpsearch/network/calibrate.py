@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import DataError
-from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.number_format import Granularity, NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.observe import collect_inputs, draw
 from mpsearch.network.quantizers import ActQuantizer
@@ -39,16 +40,16 @@ class Calibration:
         self._rows = {}
         self._layouts = {}
         self._layers = {layer.name: layer for layer in space.layers}
-        for row, layer in enumerate(space.layers):
+        for layer in space.layers:
             weight = getattr(model.get_submodule(layer.module), layer.parameter)
-            self._layouts[layer.name] = Rows.of_layer(model, layer, space.granularity(row))
+            self._layouts[layer.name] = Rows.of_layer(model, layer)
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
-        self._held: tuple[str, Sample] | None = None  # of the layer asked for last
+        self._held: tuple[str, Granularity, Sample] | None = None  # of the rows asked for last
         self._activations = activations
         self._signed = {name: bool((values < 0).any()) for name, values in activations.items()}
-        self._steps: dict[tuple[str, Grid], Tensor] = {}
+        self._steps: dict[tuple[str, Granularity, Grid], Tensor] = {}
         self._act_steps: dict[tuple[str, int], Tensor] = {}
-        self._ranges: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._ranges: dict[tuple[str, Granularity, int], tuple[Tensor, Tensor]] = {}
         self.style: GridStyle = style
 
     @classmethod
@@ -72,27 +73,35 @@ class Calibration:
     def weight_steps(self, name: str, format: NumberFormat, style: GridStyle | None = None) -> Tensor:
         """`[rows]` steps of an evenly spaced format; for other formats, those of a uniform grid of as many bits."""
         if format.zero_point:
-            return self._asymmetric(name, format.bits)[0]
-        grid = grid_of(format, style or self.style)
-        if (name, grid) not in self._steps:
-            self._steps[name, grid] = fit_steps(self._sample(name), grid)
-        return self._steps[name, grid]
+            return self._asymmetric(name, format)[0]
+        key = name, format.granularity, grid_of(format, style or self.style)
+        if key not in self._steps:
+            self._steps[key] = fit_steps(self._sample(name, format.granularity), key[2])
+        return self._steps[key]
 
     def zeros(self, name: str, format: NumberFormat) -> Tensor | None:
         """The codes of 0, int8 `[rows]`, of a format with a zero point; None for any other format."""
-        return self._asymmetric(name, format.bits)[1] if format.zero_point else None
+        return self._asymmetric(name, format)[1] if format.zero_point else None
 
-    def _sample(self, name: str) -> Sample:
-        if self._held is None or self._held[0] != name:
-            self._held = name, sampled(self._rows[name])
-        return self._held[1]
+    def _layout(self, name: str, granularity: Granularity) -> Rows:
+        return replace(self._layouts[name], granularity=granularity)
 
-    def _asymmetric(self, name: str, bits: int) -> tuple[Tensor, Tensor]:
+    def _rows_of(self, name: str, granularity: Granularity) -> Tensor:
+        """The layer's weights `[rows, n]`, those of a row with one scale."""
+        return self._rows[name].reshape(self._layout(name, granularity).count, -1)
+
+    def _sample(self, name: str, granularity: Granularity) -> Sample:
+        if self._held is None or self._held[:2] != (name, granularity):
+            self._held = name, granularity, sampled(self._rows_of(name, granularity))
+        return self._held[2]
+
+    def _asymmetric(self, name: str, format: NumberFormat) -> tuple[Tensor, Tensor]:
         """Steps and zero points `[rows]` that cover each row's own range."""
-        if (name, bits) not in self._ranges:
-            steps, lowest = fit_asymmetric(self._sample(name), bits)
-            self._ranges[name, bits] = steps, (-lowest - 2 ** (bits - 1)).to(torch.int8)
-        return self._ranges[name, bits]
+        key = name, format.granularity, format.bits
+        if key not in self._ranges:
+            steps, lowest = fit_asymmetric(self._sample(name, format.granularity), format.bits)
+            self._ranges[key] = steps, (-lowest - 2 ** (format.bits - 1)).to(torch.int8)
+        return self._ranges[key]
 
     def act_step(self, name: str, format: NumberFormat) -> Tensor:
         """Step of the layer's input, `[]`."""
@@ -111,7 +120,7 @@ class Calibration:
     @torch.no_grad()
     def weight(self, name: str, format: NumberFormat) -> Tensor:
         """The layer's weight in a format, quantized and dequantized, in its own shape; unchanged for float."""
-        rows = self._rows[name]
+        rows = self._rows_of(name, format.granularity)
         if format.evenly_spaced:
             lo, hi, offset = _limits(grid_of(format, self.style), rows.device)
             zeros = self.zeros(name, format)
@@ -120,7 +129,7 @@ class Calibration:
             )
         elif not format.is_float:
             rows = format.decode(*format.encode(rows))
-        return self._layouts[name].join(rows)
+        return self._layout(name, format.granularity).join(rows)
 
     @torch.no_grad()
     def activation(self, name: str, format: NumberFormat, x: Tensor) -> Tensor:

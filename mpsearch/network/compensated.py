@@ -73,10 +73,10 @@ class CompensatedCalibration(Calibration):
             return super().weight(name, format)
         assert moments is not None
         if (name, format) not in self._weights:
-            rows, factored = self._rows[name], self._factored_of(name, moments)
             rounded = self._rounded if format.granularity == "channel" else self._rounded_groups
-            values = rounded(name, format, factored)
-            self._weights[name, format] = self._layouts[name].join(values.reshape(rows.shape).contiguous())
+            values = rounded(name, format, self._factored_of(name, moments))
+            layout = self._layout(name, format.granularity)
+            self._weights[name, format] = layout.join(values.reshape(layout.count, -1).contiguous())
         return self._weights[name, format]
 
     def _fits(self, format: NumberFormat, moments: Tensor | None) -> bool:
@@ -86,14 +86,14 @@ class CompensatedCalibration(Calibration):
         return not format.zero_point if format.granularity == "channel" else len(moments) == 1
 
     def _rounded(self, name: str, format: NumberFormat, factored: Factored) -> Tensor:
-        rows, grid = self._rows[name], grid_of(format, self.style)
+        rows, grid = self._rows_of(name, "channel"), grid_of(format, self.style)
         target = rows.reshape(len(factored.moments), -1, rows.shape[1])
         steps = self.weight_steps(name, format).reshape(target.shape[:2])
         codes, steps = fit_compensated(target, factored, steps, grid, factors=_FACTORS, sweeps=1)
         return (codes + grid.offset) * steps.unsqueeze(2)
 
     def _rounded_groups(self, name: str, format: NumberFormat, factored: Factored) -> Tensor:
-        rows, grid, zeros = self._rows[name], grid_of(format, self.style), self.zeros(name, format)
+        rows, grid, zeros = self._rows_of(name, format.granularity), grid_of(format, self.style), self.zeros(name, format)
         target = rows.reshape(self._layouts[name].channels, -1)
         steps = self.weight_steps(name, format).reshape(len(target), -1)
         offset = torch.full_like(steps, grid.offset) if zeros is None else -zeros.float().reshape(steps.shape)

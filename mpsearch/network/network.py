@@ -14,7 +14,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import SpaceError
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import FLOAT_BITS, NumberFormat
+from mpsearch.core.number_format import FLOAT_BITS, Granularity, NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.calibrate import Calibration
@@ -73,14 +73,17 @@ class Network:
         self.method = method
         self.allocation: Allocation | None = None
         self._calibration = calibration
+        self._quantizers: dict[tuple[str, Granularity], WeightQuantizer] = {}
         device = next(model.parameters()).device
         follow_weights(self.model)
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
             module = self.model.get_submodule(layer.module)
-            rows = Rows.of_layer(self.model, layer, space.granularity(row))
-            quantizer = method.weight_quantizer(rows).to(device)
-            if any(choice.weight.zero_point for choice in menu):
-                quantizer.allow_zero_points()
+            for granularity in space.granularities(row):
+                quantizer = method.weight_quantizer(Rows.of_layer(self.model, layer, granularity)).to(device)
+                if any(choice.weight.zero_point for choice in menu):
+                    quantizer.allow_zero_points()
+                self._quantizers[layer.name, granularity] = quantizer
+            quantizer = self._quantizers[layer.name, space.granularities(row)[0]]
             parametrize.register_parametrization(module, layer.parameter, quantizer)
             for alias in layer.aliases:
                 parametrize.register_parametrization(*owner_of(self.model, alias), quantizer)
@@ -146,6 +149,8 @@ class Network:
         for layer in self.space.layers:
             choice = self.allocation[layer.name]
             weight, input = choice.weight, choice.activation
+            if not weight.is_float:
+                self._mount(layer, weight.granularity)
             self.weight_quantizer(layer).set_grid(weight.bits, None if weight.is_float else grid_of(weight, self.method.grid))
             if (act := self.act_quantizer(layer)) is not None:
                 act.set_grid(input.bits, None if input.is_float else act_grid(input.bits, self._calibration.signed(layer.name)))
@@ -166,6 +171,15 @@ class Network:
             if act is not None and act.bits != FLOAT_BITS:
                 act.begin(self._calibration.act_step(layer.name, self.choice(layer).activation))
         self.method.begin(self)
+
+    def _mount(self, layer: Layer, granularity: Granularity) -> None:
+        """Put the layer's quantizer of a granularity in its place."""
+        quantizer = self._quantizers[layer.name, granularity]
+        if self.weight_quantizer(layer) is not quantizer:
+            quantizer.train(self.weight_quantizer(layer).training)
+            for path in (f"{layer.module}.{layer.parameter}".lstrip("."), *layer.aliases):
+                module, leaf = owner_of(self.model, path)
+                cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[leaf])[0] = quantizer
 
     def own_weights(self) -> None:
         """Give the network weights of its own, before anything writes to them."""

@@ -108,6 +108,8 @@ class Target(ABC):
     """File name of the artifact in a run directory."""
     exact: ClassVar[bool] = True
     """Whether the runtime computes the scored network, to rounding. If not, a run scores what the runtime computes on the test split."""
+    mixes_granularities: ClassVar[bool] = False
+    """Whether formats of one layer may differ in what shares a scale."""
     fuses_roundings: ClassVar[bool] = False
     """Whether the runtime takes a layer and the rounding of its output, for the next layer, as one operation."""
 
@@ -235,7 +237,18 @@ def restricted(space: ResolvedSpace, target: Target, methods: Sequence[Stores]) 
             raise SpaceError(f"layer '{layer.name}': target '{target.name}' can hold none of its menu ({why[menu[0]]}); widen the menu")
         reasons |= dict.fromkeys(reason for reason in why.values() if reason)
         menus.append(kept)
-    return (replace(space, menus=tuple(menus)), tuple(reasons)) if reasons else (space, ())
+    cut = replace(space, menus=tuple(menus)) if reasons else space
+    _check_granularities(cut, target)
+    return cut, tuple(reasons)
+
+
+def _check_granularities(space: ResolvedSpace, target: Target) -> None:
+    for row, layer in enumerate(space.layers):
+        if not target.mixes_granularities and len(found := space.granularities(row)) > 1:
+            raise SpaceError(
+                f"layer '{layer.name}': its menu has scales by {' and '.join(map(str, found))}, and target '{target.name}' takes one "
+                "kind a layer; choose one, or --target packed"
+            )
 
 
 def _reason_against(target: Target, layer: Layer, choice: Choice, methods: Sequence[Stores]) -> str:

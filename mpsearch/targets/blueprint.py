@@ -30,6 +30,7 @@ class Blueprint:
         model: registered name or `package.module:factory`; empty for a module given as an object.
         options: keyword arguments of the factory.
         granularity: what shares a scale in each layer's weight; empty if all scales are per output channel.
+        mixed: whether a layer's formats differ in what shares a scale; then each file says it layer by layer.
         formats: that a weight may have in the file.
         quantizes_inputs: whether a menu has a quantized activation.
     """
@@ -40,6 +41,7 @@ class Blueprint:
     model: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     granularity: tuple[Granularity, ...] = ()
+    mixed: bool = False
     formats: frozenset[NumberFormat] = _ALL_FORMATS
     quantizes_inputs: bool = True
 
@@ -56,8 +58,9 @@ class Blueprint:
         """The blueprint of a space's layers, with the granularity and the formats of their menus as the study's methods store them."""
         choices = {choice for menu in space.menus for choice in menu}
         stored = frozenset(format for choice in choices for each in stores if (format := each(choice.weight)) is not None)
-        shared = tuple(space.granularity(row) for row in range(len(space.layers)))
-        granularity = shared if set(shared) != {"channel"} else ()
+        shared = [space.granularities(row) for row in range(len(space.layers))]
+        mixed = any(len(each) > 1 for each in shared)
+        granularity = () if mixed or {each[0] for each in shared} == {"channel"} else tuple(each[0] for each in shared)
         return cls(
             architecture=architecture,
             inputs=inputs,
@@ -65,6 +68,7 @@ class Blueprint:
             model=model,
             options=options or {},
             granularity=granularity,
+            mixed=mixed,
             formats=stored or _ALL_FORMATS,
             quantizes_inputs=any(not choice.activation.is_float for choice in choices),
         )

@@ -2,8 +2,9 @@
 
 `model` is compressed JSON: architecture, layer names, granularity and axes where no class tells them, the numbers of the wide layers.
 `bits` has three characters per layer: `28u` is 2-bit weights and 8-bit unsigned activations, `-` is float. `formats` has one letter per
-layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z` for uniform with a zero point, `-` for float. So the length
-of the metadata does not depend on the allocation.
+layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z` for uniform with a zero point, `-` for float. Where the
+formats of a layer's menu differ in what shares a scale, `scales` has one letter per layer: `c` for an output channel, `a`, `b` and `d` for
+groups of 32, 64 and 128. So the length of the metadata does not depend on the allocation.
 
 Activations of b bits and step s have the levels
 
@@ -23,6 +24,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +42,8 @@ __all__ = ["Description", "compress", "decompress", "described", "input_format",
 
 _UNIFORM, _ZERO_POINT = "u", "z"
 _INPUT_LETTERS = {("uniform", False): "u", ("uniform", True): "s", ("power_of_two", False): "p", ("power_of_two", True): "q"}
+_SCALE_LETTERS: Mapping[Granularity, str] = MappingProxyType({"channel": "c", "tensor": "t", 32: "a", 64: "b", 128: "d"})
+_GRANULARITIES: Mapping[str, Granularity] = MappingProxyType({letter: each for each, letter in _SCALE_LETTERS.items()})
 _BITS = re.compile(f"(?:[1-8-](?:[2-8][{''.join(_INPUT_LETTERS.values())}]|--))*")
 
 
@@ -81,6 +85,8 @@ class Description:
             model, options, wiring = str(document["model"]), dict(document["options"]), document["layers"]
             bits, formats = metadata["bits"], metadata["formats"]
             granularity = tuple(document.get("granularity", ()))
+            if "scales" in metadata:
+                granularity = tuple(_GRANULARITIES[letter] for letter in metadata["scales"])
             axes = {int(index): _axes(given) for index, given in document.get("axes", {}).items()}
             _check_spelling(wiring, bits, formats, granularity)
             wide = _layer_numbers("wide", document, len(wiring))
@@ -129,14 +135,17 @@ class Description:
 def without_formats(blueprint: Blueprint) -> dict[str, str]:
     """The metadata of a network before its allocation is known, of the same length."""
     count = len(blueprint.layers)
-    return {"model": compress(described(blueprint)), "bits": "-" * 3 * count, "formats": "-" * count}
+    scales = {"scales": _SCALE_LETTERS["channel"] * count} if blueprint.mixed else {}
+    return {"model": compress(described(blueprint)), "bits": "-" * 3 * count, "formats": "-" * count, **scales}
 
 
 def spelled(blueprint: Blueprint, parts: Parts) -> dict[str, str]:
     """The metadata of a network."""
     baked = [parts.layers[layer.name] for layer in blueprint.layers]
     bits = "".join(_spell_bits(each.weight_format, each.input) for each in baked)
-    return {"model": compress(described(blueprint)), "bits": bits, "formats": "".join(_spell_format(each.weight_format) for each in baked)}
+    formats = [each.weight_format for each in baked]
+    scales = {"scales": "".join(_SCALE_LETTERS[each.granularity] for each in formats)} if blueprint.mixed else {}
+    return {"model": compress(described(blueprint)), "bits": bits, "formats": "".join(map(_spell_format, formats)), **scales}
 
 
 def described(blueprint: Blueprint) -> dict[str, Any]:

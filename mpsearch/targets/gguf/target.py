@@ -25,6 +25,7 @@ class Gguf(Target):
     description: ClassVar[str] = "language models for llama.cpp: Q4_0, Q5_0, Q8_0 and F32, chosen layer by layer"
     file: ClassVar[str] = "model.gguf"
     exact: ClassVar[bool] = False
+    mixes_granularities: ClassVar[bool] = True
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Formats without a block, rows that blocks do not fill, and rounded inputs."""

@@ -23,6 +23,7 @@ class Packed(Target):
     name: ClassVar[str] = "packed"
     description: ClassVar[str] = "one safetensors file of packed integers, read by mpsearch.load"
     file: ClassVar[str] = "model.safetensors"
+    mixes_granularities: ClassVar[bool] = True
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Every format is supported."""
