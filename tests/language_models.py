@@ -13,11 +13,11 @@ KINDS = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def causal(kind: str, *, tied: bool, **changes: object) -> nn.Module:
-    """Two blocks of 64 wide; 4 heads of queries, 2 of keys."""
+    """Two blocks, 256 wide; 4 heads of queries, 2 of keys."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = transformers.AutoConfig.for_model(
-        kind, **{"vocab_size": WORDS, "max_position_embeddings": 64, "head_dim": 16, "tie_word_embeddings": tied, **sizes, **changes}
+        kind, **{"vocab_size": WORDS, "max_position_embeddings": 64, "head_dim": 64, "tie_word_embeddings": tied, **sizes, **changes}
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -9,8 +9,9 @@
 | `m2` | multibit: two scaled sign vectors per channel on average |
 | `f` | float32 |
 
-A suffix gives the granularity (`s`: one scale per tensor; `g32`, `g64`, `g128`: one per group of so many values along the input; none:
-one per output channel), and `z` adds a zero point: `4g64z` has 4 bits, and a scale and a zero point for each group of 64 values.
+A suffix gives the granularity (`s`: one scale per tensor; `g32`, `g64`, `g128`: one per group of so many values along the input; `k`:
+superblocks, groups of 16 whose scales are whole multiples of one per 256, as in llama.cpp's K types; none: one per output channel), and `z`
+adds a zero point: `4g64z` has 4 bits, and a scale and a zero point for each group of 64 values.
 
 Each kind is one module of `mpsearch.numbers.kinds`, looked up by name.
 """
@@ -19,9 +20,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import total_ordering
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -37,6 +39,8 @@ __all__ = [
     "FLOAT",
     "FLOAT_BITS",
     "GROUPS",
+    "GROUPS_IN_SUPERBLOCK",
+    "MULTIPLES",
     "NUMBER_KINDS",
     "Codes",
     "Granularity",
@@ -54,15 +58,23 @@ FLOAT_BITS = 32
 GROUPS = (32, 64, 128)
 """Group sizes: numbers of values along the input that can share a scale."""
 
-Granularity = Literal["tensor", "channel", 32, 64, 128]
-"""What shares a scale: the whole tensor, an output channel, or a group of so many values along the input. Activations always have one scale
-per tensor."""
+Granularity = Literal["tensor", "channel", "superblock", 32, 64, 128]
+"""What shares a scale: the whole tensor, an output channel, a group of so many values along the input, or one of 16 in a superblock.
+Activations always have one scale per tensor."""
+
+GROUPS_IN_SUPERBLOCK = 16
+"""Groups of so many values, too."""
+
+MULTIPLES: Mapping[int, int] = MappingProxyType({2: 15, 3: 31, 6: 127})
+"""Bits of a superblock's codes → its largest scale in units of the superblock."""
 
 Codes = NDArray[np.int16]
 Packed = NDArray[np.uint8]
 Scales = NDArray[np.float16] | NDArray[np.float32]
 
-_SPELLING = re.compile(r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]{0,2})?)(?:g(?P<group>[1-9][0-9]{0,3})|(?P<tensor>s))?(?P<zero>z?)")
+_SPELLING = re.compile(
+    r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]{0,2})?)(?:g(?P<group>[1-9][0-9]{0,3})|(?P<tensor>s)|(?P<superblock>k))?(?P<zero>z?)"
+)
 
 
 class NumberKind(ABC):
@@ -82,6 +94,8 @@ class NumberKind(ABC):
     """Whether values are `(code + offset) · scale`."""
     grouped: ClassVar[bool] = True
     """Whether per-tensor and per-group scales are possible."""
+    superblocks: ClassVar[bool] = False
+    """Whether there are superblocks; then `pack` and `unpack` take their scales, too."""
 
     def integer_unit(self, bits: int) -> float | None:
         """u, a power of two, if every value is an integer below 2^9 times `u · scale`; None: there is no such unit."""
@@ -114,6 +128,18 @@ class NumberKind(ABC):
         Raises:
             ValueError: the bytes are not those of a packed weight.
         """
+
+    def superblock_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """Bytes of what `pack_superblocks` packs; only where there are superblocks."""
+        raise NotImplementedError
+
+    def pack_superblocks(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
+        """Codes `[rows, 16]` and float32 scales `[rows]` → codes and multiples as bytes, and a unit for each superblock."""
+        raise NotImplementedError
+
+    def unpack_superblocks(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
+        """Inverse of `pack_superblocks`."""
+        raise NotImplementedError
 
     @abstractmethod
     def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -166,7 +192,10 @@ class NumberFormat:
         if self.bits not in kind.widths:
             least, most = kind.widths[0], kind.widths[-1]
             raise ConfigError(f"{kind.name} numbers have {f'{least} to {most}' if least < most else least} bits, not {self.bits}")
-        if self.granularity not in ("channel", "tensor", *GROUPS):
+        if self.granularity == "superblock":
+            if not kind.superblocks or self.bits not in MULTIPLES or self.zero_point:
+                raise ConfigError(f"superblocks have {', '.join(map(str, MULTIPLES))} bits, uniform or half-step, without a zero point")
+        elif self.granularity not in ("channel", "tensor", *GROUPS):
             raise ConfigError(f"a group has {', '.join(map(str, GROUPS))} values, not {self.granularity}")
         if self.granularity != "channel" and not kind.grouped:
             raise ConfigError(f"{kind.name} numbers have one scale per output channel only")
@@ -192,7 +221,7 @@ class NumberFormat:
             return "f"
         kind = NUMBER_KINDS[self.kind]
         bits = str(self.bits) if len(kind.widths) > 1 else ""
-        shared = {"channel": "", "tensor": "s"}.get(str(self.granularity), f"g{self.granularity}")
+        shared = {"channel": "", "tensor": "s", "superblock": "k"}.get(str(self.granularity), f"g{self.granularity}")
         return f"{kind.letter}{bits}{shared}{'z' if self.zero_point else ''}"
 
     @classmethod
@@ -212,7 +241,8 @@ class NumberFormat:
             examples = ", ".join(f"{letter}{'' if len(kind.widths) == 1 else 4}" for letter, kind in sorted(kinds.items()))
             raise ConfigError(f"{path}: {text!r:.60} is no number format; write one like {examples}, 4g64, 4z or float", path=path)
         kind = kinds[match["kind"]]
-        shared = int(match["group"]) if match["group"] else "tensor" if match["tensor"] else "channel"
+        named = "tensor" if match["tensor"] else "superblock" if match["superblock"] else "channel"
+        shared = int(match["group"]) if match["group"] else named
         try:
             bits = int(match["bits"]) if match["bits"] else kind.widths[0]
             return cls(kind.name, bits, cast(Granularity, shared), bool(match["zero"]))
@@ -232,9 +262,16 @@ class NumberFormat:
     @property
     def integer_unit(self) -> float | None:
         """u, a power of two, if every value of a channel is an integer times `u · scale` with one scale; None: it is not."""
-        if self.is_float or isinstance(self.granularity, int):
+        if self.is_float or self.group is not None:
             return None
         return NUMBER_KINDS[self.kind].integer_unit(self.bits)
+
+    @property
+    def group(self) -> int | None:
+        """Values along the input that share a scale; None for an output channel or a tensor."""
+        if self.granularity == "superblock":
+            return GROUPS_IN_SUPERBLOCK
+        return self.granularity if isinstance(self.granularity, int) else None
 
     @property
     def bits_per_value(self) -> float:
@@ -252,10 +289,13 @@ class NumberFormat:
 
     def code_bytes(self, rows: int, columns: int) -> int:
         """Bytes of the packed codes of `rows` times `columns` numbers."""
-        return NUMBER_KINDS[self.kind].code_bytes(rows, columns, self.bits)
+        kind = NUMBER_KINDS[self.kind]
+        return (kind.superblock_bytes if self.granularity == "superblock" else kind.code_bytes)(rows, columns, self.bits)
 
     def scale_count(self, rows: int) -> int:
-        """Number of half-precision scales for `rows` rows: one per row, or one per sign vector."""
+        """Number of half-precision scales for `rows` rows: one per row, per sign vector, or per superblock."""
+        if self.granularity == "superblock":
+            return rows // GROUPS_IN_SUPERBLOCK
         return NUMBER_KINDS[self.kind].scale_count(rows, self.bits)
 
     def pack(self, codes: Codes, scales: Scales) -> tuple[Packed, Scales]:
@@ -264,7 +304,8 @@ class NumberFormat:
         Raises:
             ValueError: codes that do not fit into the bits.
         """
-        return NUMBER_KINDS[self.kind].pack(codes, scales, self.bits)
+        kind = NUMBER_KINDS[self.kind]
+        return (kind.pack_superblocks if self.granularity == "superblock" else kind.pack)(codes, scales, self.bits)
 
     def unpack(self, packed: Packed, scales: Scales, columns: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`.
@@ -272,7 +313,8 @@ class NumberFormat:
         Raises:
             ValueError: the bytes are not those of packed codes.
         """
-        return NUMBER_KINDS[self.kind].unpack(packed, scales, columns, self.bits)
+        kind = NUMBER_KINDS[self.kind]
+        return (kind.unpack_superblocks if self.granularity == "superblock" else kind.unpack)(packed, scales, columns, self.bits)
 
     def encode(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Float `[rows, columns]` → codes int16 `[rows, columns]` and float32 scales of small squared error."""

@@ -88,6 +88,9 @@ class Method(ABC):
     grouped: ClassVar[bool] = True
     """Whether per-tensor and per-group scales are possible."""
 
+    superblocks: ClassVar[bool] = False
+    """Whether steps may be bound to those of a superblock."""
+
     zero_points: ClassVar[bool] = False
     """Whether codes may have a zero point, which stays as calibrated."""
 
@@ -123,6 +126,7 @@ class Method(ABC):
         if (
             asked.kind not in self.kinds
             or (asked.granularity != "channel" and not self.grouped)
+            or (asked.granularity == "superblock" and not self.superblocks)
             or (asked.zero_point and not self.zero_points)
         ):
             return None

@@ -68,6 +68,7 @@ class Brecq(Gptq):
     """
 
     paper: ClassVar[str] = "Li et al., BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv 2102.05426"
+    superblocks: ClassVar[bool] = False
     description: ClassVar[str] = "after gptq, weights and steps learned block by block on unlabelled images; trains as lsq"
     grouped: ClassVar[bool] = False
     zero_points: ClassVar[bool] = False

@@ -50,7 +50,7 @@ from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches, has_patches
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.network.shifts import Shifts
-from mpsearch.numbers.blocked import fit_blocked
+from mpsearch.numbers.blocked import blocked_codes, fit_blocked
 from mpsearch.numbers.compensated import Factored, damped, fit_compensated
 from mpsearch.numbers.moments import Moments
 
@@ -162,8 +162,9 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
         missing = seen.products - torch.bmm(weights, moments)
         target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
     steps, choice = quantizer.steps(rows).detach(), network.choice(layer).weight
-    if isinstance(choice.granularity, int) or choice.zero_point:
-        codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, method.sweeps)
+    if choice.group is not None or choice.zero_point:
+        refits = None if choice.granularity == "superblock" else method.sweeps
+        codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, refits)
     else:
         factors = torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,)
         codes, steps = fit_compensated(
@@ -178,14 +179,20 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
     place_codes(network, layer, codes.reshape(rows.shape), steps.reshape(-1))
 
 
-def _fit_groups(target: Tensor, moments: Tensor, steps: Tensor, quantizer: WeightQuantizer, refits: int) -> tuple[Tensor, Tensor]:
-    """As `fit_compensated` where a channel has several steps, or zero points; the channels of one convolution group at a time."""
+def _fit_groups(target: Tensor, moments: Tensor, steps: Tensor, quantizer: WeightQuantizer, refits: int | None) -> tuple[Tensor, Tensor]:
+    """As `fit_compensated` where a channel has several steps, or zero points; the channels of one convolution group at a time.
+
+    Without `refits` the steps stay: those of superblocks are bound to each other.
+    """
     parts, channels = len(moments), target.shape[0] * target.shape[1]
     by_channel, offset = (each.reshape(channels, -1).chunk(parts) for each in (steps, quantizer.offsets()))
-    fitted = [
-        fit_blocked(one, Factored.of(moments[part : part + 1]), begun, quantizer.grid, offset=shift, refits=refits)
-        for part, (one, begun, shift) in enumerate(zip(target, by_channel, offset, strict=True))
-    ]
+    fitted = []
+    for part, (one, begun, shift) in enumerate(zip(target, by_channel, offset, strict=True)):
+        factored = Factored.of(moments[part : part + 1])
+        if refits is None:
+            fitted.append((blocked_codes(one, factored, begun, quantizer.grid, shift), begun))
+        else:
+            fitted.append(fit_blocked(one, factored, begun, quantizer.grid, offset=shift, refits=refits))
     return torch.cat([codes for codes, _ in fitted]), torch.cat([found for _, found in fitted])
 
 

@@ -139,6 +139,7 @@ class Lapq(Lsq):
     """
 
     paper: ClassVar[str] = "Nahshan et al., Loss Aware Post-training Quantization, Machine Learning 110, 2021, arXiv 1911.07190"
+    superblocks: ClassVar[bool] = False
     description: ClassVar[str] = "steps of all tensors searched together by the network's loss, without training; trains as lsq"
     zero_points: ClassVar[bool] = False
 

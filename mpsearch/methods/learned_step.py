@@ -27,6 +27,8 @@ from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import fake_quantize
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
+from mpsearch.numbers.gradients.straight_through import straight_through
+from mpsearch.numbers.superblocks import on_superblocks
 
 __all__ = ["LearnedStepActivation", "LearnedStepMethod", "LearnedStepWeight", "keep_near", "keep_steps_near"]
 
@@ -53,7 +55,10 @@ class LearnedStepWeight(WeightQuantizer):
 
     def steps(self, weight: Tensor) -> Tensor:
         """The steps, `[C]`."""
-        return scale_gradient(self.step, self.factor)
+        steps = scale_gradient(self.step, self.factor)
+        if self.rows.granularity != "superblock":
+            return steps
+        return straight_through(steps, on_superblocks(steps, self.bits))
 
 
 class LearnedStepActivation(ActQuantizer):

@@ -27,6 +27,7 @@ class Lsq(LearnedStepMethod):
     description: ClassVar[str] = "steps trained by gradient together with the weights"
 
     zero_points: ClassVar[bool] = True
+    superblocks: ClassVar[bool] = True
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
         """Learned step per output channel."""

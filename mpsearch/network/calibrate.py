@@ -20,6 +20,7 @@ from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
 from mpsearch.numbers.grid import Grid, GridStyle, act_grid, grid_of
 from mpsearch.numbers.ranges import fit_step, fit_steps, sampled
 from mpsearch.numbers.sample import Sample
+from mpsearch.numbers.superblocks import on_superblocks
 
 __all__ = ["Calibration"]
 
@@ -76,7 +77,8 @@ class Calibration:
             return self._asymmetric(name, format)[0]
         key = name, format.granularity, grid_of(format, style or self.style)
         if key not in self._steps:
-            self._steps[key] = fit_steps(self._sample(name, format.granularity), key[2])
+            steps = fit_steps(self._sample(name, format.granularity), key[2])
+            self._steps[key] = on_superblocks(steps, format.bits) if format.granularity == "superblock" else steps
         return self._steps[key]
 
     def zeros(self, name: str, format: NumberFormat) -> Tensor | None:

@@ -15,7 +15,7 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.inputs import call
 from mpsearch.network.observe import first_input, hooked
 from mpsearch.network.patches import Patches, has_patches
-from mpsearch.numbers.blocked import fit_blocked
+from mpsearch.numbers.blocked import blocked_codes, fit_blocked
 from mpsearch.numbers.compensated import Factored, damped, fit_compensated
 from mpsearch.numbers.grid import GridStyle, grid_of
 
@@ -97,7 +97,10 @@ class CompensatedCalibration(Calibration):
         target = rows.reshape(self._layouts[name].channels, -1)
         steps = self.weight_steps(name, format).reshape(len(target), -1)
         offset = torch.full_like(steps, grid.offset) if zeros is None else -zeros.float().reshape(steps.shape)
-        codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, refits=0)
+        if format.granularity == "superblock":
+            codes = blocked_codes(target, factored, steps, grid, offset)
+        else:
+            codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, refits=0)
         return (codes.reshape(rows.shape) + offset.reshape(-1, 1)) * steps.reshape(-1, 1)
 
     def _factored_of(self, name: str, moments: Tensor) -> Factored:

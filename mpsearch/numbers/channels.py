@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import Granularity
+from mpsearch.core.number_format import GROUPS_IN_SUPERBLOCK, Granularity
 
 __all__ = ["Rows"]
 
@@ -73,7 +73,9 @@ class Rows:
         """Number of rows; each has one scale."""
         if self.granularity == "channel":
             return self.channels
-        return 1 if self.granularity == "tensor" else math.prod(self.shape) // self.granularity
+        if self.granularity == "tensor":
+            return 1
+        return math.prod(self.shape) // (GROUPS_IN_SUPERBLOCK if self.granularity == "superblock" else self.granularity)
 
     def split(self, weight: Tensor) -> Tensor:
         """Weight → `[count, n]`."""

@@ -6,14 +6,25 @@ codes are base-3 digits, five per byte, the first the lowest: 1.6 bits per code,
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.core.number_format import Codes, NumberKind, Packed, Scales
+from mpsearch.core.number_format import GROUPS_IN_SUPERBLOCK, MULTIPLES, Codes, NumberKind, Packed, Scales
 
-__all__ = ["TwosComplement", "pack", "pack_planes", "pack_trits", "packed_bytes", "trit_bytes", "unpack", "unpack_planes", "unpack_trits"]
+__all__ = [
+    "TwosComplement",
+    "multiples_of",
+    "pack",
+    "pack_planes",
+    "pack_trits",
+    "packed_bytes",
+    "trit_bytes",
+    "unpack",
+    "unpack_planes",
+    "unpack_trits",
+]
 
 _TRITS = 5
 
@@ -56,10 +67,25 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16
     return signed
 
 
+def multiples_of(steps: NDArray[np.float32], bits: int) -> tuple[NDArray[np.float16], NDArray[np.int16]]:
+    """Steps of superblocks `[rows]` → units float16 `[rows / 16]` and multiples int16 `[rows / 16, 16]`.
+
+    Raises:
+        ValueError: the steps are not those of superblocks.
+    """
+    blocks = steps.astype(np.float32).reshape(-1, GROUPS_IN_SUPERBLOCK)
+    units = cast("NDArray[np.float16]", (blocks.max(axis=1) / np.float32(MULTIPLES[bits])).astype(np.float16))
+    multiples = np.rint(blocks / units.astype(np.float32)[:, None])
+    if not np.array_equal(multiples * units.astype(np.float32)[:, None], blocks) or multiples.min(initial=1) < 1:
+        raise ValueError("steps are no multiples of a unit")
+    return units, multiples.astype(np.int16)
+
+
 class TwosComplement(NumberKind):
     """Kinds whose codes take all values of 1 to 8 bits."""
 
     widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
+    superblocks: ClassVar[bool] = True
 
     def code_bytes(self, rows: int, columns: int, bits: int) -> int:
         """`⌈rows · columns · bits / 8⌉`."""
@@ -72,6 +98,30 @@ class TwosComplement(NumberKind):
     def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`."""
         return unpack(packed, bits, len(scales) * columns).reshape(-1, columns), scales
+
+    def superblock_bytes(self, rows: int, columns: int, bits: int) -> int:
+        """Codes and multiples, each without gaps."""
+        return packed_bytes(rows * columns, bits) + packed_bytes(rows, _multiple_bits(bits)[0])
+
+    def pack_superblocks(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
+        """Codes, then multiples."""
+        units, multiples = multiples_of(scales.astype(np.float32), bits)
+        width, shift = _multiple_bits(bits)
+        return np.concatenate([pack(codes, bits), pack(multiples - shift, width)]), units
+
+    def unpack_superblocks(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
+        """Inverse of `pack_superblocks`."""
+        rows, (width, shift) = len(scales) * GROUPS_IN_SUPERBLOCK, _multiple_bits(bits)
+        held = packed_bytes(rows * columns, bits)
+        multiples = unpack(packed[held:], width, rows).reshape(-1, GROUPS_IN_SUPERBLOCK) + np.int16(shift)
+        steps = multiples * scales.astype(np.float32)[:, None]
+        return unpack(packed[:held], bits, rows * columns).reshape(-1, columns), steps.astype(np.float32).reshape(-1)
+
+
+def _multiple_bits(bits: int) -> tuple[int, int]:
+    """Bits of a multiple in a file, and what is taken off it so that it fits."""
+    width = MULTIPLES[bits].bit_length() + (bits > 2)
+    return width, 8 if width == 4 else 0
 
 
 def trit_bytes(count: int) -> int:

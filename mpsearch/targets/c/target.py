@@ -34,7 +34,9 @@ class C(Target):
     file: ClassVar[str] = "model.c"
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
-        """Inputs on powers of two."""
+        """Inputs on powers of two, and superblocks."""
+        if weight.granularity == "superblock":
+            return "no C function unpacks superblocks"
         if activation.kind == "power_of_two":
             return f"no C function reads inputs of the format '{activation}'; uniform ones are possible"
         return ""

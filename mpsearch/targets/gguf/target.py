@@ -11,7 +11,7 @@ from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.gguf.artifact import GgufArtifact, read_artifact
-from mpsearch.targets.gguf.blocks import BLOCK, TYPES
+from mpsearch.targets.gguf.blocks import TYPES
 from mpsearch.targets.gguf.write import GgufWriter
 
 __all__ = ["Gguf"]
@@ -22,7 +22,7 @@ class Gguf(Target):
     """Weights are blocks of ggml, exactly as scored; llama.cpp rounds inputs of products by itself, so its answers differ a little."""
 
     name: ClassVar[str] = "gguf"
-    description: ClassVar[str] = "language models for llama.cpp: Q4_0, Q5_0, Q8_0 and F32, chosen layer by layer"
+    description: ClassVar[str] = "language models for llama.cpp: Q2_K to Q8_0 and F32, chosen layer by layer"
     file: ClassVar[str] = "model.gguf"
     exact: ClassVar[bool] = False
     mixes_granularities: ClassVar[bool] = True
@@ -35,8 +35,8 @@ class Gguf(Target):
             return f"no block of ggml holds weights of the format '{weight}'; those of {', '.join(map(str, TYPES))} are held"
         if len(layer.weight_shape) != 2:
             return f"a weight of {len(layer.weight_shape)} axes is no matrix"
-        if not weight.is_float and layer.weight_shape[1] % BLOCK:
-            return f"{layer.weight_shape[1]} inputs are no multiple of {BLOCK}"
+        if layer.weight_shape[1] % TYPES[weight].values:
+            return f"{layer.weight_shape[1]} inputs are no multiple of the {TYPES[weight].values} of a block"
         return ""
 
     def writer(self, blueprint: Blueprint) -> GgufWriter:

@@ -128,13 +128,10 @@ class GgufWriter(Writer):
         order = self._architecture.order(weight_name(layer), rows)
         if isinstance(baked.weight, FloatWeight):
             return np.ascontiguousarray(baked.weight.values.numpy()[order])
-        exact = baked.weight.scales.numbers()
-        halves = exact.half()
-        if not bool((halves.float() == exact).all()):
-            raise ArtifactError(
-                f"layer '{layer.name}' has scales below {2.0**-14:.1g}, which half precision holds only roughly; use --target packed"
-            )
-        packed = blocks.joined(baked.weight.format, baked.weight.codes.numpy(), halves.numpy())
+        try:
+            packed = blocks.joined(baked.weight.format, baked.weight.codes.numpy(), baked.weight.scales.numbers().numpy())
+        except ValueError as error:
+            raise ArtifactError(f"layer '{layer.name}' does not fit into blocks of ggml ({error}); use --target packed") from error
         return np.ascontiguousarray(packed.reshape(rows, -1)[order])
 
     def _begun(self, path: Path, description: Mapping[str, str]) -> gguf.GGUFWriter:

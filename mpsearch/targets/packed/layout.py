@@ -57,7 +57,7 @@ def rows_of(layer: Layer, weight: NumberFormat) -> int:
     """Number of rows of a weight, each with its own scale."""
     if weight.granularity == "channel":
         return layer.channels
-    return 1 if weight.granularity == "tensor" else layer.weights // weight.granularity
+    return 1 if weight.group is None else layer.weights // weight.group
 
 
 def weight_bytes(layer: Layer, weight: NumberFormat) -> int:

@@ -21,16 +21,16 @@ def test_every_tensor_has_a_name_of_its_own(kind: str, tied: bool) -> None:
     assert found.name("model.layers.1.mlp.down_proj.weight") == "blk.1.ffn_down.weight"
     assert found.sizes["vocab_size"] == WORDS
     assert found.sizes["attention.head_count_kv"] == 2
-    assert found.sizes["rope.dimension_count"] == 16
+    assert found.sizes["rope.dimension_count"] == 64
 
 
 def test_rows_of_queries_and_keys_are_in_pairs_in_files_of_llama_alone() -> None:
     llama, qwen = architecture_of(causal("llama", tied=True)), architecture_of(causal("qwen2", tied=True))
     queries, values = "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.v_proj.weight"
-    assert llama.order(queries, 64)[:5].tolist() == [0, 8, 1, 9, 2]
-    assert sorted(llama.order(queries, 64)) == list(range(64))
+    assert llama.order(queries, 256)[:5].tolist() == [0, 32, 1, 33, 2]
+    assert sorted(llama.order(queries, 256)) == list(range(256))
     assert np.array_equal(llama.order(values, 32), np.arange(32))
-    assert np.array_equal(qwen.order(queries, 64), np.arange(64))
+    assert np.array_equal(qwen.order(queries, 256), np.arange(256))
 
 
 def test_no_place_for_a_tensor_is_one_line() -> None:

@@ -23,7 +23,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda: causal("llama", tied=True, intermediate_size=128),
+        lambda: causal("llama", tied=True, intermediate_size=256),
         lambda: causal("llama", tied=True, vocab_size=128),
         lambda: causal("llama", tied=True, num_hidden_layers=1),
         lambda: causal("qwen3", tied=True),
@@ -39,5 +39,5 @@ def test_another_network_is_one_line(other: object, file: Path) -> None:
 
 def test_its_formats_are_known_before_any_network_is_built(file: Path) -> None:
     artifact = Gguf().read(file)
-    assert {str(choice.weight) for choice in artifact.allocation.values()} == {"4g32", "5g32", "8g32", "f"}
+    assert {str(choice.weight) for choice in artifact.allocation.values()} == {"h2k", "3k", "4g32", "5g32", "6k", "8g32", "f"}
     assert artifact.bits == 8 * file.stat().st_size

@@ -5,33 +5,55 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
+import torch
 
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.targets.gguf.blocks import BLOCK, TYPES, joined, split, tensor_bytes
+from mpsearch.numbers.superblocks import on_superblocks
+from mpsearch.targets.gguf.blocks import TYPES, joined, split, tensor_bytes
 
 QUANTIZED = [format for format in TYPES if not format.is_float]
+ROWS = 64
+
+
+def filled(format: NumberFormat) -> tuple[np.ndarray, np.ndarray]:
+    """Codes `[64, n]`, all there are, and steps from the smallest to the largest that the type holds."""
+    random, half = np.random.default_rng(0), 2 ** (format.bits - 1)
+    codes = random.integers(-half, half, (ROWS, format.group or 1)).astype(np.int16)
+    codes[0], codes[1] = -half, half - 1
+    steps = random.lognormal(-6, 2, ROWS).astype(np.float32)
+    steps[:3] = 2.0**-24, 1e-6, 1000
+    if format.granularity == "superblock":
+        return codes, on_superblocks(torch.from_numpy(steps), format.bits).numpy()
+    return codes, steps.astype(np.float16).astype(np.float32)
 
 
 @pytest.mark.parametrize("format", QUANTIZED, ids=str)
 def test_every_code_is_kept_and_read_alike_by_gguf(format: NumberFormat) -> None:
-    random, half = np.random.default_rng(0), 2 ** (format.bits - 1)
-    codes = random.integers(-half, half, (64, BLOCK)).astype(np.int16)
-    codes[0], codes[1] = -half, half - 1
-    scales = np.concatenate([[0, 2.0**-24, 65504], random.lognormal(-4, 2, 61)]).astype(np.float16)
-    blocks = joined(format, codes, scales)
+    codes, steps = filled(format)
+    blocks = joined(format, codes, steps)
     assert blocks.nbytes == tensor_bytes(format, codes.size)
     again, found = split(format, blocks)
     assert np.array_equal(again, codes)
-    assert np.array_equal(found, scales)
+    assert np.array_equal(found, steps)
     theirs = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType(TYPES[format].number))
-    assert np.array_equal(theirs, codes * scales.astype(np.float32)[:, None])
+    offset = 0.5 if format.kind == "half_step" else 0.0
+    assert np.array_equal(theirs.reshape(codes.shape), (codes + np.float32(offset)) * steps[:, None])
     assert gguf.GGMLQuantizationType(TYPES[format].number).name == TYPES[format].name
 
 
 @pytest.mark.parametrize("format", QUANTIZED, ids=str)
 @pytest.mark.parametrize("beyond", [-1, 0], ids=["below", "above"])
 def test_codes_of_more_bits_are_refused(format: NumberFormat, beyond: int) -> None:
+    codes, steps = filled(format)
     half = 2 ** (format.bits - 1)
-    codes = np.full((1, BLOCK), half if beyond == 0 else -half - 1, dtype=np.int16)
+    codes[5] = half if beyond == 0 else -half - 1
     with pytest.raises(ValueError, match=f"do not fit into {format.bits} bits"):
-        joined(format, codes, np.ones(1, dtype=np.float16))
+        joined(format, codes, steps)
+
+
+@pytest.mark.parametrize("format", QUANTIZED, ids=str)
+def test_steps_that_a_type_does_not_hold_are_refused(format: NumberFormat) -> None:
+    codes, steps = filled(format)
+    steps[7] = 0.1
+    with pytest.raises(ValueError, match=r"steps are no (numbers of half precision|multiples of a unit)"):
+        joined(format, codes, steps)
