@@ -85,7 +85,6 @@ class TwosComplement(NumberKind):
     """Kinds whose codes take all values of 1 to 8 bits."""
 
     widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
-    superblocks: ClassVar[bool] = True
 
     def code_bytes(self, rows: int, columns: int, bits: int) -> int:
         """`⌈rows · columns · bits / 8⌉`."""

@@ -20,6 +20,7 @@ class Ternary(Uniform):
 
     name: ClassVar[str] = "ternary"
     letter: ClassVar[str] = "t"
+    superblocks: ClassVar[bool] = False
     zero_points: ClassVar[bool] = False
     widths: ClassVar[tuple[int, ...]] = (2,)
 

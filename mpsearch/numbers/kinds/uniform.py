@@ -20,6 +20,7 @@ class Uniform(TwosComplement):
     name: ClassVar[str] = "uniform"
     letter: ClassVar[str] = ""
     evenly_spaced: ClassVar[bool] = True
+    superblocks: ClassVar[bool] = True
     zero_points: ClassVar[bool] = True
     offset: ClassVar[float] = 0.0
     """`value = (code + offset) · scale`."""
