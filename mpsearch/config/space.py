@@ -38,7 +38,7 @@ def _spelled(format: NumberFormat) -> int | str:
     return format.bits if str(format) == str(format.bits) else str(format)
 
 
-_FORMAT = r"^[a-z]?[1-8]?(s|g32|g64|g128)?z?$"
+_FORMAT = r"^[a-z]?[1-8]?(s|k|g32|g64|g128)?z?$"
 _spell = PlainSerializer(_spelled)
 
 
