@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from mpsearch.core.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from mpsearch.core.files import write_text
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.run.clock import PASSES, SECONDS, read_passes
 from mpsearch.run.read_back import check_regular, read_back
 from mpsearch.run.trust import remember
@@ -95,7 +96,8 @@ def claimed(directory: Path, config: StudyConfig, command: str, *, extra: str = 
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             if claim is None:  # new, or the file is gone or damaged
-                write_text(file, json.dumps(asdict(_Claim(fingerprint=identity, command=command))))
+                made = _Claim(fingerprint=identity, command=command)
+                write_text(file, json.dumps({**asdict(made), "digest": made.digest}))
             if _text(study) != text:  # missing if the run was killed right after its claim
                 write_text(study, text)
             remember(directory, text)
@@ -129,7 +131,14 @@ class _Claim:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> _Claim:
-        return cls(fingerprint=str(document["fingerprint"]), command=str(document["command"]))
+        found = cls(fingerprint=str(document["fingerprint"]), command=str(document["command"]))
+        if document["digest"] != found.digest:  # one wrong bit would make it another study's
+            raise ValueError("its digest does not match its content")
+        return found
+
+    @property
+    def digest(self) -> str:
+        return content_digest([self.fingerprint, self.command])
 
 
 def claim_of(directory: Path) -> str:

@@ -25,6 +25,7 @@ def config(**changes: object) -> StudyConfig:
 def test_a_claim_names_the_study_and_the_command(tmp_path: Path) -> None:
     with claimed(tmp_path / "run", config(), "mpsearch study"):
         held = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert held.pop("digest")
         assert held == {"fingerprint": config().fingerprint(), "command": "mpsearch study"}
         assert claim_of(tmp_path / "run") == config().fingerprint()
         assert (tmp_path / "run" / "study.yaml").read_text() == config().to_yaml()
@@ -32,6 +33,18 @@ def test_a_claim_names_the_study_and_the_command(tmp_path: Path) -> None:
         pass
     with pytest.raises(RunDirectoryError, match=r"holds another study .'mpsearch study'"), claimed(tmp_path / "run", config(seed=1), ""):
         pass
+
+
+@pytest.mark.parametrize("place", [18, -60, -4])
+def test_a_wrong_bit_does_not_make_it_another_study(place: int, tmp_path: Path) -> None:
+    with claimed(tmp_path / "run", config(), "mpsearch study"):
+        pass
+    file = tmp_path / "run" / "run.json"
+    whole = bytearray(file.read_bytes())
+    whole[place] ^= 16
+    file.write_bytes(whole)
+    with claimed(tmp_path / "run", config(), "mpsearch study"):
+        assert claim_of(tmp_path / "run") == config().fingerprint()
 
 
 def test_trials_in_another_storage_are_another_run(tmp_path: Path) -> None:
