@@ -197,7 +197,7 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         codes, steps = quantizer.export(_finite(layer, weight))
         spread = (steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu()
         exact = choice.weight.granularity == "superblock"  # steps are what a file makes of units and multiples
-        scales = StoredNumbers.of(spread, wide=layer.wide or exact, plain=choice.weight.group is not None)
+        scales = StoredNumbers.of(spread, wide=layer.wide or exact, bare=choice.weight.group is not None)
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)

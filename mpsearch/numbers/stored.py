@@ -27,19 +27,19 @@ class StoredNumbers:
     exponent: int = 0
 
     @classmethod
-    def of(cls, numbers: Tensor, *, wide: bool = False, plain: bool = False) -> StoredNumbers:
+    def of(cls, numbers: Tensor, *, wide: bool = False, bare: bool = False) -> StoredNumbers:
         """Round from float32 unless `wide`; the relative error is at most 2^−11 for numbers down to 2^−13 of the largest.
 
         Args:
             numbers: float.
             wide: keep float32.
-            plain: without an exponent, as runtimes of groups have scales, wherever no number errs by more than 2^−11 of the largest.
+            bare: without an exponent, as runtimes of groups have scales, wherever no number errs by more than 2^−11 of the largest.
         """
         if wide:
             return cls(values=numbers.float())
         largest = float(numbers.abs().max()) if numbers.numel() else 0.0
         exponent = 0
-        if largest > 0 and largest < float("inf") and not (plain and _NORMAL <= largest < 1 / _NORMAL):
+        if largest > 0 and largest < float("inf") and not (bare and _NORMAL <= largest < 1 / _NORMAL):
             exponent = max(-126, min(127, math.frexp(largest)[1]))
         return cls(values=torch.ldexp(numbers.float(), torch.tensor(-exponent)).half(), exponent=exponent)
 
