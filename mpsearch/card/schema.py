@@ -77,7 +77,7 @@ class Card:
         return [getattr(self, place.name) for place in fields(self)]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data for JSON; a number that is not finite becomes `n/a`."""
+        """JSON data; a number that is not finite becomes `n/a`."""
         document: dict[str, Any] = _document(asdict(self))
         return document
 

@@ -169,7 +169,7 @@ def parse_latency_profile(content: Mapping[str, Any], *, label: str = "") -> Lat
 def dump_latency_profile(profile: LatencyProfile) -> str:
     """The text of the file; `parse_latency_profile` reads the same profile back, seconds to five digits."""
     check, correction = profile.check, profile.correction
-    document = {name: getattr(profile, name) for name in _PLAIN}
+    document = {name: getattr(profile, name) for name in _COPIED}
     content = {
         "profile": MEASURED,
         **document,
@@ -188,7 +188,7 @@ def dump_latency_profile(profile: LatencyProfile) -> str:
     return dump_yaml(content, compact=True)
 
 
-_PLAIN = ("model", "network", "target", "runtime", "processor", "cores", "threads", "batch", "repeats", "date", "how")
+_COPIED = ("model", "network", "target", "runtime", "processor", "cores", "threads", "batch", "repeats", "date", "how")
 
 
 def _spelled(network: WholeNetwork) -> dict[str, Any]:

@@ -16,7 +16,7 @@ __all__ = ["dump_yaml", "parse_yaml", "read_yaml"]
 _TAG = "tag:yaml.org,2002:"
 _BOOL, _INT, _FLOAT = (f"{_TAG}{kind}" for kind in ("bool", "int", "float"))
 _REPLACED = (_BOOL, _INT, _FLOAT, f"{_TAG}timestamp", f"{_TAG}value")
-_PLAIN = {f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
+_KNOWN_TAGS = {f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _LENGTH = 1_000_000
 _DEPTH = 50
 _NODES = 100_000
@@ -82,7 +82,9 @@ _StrictLoader.add_implicit_resolver(
     re.compile(r"^(?:[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$"),
     list("-+.0123456789"),
 )
-_StrictLoader.yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _PLAIN}
+_StrictLoader.yaml_constructors = {
+    tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _KNOWN_TAGS
+}
 
 
 def parse_yaml(text: str, *, label: str) -> Any:

@@ -58,7 +58,7 @@ class PassCounts:
         return self.counts.get(name, Count())
 
     def to_dict(self) -> dict[str, dict[str, int]]:
-        """JSON data for JSON."""
+        """JSON data."""
         return {name: asdict(numbers) for name, numbers in self.counts.items()}
 
     def add(self, name: str, numbers: Count) -> None:

@@ -78,7 +78,7 @@ class Record(Trial):
         return self.scores[self.rung]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data for JSON."""
+        """JSON data."""
         return dict(json_data(self))
 
     @classmethod

@@ -199,7 +199,7 @@ class Summary:
     kept: Kept | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data for JSON, in the order of the fields (NaN in tables becomes null)."""
+        """JSON data, in the order of the fields (NaN in tables becomes null)."""
         return dict(json_data(self))
 
     @classmethod

@@ -17,7 +17,7 @@ from mpsearch.network.modes import evaluating, modes_kept
 
 __all__ = ["fingerprint", "weights_digest"]
 
-_PLAIN = (bool, int, float, str, type(None))
+_LITERALS = (bool, int, float, str, type(None))
 
 
 def fingerprint(model: nn.Module, inputs: Any) -> str:
@@ -89,4 +89,4 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_literal(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_literal, value)))
+    return isinstance(value, _LITERALS) or (isinstance(value, tuple | list) and all(map(_is_literal, value)))

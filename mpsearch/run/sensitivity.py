@@ -36,7 +36,7 @@ class SignalResults:
     measured: tuple[MeasuredAllocation, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data for JSON."""
+        """JSON data."""
         return dict(json_data(self))
 
     @classmethod

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["join"]
 
 _POLL = 1.0
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(safetensors|pt|pth|bin)")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(safetensors|pt|pth|bin)")
 """Names that a file from elsewhere may get here."""
 
 
@@ -126,7 +126,7 @@ def _place(file: str, config: StudyConfig, ledger: Ledger) -> Path | None:
     if file in RUN_FILES:
         return ledger.path(file)
     name = file.removeprefix(FLOAT)
-    if not _PLAIN.fullmatch(name):
+    if not _FILE_NAME.fullmatch(name):
         raise ConfigError(f"artifacts: the study names a file '{file[:80]}', which no worker needs; it was not begun by mpsearch")
     if file.startswith(FLOAT):
         return cache_directory() / "float" / name

@@ -36,7 +36,7 @@ BLOCK = 40
 
 TAIL = 48
 
-FIELDS = ("codes", "block", "num", "den", "base", "window", "count", "negative", "wrap", "shift", "powers", "plain", "plain_step")
+FIELDS = ("codes", "block", "num", "den", "base", "window", "count", "negative", "wrap", "shift", "powers", "floats", "float_step")
 """Where the codes of a layer lie and how they are read; blocks of 0 bytes and a step of 0 where there is nothing to read."""
 
 LEVELS = ("offset", "scale", "bias", "step", "low", "high")
@@ -118,7 +118,7 @@ def fields_of(weight: NumberFormat, start: int) -> NDArray[np.int32]:
     """`FIELDS` of a layer in a format whose codes or float32 weight begin at a byte."""
     found = dict.fromkeys(FIELDS, 0) | {"den": 1, "base": 1, "count": 1, "negative": 256}
     if weight == FLOAT:
-        found |= {"plain": start, "plain_step": 4}
+        found |= {"floats": start, "float_step": 4}
     elif weight.kind == "ternary":
         found |= {"codes": start, "block": 8, "num": 1, "den": 5, "base": 3, "window": 255, "count": 3, "shift": 1}
     else:

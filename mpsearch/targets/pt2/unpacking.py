@@ -57,7 +57,7 @@ class Unpack(nn.Module):
         fields, levels = self._table(packed, "fields", FIELDS), self._table(packed, "levels", LEVELS)
         weights = self._coded(packed, words, fields, levels) if self.coded else []
         if self.floats:
-            steps, starts = fields["plain_step"].unbind(), fields["plain"].unbind()
+            steps, starts = fields["float_step"].unbind(), fields["floats"].unbind()
             floats = [_float32(words, *each) for each in zip(starts, steps, self.rows, strict=True)]
             both = zip(steps, floats, weights or floats, strict=True)
             weights = [torch.where(step > 0, values, coded) for step, values, coded in both] if weights else floats
@@ -214,7 +214,7 @@ def _of(table: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
 def _integers(fields: Mapping[str, Tensor], levels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Whether the formats of a layer let it multiply integers, and their unit, see `NumberFormat.integer_unit`."""
     powers, deepest = fields["powers"] > 0, fields["count"] // 2 - 1
-    whole = (levels["step"] > 0) & (fields["plain_step"] == 0) & ~(powers & (deepest > _DEEPEST))
+    whole = (levels["step"] > 0) & (fields["float_step"] == 0) & ~(powers & (deepest > _DEEPEST))
     smallest = ((127 - torch.clamp(deepest, max=_DEEPEST)) << 23).to(torch.int32).view(torch.float32)
     return whole, torch.where(powers, smallest, 1 - levels["offset"])
 

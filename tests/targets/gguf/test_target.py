@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import TensorDataset
 
 import mpsearch
@@ -23,26 +25,15 @@ def dataset(count: int, seed: int) -> TensorDataset:
     return TensorDataset(tokens[:, :-1], tokens[:, 1:])
 
 
+def searched(model: nn.Module, run_dir: Path, train: TensorDataset, validation: TensorDataset, **given: Any) -> mpsearch.Result:
+    return mpsearch.search(model, train, validation, target="gguf", run_dir=run_dir, device="cpu", progress=False, **given)
+
+
 def test_a_search_hands_over_a_file_of_mixed_blocks_within_the_budget(tmp_path: Path) -> None:
-    result = mpsearch.search(
-        causal("llama", tied=True),
-        dataset(16, 1),
-        dataset(16, 2),
-        task=Task.language_model(),
-        budget="3.5bit",
-        space="ggml",
-        methods=("gptq",),
-        signals=("fisher",),
-        target="gguf",
-        images=8,
-        effort="quick",
-        evaluate="ptq",
-        trials=2,
-        epochs=0,
-        run_dir=tmp_path,
-        device="cpu",
-        progress=False,
-    )
+    quick: dict[str, Any] = {"images": 8, "effort": "quick", "evaluate": "ptq", "trials": 2, "epochs": 0}
+    signals: dict[str, Any] = {"methods": ("gptq",), "signals": ("fisher",)}
+    asked: dict[str, Any] = {"task": Task.language_model(), "budget": "3.5bit", "space": "ggml", **signals, **quick}
+    result = searched(causal("llama", tied=True), tmp_path, dataset(16, 1), dataset(16, 2), **asked)
     summary = result.summary
     assert summary.artifact == "model.gguf"
     assert (tmp_path / "model.gguf").stat().st_size == summary.winner.costs["size"]
@@ -57,31 +48,13 @@ def test_a_search_hands_over_a_file_of_mixed_blocks_within_the_budget(tmp_path: 
 
 
 def test_spaces_of_other_formats_and_other_networks_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    run, model, words = tmp_path / "run", causal("llama", tied=True), dataset(8, 1)
+    images = TensorDataset(torch.randn(8, 32), torch.arange(8) % 4)
     with pytest.raises(SpaceError, match=r"target 'gguf' can hold none of its menu \(no block of ggml holds weights of the format 'h1'"):
-        mpsearch.search(
-            causal("llama", tied=True),
-            dataset(8, 1),
-            dataset(8, 2),
-            task=Task.language_model(),
-            budget="3bit",
-            space="weights-only",
-            target="gguf",
-            run_dir=tmp_path / "a",
-            device="cpu",
-            progress=False,
-        )
+        searched(model, run, words, words, task=Task.language_model(), budget="3bit", space="weights-only")
     with pytest.raises(ModelError, match=r"target 'gguf' holds causal language models of transformers"):
-        mpsearch.search(
-            torch.nn.Sequential(torch.nn.Linear(32, 4)),
-            TensorDataset(torch.randn(8, 32), torch.arange(8) % 4),
-            TensorDataset(torch.randn(8, 32), torch.arange(8) % 4),
-            budget="5bit",
-            space="ggml-32",
-            target="gguf",
-            run_dir=tmp_path / "b",
-            device="cpu",
-            progress=False,
-        )
+        searched(nn.Sequential(nn.Linear(32, 4)), run, images, images, budget="5bit", space="ggml-32")
+    assert not run.exists()
 
 
 def layer(shape: tuple[int, ...]) -> Layer:
