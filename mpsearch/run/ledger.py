@@ -56,7 +56,7 @@ class Ledger:
         changed = [part for part, digest in identity.items() if begun is not None and begun.get(part) != digest]
         if changed:
             raise RunDirectoryError(
-                f"{self.directory} was begun with another {' and '.join(changed)}; undo that change, or give another --run-dir"
+                f"{self.directory}: {' and '.join(changed)} changed since the run was begun; undo that, or give another --run-dir"
             )
         if begun is None:
             write_text(self.path(IDENTITY), json.dumps(_sealed(dict(identity))))

@@ -113,6 +113,7 @@ def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool =
         BudgetError: a budget is unreachable, unless `check_limits` is off.
     """
     splits = load_data(config.data.reference, seed=config.seed, progress=progress, **config.data.options)
+    torch.manual_seed(config.seed)  # a factory that draws its weights draws the same when the command is repeated
     model = build_model(config.model.factory, config.model.options, weights=config.model.weights_path)
     check_vocabulary(model, splits)
     other = config.model.other_weights_path

@@ -72,7 +72,7 @@ original = tiny.digits_net
 def test_an_edited_factory_is_refused(factory: Any, changed: str, begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {file.name: file.read_bytes() for file in begun.iterdir()}
     monkeypatch.setattr(tiny, "digits_net", factory)
-    with pytest.raises(RunDirectoryError, match=f"was begun with another {changed}; undo that change, or give another --run-dir"):
+    with pytest.raises(RunDirectoryError, match=f": {changed} changed since the run was begun; undo that, or give another --run-dir"):
         ran(begun)
     kept = {file.name: file.read_bytes() for file in begun.iterdir()}
     assert {name: kept[name] for name in before if name not in ("seconds.json", "passes.json")} == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from mpsearch.core.errors import BudgetError, ConfigError
 from mpsearch.core.progress import Silent
@@ -17,6 +18,20 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="'cuda:0' was asked for but torch sees no CUDA"):
             pick_device("cuda:0")
+
+
+def drawn() -> nn.Module:
+    """A factory whose weights come from torch's generator."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def test_a_factory_that_draws_its_weights_draws_the_same_each_time() -> None:
+    """Else the same command could not go on: its weights would be others."""
+    config = tiny_study(model={"factory": f"{__name__}:drawn"})
+    first, second = (build_setup(config, Silent()).problem.model.state_dict() for _ in range(2))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    other = build_setup(tiny_study(model={"factory": f"{__name__}:drawn"}, seed=1), Silent()).problem.model.state_dict()
+    assert not torch.equal(first["1.weight"], other["1.weight"])
 
 
 def test_the_given_network_is_not_changed() -> None:
