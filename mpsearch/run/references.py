@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,11 @@ from torch import nn
 from mpsearch.core.record import Record, Trial
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.ledger import Ledger
-from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float
+from mpsearch.run.retraining import Retraining, retrain_allocation, retrain_float, train_halfway
 from mpsearch.run.setup import Setup
 from mpsearch.study.settings import search_settings
 from mpsearch.training.checkpoint import load_state, save_state
-from mpsearch.trials.climb import best_record, evaluate_trial, trial_seed
+from mpsearch.trials.climb import Rung, best_record, evaluate_trial, trial_seed
 from mpsearch.trials.uniform import uniform_candidates
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def uniform_reference(
 ) -> Retrained | None:
     """The best uniform allocation that fits, retrained like the winner; None if none fits or the study asks for none.
 
-    Several candidates are compared by their validation score after the first rung with training. If the search selected the same bits
-    (`searched`), its network is the reference.
+    Several candidates are compared on validation half-way through that training, and only the best is trained to the end; where they would
+    be compared on samples that they are trained on, or there is nothing to halve, after the first rung with training. If the search
+    selected the same bits (`searched`), its network is the reference.
     """
     problem = setup.problem
     candidates = uniform_candidates(problem, settings.hyper.method) if config.retrain.uniform else []
@@ -60,7 +61,7 @@ def uniform_reference(
         return None
     if searched is not None and best.allocation == searched.record.allocation:
         return replace(searched, record=replace(searched.record, number=best.number, origin=best.origin))
-    train = partial(retrain_allocation, settings, "uniform", best)
+    train = partial(retrain_allocation, settings, best.origin, best)
     return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train, settings.made_from(best))
 
 
@@ -88,19 +89,31 @@ def spent_reference(
     return retrained_once(ledger, _UNIFORM_SPENT, name, setup, train, settings.made_from(trial))
 
 
-def _best_uniform(config: StudyConfig, settings: Retraining, trials: list[Trial], ledger: Ledger) -> Record | None:
-    problem, hyper, rungs = settings.evaluator.problem, settings.hyper, search_settings(config).rungs
-    first_training = next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)
-    climbed = rungs[: first_training + 1]
-    made_from = ledger.made_from(hyper.method, hyper.recipe, climbed, [trial.allocation.key() for trial in trials])
+def _best_uniform(config: StudyConfig, settings: Retraining, trials: Sequence[Trial], ledger: Ledger) -> Trial | None:
+    hyper, climbed = settings.hyper, _first_trained(search_settings(config).rungs)
+    halfway = hyper.recipe.epochs > 1 and not config.retrain.include_validation
+    keys = [trial.allocation.key() for trial in trials]
+    made_from = ledger.made_from(settings.made_from(None), keys) if halfway else ledger.made_from(hyper.method, hyper.recipe, climbed, keys)
     records = ledger.read(_CANDIDATES, lambda document: [Record.from_dict(record) for record in document], made_from=made_from) or []
     with settings.progress.phase("uniform candidates", len(trials)) as bar:
         for trial in trials[len(records) :]:
-            seed = trial_seed(problem, trial.number)
-            records.append(evaluate_trial(settings.evaluator, climbed, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True))
+            records.append(train_halfway(settings, trial.origin, trial) if halfway else _climbed(settings, climbed, trial))
             bar.update(len(records))
             ledger.write(_CANDIDATES, [record.to_dict() for record in records], made_from=made_from)
-    return best_record(records)
+    best = best_record(records)
+    if best is None or not halfway:
+        return best
+    return next(trial for trial in trials if trial.allocation == best.allocation)  # its training has not ended: no score of it counts yet
+
+
+def _first_trained(rungs: Sequence[Rung]) -> Sequence[Rung]:
+    """The rungs up to the first one with training."""
+    return rungs[: 1 + next((index for index, rung in enumerate(rungs) if rung.epochs), len(rungs) - 1)]
+
+
+def _climbed(settings: Retraining, rungs: Sequence[Rung], trial: Trial) -> Record:
+    hyper, seed = settings.hyper, trial_seed(settings.evaluator.problem, trial.number)
+    return evaluate_trial(settings.evaluator, rungs, hyper, (), trial, lambda: hyper, seed=seed, to_the_top=True)
 
 
 def float_control(config: StudyConfig, setup: Setup, settings: Retraining, ledger: Ledger) -> Control | None:

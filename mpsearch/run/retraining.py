@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.errors import TrainingDiverged
 from mpsearch.core.progress import Progress
-from mpsearch.core.record import Record, Trial
+from mpsearch.core.record import Record, Score, Trial
 from mpsearch.data.fingerprint import fingerprint_of
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts, bake
+from mpsearch.network.network import Network
 from mpsearch.network.state import distinct_state
 from mpsearch.run.announce import Announcer
 from mpsearch.run.ledger import Ledger
@@ -23,7 +26,7 @@ from mpsearch.training.evaluate import evaluate
 from mpsearch.trials.climb import Hyperparameters
 from mpsearch.trials.evaluator import Evaluator
 
-__all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float"]
+__all__ = ["Retraining", "float_bytes", "retrain_allocation", "retrain_float", "train_halfway"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,45 +83,72 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
     if recipe.epochs:
         calibrated = (parts, found)
         network.begin(trial.allocation)
-
-        def score(epoch: int) -> dict[str, float]:
-            validation = evaluator.score(network)
-            return {"metric": validation.metric, "validation_loss": validation.loss}
-
-        with settings.progress.phase(f"retraining {name}", 1) as bar:
-            try:
-                curve = evaluator.train(
-                    network,
-                    method,
-                    recipe,
-                    seed=settings.seed,
-                    split=settings.split,
-                    on_step=bar.update,
-                    on_epoch=score,
-                    on_point=partial(settings.announcer.epoch, name),
-                    checkpoint=settings.checkpoint(name, trial),
-                )
-            except TrainingDiverged as error:
-                raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
+        curve = _trained(settings, name, trial, network)
         parts = bake(network)
         found = evaluator.score_parts(parts)
         if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # a difference of one sample can be chance
             note = "Training ended above calibration alone on validation, so the calibrated network is delivered; try a lower lr."
             parts, found = calibrated
-    record = Record(
+    return _record(settings, trial, "full", found, seconds=time.monotonic() - started, note=note, curve=tuple(curve)), parts
+
+
+def train_halfway(settings: Retraining, name: str, trial: Trial) -> Record:
+    """The record of one allocation after half of its training; `retrain_allocation` with the same name goes on from there.
+
+    The network is scored with BatchNorm statistics as training left them. A training that diverged has status `failed`.
+
+    Args:
+        settings: evaluator, hyperparameters with at least one epoch, data, seed.
+        name: for messages and the checkpoint.
+        trial: its allocation.
+    """
+    evaluator, started = settings.evaluator, time.monotonic()
+    network = evaluator.begin(trial.allocation, settings.hyper.method)
+    try:
+        curve = _trained(settings, name, trial, network, until=math.ceil(settings.hyper.recipe.epochs / 2))
+    except TrainingDiverged as error:
+        return _record(settings, trial, "", None, status="failed", note=str(error))
+    return _record(settings, trial, "half", evaluator.score(network), seconds=time.monotonic() - started, curve=tuple(curve))
+
+
+def _trained(settings: Retraining, name: str, trial: Trial, network: Network, until: int | None = None) -> list[dict[str, float]]:
+    """Train a network that has begun with the trial's allocation, to the end or for the first `until` epochs; returns the curve."""
+
+    def score(epoch: int) -> dict[str, float]:
+        validation = settings.evaluator.score(network)
+        return {"metric": validation.metric, "validation_loss": validation.loss}
+
+    with settings.progress.phase(f"retraining {name}", 1) as bar:
+        try:
+            return settings.evaluator.train(
+                network,
+                settings.hyper.method,
+                settings.hyper.recipe,
+                seed=settings.seed,
+                split=settings.split,
+                on_step=bar.update,
+                on_epoch=score,
+                on_point=partial(settings.announcer.epoch, name),
+                checkpoint=settings.checkpoint(name, trial),
+                until=until,
+            )
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"retraining of the {name} failed: {error}") from error
+
+
+def _record(settings: Retraining, trial: Trial, rung: str, score: Score | None, **outcome: Any) -> Record:
+    problem, method = settings.evaluator.problem, settings.hyper.method
+    return Record(
         number=trial.number,
         origin=trial.origin,
         allocation=trial.allocation,
-        rung="full",
-        scores={**trial.scores, "full": found},
-        costs=evaluator.problem.amounts(trial.allocation, method),
+        rung=rung,
+        scores=dict(trial.scores) if score is None else {**trial.scores, rung: score},
+        costs=problem.amounts(trial.allocation, method),
         params=settings.hyper.params,
-        feasible=evaluator.problem.fits(trial.allocation, method),
-        seconds=time.monotonic() - started,
-        note=note,
-        curve=tuple(curve),
+        feasible=problem.fits(trial.allocation, method),
+        **outcome,
     )
-    return record, parts
 
 
 def retrain_float(settings: Retraining) -> tuple[Record, torch.nn.Module]:

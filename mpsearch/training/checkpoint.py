@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,13 @@ class Checkpoint:
         }
         save_state(self.path, state)
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]) -> tuple[int, float]:
-        """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file of this training."""
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], *, most: float = math.inf
+    ) -> tuple[int, float]:
+        """Restore in place; returns (steps done, sum of losses in the current epoch), zeros if there is no file of this training.
+
+        A state after more than `most` steps is not restored.
+        """
         if not self.path.exists():
             return 0, 0.0
         before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
@@ -76,6 +82,8 @@ class Checkpoint:
             state = torch.load(self.path, map_location=next(model.parameters()).device, weights_only=True)
             if state["made_from"] != self._made_from:
                 return self._discarded("is of another training")
+            if state["step"] > most:
+                return self._discarded("has gone further")
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             _check_shapes(optimizer)

@@ -81,6 +81,7 @@ def train(
     teacher: nn.Module | None = None,
     hooks: Hooks | None = None,
     checkpoint: Checkpoint | None = None,
+    until: int | None = None,
     compiled: Forward | None = None,
     execution: Execution = _USUAL,
 ) -> list[dict[str, float]]:
@@ -97,6 +98,7 @@ def train(
         teacher: float network to distil from, in evaluation mode; used if `recipe.distill > 0`.
         hooks: see `Hooks`.
         checkpoint: file to resume from, saved at the end of each epoch and at intervals within.
+        until: epochs after which to stop, with the schedule still that of all epochs; the checkpoint goes on from there. None: all.
         compiled: the model's forward under `torch.compile`, if any.
         execution: memory format of the images.
 
@@ -111,15 +113,16 @@ def train(
     optimizer = _optimizer(model, quantizer_parameters, recipe)
     steps_per_epoch = split.steps(recipe.batch_size)
     total = recipe.epochs * steps_per_epoch
+    last = recipe.epochs if until is None else until
     torch.manual_seed(seed)
     step = 0
     summed = 0.0
     if checkpoint is not None:
-        step, summed = checkpoint.restore(model, optimizer, hooks.curve)
+        step, summed = checkpoint.restore(model, optimizer, hooks.curve, most=last * steps_per_epoch)
         for point in hooks.curve:
             hooks.on_point(point)
     started = time.monotonic()
-    for epoch in range(step // steps_per_epoch, recipe.epochs):
+    for epoch in range(step // steps_per_epoch, last):
         model.train()
         batches = split.batches(recipe.batch_size, shuffle=True, seed=seed * 100_003 + epoch, augment=recipe.augment)
         for inputs, targets, alone in _skip(batches, step - epoch * steps_per_epoch):

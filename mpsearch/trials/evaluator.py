@@ -115,8 +115,9 @@ class Evaluator:
         on_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
         on_point: Callable[[dict[str, float]], None] = lambda point: None,
         checkpoint: Checkpoint | None = None,
+        until: int | None = None,
     ) -> list[dict[str, float]]:
-        """Train the network from its present state; returns the curve.
+        """Train the network from its present state; returns the curve. `until`: see `training.loop.train`.
 
         Raises:
             TrainingDiverged: the loss is NaN or infinite.
@@ -135,6 +136,7 @@ class Evaluator:
             teacher=self.teacher,
             hooks=hooks,
             checkpoint=checkpoint,
+            until=until,
             compiled=self._compiler.compiled(network.model, recipe.epochs * split.steps(recipe.batch_size)) if method.compilable else None,
             execution=self.problem.execution,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from mpsearch.config import StudyConfig
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.references import float_control, uniform_reference
-from mpsearch.run.retraining import Retraining
+from mpsearch.run.retraining import Retraining, retrain_allocation
 from mpsearch.study.settings import search_settings
 from mpsearch.training.compiled import Compiler
 from mpsearch.trials.evaluator import Evaluator, with_epochs
@@ -48,12 +49,29 @@ def test_candidates_are_compared_once_and_the_best_is_read_back(tmp_path: Path) 
     assert first.record.origin.startswith("uniform ")
     assert list(first.record.scores) == ["ptq", "full"]
     assert first.path == tmp_path / "uniform.safetensors"
-    assert phases.titles == ["uniform candidates", "retraining uniform"]
+    assert phases.titles == ["uniform candidates", f"retraining {first.record.origin}"]
     arguments, phases = referred(config, tmp_path)
     again = uniform_reference(*arguments)
     assert again is not None
     assert again.record == first.record
     assert phases.titles == ["uniform candidates"]
+
+
+def test_candidates_are_compared_half_way_and_the_best_is_trained_on(tmp_path: Path) -> None:
+    arguments, phases = referred(tiny_study(budgets=["7bit"], retrain={"epochs": 3}), tmp_path)
+    settings = arguments[2]
+    best = uniform_reference(*arguments)
+    assert best is not None
+    others = [title for title in phases.titles if title not in ("uniform candidates", f"retraining {best.record.origin}")]
+    assert len(others) == len(phases.titles) - 3 > 0, "each candidate has one half, the best its second one"
+    halves = json.loads((tmp_path / "uniform_candidates.json").read_text())["result"]
+    assert all(list(half["scores"]) == ["half"] and len(half["curve"]) == 2 for half in halves)
+    ahead = min(halves, key=lambda half: (half["scores"]["half"]["error"], half["scores"]["half"]["loss"]))
+    assert ahead["origin"] == best.record.origin
+    (tmp_path / "alone").mkdir()
+    whole, _ = retrain_allocation(replace(settings, ledger=Ledger(tmp_path / "alone")), "whole", replace(best.record, scores={}))
+    assert whole.scores == best.record.scores
+    assert whole.curve == best.record.curve
 
 
 def test_the_control_is_read_back_to_the_bit(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_killed_training_goes_on_as_if_nothing_happened(stop_at: int, tmp_path: 
     assert again == curve
 
 
+def test_a_training_that_stops_half_way_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    whole, halved = network(), network()
+    curve = train(whole, [], data(), TASK, RECIPE, device=CPU, seed=0)
+    checkpoint = Checkpoint(tmp_path / "x.checkpoint")
+    first = list(train(halved, [], data(), TASK, RECIPE, device=CPU, seed=0, checkpoint=checkpoint, until=1))
+    assert first == curve[:1]
+    again = network()
+    assert train(again, [], data(), TASK, RECIPE, device=CPU, seed=0, checkpoint=checkpoint) == curve
+    assert all(torch.equal(tensor, state(whole)[name]) for name, tensor in state(again).items())
+    halved_again = network()
+    assert list(train(halved_again, [], data(), TASK, RECIPE, device=CPU, seed=0, checkpoint=checkpoint, until=1)) == curve[:1]
+    assert all(torch.equal(tensor, state(halved)[name]) for name, tensor in state(halved_again).items()), "not the state of a later epoch"
+
+
 def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "x.checkpoint")
     model = network()

@@ -52,7 +52,16 @@ def test_no_more_go_on_than_asked_for_and_who_waited_does() -> None:
     assert goes_on(replace(others[0], number=9), [first, others[0]], KEEP, searcher), "it comes again"
     assert not goes_on(others[0], [first, replace(others[1], status="failed"), others[2]], KEEP, searcher), "a failure had gone on"
     better = replace(others[0], scores={"ptq": Score(loss=0.1, error=0.0, metric=0.0)})
-    assert goes_on(better, [first], KEEP, searcher), "it is expected to be the best"
+    assert not goes_on(better, [first], KEEP, searcher), "nor is it where it is expected to be the best"
+    assert goes_on(better, [first, *others[1:3]], KEEP, searcher), "it is, and there is room"
+
+
+def test_a_trial_without_rivals_counts_in_the_share_of_all() -> None:
+    world = World(0)
+    first, *others, alone = records(world, [{"ptq": 0.5, "short": 0.4}, {"ptq": 0.8}, {"ptq": 0.9}, {"ptq": 0.7}])
+    alone = replace(alone, costs={"size": 0.5})
+    assert not goes_on(alone, [first], KEEP, world.searcher())
+    assert goes_on(alone, [first, *others], KEEP, world.searcher())
 
 
 def test_of_those_that_wait_the_most_promising_goes_on() -> None:
@@ -86,6 +95,15 @@ def test_by_score_the_best_share_goes_on_among_those_that_cost_no_more() -> None
     assert not goes_on_by_score(last, rivals, 0.25, world.budgets)
     dearer = [replace(rival, costs={"size": 1.1}) for rival in rivals]
     assert goes_on_by_score(last, dearer, 0.25, world.budgets)
+
+
+def test_once_the_share_of_all_went_on_only_the_best_of_its_rivals_does() -> None:
+    world = World(2)
+    first, *_, last = records(world, [{"ptq": 0.1}, {"ptq": 0.2}])
+    trained = replace(first, scores={**first.scores, "short": Score(loss=0.1, error=0.0, metric=0.0)})
+    assert not goes_on_by_score(last, [trained], 0.5, world.budgets)
+    assert not goes_on_by_score(last, [replace(trained, costs={"size": 1.1})], 0.5, world.budgets), "it has no rival, and there is no room"
+    assert goes_on_by_score(replace(last, scores={"ptq": Score(loss=0.05, error=0.0, metric=0.0)}), [trained], 0.5, world.budgets)
 
 
 def test_rivals_are_found_by_the_fullest_budget_whatever_it_limits() -> None:
