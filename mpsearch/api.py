@@ -135,6 +135,7 @@ def search(
     target: str = "packed",
     target_settings: Mapping[str, Any] | None = None,
     hardware: str | Path | None = None,
+    card: str = "auto",
     run_dir: str | Path | None = None,
     storage: str | None = None,
     seed: int = 0,
@@ -176,6 +177,7 @@ def search(
         target: the file that is delivered, a name of `mpsearch list targets`.
         target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
         hardware: profile for latency budgets.
+        card: `full` measures all flips of the quantization card; `auto` begins none after a tenth of the run's time.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
         storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
             `study.db` in the run directory unless told.
@@ -233,6 +235,7 @@ def search(
         hardware=None if hardware is None else str(hardware),
         seed=seed,
         device=device,
+        card=card,
         effort=effort,
     )
     training = few_tokens(as_split(train))

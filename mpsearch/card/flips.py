@@ -20,7 +20,7 @@ from mpsearch.card.recheckpoint import recheckpointed
 from mpsearch.card.relabel import relabelled
 from mpsearch.card.schema import NA
 from mpsearch.card.sections import AblationSection, Flip
-from mpsearch.card.variants import ActFormat, Bench, Variant, WeightFormat
+from mpsearch.card.variants import OUT_OF_TIME, ActFormat, Bench, Variant, WeightFormat
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.choice import Choice
@@ -52,7 +52,7 @@ def confounder_flips(
         recipe: of the run.
         tables: signals of the run.
     """
-    bench = Bench(inputs.problem, style, recipe)
+    bench = Bench(inputs.problem, style, recipe, limit=inputs.limit)
     measures: tuple[_Measure, ...] = (_granularity, _weight_symmetry, _act_symmetry, _ends, _coverage, _kernels, _peak)
     flips = [measure(bench, allocation) for measure in measures]
     flips += [relabelled(inputs, bench, tables), recheckpointed(inputs, bench, allocation)]
@@ -212,14 +212,11 @@ def _measured(
     other = Variant(allocation=flipped or allocation, weights=weights, activations=activations)
     before, after = (amounts(bench.problem.space.layers, variant.allocation) for variant in (base, other))
     moved = {} if flipped is None else {name: after[name] - before[name] for name in before}
-    return Flip(
-        toggle=toggle,
-        what=what,
-        status="measured",
-        metric_change=bench.score(other).metric - bench.score(base).metric,
-        cost_change={**(cost or {}), **moved},
-        note=note,
-    )
+    costs = {**(cost or {}), **moved}
+    if bench.left < 0:
+        return Flip(toggle=toggle, what=what, status="not run", metric_change=NA, cost_change=costs, note=OUT_OF_TIME)
+    change = bench.score(other).metric - bench.score(base).metric
+    return Flip(toggle=toggle, what=what, status="measured", metric_change=change, cost_change=costs, note=note)
 
 
 def amounts(layers: Sequence[Layer], allocation: Allocation) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class CardInputs:
         problem: what was searched.
         other: the same problem with another float checkpoint of the architecture, if the study names one.
         claim: fingerprint of the run.
+        limit: seconds that the confounder flips may take; those that would begin later are not run.
     """
 
     config: StudyConfig
@@ -31,3 +33,4 @@ class CardInputs:
     problem: Problem
     other: Problem | None = None
     claim: str
+    limit: float = math.inf

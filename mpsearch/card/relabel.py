@@ -17,7 +17,7 @@ from mpsearch.allocate.solve import solve
 from mpsearch.card.inputs import CardInputs
 from mpsearch.card.schema import NA
 from mpsearch.card.sections import Flip
-from mpsearch.card.variants import Bench, Variant
+from mpsearch.card.variants import OUT_OF_TIME, Bench, Variant
 from mpsearch.core.table import Table
 from mpsearch.network.inputs import call, to_device
 from mpsearch.signals import SIGNALS, compute_signal
@@ -25,9 +25,6 @@ from mpsearch.signals.base import SignalInputs
 from mpsearch.tasks.outputs import float_tensors
 
 __all__ = ["TrueLabels", "relabelled"]
-
-_LONGEST = 60.0
-"""A signal that took longer, in seconds, is not computed a second time for the card."""
 
 _WHAT = "labels inside the signal"
 
@@ -38,8 +35,8 @@ def relabelled(inputs: CardInputs, bench: Bench, tables: Sequence[Table]) -> Fli
     if not candidates:
         return _flip(NA, "no signal of this run differentiates a loss, so none uses labels" if tables else "no signal was computed")
     table = min(candidates, key=lambda table: table.cost.get("seconds", 0.0))
-    if table.cost.get("seconds", 0.0) > _LONGEST:
-        return _flip("not run", f"signal '{table.name}' took {table.cost['seconds']:.0f} s, too long to compute twice")
+    if table.cost.get("seconds", 0.0) > bench.left:
+        return _flip("not run", OUT_OF_TIME)
     try:
         return _measure(inputs, bench, table)
     except Exception as error:  # the labels of a custom task need not look like the network's predictions, and its loss is the user's

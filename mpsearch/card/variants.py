@@ -8,6 +8,8 @@ Steps minimise the squared error, as everywhere else.
 from __future__ import annotations
 
 import copy
+import math
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -34,12 +36,13 @@ from mpsearch.training.recipe import Recipe
 from mpsearch.trials.problem import Problem
 from mpsearch.trials.statistics import Corrector, update_statistics
 
-__all__ = ["CALIBRATED", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
+__all__ = ["CALIBRATED", "OUT_OF_TIME", "SCORED", "ActFormat", "Bench", "Variant", "WeightFormat", "quantized_rows"]
 
 SCORED = 2048
 """Most validation samples of a score."""
 CALIBRATED = 512
 """Most training samples on which BatchNorm is re-estimated."""
+OUT_OF_TIME = "the flips had taken a tenth of the run's time; --card full measures all"
 _KEPT = 2**16
 
 WeightFormat = Literal["row", "tensor", "asymmetric"]
@@ -68,15 +71,22 @@ class Bench:
         problem: float network, data, calibrated ranges.
         style: grid of symmetric weights.
         recipe: how BatchNorm is re-estimated, here on at most 512 samples.
+        limit: seconds that all scores may take; see `left`.
     """
 
-    def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe) -> None:
+    def __init__(self, problem: Problem, style: GridStyle, recipe: Recipe, *, limit: float = math.inf) -> None:
         self.problem = problem
         self.style = style
+        self._ends = time.monotonic() + limit
         self.validation = problem.validation.take(min(SCORED, len(problem.validation)), problem.seed)
         self.samples = len(self.validation)
         self._recipe = replace(recipe, reestimate=min(recipe.reestimate, CALIBRATED))
         self._scores: dict[Variant, Score] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds of the limit that are left, below zero once it is passed; who asks for further scores decides by it."""
+        return self._ends - time.monotonic()
 
     def on(self, problem: Problem) -> Bench:
         """The same bench for another float network with the same layers."""

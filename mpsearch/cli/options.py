@@ -70,6 +70,7 @@ _STUDY = [
     click.option("--keep-points", type=int, metavar="K", help="Of the front of a range of budgets, how many points are trained (6)."),
     click.option("--epochs", type=int, metavar="N", help="Epochs of the final retraining."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays."),
+    click.option("--card", type=click.Choice(["auto", "full"]), help="full: every flip of the card; auto: a tenth of the run's time."),
 ]
 _DATA = [
     click.option("--model", metavar="MODEL", help="A name of `mpsearch list models`, hf:DIR, or package.module:factory."),
@@ -99,7 +100,7 @@ _KEEP = [
     ),
 ]
 _KEYS = {
-    **{key: key for key in ("effort", "space", "target", "hardware", "compile", "device", "seed")},
+    **{key: key for key in ("effort", "space", "target", "hardware", "compile", "card", "device", "seed")},
     "images": "signals.images",
     "evaluate": "search.evaluate",
     "runtime": "target_settings.runtime",

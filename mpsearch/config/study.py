@@ -252,6 +252,9 @@ class StudyConfig(Strict):
     compile: Literal["auto", "on", "off"] = Field(
         default="auto", description="torch.compile; auto uses it if there are enough training steps for it to pay off"
     )
+    card: Literal["auto", "full"] = Field(
+        default="auto", description="full measures all flips of the quantization card; auto begins none after a tenth of the run's time"
+    )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     seed: int = Field(default=0, ge=0, le=_LARGEST_SEED)
 
@@ -305,9 +308,10 @@ class StudyConfig(Strict):
     def fingerprint(self) -> str:
         """SHA-256 (16 hexadecimal digits) of everything that affects results, the content of weight and hardware files included.
 
-        The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine.
+        The device, `torch.compile`, names and descriptions are left out, so that a run can continue on another machine, and how full its
+        card is.
         """
-        document = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile"})
+        document = self.model_dump(mode="json", exclude={"name", "description", "effort", "efforts", "device", "compile", "card"})
         if self.keep is None:  # as before there was such a question, so that such runs go on
             del document["keep"]
         del document["space"]["name"], document["space"]["description"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -50,6 +51,8 @@ __all__ = ["finish", "finished"]
 
 _WINNER = "winner.json"
 _TEST = "test.json"
+_SHARE_OF_FLIPS = 0.1
+"""Of the run's time so far, that the flips of the card may take."""
 
 
 def finish(
@@ -227,6 +230,7 @@ def _card_inputs(config: StudyConfig, setup: Setup, ledger: Ledger) -> CardInput
         problem=problem,
         other=None if other is None else replace(problem, model=other, calibration=fit_ranges(config, other, problem.space, problem.train)),
         claim=claim_of(ledger.directory),
+        limit=math.inf if config.card == "full" else _SHARE_OF_FLIPS * sum(ledger.clock.seconds.values()),
     )
 
 

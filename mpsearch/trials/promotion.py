@@ -1,6 +1,6 @@
 """Promotion of trials to the next rung: among trials that use no more of the budgets, the best `keep` (asynchronous successive halving).
 
-No more than a share `keep` of all trials is promoted, whatever they use: a trial with few rivals would else nearly always be among the best.
+No more than a share `keep` of all trials is promoted, whatever they use: with few rivals, a trial would nearly always be among the best.
 At the first rung nothing is trained. The surrogate has learned how well that rung predicts the last one, so a single bad score does not
 end a trial: promoted are the trials with the largest expected improvement at the last rung, and those that are expected to be the best
 there. A trial that stops at the first rung can be proposed once more by the sampler, and is then promoted. Between rungs with training,

@@ -53,6 +53,7 @@ def searched(folder: Path, *, seen: int = 0, **changes: Any) -> mpsearch.Result:
         "effort": "quick",
         "signals": ["fisher"],
         "test": test,
+        "card": "full",
         "run_dir": folder / "run",
         "progress": False,
     }

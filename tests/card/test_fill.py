@@ -90,6 +90,7 @@ def test_regression_has_a_card(tmp_path: Path) -> None:
         epochs=0,
         effort="quick",
         signals=["fisher"],
+        card="full",
         run_dir=tmp_path / "run",
         progress=False,
     )

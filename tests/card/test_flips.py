@@ -12,6 +12,7 @@ from torch import nn
 from mpsearch.card.arithmetic import mean_bits
 from mpsearch.card.flips import confounder_flips, end_layers, ends_at, rounded_to_kernels
 from mpsearch.card.inputs import CardInputs
+from mpsearch.card.variants import OUT_OF_TIME
 from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import BudgetError
@@ -114,6 +115,14 @@ def test_weights_only_has_no_activation_flips(images: CardInputs) -> None:
     assert flips["T6"].note == "all bits are in {2, 4, 8} already"
     assert flips["T7"].cost_change["mean_input_bits"] == 32
     assert flips["T9"].status == "not run"
+
+
+def test_once_the_time_is_up_no_flip_is_measured_but_all_are_named(images: CardInputs) -> None:
+    flips = by_toggle(confounder_flips(replace(images, limit=-1.0), uniform(images, 3, 4), "twos", CALIBRATED, ()).flips)
+    left = [flip for flip in flips.values() if flip.note == OUT_OF_TIME]
+    assert {flip.toggle for flip in left} == {"T1", "T2", "T3", "T4", "T5", "T6"}
+    assert all((flip.status, flip.metric_change) == ("not run", "n/a") for flip in left)
+    assert flips["T7"].status == "measured", "it is computed from the bits"
 
 
 def test_one_bit_weights_have_no_asymmetric_format(images: CardInputs) -> None:
