@@ -39,6 +39,8 @@ __all__ = ["CALIBRATION_IMAGES", "Evaluator", "with_epochs"]
 
 CALIBRATION_IMAGES = 512
 """Maximum number of training images for a method's `calibrate`."""
+RANKING_IMAGES = 512
+"""Maximum number of training images on which BatchNorm is re-estimated where trials are only compared: `benchmarks/reestimation.py`."""
 
 
 class Evaluator:
@@ -100,8 +102,8 @@ class Evaluator:
         return self._corrector[1]
 
     def untrained(self, allocation: Allocation, method: Method, recipe: Recipe) -> Score:
-        """Score of an allocation without training, as at the first rung."""
-        return self.ptq(self.begin(allocation, method), method, recipe)
+        """Score of an allocation without training, as at the first rung; BatchNorm is re-estimated on at most `RANKING_IMAGES`."""
+        return self.ptq(self.begin(allocation, method), method, replace(recipe, reestimate=min(recipe.reestimate, RANKING_IMAGES)))
 
     def train(
         self,
