@@ -23,8 +23,8 @@ AROUND = {"README.md": "readme.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTIN
 """Pages that lie above this folder, and their names in the site."""
 PARTS = {
     "Begin": ("readme", "quickstart", "own_model", "budgets", "faq"),
-    "Use": ("studies", "formats", "deploy", "latency", "models", "read_with_numpy", "large", "scale"),
-    "Understand": ("engine", "methods", "signals", "reliability", "peers", "security"),
+    "Use": ("commands", "studies", "formats", "deploy", "latency", "models", "files", "read_with_numpy", "large", "scale"),
+    "Understand": ("how_it_works", "results", "engine", "methods", "signals", "reliability", "peers", "security"),
     "Look up": ("registered", "reference", "contributing", "changelog"),
 }
 REGISTRIES = ("methods", "signals", "costs", "targets", "handovers", "models", "data", "loggers")

@@ -151,6 +151,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor[1:] in {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}, f"{page.name}: {anchor}"
 
 
+def test_readme_is_short_and_its_figures_are_those_of_the_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 115
+    condensed = readme.partition("\n## Results\n")[2].partition("\n## ")[0]
+    figures = r"\d[\d,]*\d B|\d+\.\d+(?: ± \d\.\d+)?"
+    results = set(re.findall(figures, (ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
+    assert len(re.findall(figures, condensed)) > 15
+    assert set(re.findall(figures, condensed)) <= results
+
+
 @pytest.mark.slow
 def test_the_site_is_built(tmp_path: Path) -> None:
     """Sphinx takes every warning, such as a link that leads nowhere, as an error."""
