@@ -141,6 +141,11 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
         assert asked <= known | {"--help", "-h"}, f"{page.name}: mpsearch {' '.join(words)}"
 
 
+def test_every_command_stands_in_the_table_of_commands() -> None:
+    table = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in group.commands if f"`mpsearch {name}" not in table] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
