@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -22,9 +23,9 @@ TITLE = "mpsearch"
 AROUND = {"README.md": "readme.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 """Pages that lie above this folder, and their names in the site."""
 PARTS = {
-    "Begin": ("readme", "quickstart", "own_model", "budgets", "faq"),
-    "Use": ("studies", "formats", "deploy", "latency", "models", "read_with_numpy", "large", "scale"),
-    "Understand": ("engine", "methods", "signals", "reliability", "peers", "security"),
+    "Begin": ("readme", "quickstart", "digits_in_2MB", "own_model", "your_own_model", "budgets", "faq"),
+    "Use": ("commands", "studies", "formats", "deploy", "latency", "models", "files", "read_with_numpy", "large", "scale"),
+    "Understand": ("how_it_works", "results", "engine", "methods", "signals", "reliability", "peers", "security"),
     "Look up": ("registered", "reference", "contributing", "changelog"),
 }
 REGISTRIES = ("methods", "signals", "costs", "targets", "handovers", "models", "data", "loggers")
@@ -60,6 +61,8 @@ def stage(pages: Path) -> None:
             (pages / file.name).write_text(linked(file.read_text(encoding="utf-8")), encoding="utf-8")
         elif file.suffix in (".svg", ".png"):
             shutil.copy(file, pages)
+    for file in (DOCS / "notebooks").glob("*.ipynb"):
+        (pages / f"{file.stem}.md").write_text(linked("\n\n".join(cells(file))), encoding="utf-8")
     for file_name, page in AROUND.items():
         (pages / page).write_text(linked((ROOT / file_name).read_text(encoding="utf-8")), encoding="utf-8")
     (pages / "registered.md").write_text("\n".join(registered()), encoding="utf-8")
@@ -68,11 +71,20 @@ def stage(pages: Path) -> None:
     (pages / "conf.py").write_text(CONF, encoding="utf-8")
 
 
+def cells(notebook: Path) -> Iterator[str]:
+    """A notebook as a page: its text and its code."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
+    yield f"This page is the notebook `docs/notebooks/{notebook.name}`, to be run in Jupyter."
+
+
 def linked(text: str) -> str:
     """A page whose links are those of the site; what is no page of it is named without a link."""
     for file_name, page in AROUND.items():
         text = re.sub(rf"\]\((?:\.\./)?{file_name}", f"]({page}", text)
-    text = re.sub(r"\]\(docs/", "](", text)
+    text = re.sub(r"\]\((?:\.\./)?(?:docs/)?(?:notebooks/)?([\w-]+)\.ipynb", r"](\1.md", text)
+    text = re.sub(r"\]\((?:docs/|\.\./(?=[\w-]+\.md))", "](", text)
     return re.sub(r"\[([^\]]+)\]\(([^)]+)\)", lambda link: link[0] if _in_site(link[2]) else link[1], text)
 
 

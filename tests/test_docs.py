@@ -141,6 +141,11 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
         assert asked <= known | {"--help", "-h"}, f"{page.name}: mpsearch {' '.join(words)}"
 
 
+def test_every_command_stands_in_the_table_of_commands() -> None:
+    table = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in group.commands if f"`mpsearch {name}" not in table] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
@@ -149,6 +154,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor and there.suffix == ".md":
             titles = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor[1:] in {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}, f"{page.name}: {anchor}"
+
+
+def test_readme_is_short_and_its_figures_are_those_of_the_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 115
+    condensed = readme.partition("\n## Results\n")[2].partition("\n## ")[0]
+    figures = r"\d[\d,]*\d B|\d+\.\d+(?: ± \d\.\d+)?"
+    results = set(re.findall(figures, (ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
+    assert len(re.findall(figures, condensed)) > 15
+    assert set(re.findall(figures, condensed)) <= results
 
 
 @pytest.mark.slow
