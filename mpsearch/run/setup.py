@@ -44,6 +44,7 @@ from mpsearch.network.unquantized import unquantized
 from mpsearch.network.workarounds import workarounds
 from mpsearch.run.error_bound import search_budgets
 from mpsearch.run.float_network import float_network
+from mpsearch.run.guessing import guessing
 from mpsearch.run.machine import cpu_fingerprint, differences
 from mpsearch.run.vocabulary import check_vocabulary
 from mpsearch.study.settings import search_settings, trains
@@ -189,6 +190,9 @@ def assemble(
         cost_inputs=cost_inputs,
         execution=execution,
     )
+    doubts = guessing(problem)
+    for sentence in doubts:
+        progress.say(sentence)
     other_model = None if other_model is None else canonical(other_model).to(device).requires_grad_(False)
     held_out = [None if split is None else fingerprint_of(split) for split in (splits.validation, splits.test)]
     return Setup(
@@ -203,7 +207,7 @@ def assemble(
             "data": content_digest([splits.fingerprint, *held_out]),
             "version of mpsearch": __version__,
         },
-        notes=notes,
+        notes=(*notes, *doubts),
     )
 
 

@@ -48,6 +48,7 @@ class Task:
             are one tensor.
         check: `(outputs of some samples, targets of others)`: raises DataError or ModelError where they do not fit;
             None if there is nothing to check beside loss and metric.
+        guess: targets of a split → the metric of the best answer that is the same for every input; None if that is unknown.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Task:
     sample: Callable[[Any, torch.Generator], Any]
     sampled_loss: Criterion
     check: Callable[[Any, Tensor], None] | None = None
+    guess: Callable[[Tensor], float] | None = None
 
     @classmethod
     def classification(cls, *, label_smoothing: float = 0.0, output: str | int | None = None) -> Task:
@@ -94,6 +96,7 @@ class Task:
             meter=partial(SampleMeter, correct, "accuracy"),
             error=_complement,
             check=lambda outputs, targets: check_class_scores(prediction_of(outputs, output), targets),
+            guess=lambda targets: float(targets.flatten().unique(return_counts=True)[1].max()) / targets.numel(),
             **_distribution(OneLogitOr(), output),
         )
 
@@ -120,6 +123,7 @@ class Task:
             per_sample=squared_error,
             meter=partial(SampleMeter, squared_error, "MSE"),
             error=_itself,
+            guess=lambda targets: float(targets.float().var(dim=0, correction=0).mean()),
             **_distribution(GAUSSIAN, output),
         )
 
