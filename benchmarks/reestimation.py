@@ -56,7 +56,7 @@ def report(task: str, place: Place, count: int, seed: int) -> None:
     rows = [(f"{images:,}", *losses(problem, hyper, allocations, images)) for images in IMAGES if images < most]
     other = losses(replace(problem, seed=problem.seed + OTHER_DRAW), hyper, allocations, most)
     print(f"**{task}**, seed {seed}, {count} allocations within {', '.join(map(str, problem.budgets))}\n")
-    print(f"| images | Spearman's ρ with {most:,} | loss, of that with {most:,} | a trial's time, of that with {most:,} |")
+    print(f"| images | rank correlation with {most:,} | loss, of that with {most:,} | a trial's time, of that with {most:,} |")
     print("|---|---|---|---|")
     for name, found, taken in (*rows, (f"{most:,}, another draw", *other)):
         ratio = np.exp(np.log(found / reference).mean())
