@@ -138,6 +138,15 @@ def measured(case: Case) -> dict[str, Any]:
         "uniform": summary.test["uniform"].metric if summary.uniform is not None else None,
         "gain": float(gain.mean()),
         "error": standard_error(gain),
+        "validation": {
+            "float": summary.reference.scores["validation"].error,
+            "samples": len(splits.validation),
+            "networks": [
+                {rung: [score.error, score.loss] for rung, score in record.scores.items()}
+                for record in (summary.mixed, summary.uniform)
+                if record is not None
+            ],
+        },
         "seconds": round(time.monotonic() - started, 1),
     }
 

@@ -61,7 +61,7 @@ def uniform_reference(
         return None
     if searched is not None and best.allocation == searched.record.allocation:
         return replace(searched, record=replace(searched.record, number=best.number, origin=best.origin))
-    train = partial(retrain_allocation, settings, best.origin, best)
+    train = partial(retrain_allocation, settings, "uniform", best, begun_as=best.origin)
     return retrained_once(ledger, _UNIFORM, f"uniform{Path(setup.target.file).suffix}", setup, train, settings.made_from(best))
 
 

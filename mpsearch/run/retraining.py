@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -61,7 +62,7 @@ class Retraining:
         return Checkpoint(self.ledger.path(f"{name}.checkpoint"), made_from=self.made_from(trial), say=self.ledger.say)
 
 
-def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[Record, Parts]:
+def retrain_allocation(settings: Retraining, name: str, trial: Trial, *, begun_as: str = "") -> tuple[Record, Parts]:
     """Train one allocation; returns its record and its numbers.
 
     A training that ends with a larger validation error and loss than calibration alone is discarded: the calibrated network is returned,
@@ -71,6 +72,7 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
         settings: evaluator, hyperparameters, data, seed.
         name: for messages and the checkpoint, such as `winner`.
         trial: its allocation, and earlier scores for the record.
+        begun_as: name by which `train_halfway` has begun this training, if it has.
 
     Raises:
         TrainingDiverged: a loss or a weight is not finite.
@@ -83,7 +85,9 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
     if recipe.epochs:
         calibrated = (parts, found)
         network.begin(trial.allocation)
-        curve = _trained(settings, name, trial, network)
+        curve = _trained(
+            settings, name, network, settings.checkpoint(begun_as or name, trial), on_point=partial(settings.announcer.epoch, name)
+        )
         parts = bake(network)
         found = evaluator.score_parts(parts)
         if found.error >= calibrated[1].error and found.loss > calibrated[1].loss:  # a difference of one sample can be chance
@@ -93,9 +97,9 @@ def retrain_allocation(settings: Retraining, name: str, trial: Trial) -> tuple[R
 
 
 def train_halfway(settings: Retraining, name: str, trial: Trial) -> Record:
-    """The record of one allocation after half of its training; `retrain_allocation` with the same name goes on from there.
+    """The record of one allocation after half of its training; `retrain_allocation` goes on from there.
 
-    The network is scored with BatchNorm statistics as training left them. A training that diverged has status `failed`.
+    The network is scored with BatchNorm statistics as training left them. A training that diverged has status `failed`. No logger is told.
 
     Args:
         settings: evaluator, hyperparameters with at least one epoch, data, seed.
@@ -105,14 +109,22 @@ def train_halfway(settings: Retraining, name: str, trial: Trial) -> Record:
     evaluator, started = settings.evaluator, time.monotonic()
     network = evaluator.begin(trial.allocation, settings.hyper.method)
     try:
-        curve = _trained(settings, name, trial, network, until=math.ceil(settings.hyper.recipe.epochs / 2))
+        curve = _trained(settings, name, network, settings.checkpoint(name, trial), until=math.ceil(settings.hyper.recipe.epochs / 2))
     except TrainingDiverged as error:
         return _record(settings, trial, "", None, status="failed", note=str(error))
     return _record(settings, trial, "half", evaluator.score(network), seconds=time.monotonic() - started, curve=tuple(curve))
 
 
-def _trained(settings: Retraining, name: str, trial: Trial, network: Network, until: int | None = None) -> list[dict[str, float]]:
-    """Train a network that has begun with the trial's allocation, to the end or for the first `until` epochs; returns the curve."""
+def _trained(
+    settings: Retraining,
+    name: str,
+    network: Network,
+    checkpoint: Checkpoint,
+    *,
+    until: int | None = None,
+    on_point: Callable[[dict[str, float]], None] = lambda point: None,
+) -> list[dict[str, float]]:
+    """Train a network that has begun with an allocation, to the end or for the first `until` epochs; returns the curve."""
 
     def score(epoch: int) -> dict[str, float]:
         validation = settings.evaluator.score(network)
@@ -128,8 +140,8 @@ def _trained(settings: Retraining, name: str, trial: Trial, network: Network, un
                 split=settings.split,
                 on_step=bar.update,
                 on_epoch=score,
-                on_point=partial(settings.announcer.epoch, name),
-                checkpoint=settings.checkpoint(name, trial),
+                on_point=on_point,
+                checkpoint=checkpoint,
                 until=until,
             )
         except TrainingDiverged as error:
