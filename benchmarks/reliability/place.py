@@ -123,7 +123,7 @@ class Place:
             comparison["rival"] = re.sub(r"trial \d+", "a trial", comparison["rival"])
         for table in summary["tables"]:
             del table["cost"]["seconds"]
-        for name in ("seconds", "delivered", "command", "digest"):  # the card counts passes and seconds
+        for name in ("seconds", "delivered", "command", "digest", "foresight"):  # the card counts passes and seconds; earlier runs foresee
             del summary[name]
         number = summary["winner"].pop("number")
         return summary, number >= 0, (run / "model.safetensors").read_bytes(), (run / "bits.yaml").read_text(encoding="utf-8")

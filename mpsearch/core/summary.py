@@ -13,6 +13,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.checked import Long, checked
 from mpsearch.core.errors import ConfigError
+from mpsearch.core.foresight import Foresight
 from mpsearch.core.json_data import json_data
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
@@ -160,6 +161,7 @@ class Summary:
         front: where a budget is a range, the points below the winner that were retrained alike, the cheapest first.
         kept: what was to be kept of the float metric; None where the budgets alone were asked for.
         latency: of the delivered file, measured; None without a measured latency profile of the study's target.
+        foresight: what was expected of the retraining before it began; None where nothing was retrained, or no trial stood for it.
     """
 
     name: str
@@ -197,6 +199,7 @@ class Summary:
     front: tuple[PointOfFront, ...] = ()
     latency: MeasuredLatency | None = None
     kept: Kept | None = None
+    foresight: Foresight | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data, in the order of the fields (NaN in tables becomes null)."""

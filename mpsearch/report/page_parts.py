@@ -16,6 +16,7 @@ from mpsearch.report.wording import (
     TIMES,
     covered_text,
     duration_text,
+    foresight_sentence,
     format_text,
     gain_text,
     kept_sentence,
@@ -233,6 +234,7 @@ def run_notes(summary: Summary) -> PagePart:
     compared = f"<p>What was compared before delivery:</p><ul>{compared}</ul>" if compared else ""
     norms = "" if summary.batchnorm is None else f"<p>{escape(summary.batchnorm.sentence)}</p>"
     norms += "" if summary.latency is None else f"<p>{escape(latency_sentence(summary))}</p>"
+    norms += "" if summary.foresight is None else f"<p>{escape(foresight_sentence(summary))}</p>"
     reached = f"<p>Costs that the search space can reach:</p><ul>{reach}</ul>"
     return PagePart(
         anchor="run", title="The run itself", extra=f"<p>What this run left out:</p><ul>{skipped}</ul>{norms}{compared}{reached}{times}"

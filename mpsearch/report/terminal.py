@@ -28,6 +28,7 @@ from mpsearch.report.wording import (
     TIMES,
     covered_text,
     duration_text,
+    foresight_sentence,
     format_text,
     gain_text,
     kept_sentence,
@@ -94,6 +95,8 @@ def print_summary(summary: Summary, console: Console, run: Path) -> None:
         console.print(_text(summary.batchnorm.sentence, style="dim"))
     if summary.latency is not None:
         console.print(_text(latency_sentence(summary)))
+    if summary.foresight is not None:
+        console.print(_text(foresight_sentence(summary), style="dim"))
     for sentence in summary.skipped:
         console.print(_text(f"left out: {sentence}", style="dim"))
     console.print()

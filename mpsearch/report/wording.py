@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpsearch.core.foresight import Foresight
 from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import covered_share
@@ -13,6 +14,8 @@ __all__ = [
     "cost_title",
     "covered_text",
     "duration_text",
+    "expected_words",
+    "foresight_sentence",
     "format_text",
     "format_words",
     "gain_text",
@@ -102,6 +105,21 @@ def kept_sentence(summary: Summary) -> str:
         return f"{told}." if kept.verified else f"{told}, which retraining reached and no trial did; more trials may find a smaller one."
     why = "retraining lost what a trial had" if kept.verified else "no trial kept so much"
     return f"{told}, which is NOT enough: {why}; raise --epochs or --trials, widen the space, or ask for less."
+
+
+def foresight_sentence(summary: Summary) -> str:
+    """What was expected of the retraining before it began, and what came out, on validation; "" if nothing was foreseen."""
+    found = summary.foresight
+    if found is None:
+        return ""
+    came_out = metric_text(summary.metric, (summary.searched or summary.winner).score.metric)
+    return f"Foreseen before retraining: {expected_words(summary.metric, found)} (by {found.based_on}); came out {came_out}."
+
+
+def expected_words(metric: str, found: Foresight) -> str:
+    """`accuracy 98.15 % on validation, 97.04 % to 98.89 % with a probability of 90 %`."""
+    low, expected, high = (metric_text(metric, value) for value in (found.low, found.metric, found.high))
+    return f"{metric} {expected} on validation, {low} to {high} with a probability of 90 %"
 
 
 def latency_sentence(summary: Summary) -> str:

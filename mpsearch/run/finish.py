@@ -23,11 +23,13 @@ from mpsearch.core.summary import PointOfFront, Summary
 from mpsearch.data.fingerprint import content_digest
 from mpsearch.data.split import Split
 from mpsearch.network.baked import Parts
+from mpsearch.report.wording import duration_text, expected_words
 from mpsearch.run.announce import Announcer
 from mpsearch.run.artifact import Retrained, retrained_once
 from mpsearch.run.delivery import Contender, deliver, trial_reference
 from mpsearch.run.details import run_details
 from mpsearch.run.directory import BITS, CARD, CARD_FIELDS, FRONT, REPORT, SUMMARY, claim_of
+from mpsearch.run.foresight import foreseen, learn
 from mpsearch.run.front_points import FrontPoint, front_points
 from mpsearch.run.kept_space import keep_space
 from mpsearch.run.ledger import Ledger
@@ -93,9 +95,15 @@ def finish(
     )
     keep_space(ledger, setup.problem, retraining.hyper.method)
     with clock("retraining"):
+        ahead = foreseen(config, setup, worked.records, ledger)
+        if ahead is not None:
+            expected = expected_words(setup.problem.task.metric_name, ahead[1])
+            progress.say(f"retraining winner and references takes about {duration_text(ahead[1].seconds)}; expected: {expected}")
         train = partial(retrain_allocation, retraining, "winner", worked.trial)
         name = f"winner{Path(setup.target.file).suffix}"
         searched = retrained_once(ledger, _WINNER, name, setup, train, retraining.made_from(worked.trial))
+        if ahead is not None:
+            learn(ahead[0], searched.record.score.error, ledger)
         with phase("references"):
             uniform = uniform_reference(config, setup, retraining, ledger, searched)
             spent = spent_reference(setup, retraining, ledger, uniform, searched, worked.spend)
@@ -121,7 +129,8 @@ def finish(
     summary = summarise(config, prepared, worked, delivery, references, control, test, command, clock.seconds)
     front = tuple(_pictured(setup, point) for point in points)
     latency, unmeasured = remeasured(setup, winner, delivery.hyper.method, ledger)
-    summary = replace(summary, front=front, latency=latency, skipped=(*summary.skipped, *notes, *unmeasured))
+    skipped = (*summary.skipped, *notes, *unmeasured)
+    summary = replace(summary, front=front, latency=latency, skipped=skipped, foresight=None if ahead is None else ahead[1])
     with progress.phase("card", 1), clock("card"):
         summary = _with_card(config, setup, summary, winner.parts, delivery.hyper, ledger, progress)
     delivered = [name for name in (summary.artifact, BITS, CARD, CARD_FIELDS) if ledger.path(name).exists()]

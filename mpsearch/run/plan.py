@@ -31,7 +31,7 @@ from mpsearch.trials.uniform import uniform_candidates
 if TYPE_CHECKING:
     from mpsearch.config import StudyConfig
 
-__all__ = ["plan"]
+__all__ = ["plan", "retraining_seconds"]
 
 _TIMED_STEPS = 3
 _FLIPS = 8
@@ -89,6 +89,14 @@ def plan(config: StudyConfig, progress: Progress) -> Plan:
         name = next(iter(config.methods))
         based_on.append(f"{name} improves the calibration of each allocation: {pace.calibration:.2g} s here, where lsq takes none")
     return Plan(phases=tuple(phases), based_on=tuple(based_on))
+
+
+def retraining_seconds(config: StudyConfig, setup: Setup) -> float:
+    """Seconds that retraining the winner and its references will take, from a few timed passes; 0 without retraining."""
+    if not config.retrain.epochs:
+        return 0.0
+    pace = _pace(setup, search_settings(config).default, trained=True)
+    return next(phase.seconds for phase in _end(config, setup, pace) if phase.name == "retraining")
 
 
 def _float_network(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhase]:
@@ -153,8 +161,7 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
         scored += (1 + bool(candidates)) * validation
     scores = networks * (retrain.epochs + 1)
     if candidates > 1:
-        rung = next((rung for rung in config.search.climbed if rung.epochs), None)
-        steps += candidates * (0 if rung is None else rung.epochs) * samples
+        steps += _compared_epochs(config, candidates) * samples
         scored, scores = scored + candidates * _scored(config, setup, validation), scores + candidates
     control = bool(retrain.control and retrain.epochs)
     named = ", ".join(
@@ -171,6 +178,13 @@ def _end(config: StudyConfig, setup: Setup, pace: _Pace) -> Iterator[PlannedPhas
     flips = _FLIPS * _scored(config, setup, min(SCORED, validation), most=CALIBRATED)
     what = f"the delivered bits in at most {_FLIPS} other formats"
     yield PlannedPhase(name="card", what=what, forwards=flips, backwards=0, seconds=flips * pace.forward)
+
+
+def _compared_epochs(config: StudyConfig, candidates: int) -> int:
+    """Epochs that the comparison of uniform candidates takes, besides the whole training of the best."""
+    if config.retrain.epochs > 1 and not config.retrain.include_validation:
+        return (candidates - 1) * math.ceil(config.retrain.epochs / 2)
+    return candidates * next((rung.epochs for rung in config.search.climbed if rung.epochs), 0)
 
 
 def _networks_of_a_step(config: StudyConfig) -> int:

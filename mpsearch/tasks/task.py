@@ -96,7 +96,7 @@ class Task:
             meter=partial(SampleMeter, correct, "accuracy"),
             error=_complement,
             check=lambda outputs, targets: check_class_scores(prediction_of(outputs, output), targets),
-            guess=lambda targets: float(targets.flatten().unique(return_counts=True)[1].max()) / targets.numel(),
+            guess=lambda targets: float(torch.bincount(targets.flatten().long().clamp_min(0)).max()) / targets.numel(),
             **_distribution(OneLogitOr(), output),
         )
 
