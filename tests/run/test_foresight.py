@@ -27,7 +27,7 @@ def trainings(share: float, count: int, seed: int = 0, spread: float = 1.0) -> l
     lost = random.uniform(0.0, 0.4, count)
     scale = np.hypot(NOW.noise, 0.3 * lost)
     after = 0.1 + share * lost + spread * scale * random.standard_normal(count)
-    return [replace(NOW, before=0.1 + float(l), after=float(a)) for l, a in zip(lost, after, strict=True)]
+    return [replace(NOW, before=0.1 + float(before), after=float(end)) for before, end in zip(lost, after, strict=True)]
 
 
 def test_the_share_is_found_and_the_quantiles_are_those_of_a_normal_distribution() -> None:
@@ -81,7 +81,9 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
     return []
 
 
-def test_a_run_foresees_once_tells_what_came_out_and_teaches_the_next(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_foresees_once_tells_what_came_out_and_teaches_the_next(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Told(Phases):
         def say(self, line: str) -> None:
             said.append(line)
