@@ -13,16 +13,16 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget
 from mpsearch.core.checked import Long, checked
 from mpsearch.core.errors import ConfigError
-from mpsearch.core.foresight import Foresight
 from mpsearch.core.json_data import json_data
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.promises import Foresight, Kept, MeasuredLatency
 from mpsearch.core.record import Record, Score
 from mpsearch.core.statistics import WAYS, StatisticsChoice
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
-__all__ = ["CARD", "WEIGHT_OF", "Comparison", "Kept", "MeasuredLatency", "PointOfFront", "Reference", "Summary", "table_from_dict"]
+__all__ = ["CARD", "WEIGHT_OF", "Comparison", "PointOfFront", "Reference", "Summary", "table_from_dict"]
 
 CARD = "card.md"
 """Name of the quantization card."""
@@ -80,44 +80,6 @@ class PointOfFront:
     artifact: str
     artifact_bytes: int
     digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What the cheapest network was to keep of the float network's metric on validation.
-
-    Args:
-        asked: as it was asked for: `99%`, or `at most 0.5 less`.
-        cost: that was to be small.
-        metric: the bound, in the metric's own unit.
-        verified: whether a trial was within the bound.
-        held: whether the delivered network is.
-    """
-
-    asked: str
-    cost: str
-    metric: float
-    verified: bool
-    held: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredLatency:
-    """The delivered file, timed as a whole network in its runtime: seconds of one sample.
-
-    Args:
-        median: over repeats.
-        low: lower quartile.
-        high: upper quartile.
-        at_pace: the median at the speed that the machine had when its latency profile was measured.
-        place: runtime, threads, batch and processor.
-    """
-
-    median: float
-    low: float
-    high: float
-    at_pace: float
-    place: Long
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mpsearch.core.foresight import Foresight
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.promises import Foresight
 from mpsearch.core.summary import Summary
 from mpsearch.core.unquantized import covered_share
 from mpsearch.costs.budgets import format_amount

@@ -20,9 +20,9 @@ import numpy as np
 
 from mpsearch.core.arrays import Floats
 from mpsearch.core.checked import checked
-from mpsearch.core.foresight import Foresight
 from mpsearch.core.json_data import json_data
 from mpsearch.core.pass_counts import phase
+from mpsearch.core.promises import Foresight
 from mpsearch.core.record import Record, Score
 from mpsearch.run.error_bound import metric_of, rises
 from mpsearch.run.ledger import Ledger

@@ -11,7 +11,7 @@ from mpsearch.core.checked import checked
 from mpsearch.core.errors import ArtifactError, ConfigError, ModelError
 from mpsearch.core.files import file_digest
 from mpsearch.core.json_data import json_data
-from mpsearch.core.summary import MeasuredLatency
+from mpsearch.core.promises import MeasuredLatency
 from mpsearch.costs.latency_profile import LatencyProfile
 from mpsearch.methods.base import Method
 from mpsearch.network.inputs import batch_size, samples_of, to_device

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mpsearch.allocate.reach import reachable
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import FLOAT
+from mpsearch.core.promises import Kept
 from mpsearch.core.record import Record, Score
-from mpsearch.core.summary import Kept, Reference, Summary
+from mpsearch.core.summary import Reference, Summary
 from mpsearch.core.unquantized import bytes_of, largest_named
 from mpsearch.methods import METHODS
 from mpsearch.network.baked import Parts

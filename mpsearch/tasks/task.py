@@ -46,8 +46,7 @@ class Task:
             the prediction first.
         sampled_loss: `(outputs, sampled targets) → [N]`, the negative log-likelihood of sampled targets; of the prediction alone if targets
             are one tensor.
-        check: `(outputs of some samples, targets of others)`: raises DataError or ModelError where they do not fit;
-            None if there is nothing to check beside loss and metric.
+        check: `(outputs of some samples, targets of others)`: raises DataError or ModelError where they do not fit; None: no further check.
         guess: targets of a split → the metric of the best answer that is the same for every input; None if that is unknown.
     """
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.core.promises import Foresight
 from mpsearch.costs.budgets import short_amount
-from mpsearch.report.wording import duration_text, format_text, format_words, gain_text, is_fraction, metric_text
+from mpsearch.report.wording import duration_text, foresight_sentence, format_text, format_words, gain_text, is_fraction, metric_text
+from tests.report.summaries import make_summary
 
 
 @pytest.mark.parametrize(
@@ -13,6 +17,16 @@ from mpsearch.report.wording import duration_text, format_text, format_words, ga
 )
 def test_sizes_in_four_digits(amount: float, text: str) -> None:
     assert short_amount("size", amount) == text
+
+
+def test_what_was_foreseen_stands_beside_what_came_out() -> None:
+    made = make_summary()
+    assert foresight_sentence(made) == ""
+    seen = replace(made, foresight=Foresight(metric=0.9, low=0.87, high=0.925, based_on="30 earlier trainings on this machine"))
+    assert foresight_sentence(seen) == (
+        "Foreseen before retraining: accuracy 90.00 % on validation, 87.00 % to 92.50 % with a probability of 90 % "
+        f"(by 30 earlier trainings on this machine); came out {metric_text('accuracy', made.winner.score.metric)}."
+    )
 
 
 def test_other_costs_keep_their_units() -> None:
