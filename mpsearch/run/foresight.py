@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,7 +143,8 @@ def foreseen(config: StudyConfig, setup: Setup, records: Sequence[Record], ledge
             after=best.score.error,
             noise=noise_of(problem, best.score.error),
         )
-        seconds = retraining_seconds(config, setup)
+        steps = [record.seconds / (len(record.curve) * len(problem.train)) for record in records if record.curve]
+        seconds = retraining_seconds(config, setup, median(steps) if steps else None)
         return now, foresee(now, reference, earlier_trainings(), seconds)
 
     return ledger.once(

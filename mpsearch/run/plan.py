@@ -91,11 +91,20 @@ def plan(config: StudyConfig, progress: Progress) -> Plan:
     return Plan(phases=tuple(phases), based_on=tuple(based_on))
 
 
-def retraining_seconds(config: StudyConfig, setup: Setup) -> float:
-    """Seconds that retraining the winner and its references will take, from a few timed passes; 0 without retraining."""
+def retraining_seconds(config: StudyConfig, setup: Setup, step: float | None = None) -> float:
+    """Seconds that retraining the winner and its references will take; 0 without retraining.
+
+    Args:
+        config: the study.
+        setup: network and data.
+        step: seconds of a sample in a training step, its share of scoring included; timed if not given.
+    """
     if not config.retrain.epochs:
         return 0.0
-    pace = _pace(setup, search_settings(config).default, trained=True)
+    if step is None:
+        pace = _pace(setup, search_settings(config).default, trained=True)
+    else:
+        pace = _Pace(forward=0.0, backward=0.0, float_step=0.0, step=step, score=0.0, calibration=0.0)
     return next(phase.seconds for phase in _end(config, setup, pace) if phase.name == "retraining")
 
 
