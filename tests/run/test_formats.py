@@ -135,7 +135,7 @@ def test_the_search_mixes_formats_that_stand_on_one_menu(tmp_path: Path) -> None
         progress=False,
     )
     winner = result.summary.winner
-    chosen = {str(choice) for choice in winner.allocation.values()}
+    chosen = {str(choice) for choice in result.summary.mixed.allocation.values()}
     assert chosen > {"wtaf"}
     assert chosen <= {"wtaf", "w2af", "w4af"}
     assert winner.costs["bits"] <= 1.8
