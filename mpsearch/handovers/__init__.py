@@ -1,6 +1,6 @@
 """Hand-over formats: a finished network for other quantization tools. One module each; see `mpsearch list handovers`.
 
-They are no targets: their files hold float32 weights beside the formats, so they are not small, no budget counts them, and mpsearch does
+They are no targets: their files hold float32 weights beside the formats, or no weights at all, so no budget counts them, and mpsearch does
 not read them back.
 
 ```python

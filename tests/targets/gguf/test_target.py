@@ -45,6 +45,8 @@ def test_a_search_hands_over_a_file_of_mixed_blocks_within_the_budget(tmp_path: 
         "model.gguf is not exact" in each if ran else "model.gguf was not run: its runtime is not installed" in each
         for each in summary.skipped
     )
+    types = mpsearch.export(tmp_path, tmp_path / "types.txt", causal("llama", tied=True), dataset(4, 1)[:][0], target="tensor-types")
+    assert len(types.read_text().splitlines()) == len(summary.winner.allocation)
 
 
 def test_spaces_of_other_formats_and_other_networks_are_refused_before_anything_runs(tmp_path: Path) -> None:
