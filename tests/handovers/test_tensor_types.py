@@ -73,8 +73,8 @@ def test_llama_cpp_quantizes_so(tied: bool, tmp_path: Path) -> None:
     class Override(ctypes.Structure):
         _fields_ = (("pattern", ctypes.c_char_p), ("type", ctypes.c_int))
 
-    numbers = [(pattern.encode(), int(gguf.GGMLQuantizationType[type.upper()])) for pattern, type in lines]
-    overrides = (Override * (len(lines) + 1))(*numbers, (None, 0))
+    numbers = [Override(pattern.encode(), int(gguf.GGMLQuantizationType[type.upper()])) for pattern, type in lines]
+    overrides = (Override * (len(lines) + 1))(*numbers, Override(None, 0))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, 1
     params.tt_overrides = ctypes.cast(overrides, type(params.tt_overrides))
@@ -83,7 +83,7 @@ def test_llama_cpp_quantizes_so(tied: bool, tmp_path: Path) -> None:
     assert {name: type for name, type in found.items() if type_for(name, lines)} == {
         name: str(type_for(name, lines)).upper() for name in found if type_for(name, lines)
     }
-    assert set(found.values()) >= {"Q2_K", "Q3_K", "Q4_0", "Q5_0", "Q6_K", "Q8_0", "F32"}
+    assert set(found.values()) >= {"Q2_K", "Q3_K", "Q4_0", "Q4_K", "Q5_0", "Q5_K", "Q6_K", "Q8_0", "F32"}
     assert len(formats) == len(lines)
 
 
