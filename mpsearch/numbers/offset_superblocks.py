@@ -8,6 +8,8 @@ The largest step of a superblock is 63 units, and so is the largest offset, so u
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -19,8 +21,11 @@ _GROUPS = SUPERBLOCK // GROUP_OF["offset_superblock"]
 _SMALLEST = 2.0**-24
 """Of half precision."""
 
-_SHARES = (0.7, 0.76, 0.82, 0.86, 0.9, 0.93, 0.96, 1.0, 1.04)
-"""Of a group's range, over which its levels are laid before steps and offsets are refitted."""
+_MORE_LEVELS = (-1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""A group's range is divided into so many levels more, before its step and offset are refitted."""
+
+_NEIGHBOURS = (-2, -1, 0, 1, 2)
+"""Multiples that are tried beside the nearest."""
 
 
 def on_offset_superblocks(steps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,28 +39,47 @@ def fit_offset_superblocks(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     rows = rows.detach().float()
     low, high = rows.amin(1).clamp_max(0), rows.amax(1)
     span = (high - low).clamp_min(torch.finfo(torch.float32).tiny)
-    steps, offsets = span / (2**bits - 1), -low
-    least = torch.full_like(steps, torch.inf)
-    best_steps, best_offsets = steps, offsets
-    for share in _SHARES:
-        tried, shift = _refitted(rows, _codes(rows, steps * share, offsets * share, bits), steps * share, offsets * share)
-        error = (_codes(rows, tried, shift, bits) * tried[:, None] - shift[:, None] - rows).square().sum(1)
+    starts = [(span / (2**bits - 1 + more), -low) for more in _MORE_LEVELS]
+    fitted = _best(rows, bits, (_refitted(rows, _codes(rows, *start, bits), *start) for start in starts))
+    steps, offsets = on_offset_superblocks(*fitted)
+    units = _units(steps, torch.full_like(steps[0], _SMALLEST)), _units(offsets, torch.zeros_like(steps[0]))
+
+    def moved(steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps with their best offsets, on the multiples: a multiple is up to half a unit off what was fitted."""
+        near = offsets
+        for _ in range(2):
+            wanted = (_codes(rows, steps, near, bits) * steps[:, None] - rows).mean(1)
+            near = (wanted / units[1].clamp_min(_SMALLEST)).round().clamp(0, MOST_OFFSETS) * units[1]
+        return steps, near
+
+    counts = (steps / units[0]).round()
+    beside = (moved((counts + more).clamp(1, MOST_OFFSETS) * units[0]) for more in _NEIGHBOURS)
+    return on_offset_superblocks(*_best(rows, bits, ((steps, offsets), *beside)))
+
+
+def _best(rows: Tensor, bits: int, candidates: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Of each row the candidate of least squared error."""
+    least, best_steps, best_offsets = (torch.full((len(rows),), start, device=rows.device) for start in (torch.inf, 1.0, 0.0))
+    for steps, offsets in candidates:
+        error = (_codes(rows, steps, offsets, bits) * steps[:, None] - offsets[:, None] - rows).square().sum(1)
         better = error < least
-        best_steps, best_offsets = torch.where(better, tried, best_steps), torch.where(better, shift, best_offsets)
+        best_steps, best_offsets = torch.where(better, steps, best_steps), torch.where(better, offsets, best_offsets)
         least = torch.where(better, error, least)
-    held, shift = on_offset_superblocks(best_steps, best_offsets)
-    # A multiple of a unit is up to half a unit off: the best offsets are those of the steps that are held.
-    moved = (_codes(rows, held, shift, bits) * held[:, None] - rows).mean(1).clamp_min(0)
-    return on_offset_superblocks(held, moved)
+    return best_steps, best_offsets
 
 
 def _multiples(wanted: Tensor, fewest: int, least: Tensor) -> Tensor:
-    blocks = wanted.detach().float().reshape(-1, _GROUPS)
-    largest = blocks.amax(1, keepdim=True)
-    units = torch.maximum((largest / MOST_OFFSETS).half().float(), least)
-    counts = torch.clamp(torch.round(blocks / units.clamp_min(_SMALLEST)), fewest, MOST_OFFSETS)
-    counts = torch.where(blocks == largest, torch.full_like(counts, MOST_OFFSETS), counts)
-    return (counts * units).reshape(-1)
+    wanted = wanted.detach().float()
+    units = _units(wanted, least)
+    counts = torch.clamp(torch.round(wanted / units.clamp_min(_SMALLEST)), fewest, MOST_OFFSETS)
+    largest = wanted.reshape(-1, _GROUPS).amax(1).repeat_interleave(_GROUPS)
+    return torch.where(wanted == largest, torch.full_like(counts, MOST_OFFSETS), counts) * units
+
+
+def _units(wanted: Tensor, least: Tensor) -> Tensor:
+    """The unit of each row's superblock, `[rows]`, at least `least`."""
+    units = torch.maximum((wanted.reshape(-1, _GROUPS).amax(1) / MOST_OFFSETS).half().float(), least)
+    return units.repeat_interleave(_GROUPS)
 
 
 def _codes(rows: Tensor, steps: Tensor, offsets: Tensor, bits: int) -> Tensor:

@@ -62,7 +62,7 @@ def test_they_cover_each_group_s_own_range(format: NumberFormat) -> None:
     weights = rows()
     found = values(format, weights)
     error = (found - weights).square().sum(1)
-    assert float(error.sum() / weights.square().sum()) < {4: 0.006, 5: 0.0016}[format.bits]
+    assert float(error.sum() / weights.square().sum()) < {4: 0.0055, 5: 0.0013}[format.bits]
     assert float(found[5].abs().max()) < 1e-3
     assert torch.allclose(found[6], weights[6], atol=1e-3)
     assert (grid_of(format).lo, grid_of(format).hi) == (0, 2**format.bits - 1)
@@ -85,7 +85,7 @@ def test_the_error_is_no_larger_than_that_of_ggml(format: NumberFormat) -> None:
     quantize.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *3 * [ctypes.c_int64], ctypes.c_void_p]
     assert quantize(int(type), weights.data_ptr(), blocks.ctypes.data, 0, 64, 256, None) == blocks.nbytes
     theirs = torch.from_numpy(gguf.quants.dequantize(blocks, type)).reshape(512, 32)
-    assert float((values(format, weights) - weights).square().sum()) < 1.02 * float((theirs - weights).square().sum())
+    assert float((values(format, weights) - weights).square().sum()) < float((theirs - weights).square().sum())
 
 
 @every_format
