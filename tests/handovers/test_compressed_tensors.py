@@ -100,7 +100,7 @@ def test_the_tokenizer_of_the_folder_comes_along(tmp_path: Path) -> None:
     source.mkdir()
     (source / "tokenizer.json").write_text("{}")
     model: Any = causal("llama", tied=True)
-    model.config._name_or_path = str(source)
+    model.config.name_or_path = str(source)
     blueprint, parts, _ = quantized(model, "4g32")
     assert written(tmp_path / "folder", blueprint, parts)["tokenizer.json"] == b"{}"
 
