@@ -81,6 +81,7 @@ class CompressedTensors(Handover):
             **config.to_dict(),
             "architectures": [type(blueprint.architecture).__name__],
             "dtype": "float32",
+            "use_cache": True,  # turned off while a network is searched (`mpsearch.network.workarounds`); people will generate text
             "quantization_config": _described(blueprint, parts),
         }
         folder = Path(str(getattr(config, "_name_or_path", "") or ""))

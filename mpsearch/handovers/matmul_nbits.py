@@ -2,20 +2,18 @@
 
 `y = x · ((q − z) · s)ᵀ`, q in 2, 4 or 8 bits, the first in the lowest bits of a byte; a scale and a zero point for each block of inputs.
 Codes of 3 bits take 4, those of 5 to 7 take 8. A layer with a scale by channel has blocks of 128 with the same scale. The operator is of
-the domain `com.microsoft`, so only ONNX Runtime reads the file. Layers that are no such product, embeddings and heads tied to them, hold the
-scored values as float32.
+the domain `com.microsoft`, so only ONNX Runtime reads the file. Layers that are no such product, embeddings and heads tied to them, hold
+the scored values as float32.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from torch import nn
 
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
@@ -67,11 +65,10 @@ class MatMulNBits(Handover):
                 coded[name] = each
             return [], {name: values}
 
-        with _without_cache(blueprint.architecture):
-            skeleton = skeleton_of(blueprint, f"hand-over format '{self.name}'")
-            model = filled(skeleton, blueprint, parts, weight, _float_input, {_DOMAIN: 1})
-            _pack(model, coded)
-            check_computes(model, skeleton, blueprint, parts, self.name)
+        skeleton = skeleton_of(blueprint, f"hand-over format '{self.name}'")
+        model = filled(skeleton, blueprint, parts, weight, _float_input, {_DOMAIN: 1})
+        _pack(model, coded)
+        check_computes(model, skeleton, blueprint, parts, self.name)
         return {out: model.SerializeToString()}
 
 
@@ -81,20 +78,6 @@ def _held(format: NumberFormat) -> bool:
 
 def _float_input(value: str, rounded: str, number: int, levels: QuantizedInput) -> Added:
     raise AssertionError(f"the input of layer {number} is rounded, which is refused before")
-
-
-@contextmanager
-def _without_cache(model: nn.Module) -> Iterator[None]:
-    """Networks of transformers also return keys and values of their attention, which no ONNX graph can."""
-    config: Any = getattr(model, "config", None)
-    if not hasattr(config, "use_cache"):
-        yield
-        return
-    used, config.use_cache = config.use_cache, False
-    try:
-        yield
-    finally:
-        config.use_cache = used
 
 
 def _pack(model: onnx.ModelProto, coded: Mapping[str, CodedWeight]) -> None:
@@ -143,7 +126,7 @@ def _products(name: str, readers: Mapping[str, list[onnx.NodeProto]]) -> list[tu
     return [(each, each.input[0]) for each in after] if all(each.op_type == "MatMul" and each.input[1] == turned for each in after) else []
 
 
-def _numbers(weight: CodedWeight, columns: int) -> tuple[dict[str, Array], dict[str, int]]:
+def _numbers(weight: CodedWeight, columns: int) -> tuple[dict[str, Array], dict[str, Any]]:
     """Inputs of the operator by name, and its attributes, for a weight of so many columns."""
     bits = next(width for width in _WIDTHS if width >= weight.format.bits)
     block, half = weight.format.group or _BLOCK, 2 ** (bits - 1)
@@ -169,4 +152,5 @@ def _packed(unsigned: Array, bits: int) -> Array:
     filled = np.zeros((len(unsigned), math.ceil(unsigned.shape[1] / together) * together), dtype=np.uint8)
     filled[:, : unsigned.shape[1]] = unsigned
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(filled.reshape(len(filled), -1, together) << shifts, axis=2)
+    packed: Array = np.bitwise_or.reduce(filled.reshape(len(filled), -1, together) << shifts, axis=2)
+    return packed

@@ -71,7 +71,9 @@ def test_transformers_computes_the_scored_network(kind: str, tied: bool, tmp_pat
     files = written(tmp_path / "folder", blueprint, parts)
     scored = outputs(install(blueprint.architecture, space.layers, parts))
     torch.testing.assert_close(outputs(loaded(tmp_path / "folder")), scored, rtol=1e-5, atol=1e-5)
-    described: dict[str, Any] = json.loads(files["config.json"])["quantization_config"]
+    config = json.loads(files["config.json"])
+    assert config["use_cache"]
+    described: dict[str, Any] = config["quantization_config"]
     groups = [(each["weights"]["num_bits"], each["weights"].get("group_size")) for each in described["config_groups"].values()]
     assert len(groups) == len(set(groups)) >= 8
     assert (2, 32) in groups  # the three levels of a ternary weight
