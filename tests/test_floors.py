@@ -48,7 +48,7 @@ DOORS = {
     "plotly": {"report"},
     "pydantic": {"config"},
     "pytest": {"testing"},
-    "safetensors": {"targets", "run", "models", "numbers", "training"},
+    "safetensors": {"handovers", "targets", "run", "models", "numbers", "training"},
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
     "sklearn": {"data", "tasks"},
     "sqlalchemy": {"study"},

@@ -61,7 +61,8 @@ def stored_numbers(network: nn.Module, layer: Layer, stored: CodedWeight) -> Sto
     bits = format.bits
     weight = getattr(network.get_submodule(layer.module), layer.parameter).detach().float().cpu()
     rows = Rows.of_layer(network, layer).split(weight)
-    by_base = scales.dim() == 2
+    by_base, values = format.kind == "multibit", scales
+    scales = scales[:, 0] if format.granularity == "offset_superblock" else scales
     used = (scales != 0).reshape(len(scales), -1).any(1)
     first = 0 if by_base else -1 if format.kind == "ternary" else -(2 ** (bits - 1))
     last = 2**MOST_BASES if by_base else 2 if format.kind == "ternary" else 2 ** (bits - 1)
@@ -77,7 +78,7 @@ def stored_numbers(network: nn.Module, layer: Layer, stored: CodedWeight) -> Sto
         uniform=uniform,
         shift=round(2 * shift) / 2 if uniform else 0.0,
         lowest_used=uniform and bits > 1 and bool((stored.codes == -(2 ** (bits - 1))).any()),
-        zero=bool((format.decode(every, scales)[used] == 0).any(1).all()),
+        zero=bool((format.decode(every, values)[used] == 0).any(1).all()),
         bits_used=float((scales != 0).sum() / len(scales)) if by_base else float(bits),
     )
 

@@ -11,7 +11,8 @@
 
 A suffix gives the granularity (`s`: one scale per tensor; `g32`, `g64`, `g128`: one per group of so many values along the input; `k`:
 superblocks, groups of 16 whose scales are whole multiples of one per 256, as in llama.cpp's K types; none: one per output channel), and `z`
-adds a zero point: `4g64z` has 4 bits, and a scale and a zero point for each group of 64 values.
+adds a zero point: `4g64z` has 4 bits, and a scale and a zero point for each group of 64 values. Superblocks with `z` have groups of 32 with
+scales, and offsets that are taken off, which are multiples of two numbers per 256.
 
 Each kind is one module of `mpsearch.numbers.kinds`, looked up by name.
 """
@@ -19,18 +20,14 @@ Each kind is one module of `mpsearch.numbers.kinds`, looked up by name.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import total_ordering
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mpsearch.core.errors import ConfigError
-from mpsearch.core.registry import Registry
+from mpsearch.core.number_kind import NUMBER_KINDS, Codes, NumberKind, Packed, Scales
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +36,12 @@ __all__ = [
     "FLOAT",
     "FLOAT_BITS",
     "GROUPS",
-    "GROUPS_IN_SUPERBLOCK",
+    "GROUP_OF",
+    "MOST_OFFSETS",
     "MULTIPLES",
     "NUMBER_KINDS",
+    "OFFSET_BITS",
+    "SUPERBLOCK",
     "Codes",
     "Granularity",
     "NumberFormat",
@@ -58,99 +58,28 @@ FLOAT_BITS = 32
 GROUPS = (32, 64, 128)
 """Group sizes: numbers of values along the input that can share a scale."""
 
-Granularity = Literal["tensor", "channel", "superblock", 32, 64, 128]
-"""What shares a scale: the whole tensor, an output channel, a group of so many values along the input, or one of 16 in a superblock.
-Activations always have one scale per tensor."""
+Granularity = Literal["tensor", "channel", "superblock", "offset_superblock", 32, 64, 128]
+"""What shares a scale: the whole tensor, an output channel, a group of so many values along the input, one of 16 groups in a superblock, or
+one of 8 in a superblock with offsets. Activations always have one scale per tensor."""
 
-GROUPS_IN_SUPERBLOCK = 16
-"""Groups of so many values, too."""
+SUPERBLOCK = 256
+"""Values of a superblock."""
+
+GROUP_OF: Mapping[Granularity, int] = MappingProxyType({"superblock": 16, "offset_superblock": 32, 32: 32, 64: 64, 128: 128})
+"""Granularity → values along the input that share a scale."""
 
 MULTIPLES: Mapping[int, int] = MappingProxyType({2: 15, 3: 31, 6: 127})
 """Bits of a superblock's codes → its largest scale in units of the superblock."""
 
-Codes = NDArray[np.int16]
-Packed = NDArray[np.uint8]
-Scales = NDArray[np.float16] | NDArray[np.float32]
+OFFSET_BITS = (4, 5)
+"""Bits of the codes of superblocks with offsets."""
+
+MOST_OFFSETS = 63
+"""Largest scale and offset of a superblock with offsets, in units of the superblock."""
 
 _SPELLING = re.compile(
     r"(?P<kind>[a-z]?)(?P<bits>(?:0|[1-9][0-9]{0,2})?)(?:g(?P<group>[1-9][0-9]{0,3})|(?P<tensor>s)|(?P<superblock>k))?(?P<zero>z?)"
 )
-
-
-class NumberKind(ABC):
-    """Conversion between codes, scales and values. Each row of an array has one scale.
-
-    Each module of `mpsearch.numbers.kinds` defines one kind. Sizes and packing need only numpy; `encode` and `decode` import torch.
-    """
-
-    name: ClassVar[str]
-    letter: ClassVar[str]
-    """Prefix of the spelling; "" for uniform numbers."""
-    widths: ClassVar[tuple[int, ...]]
-    """Possible bits of a code. A kind with a single width is spelled without it."""
-    zero_points: ClassVar[bool] = False
-    """Whether codes may be shifted by a zero point."""
-    evenly_spaced: ClassVar[bool] = False
-    """Whether values are `(code + offset) · scale`."""
-    grouped: ClassVar[bool] = True
-    """Whether per-tensor and per-group scales are possible."""
-    superblocks: ClassVar[bool] = False
-    """Whether there are superblocks; then `pack` and `unpack` take their scales, too."""
-
-    def integer_unit(self, bits: int) -> float | None:
-        """u, a power of two, if every value is an integer below 2^9 times `u · scale`; None: there is no such unit."""
-        return None
-
-    def bits_per_value(self, bits: int) -> float:
-        """Mean bits per value, without scales."""
-        return bits
-
-    @abstractmethod
-    def code_bytes(self, rows: int, columns: int, bits: int) -> int:
-        """Bytes of the packed codes of a weight `[rows, columns]`."""
-
-    def scale_count(self, rows: int, bits: int) -> int:
-        """Number of half-precision scales."""
-        return rows
-
-    @abstractmethod
-    def pack(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
-        """Codes `[rows, columns]` and their scales → `code_bytes` bytes and `scale_count` scales.
-
-        Raises:
-            ValueError: codes that do not fit into the bits.
-        """
-
-    @abstractmethod
-    def unpack(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
-        """Inverse of `pack`.
-
-        Raises:
-            ValueError: the bytes are not those of a packed weight.
-        """
-
-    def superblock_bytes(self, rows: int, columns: int, bits: int) -> int:
-        """Bytes of what `pack_superblocks` packs; only where there are superblocks."""
-        raise NotImplementedError
-
-    def pack_superblocks(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
-        """Codes `[rows, 16]` and float32 scales `[rows]` → codes and multiples as bytes, and a unit for each superblock."""
-        raise NotImplementedError
-
-    def unpack_superblocks(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
-        """Inverse of `pack_superblocks`."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def encode(self, values: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """Float `[rows, columns]` → codes int16 alike and scales of small squared error, float32 `[rows]` or `[rows, bases]`."""
-
-    @abstractmethod
-    def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """Codes int16 `[rows, columns]` and float32 scales → float32 `[rows, columns]`."""
-
-
-NUMBER_KINDS: Registry[NumberKind] = Registry("kind of number", "mpsearch.numbers.kinds")
 
 
 @total_ordering
@@ -192,9 +121,14 @@ class NumberFormat:
         if self.bits not in kind.widths:
             least, most = kind.widths[0], kind.widths[-1]
             raise ConfigError(f"{kind.name} numbers have {f'{least} to {most}' if least < most else least} bits, not {self.bits}")
-        if self.granularity == "superblock":
-            if not kind.superblocks or self.bits not in MULTIPLES or self.zero_point:
-                raise ConfigError(f"superblocks have {', '.join(map(str, MULTIPLES))} bits, uniform or half-step, without a zero point")
+        if self.in_superblocks:
+            bits: Collection[int] = OFFSET_BITS if self.granularity == "offset_superblock" else MULTIPLES
+            fits = kind.superblocks and self.zero_point == (bits is OFFSET_BITS) and (kind.zero_points or not self.zero_point)
+            if not fits or self.bits not in bits:
+                raise ConfigError(
+                    f"superblocks have {', '.join(map(str, MULTIPLES))} bits, uniform or half-step, without a zero point, and uniform "
+                    f"{' or '.join(map(str, OFFSET_BITS))} with one"
+                )
         elif self.granularity not in ("channel", "tensor", *GROUPS):
             raise ConfigError(f"a group has {', '.join(map(str, GROUPS))} values, not {self.granularity}")
         if self.granularity != "channel" and not kind.grouped:
@@ -221,7 +155,9 @@ class NumberFormat:
             return "f"
         kind = NUMBER_KINDS[self.kind]
         bits = str(self.bits) if len(kind.widths) > 1 else ""
-        shared = {"channel": "", "tensor": "s", "superblock": "k"}.get(str(self.granularity), f"g{self.granularity}")
+        shared = {"channel": "", "tensor": "s", "superblock": "k", "offset_superblock": "k"}.get(
+            str(self.granularity), f"g{self.granularity}"
+        )
         return f"{kind.letter}{bits}{shared}{'z' if self.zero_point else ''}"
 
     @classmethod
@@ -241,7 +177,8 @@ class NumberFormat:
             examples = ", ".join(f"{letter}{'' if len(kind.widths) == 1 else 4}" for letter, kind in sorted(kinds.items()))
             raise ConfigError(f"{path}: {text!r:.60} is no number format; write one like {examples}, 4g64, 4z or float", path=path)
         kind = kinds[match["kind"]]
-        named = "tensor" if match["tensor"] else "superblock" if match["superblock"] else "channel"
+        superblock = "offset_superblock" if match["zero"] else "superblock"
+        named = "tensor" if match["tensor"] else superblock if match["superblock"] else "channel"
         shared = int(match["group"]) if match["group"] else named
         try:
             bits = int(match["bits"]) if match["bits"] else kind.widths[0]
@@ -269,9 +206,17 @@ class NumberFormat:
     @property
     def group(self) -> int | None:
         """Values along the input that share a scale; None for an output channel or a tensor."""
-        if self.granularity == "superblock":
-            return GROUPS_IN_SUPERBLOCK
-        return self.granularity if isinstance(self.granularity, int) else None
+        return GROUP_OF.get(self.granularity)
+
+    @property
+    def in_superblocks(self) -> bool:
+        """Whether scales are whole multiples of one that a superblock shares."""
+        return self.granularity in ("superblock", "offset_superblock")
+
+    @property
+    def zero_codes(self) -> bool:
+        """Whether each row has a code that stands for 0; the offsets of superblocks lie off the codes and are kept with the scales."""
+        return self.zero_point and not self.in_superblocks
 
     @property
     def bits_per_value(self) -> float:
@@ -290,12 +235,12 @@ class NumberFormat:
     def code_bytes(self, rows: int, columns: int) -> int:
         """Bytes of the packed codes of `rows` times `columns` numbers."""
         kind = NUMBER_KINDS[self.kind]
-        return (kind.superblock_bytes if self.granularity == "superblock" else kind.code_bytes)(rows, columns, self.bits)
+        return (kind.superblock_bytes if self.in_superblocks else kind.code_bytes)(rows, columns, self.bits)
 
     def scale_count(self, rows: int) -> int:
-        """Number of half-precision scales for `rows` rows: one per row, per sign vector, or per superblock."""
-        if self.granularity == "superblock":
-            return rows // GROUPS_IN_SUPERBLOCK
+        """Number of half-precision scales for `rows` rows: one per row, per sign vector, or per superblock; with offsets two of these."""
+        if self.in_superblocks:
+            return rows * GROUP_OF[self.granularity] // SUPERBLOCK * (1 + self.zero_point)
         return NUMBER_KINDS[self.kind].scale_count(rows, self.bits)
 
     def pack(self, codes: Codes, scales: Scales) -> tuple[Packed, Scales]:
@@ -305,7 +250,7 @@ class NumberFormat:
             ValueError: codes that do not fit into the bits.
         """
         kind = NUMBER_KINDS[self.kind]
-        return (kind.pack_superblocks if self.granularity == "superblock" else kind.pack)(codes, scales, self.bits)
+        return (kind.pack_superblocks if self.in_superblocks else kind.pack)(codes, scales, self.bits)
 
     def unpack(self, packed: Packed, scales: Scales, columns: int) -> tuple[Codes, Scales]:
         """Inverse of `pack`.
@@ -314,7 +259,7 @@ class NumberFormat:
             ValueError: the bytes are not those of packed codes.
         """
         kind = NUMBER_KINDS[self.kind]
-        return (kind.unpack_superblocks if self.granularity == "superblock" else kind.unpack)(packed, scales, columns, self.bits)
+        return (kind.unpack_superblocks if self.in_superblocks else kind.unpack)(packed, scales, columns, self.bits)
 
     def encode(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Float `[rows, columns]` → codes int16 `[rows, columns]` and float32 scales of small squared error."""

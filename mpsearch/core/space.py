@@ -15,7 +15,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError, SpaceError
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import FLOAT, GROUPS_IN_SUPERBLOCK, Granularity, NumberFormat
+from mpsearch.core.number_format import FLOAT, SUPERBLOCK, Granularity, NumberFormat
 from mpsearch.core.table import Table
 from mpsearch.core.unquantized import Unquantized
 
@@ -209,13 +209,13 @@ def _check_granularity(space: str, layer: Layer, menu: Sequence[Choice]) -> None
         )
     columns = layer.weights // layer.channels
     for weight in quantized:
-        size = GROUPS_IN_SUPERBLOCK**2 if weight.granularity == "superblock" else weight.group
+        size = SUPERBLOCK if weight.in_superblocks else weight.group
         if size is not None and columns % size:
             raise SpaceError(
                 f"space '{space}': layer '{layer.name}' has {columns} weights per output channel, which groups of {size} "
                 f"do not divide ('{weight}'); give it another format under 'layers'"
             )
-        if weight.granularity == "superblock" and layer.norm:
+        if weight.in_superblocks and layer.norm:
             raise SpaceError(
                 f"space '{space}': the BatchNorm of layer '{layer.name}' is folded into its weight per channel, which superblocks "
                 f"cannot represent ('{weight}'); give it another format under 'layers'"

@@ -1,7 +1,7 @@
 """Hand-over formats: a finished network for other quantization tools. One module each; see `mpsearch list handovers`.
 
-They are no targets: their files hold float32 weights beside the formats, so they are not small, no budget counts them, and mpsearch does
-not read them back.
+They are no targets: no budget counts their files, and mpsearch does not read them back. Most hold float32 weights beside the formats, so
+they are not small.
 
 ```python
 @HANDOVERS.register("mine")

@@ -41,6 +41,8 @@ class Qonnx(Handover):
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Numbers that are not evenly spaced are refused."""
+        if weight.granularity == "offset_superblock":
+            return "Quant nodes have no offsets of superblocks"
         if not weight.is_float and not weight.evenly_spaced:
             return f"Quant nodes have evenly spaced levels, and {weight.kind} weights have others"
         return "Quant nodes have evenly spaced levels, and powers of two are not" if activation.kind == "power_of_two" else ""

@@ -126,7 +126,7 @@ class Method(ABC):
         if (
             asked.kind not in self.kinds
             or (asked.granularity != "channel" and not self.grouped)
-            or (asked.granularity == "superblock" and not self.superblocks)
+            or (asked.in_superblocks and not self.superblocks)
             or (asked.zero_point and not self.zero_points)
         ):
             return None

@@ -163,7 +163,7 @@ def _round_layer(network: Network, layer: Layer, seen: Moments, method: Gptq) ->
         target = weights + torch.linalg.solve(damped(moments, method.ridge), missing, left=False)
     steps, choice = quantizer.steps(rows).detach(), network.choice(layer).weight
     if choice.group is not None or choice.zero_point:
-        refits = None if choice.granularity == "superblock" else method.sweeps
+        refits = None if choice.in_superblocks else method.sweeps
         codes, steps = _fit_groups(target, damped(moments, method.damping), steps, quantizer, refits)
     else:
         factors = torch.linspace(method.clip_low, method.clip_high, method.clips).tolist() if method.clips > 1 else (1.0,)

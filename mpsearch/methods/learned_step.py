@@ -21,16 +21,18 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mpsearch.core.number_format import NUMBER_KINDS
 from mpsearch.methods.base import Method
 from mpsearch.network.network import Network
 from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer
 from mpsearch.numbers.channels import Rows
-from mpsearch.numbers.gradients.affine import fake_quantize
+from mpsearch.numbers.gradients.affine import codes, fake_quantize, fake_quantize_rows
 from mpsearch.numbers.gradients.scaled_gradient import scale_gradient
 from mpsearch.numbers.gradients.straight_through import straight_through
+from mpsearch.numbers.offset_superblocks import on_offset_superblocks
 from mpsearch.numbers.superblocks import on_superblocks
 
-__all__ = ["LearnedStepActivation", "LearnedStepMethod", "LearnedStepWeight", "keep_near", "keep_steps_near"]
+__all__ = ["LearnedStepActivation", "LearnedStepMethod", "LearnedStepWeight", "OffsetSuperblockWeight", "keep_near", "keep_steps_near"]
 
 _MAX_RATIO = 4.0
 
@@ -59,6 +61,38 @@ class LearnedStepWeight(WeightQuantizer):
         if self.rows.granularity != "superblock":
             return steps
         return straight_through(steps, on_superblocks(steps, self.bits))
+
+
+class OffsetSuperblockWeight(LearnedStepWeight):
+    """One learned step per group of a superblock with offsets; an offset stays the same number of steps, as near as the file has it."""
+
+    def steps(self, weight: Tensor) -> Tensor:
+        """The steps, `[C]`."""
+        return straight_through(scale_gradient(self.step, self.factor), self._stored()[0])
+
+    def offsets(self) -> Tensor:
+        """What is added to codes before they are multiplied by the step, `[C, 1]`."""
+        steps, offsets = self._stored()
+        return -(offsets / steps).unsqueeze(1)
+
+    def quantize(self, rows: Tensor) -> Tensor:
+        """Quantize rows `[C, n]`: the values of a file, the gradients of evenly spaced levels."""
+        passed = fake_quantize_rows(rows, self.steps(rows), self.lo, self.hi, self.offsets())
+        return straight_through(passed, NUMBER_KINDS["uniform"].decode(*self._exported(rows)))
+
+    @torch.no_grad()
+    def export(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes int16 `[C, n]`, and steps and offsets `[C, 2]`."""
+        return self._exported(self.rows.split(weight))
+
+    @torch.no_grad()
+    def _exported(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        steps, offsets = self._stored()
+        return codes(rows, steps.unsqueeze(1), self.grid, self.offsets()), torch.stack([steps, offsets], 1)
+
+    @torch.no_grad()
+    def _stored(self) -> tuple[Tensor, Tensor]:
+        return on_offset_superblocks(self.step, -self.shift.squeeze(1) * self.step)
 
 
 class LearnedStepActivation(ActQuantizer):

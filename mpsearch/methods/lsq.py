@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpsearch.methods import METHODS
-from mpsearch.methods.learned_step import LearnedStepMethod, LearnedStepWeight
+from mpsearch.methods.learned_step import LearnedStepMethod, LearnedStepWeight, OffsetSuperblockWeight
 from mpsearch.network.quantizers import WeightQuantizer
 from mpsearch.numbers.channels import Rows
 
@@ -30,5 +30,5 @@ class Lsq(LearnedStepMethod):
     superblocks: ClassVar[bool] = True
 
     def weight_quantizer(self, rows: Rows) -> WeightQuantizer:
-        """Learned step per output channel."""
-        return LearnedStepWeight(rows)
+        """Learned step per row."""
+        return OffsetSuperblockWeight(rows) if rows.granularity == "offset_superblock" else LearnedStepWeight(rows)

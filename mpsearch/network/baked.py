@@ -66,8 +66,8 @@ class CodedWeight:
     Args:
         format: meaning of codes and scales, and how a file stores them.
         codes: int16 `[R, n]`; each row has one scale.
-        scales: `[R]`, or `[R, bases]` for sums of sign vectors.
-        zeros: int8 `[R]`, the code of 0, if the format has a zero point.
+        scales: `[R]`; `[R, bases]` for sums of sign vectors, `[R, 2]` for scales and offsets of superblocks.
+        zeros: int8 `[R]`, the code of 0, if the format has one.
     """
 
     format: NumberFormat
@@ -196,10 +196,10 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
     else:
         codes, steps = quantizer.export(_finite(layer, weight))
         spread = (steps.t() * quantizer.rows.spread(gain)).t().contiguous().cpu()
-        exact = choice.weight.granularity == "superblock"  # steps are what a file makes of units and multiples
+        exact = choice.weight.in_superblocks  # steps are what a file makes of units and multiples
         scales = StoredNumbers.of(spread, wide=layer.wide or exact, bare=choice.weight.group is not None)
         _finite(layer, scales.values)
-        zeros = quantizer.zeros().cpu() if choice.weight.zero_point else None
+        zeros = quantizer.zeros().cpu() if choice.weight.zero_codes else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)
     return BakedLayer(choice=choice, weight=baked, bias=_baked_bias(layer, bias), input=_baked_input(network, layer, choice))
 

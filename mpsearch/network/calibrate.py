@@ -18,6 +18,7 @@ from mpsearch.numbers.asymmetric import fit_asymmetric
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.gradients.affine import fake_quantize, fake_quantize_rows
 from mpsearch.numbers.grid import Grid, GridStyle, act_grid, grid_of
+from mpsearch.numbers.offset_superblocks import fit_offset_superblocks
 from mpsearch.numbers.ranges import fit_step, fit_steps, sampled
 from mpsearch.numbers.sample import Sample
 from mpsearch.numbers.superblocks import on_superblocks
@@ -82,7 +83,7 @@ class Calibration:
         return self._steps[key]
 
     def zeros(self, name: str, format: NumberFormat) -> Tensor | None:
-        """The codes of 0, int8 `[rows]`, of a format with a zero point; None for any other format."""
+        """The codes of 0, int8 `[rows]`, in superblocks float32, of a format with a zero point; None for any other format."""
         return self._asymmetric(name, format)[1] if format.zero_point else None
 
     def _layout(self, name: str, granularity: Granularity) -> Rows:
@@ -101,8 +102,12 @@ class Calibration:
         """Steps and zero points `[rows]` that cover each row's own range."""
         key = name, format.granularity, format.bits
         if key not in self._ranges:
-            steps, lowest = fit_asymmetric(self._sample(name, format.granularity), format.bits)
-            self._ranges[key] = steps, (-lowest - 2 ** (format.bits - 1)).to(torch.int8)
+            if format.in_superblocks:
+                steps, offsets = fit_offset_superblocks(self._rows_of(name, format.granularity), format.bits)
+                self._ranges[key] = steps, offsets / steps
+            else:
+                steps, lowest = fit_asymmetric(self._sample(name, format.granularity), format.bits)
+                self._ranges[key] = steps, (-lowest - 2 ** (format.bits - 1)).to(torch.int8)
         return self._ranges[key]
 
     def act_step(self, name: str, format: NumberFormat) -> Tensor:

@@ -97,7 +97,7 @@ class CompensatedCalibration(Calibration):
         target = rows.reshape(self._layouts[name].channels, -1)
         steps = self.weight_steps(name, format).reshape(len(target), -1)
         offset = torch.full_like(steps, grid.offset) if zeros is None else -zeros.float().reshape(steps.shape)
-        if format.granularity == "superblock":
+        if format.in_superblocks:
             codes = blocked_codes(target, factored, steps, grid, offset)
         else:
             codes, steps = fit_blocked(target, factored, steps, grid, offset=offset, refits=0)

@@ -85,7 +85,7 @@ class WeightQuantizer(_Quantizer, ABC):
         self.register_buffer("shift", torch.zeros(self.rows.count, 1, device=self.lo.device))
 
     def set_zeros(self, zeros: Tensor | None) -> None:
-        """Set the codes of 0, int8 `[rows]`; None: no zero point."""
+        """Set the codes of 0, `[rows]`, whole numbers but in superblocks; None: no zero point."""
         if zeros is not None:
             self.shift.copy_(-zeros.float().unsqueeze(1))
         elif self._shifted:

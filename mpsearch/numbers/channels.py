@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import GROUPS_IN_SUPERBLOCK, Granularity
+from mpsearch.core.number_format import GROUP_OF, Granularity
 
 __all__ = ["Rows"]
 
@@ -75,7 +75,7 @@ class Rows:
             return self.channels
         if self.granularity == "tensor":
             return 1
-        return math.prod(self.shape) // (GROUPS_IN_SUPERBLOCK if self.granularity == "superblock" else self.granularity)
+        return math.prod(self.shape) // GROUP_OF[self.granularity]
 
     def split(self, weight: Tensor) -> Tensor:
         """Weight → `[count, n]`."""

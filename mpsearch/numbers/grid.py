@@ -68,6 +68,8 @@ def grid_of(format: NumberFormat, style: GridStyle = "twos") -> Grid:
     """Grid of a weight in an evenly spaced format; `style` selects the levels of `uniform`."""
     if format.kind == "ternary":
         return weight_grid(format.bits, "narrow")
+    if format.granularity == "offset_superblock":
+        return Grid(0, 2**format.bits - 1)
     if format.zero_point:
         return weight_grid(format.bits, "twos")
     return weight_grid(format.bits, "half" if format.kind == "half_step" else style)

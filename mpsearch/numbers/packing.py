@@ -11,11 +11,12 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.core.number_format import GROUPS_IN_SUPERBLOCK, MULTIPLES, Codes, NumberKind, Packed, Scales
+from mpsearch.core.number_format import GROUP_OF, MOST_OFFSETS, MULTIPLES, OFFSET_BITS, SUPERBLOCK, Codes, NumberKind, Packed, Scales
 
 __all__ = [
     "TwosComplement",
     "multiples_of",
+    "offset_multiples_of",
     "pack",
     "pack_planes",
     "pack_trits",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _TRITS = 5
+_GROUPS, _OFFSET_GROUPS = (SUPERBLOCK // GROUP_OF[each] for each in ("superblock", "offset_superblock"))
 
 
 def packed_bytes(count: int, bits: int) -> int:
@@ -73,11 +75,26 @@ def multiples_of(steps: NDArray[np.float32], bits: int) -> tuple[NDArray[np.floa
     Raises:
         ValueError: the steps are not those of superblocks.
     """
-    blocks = steps.astype(np.float32).reshape(-1, GROUPS_IN_SUPERBLOCK)
+    blocks = steps.astype(np.float32).reshape(-1, _GROUPS)
     units = cast("NDArray[np.float16]", (blocks.max(axis=1) / np.float32(MULTIPLES[bits])).astype(np.float16))
     multiples = np.rint(blocks / units.astype(np.float32)[:, None])
     if not np.array_equal(multiples * units.astype(np.float32)[:, None], blocks) or multiples.min(initial=1) < 1:
         raise ValueError("steps are no multiples of a unit")
+    return units, multiples.astype(np.int16)
+
+
+def offset_multiples_of(scales: NDArray[np.float32]) -> tuple[NDArray[np.float16], NDArray[np.int16]]:
+    """Steps and offsets of superblocks `[rows, 2]` → their units float16 `[rows / 8, 2]` and multiples int16 `[rows / 8, 2, 8]`.
+
+    Raises:
+        ValueError: they are not those of superblocks.
+    """
+    blocks = scales.astype(np.float32).reshape(-1, _OFFSET_GROUPS, 2).swapaxes(1, 2)
+    units = cast("NDArray[np.float16]", (blocks.max(axis=2) / np.float32(MOST_OFFSETS)).astype(np.float16))
+    wide = units.astype(np.float32)[:, :, None]
+    multiples = np.rint(np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide > 0))
+    if not np.array_equal(multiples * wide, blocks) or multiples[:, 0].min(initial=1) < 1 or multiples.min(initial=0) < 0:
+        raise ValueError("steps or offsets are no multiples of a unit")
     return units, multiples.astype(np.int16)
 
 
@@ -100,25 +117,41 @@ class TwosComplement(NumberKind):
 
     def superblock_bytes(self, rows: int, columns: int, bits: int) -> int:
         """Codes and multiples, each without gaps."""
-        return packed_bytes(rows * columns, bits) + packed_bytes(rows, _multiple_bits(bits)[0])
+        multiples = 2 * rows if bits in OFFSET_BITS else rows
+        return packed_bytes(rows * columns, bits) + packed_bytes(multiples, _multiple_bits(bits)[0])
 
     def pack_superblocks(self, codes: Codes, scales: Scales, bits: int) -> tuple[Packed, Scales]:
-        """Codes, then multiples."""
-        units, multiples = multiples_of(scales.astype(np.float32), bits)
+        """Codes, then multiples; with offsets the codes, and the multiples of steps and offsets of each superblock, less the half."""
         width, shift = _multiple_bits(bits)
+        if bits in OFFSET_BITS:
+            units, multiples = offset_multiples_of(scales.astype(np.float32))
+            return np.concatenate([pack(codes - 2 ** (bits - 1), bits), pack(multiples - shift, width)]), units.reshape(-1)
+        units, multiples = multiples_of(scales.astype(np.float32), bits)
         return np.concatenate([pack(codes, bits), pack(multiples - shift, width)]), units
 
     def unpack_superblocks(self, packed: Packed, scales: Scales, columns: int, bits: int) -> tuple[Codes, Scales]:
         """Inverse of `pack_superblocks`."""
-        rows, (width, shift) = len(scales) * GROUPS_IN_SUPERBLOCK, _multiple_bits(bits)
+        width, shift = _multiple_bits(bits)
+        if bits in OFFSET_BITS:
+            units = scales.astype(np.float32).reshape(-1, 2)
+            rows = len(units) * _OFFSET_GROUPS
+            held = packed_bytes(rows * columns, bits)
+            both = unpack(packed[held:], width, 2 * rows).reshape(-1, 2, _OFFSET_GROUPS) + np.int16(shift)
+            found = (both * units[:, :, None]).astype(np.float32).swapaxes(1, 2).reshape(-1, 2)
+            codes = unpack(packed[:held], bits, rows * columns).reshape(-1, columns) + np.int16(2 ** (bits - 1))
+            return codes.astype(np.int16), np.ascontiguousarray(found)
+        rows = len(scales) * _GROUPS
         held = packed_bytes(rows * columns, bits)
-        multiples = unpack(packed[held:], width, rows).reshape(-1, GROUPS_IN_SUPERBLOCK) + np.int16(shift)
+        multiples = unpack(packed[held:], width, rows).reshape(-1, _GROUPS) + np.int16(shift)
         steps = multiples * scales.astype(np.float32)[:, None]
         return unpack(packed[:held], bits, rows * columns).reshape(-1, columns), steps.astype(np.float32).reshape(-1)
 
 
 def _multiple_bits(bits: int) -> tuple[int, int]:
     """Bits of a multiple in a file, and what is taken off it so that it fits."""
+    if bits in OFFSET_BITS:
+        width = MOST_OFFSETS.bit_length()
+        return width, 2 ** (width - 1)
     width = MULTIPLES[bits].bit_length() + (bits > 2)
     return width, 8 if width == 4 else 0
 

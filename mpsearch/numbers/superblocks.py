@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpsearch.core.number_format import GROUPS_IN_SUPERBLOCK, MULTIPLES
+from mpsearch.core.number_format import GROUP_OF, MULTIPLES, SUPERBLOCK
 
 __all__ = ["on_superblocks"]
 
@@ -27,7 +27,7 @@ _SMALLEST = 2.0**-23
 def on_superblocks(steps: Tensor, bits: int) -> Tensor:
     """Positive steps `[rows]` → the nearest that superblocks have, float32 `[rows]`; those that they have stay as they are."""
     most = MULTIPLES[bits]
-    blocks = steps.detach().float().reshape(-1, GROUPS_IN_SUPERBLOCK)
+    blocks = steps.detach().float().reshape(-1, SUPERBLOCK // GROUP_OF["superblock"])
     largest = blocks.amax(1, keepdim=True)
     units = _units(largest / most, bits)
     multiples = torch.clamp(torch.round(blocks / units), 1, most)

@@ -4,7 +4,7 @@
 `bits` has three characters per layer: `28u` is 2-bit weights and 8-bit unsigned activations, `-` is float. `formats` has one letter per
 layer: that of the kind in `mpsearch.core.number_format`, `u` for uniform, `z` for uniform with a zero point, `-` for float. Where the
 formats of a layer's menu differ in what shares a scale, `scales` has one letter per layer: `c` for an output channel, `k` for a superblock,
-`a`, `b` and `d` for groups of 32, 64 and 128. So the length of the metadata does not depend on the allocation.
+`m` for one with offsets, `a`, `b` and `d` for groups of 32, 64 and 128. So the length of the metadata does not depend on the allocation.
 
 Activations of b bits and step s have the levels
 
@@ -42,7 +42,9 @@ __all__ = ["Description", "compress", "decompress", "described", "input_format",
 
 _UNIFORM, _ZERO_POINT = "u", "z"
 _INPUT_LETTERS = {("uniform", False): "u", ("uniform", True): "s", ("power_of_two", False): "p", ("power_of_two", True): "q"}
-_SCALE_LETTERS: Mapping[Granularity, str] = MappingProxyType({"channel": "c", "tensor": "t", "superblock": "k", 32: "a", 64: "b", 128: "d"})
+_SCALE_LETTERS: Mapping[Granularity, str] = MappingProxyType(
+    {"channel": "c", "tensor": "t", "superblock": "k", "offset_superblock": "m", 32: "a", 64: "b", 128: "d"}
+)
 _GRANULARITIES: Mapping[str, Granularity] = MappingProxyType({letter: each for each, letter in _SCALE_LETTERS.items()})
 _BITS = re.compile(f"(?:[1-8-](?:[2-8][{''.join(_INPUT_LETTERS.values())}]|--))*")
 

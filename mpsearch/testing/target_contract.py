@@ -33,7 +33,7 @@ _FOUR, _EIGHT, _GROUPS = (NumberFormat.parse(text) for text in ("4", "8", "4g32"
 _FORMATS = [
     FLOAT,
     *(NumberFormat(name, bits) for name, kind in NUMBER_KINDS.items() for bits in (kind.widths if len(kind.widths) < 3 else (2, 3, 8))),
-    *(NumberFormat.parse(text) for text in ("4g32", "3g32z", "4z", "8z", "tg32", "3k")),
+    *(NumberFormat.parse(text) for text in ("4g32", "3g32z", "4z", "8z", "tg32", "3k", "4kz")),
 ]
 """Every kind of number, one scale for a channel and for a group, zero points."""
 
@@ -191,5 +191,5 @@ def _baked(
 
 def _divided(layer: Layer, format: NumberFormat) -> bool:
     """Whether an output channel is no whole number of groups."""
-    size = 256 if format.granularity == "superblock" else format.group
+    size = 256 if format.in_superblocks else format.group
     return size is not None and (layer.weights // layer.channels % size != 0 or (size == 256 and bool(layer.norm)))

@@ -18,10 +18,10 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.compensated import CompensatedCalibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import trace
-from mpsearch.numbers.packing import multiples_of
+from mpsearch.numbers.packing import multiples_of, offset_multiples_of
 from mpsearch.targets import TARGETS, Blueprint
 
-FORMATS = [NumberFormat.parse(text) for text in ("h2k", "3k", "6k")]
+FORMATS = [NumberFormat.parse(text) for text in ("h2k", "3k", "4kz", "5kz", "6k")]
 every_format = pytest.mark.parametrize("format", FORMATS, ids=str)
 
 
@@ -56,7 +56,11 @@ def steps_are_exact(network: Network) -> bool:
     parts = bake(network)
     for baked in parts.layers.values():
         assert isinstance(baked.weight, CodedWeight)
-        multiples_of(baked.weight.scales.numbers().numpy(), baked.weight.format.bits)  # raises where they are not
+        scales = baked.weight.scales.numbers().numpy()
+        if baked.weight.format.zero_point:
+            offset_multiples_of(scales)  # raises where they are not
+        else:
+            multiples_of(scales, baked.weight.format.bits)
     return True
 
 
@@ -76,10 +80,11 @@ def test_compensation_keeps_the_steps_and_lowers_the_error(format: NumberFormat)
 def test_signals_see_compensated_weights_of_the_same_steps(format: NumberFormat) -> None:
     model, space, x = made(format)
     calibration = CompensatedCalibration.fit(model, space, [x])
-    steps = calibration.weight_steps("0", format)
-    multiples_of(steps.numpy(), format.bits)
-    rows = calibration.weight("0", format).reshape(-1, 16) / steps[:, None]
-    offset = 0.5 if format.kind == "half_step" else 0.0
+    steps, zeros = calibration.weight_steps("0", format), calibration.zeros("0", format)
+    if zeros is None:
+        multiples_of(steps.numpy(), format.bits)
+    rows = calibration.weight("0", format).reshape(len(steps), -1) / steps[:, None]
+    offset = 0.5 if format.kind == "half_step" else torch.zeros(1, 1) if zeros is None else -zeros[:, None]
     assert torch.allclose(rows - offset, (rows - offset).round(), atol=1e-3)
 
 
@@ -103,9 +108,9 @@ def test_other_methods_cannot_train_them(name: str) -> None:
     assert METHODS[name]().stores(FORMATS[1]) is None
 
 
-@pytest.mark.parametrize("text", ["4k", "k", "3kz", "tk", "m3k", "p3k"])
-def test_there_are_three_kinds(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"superblocks have 2, 3, 6 bits, uniform or half-step|is no number format"):
+@pytest.mark.parametrize("text", ["4k", "5k", "k", "3kz", "6kz", "h4kz", "tk", "tkz", "m3k", "p3k", "p4kz"])
+def test_there_are_no_others(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"superblocks have 2, 3, 6 bits, uniform or half-step, .* uniform 4 or 5 with one|is no number"):
         NumberFormat.parse(text)
 
 

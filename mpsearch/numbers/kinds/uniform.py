@@ -43,9 +43,11 @@ class Uniform(TwosComplement):
         return 0.5 if self.offset else 1.0
 
     def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """`(code + offset) · scale`."""
+        """`(code + offset) · scale`; in superblocks with offsets `code · scale − offset`, rounded once."""
         from mpsearch.numbers.gradients import affine
 
+        if scales.dim() == 2:
+            return codes.float().mul_(scales[:, :1]).sub_(scales[:, 1:])
         return affine.dequantize(codes, scales.unsqueeze(1), self.offset)
 
 

@@ -35,7 +35,7 @@ class C(Target):
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Inputs on powers of two, and superblocks."""
-        if weight.granularity == "superblock":
+        if weight.in_superblocks:
             return "no C function unpacks superblocks"
         if activation.kind == "power_of_two":
             return f"no C function reads inputs of the format '{activation}'; uniform ones are possible"

@@ -7,11 +7,13 @@
 | `8g32` | Q8_0 | 32 | a scale, codes as int8 |
 | `h2k` | Q2_K | 256 | 16 multiples of a unit and as many offsets, code + 2 in 2 bits, unit, unit of offsets |
 | `3k` | Q3_K | 256 | third bits, low bits of code + 4, 16 multiples of 6 bits, unit |
+| `4kz` | Q4_K | 256 | units of steps and of offsets, 8 multiples of 6 bits of each, codes in 4 bits |
+| `5kz` | Q5_K | 256 | the same with fifth bits before the codes |
 | `6k` | Q6_K | 256 | low halves and high bits of code + 32, 16 multiples of 8 bits, unit |
 | `f` | F32 | 1 | float32 |
 
 Q2_K has `value = scale · q − offset`, q from 0 to 3: with an offset of 1.5 scales these are the half-step numbers. Layouts as in ggml's
-`block_q4_0` and so on; `numbers.superblocks` has the scales.
+`block_q4_0` and so on; `numbers.superblocks` and `numbers.offset_superblocks` have the scales.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsearch.core.number_format import FLOAT, GROUPS_IN_SUPERBLOCK, Codes, NumberFormat, Packed
-from mpsearch.numbers.packing import multiples_of
+from mpsearch.core.number_format import FLOAT, GROUP_OF, Codes, NumberFormat, Packed
+from mpsearch.numbers.packing import multiples_of, offset_multiples_of
 
 __all__ = ["F32", "TYPES", "BlockType", "joined", "split", "tensor_bytes"]
 
 Bytes = NDArray[Any]
 """uint8, which arithmetic of numpy's stubs does not keep."""
 
-_SIXTEEN = GROUPS_IN_SUPERBLOCK
+_SIXTEEN, _THIRTY_TWO = GROUP_OF["superblock"], GROUP_OF["offset_superblock"]
 _SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)[:, None]
 
 
@@ -59,7 +61,9 @@ TYPES: Mapping[NumberFormat, BlockType] = MappingProxyType(
     {
         NumberFormat.parse("h2k"): BlockType(name="Q2_K", number=10, values=256, size=84),
         NumberFormat.parse("3k"): BlockType(name="Q3_K", number=11, values=256, size=110),
+        NumberFormat.parse("4kz"): BlockType(name="Q4_K", number=12, values=256, size=144),
         NumberFormat.parse("4g32"): BlockType(name="Q4_0", number=2, values=32, size=18),
+        NumberFormat.parse("5kz"): BlockType(name="Q5_K", number=13, values=256, size=176),
         NumberFormat.parse("5g32"): BlockType(name="Q5_0", number=6, values=32, size=22),
         NumberFormat.parse("6k"): BlockType(name="Q6_K", number=14, values=256, size=210),
         NumberFormat.parse("8g32"): BlockType(name="Q8_0", number=8, values=32, size=34),
@@ -75,14 +79,16 @@ def tensor_bytes(format: NumberFormat, values: int) -> int:
 
 
 def joined(format: NumberFormat, codes: Codes, steps: NDArray[np.float32]) -> Packed:
-    """Codes `[rows, n]` and the step of each row → blocks, uint8 `[blocks, size]`.
+    """Codes `[rows, n]` and the step of each row, `[rows]`, or steps and offsets `[rows, 2]` → blocks, uint8 `[blocks, size]`.
 
     Raises:
         ValueError: codes that do not fit into the bits, or steps that the type does not hold.
     """
-    half = 2 ** (format.bits - 1)
-    if codes.size and not (-half <= codes.min() and codes.max() < half):
+    half = 0 if format.granularity == "offset_superblock" else 2 ** (format.bits - 1)
+    if codes.size and not (-half <= codes.min() and codes.max() < 2**format.bits - half):
         raise ValueError(f"codes from {codes.min()} to {codes.max()} do not fit into {format.bits} bits")
+    if format.granularity == "offset_superblock":
+        return _join_offsets(codes.astype(np.uint8).reshape(-1, 256), *offset_multiples_of(steps), fifth=format.bits == 5)
     if format.granularity == "superblock":
         units, multiples = multiples_of(steps, format.bits)
         join = {2: _join_two, 3: _join_three, 6: _join_six}[format.bits]
@@ -98,7 +104,9 @@ def joined(format: NumberFormat, codes: Codes, steps: NDArray[np.float32]) -> Pa
 
 
 def split(format: NumberFormat, blocks: Packed) -> tuple[Codes, NDArray[Any]]:
-    """Inverse of `joined`: codes int16 `[rows, n]` and steps, float16, of superblocks float32, `[rows]`."""
+    """Inverse of `joined`: codes int16 `[rows, n]` and steps, float16, of superblocks float32, `[rows]` or `[rows, 2]`."""
+    if format.granularity == "offset_superblock":
+        return _split_offsets(blocks, fifth=format.bits == 5)
     half = np.int16(2 ** (format.bits - 1))
     if format.granularity == "superblock":
         part = {2: _split_two, 3: _split_three, 6: _split_six}[format.bits]
@@ -174,3 +182,25 @@ def _split_six(blocks: Packed) -> tuple[Bytes, Codes, NDArray[np.float16]]:
     nibbles = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256)
     multiples = np.ascontiguousarray(blocks[:, 192:208]).view(np.int8).astype(np.int16)
     return nibbles | _of_quarters(blocks[:, 128:192]) << 4, multiples, _halves(blocks[:, 208:210])
+
+
+def _join_offsets(unsigned: Bytes, units: NDArray[np.float16], multiples: Codes, *, fifth: bool) -> Packed:
+    steps, offsets = multiples.astype(np.uint8).swapaxes(0, 1)
+    first = [each[:, :4] | each[:, 4:] >> 4 << 6 for each in (steps, offsets)]
+    rest = (steps[:, 4:] & 15) | (offsets[:, 4:] & 15) << 4
+    groups = unsigned.reshape(-1, 8, _THIRTY_TWO)
+    high = [np.packbits(groups >> 4, axis=1, bitorder="little")[:, 0]] if fifth else []
+    nibbles = ((groups[:, ::2] & 15) | (groups[:, 1::2] & 15) << 4).reshape(-1, 128)
+    return np.concatenate([_bytes_of(units[:, 0]), _bytes_of(units[:, 1]), *first, rest, *high, nibbles], axis=1)
+
+
+def _split_offsets(blocks: Packed, *, fifth: bool) -> tuple[Codes, NDArray[Any]]:
+    units = np.stack([_halves(blocks[:, :2]), _halves(blocks[:, 2:4])], axis=1).astype(np.float32)
+    steps, offsets, rest = (blocks[:, start : start + 4] for start in (4, 8, 12))
+    multiples = [np.concatenate([first & 63, low | first >> 6 << 4], axis=1) for first, low in ((steps, rest & 15), (offsets, rest >> 4))]
+    scales = (np.stack(multiples, axis=2) * units[:, None, :]).astype(np.float32)
+    nibbles = blocks[:, -128:].reshape(-1, 4, 1, _THIRTY_TWO)
+    codes = np.concatenate([nibbles & 15, nibbles >> 4], axis=2).reshape(-1, 8, _THIRTY_TWO).astype(np.int16)
+    if fifth:
+        codes |= np.unpackbits(blocks[:, 16:48, None], axis=2, bitorder="little").swapaxes(1, 2).astype(np.int16) << 4
+    return codes.reshape(-1, _THIRTY_TWO), scales.reshape(-1, 2)

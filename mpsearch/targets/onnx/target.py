@@ -50,7 +50,7 @@ class Onnx(Target):
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Inputs that are powers of two and superblocks are refused; every other format is supported."""
-        if weight.granularity == "superblock":
+        if weight.in_superblocks:
             return "its graph unpacks no superblocks"
         return "no ONNX operator rounds activations to powers of two" if activation.kind == "power_of_two" else ""
 

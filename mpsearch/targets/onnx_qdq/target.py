@@ -57,7 +57,7 @@ class OnnxQdq(Target):
         """Weights that are no integers of 4 or 8 bits times a scale, inputs that are powers of two."""
         if activation.kind == "power_of_two":
             return "QuantizeLinear does not round activations to powers of two"
-        if not weight.is_float and (integers_of(weight) is None or weight.granularity == "superblock"):
+        if not weight.is_float and (integers_of(weight) is None or weight.in_superblocks):
             return f"weights of the format '{weight}' are no integers of 4 or 8 bits times a scale"
         return ""
 

@@ -65,7 +65,7 @@ def weight_bytes(layer: Layer, weight: NumberFormat) -> int:
     if weight.is_float:
         return 4 * layer.weights
     rows = rows_of(layer, weight)
-    return weight.code_bytes(rows, layer.weights // rows) + rows * weight.zero_point
+    return weight.code_bytes(rows, layer.weights // rows) + rows * weight.zero_codes
 
 
 def scale_bytes(layer: Layer, weight: NumberFormat) -> int:

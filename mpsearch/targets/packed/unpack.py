@@ -150,7 +150,7 @@ def _weight(file: PackedFile, reader: _Reader, layer: Layer, index: int, exponen
         raise ArtifactError(f"the artifact's layer '{layer.name}' has other groups than this model; give the model it was made from")
     columns = layer.weights // rows
     packed = reader.take("codes", format.code_bytes(rows, columns), "|u1")
-    zeros = torch.from_numpy(reader.take("codes", rows, "|i1").copy()) if format.zero_point else None
+    zeros = torch.from_numpy(reader.take("codes", rows, "|i1").copy()) if format.zero_codes else None
     place, dtype = ("biases", "<f4") if layer.wide else ("scales", "<f2")
     stored = reader.take(place, layout.scale_bytes(layer, format) // np.dtype(dtype).itemsize, dtype)
     try:

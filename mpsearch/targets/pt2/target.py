@@ -34,7 +34,7 @@ class Pt2(Target):
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Sums of sign vectors, superblocks and inputs that are powers of two are refused; every other format is supported."""
-        if weight.kind == "multibit" or weight.granularity == "superblock":
+        if weight.kind == "multibit" or weight.in_superblocks:
             return f"its program unpacks no {'sums of sign vectors' if weight.kind == 'multibit' else 'superblocks'}"
         return "its program rounds no activations to powers of two" if activation.kind == "power_of_two" else ""
 

@@ -23,7 +23,7 @@ from tests.language_models import WORDS
 
 __all__ = ["TOKENS", "quantized", "written"]
 
-FORMATS = (*(NumberFormat.parse(text) for text in ("4g32", "3k", "8g32", "h2k", "5g32", "6k")), FLOAT)
+FORMATS = (*(NumberFormat.parse(text) for text in ("4g32", "3k", "8g32", "h2k", "4kz", "5g32", "5kz", "6k")), FLOAT)
 TOKENS = torch.randint(WORDS, (3, 16), generator=torch.Generator().manual_seed(2))
 
 

@@ -39,5 +39,5 @@ def test_another_network_is_one_line(other: object, file: Path) -> None:
 
 def test_its_formats_are_known_before_any_network_is_built(file: Path) -> None:
     artifact = Gguf().read(file)
-    assert {str(choice.weight) for choice in artifact.allocation.values()} == {"h2k", "3k", "4g32", "5g32", "6k", "8g32", "f"}
+    assert {str(choice.weight) for choice in artifact.allocation.values()} == {"h2k", "3k", "4kz", "4g32", "5g32", "5kz", "6k", "8g32", "f"}
     assert artifact.bits == 8 * file.stat().st_size

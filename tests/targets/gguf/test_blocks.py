@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.numbers.offset_superblocks import on_offset_superblocks
 from mpsearch.numbers.superblocks import on_superblocks
 from mpsearch.targets.gguf.blocks import TYPES, joined, split, tensor_bytes
 
@@ -22,6 +23,10 @@ def filled(format: NumberFormat) -> tuple[np.ndarray, np.ndarray]:
     codes[0], codes[1] = -half, half - 1
     steps = random.lognormal(-6, 2, ROWS).astype(np.float32)
     steps[:3] = 2.0**-24, 1e-6, 1000
+    if format.granularity == "offset_superblock":
+        offsets = random.lognormal(-5, 2, ROWS).astype(np.float32)
+        offsets[:2], offsets[16:24] = 0, 0
+        return codes + np.int16(half), torch.stack(on_offset_superblocks(torch.from_numpy(steps), torch.from_numpy(offsets)), 1).numpy()
     if format.granularity == "superblock":
         return codes, on_superblocks(torch.from_numpy(steps), format.bits).numpy()
     return codes, steps.astype(np.float16).astype(np.float32)
@@ -37,7 +42,10 @@ def test_every_code_is_kept_and_read_alike_by_gguf(format: NumberFormat) -> None
     assert np.array_equal(found, steps)
     theirs = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType(TYPES[format].number))
     offset = 0.5 if format.kind == "half_step" else 0.0
-    assert np.array_equal(theirs.reshape(codes.shape), (codes + np.float32(offset)) * steps[:, None])
+    step, taken = (steps[:, :1], steps[:, 1:]) if steps.ndim == 2 else (steps[:, None], np.float32(0))
+    assert np.array_equal(theirs.reshape(codes.shape), (codes + np.float32(offset)) * step - taken)
+    decoded = format.decode(torch.from_numpy(codes), torch.from_numpy(steps)).numpy()
+    assert np.array_equal(theirs.reshape(codes.shape), decoded)
     assert gguf.GGMLQuantizationType(TYPES[format].number).name == TYPES[format].name
 
 
@@ -45,8 +53,7 @@ def test_every_code_is_kept_and_read_alike_by_gguf(format: NumberFormat) -> None
 @pytest.mark.parametrize("beyond", [-1, 0], ids=["below", "above"])
 def test_codes_of_more_bits_are_refused(format: NumberFormat, beyond: int) -> None:
     codes, steps = filled(format)
-    half = 2 ** (format.bits - 1)
-    codes[5] = half if beyond == 0 else -half - 1
+    codes[5] = codes[:5].max() + 1 if beyond == 0 else codes[:5].min() - 1
     with pytest.raises(ValueError, match=f"do not fit into {format.bits} bits"):
         joined(format, codes, steps)
 
@@ -55,5 +62,5 @@ def test_codes_of_more_bits_are_refused(format: NumberFormat, beyond: int) -> No
 def test_steps_that_a_type_does_not_hold_are_refused(format: NumberFormat) -> None:
     codes, steps = filled(format)
     steps[7] = 0.1
-    with pytest.raises(ValueError, match=r"steps are no (numbers of half precision|multiples of a unit)"):
+    with pytest.raises(ValueError, match=r"steps (are|or offsets are) no (numbers of half precision|multiples of a unit)"):
         joined(format, codes, steps)

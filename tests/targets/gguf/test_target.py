@@ -38,13 +38,15 @@ def test_a_search_hands_over_a_file_of_mixed_blocks_within_the_budget(tmp_path: 
     assert summary.artifact == "model.gguf"
     assert (tmp_path / "model.gguf").stat().st_size == summary.winner.costs["size"]
     used = {str(choice.weight) for choice in summary.winner.allocation.values()}
-    assert used <= {"h2k", "3k", "4g32", "5g32", "6k", "8g32"}
+    assert used <= {"h2k", "3k", "4kz", "4g32", "5kz", "5g32", "6k", "8g32"}
     assert len(used) > 1
     ran = importlib.util.find_spec("llama_cpp") is not None
     assert any(
         "model.gguf is not exact" in each if ran else "model.gguf was not run: its runtime is not installed" in each
         for each in summary.skipped
     )
+    types = mpsearch.export(tmp_path, tmp_path / "types.txt", causal("llama", tied=True), dataset(4, 1)[:][0], target="tensor-types")
+    assert len(types.read_text().splitlines()) == len(summary.winner.allocation)
 
 
 def test_spaces_of_other_formats_and_other_networks_are_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -81,7 +83,12 @@ def layer(shape: tuple[int, ...]) -> Layer:
         ((4, 48), "f", "f", ""),
         ((4, 96), "3k", "f", "96 inputs are no multiple of the 256 of a block"),
         ((4, 48), "4g32", "f", "48 inputs are no multiple of the 32 of a block"),
-        ((4, 64), "4g64", "f", "no block of ggml holds weights of the format '4g64'; those of h2k, 3k, 4g32, 5g32, 6k, 8g32, f are held"),
+        (
+            (4, 64),
+            "4g64",
+            "f",
+            "no block of ggml holds weights of the format '4g64'; those of h2k, 3k, 4kz, 4g32, 5kz, 5g32, 6k, 8g32, f are held",
+        ),
         ((4, 64, 3, 3), "8g32", "f", "a weight of 4 axes is no matrix"),
         ((4, 64), "8g32", "8", "llama.cpp rounds inputs by itself; leave activations float"),
     ],
