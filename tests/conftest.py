@@ -11,6 +11,9 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mpsearch.study.storage import open_storage
+from tests.servers import mariadb, proxy
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # read by PyTorch when it is imported, and by the processes that tests start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,3 +51,30 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], s
 def postgresql(_server: Callable[[], str]) -> str:
     """URL of an empty database of a real PostgreSQL server."""
     return _server()
+
+
+@pytest.fixture(scope="session")
+def _mysql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    with mariadb(tmp_path_factory.mktemp("mysql")) as new:
+        yield new
+
+
+@pytest.fixture
+def mysql(_mysql_server: Callable[[], str]) -> str:
+    """URL of an empty database of a real MariaDB server."""
+    return _mysql_server()
+
+
+@pytest.fixture(scope="session")
+def _proxy(_server: Callable[[], str]) -> Iterator[str]:
+    with proxy(_server()) as (url, _):
+        yield url
+
+
+@pytest.fixture
+def grpc(_proxy: str) -> str:
+    """URL of a real gRPC proxy before a PostgreSQL database without studies."""
+    storage = open_storage(_proxy)
+    for study in storage.get_all_studies():
+        storage.delete_study(study._study_id)
+    return _proxy

@@ -36,6 +36,7 @@ EXCEPTIONS = {("cli", "mpsearch")}
 DOORS = {
     "click": {"cli"},
     "filelock": {"run"},
+    "grpc": {"study"},
     "huggingface_hub": {"run"},
     "matplotlib": {"report"},
     "mlflow": {"loggers"},
