@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mpsearch.study.storage import open_storage
-from tests.servers import mariadb, proxy
+from tests.servers import mariadb, proxy, s3
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # read by PyTorch when it is imported, and by the processes that tests start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -78,3 +79,20 @@ def grpc(_proxy: str) -> str:
     for study in storage.get_all_studies():
         storage.delete_study(study._study_id)
     return _proxy
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[str]:
+    with s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(_s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty folder in a bucket of a local server; who asks there is in the environment, as for any server."""
+    import boto3
+
+    for name, value in (("ENDPOINT_URL", _s3), ("ACCESS_KEY_ID", "me"), ("SECRET_ACCESS_KEY", "s3cret"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    boto3.client("s3").create_bucket(Bucket="studies")
+    return f"s3://studies/{secrets.token_hex(4)}"

@@ -60,6 +60,21 @@ def mariadb(folder: Path) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
+def s3() -> Iterator[str]:
+    """A server of S3 in a thread; gives its endpoint."""
+    reason = "moto, a server of S3, is not installed"
+    server = pytest.importorskip("moto.server", reason=reason, exc_type=ImportError).ThreadedMotoServer(
+        ip_address="127.0.0.1", port=0, verbose=False
+    )
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
 def proxy(url: str, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`mpsearch proxy` before a database; gives the URL for workers."""
     pytest.importorskip("grpc", reason="the extra grpc is not installed")

@@ -34,6 +34,8 @@ FLOORS = (
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("cli", "mpsearch")}
 DOORS = {
+    "boto3": {"study"},
+    "botocore": {"study"},
     "click": {"cli"},
     "filelock": {"run"},
     "grpc": {"study"},

@@ -32,7 +32,7 @@ __all__ = ["study"]
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes at work on trials here; more may join: `mpsearch worker`.")
 @click.option("--lease", metavar="TIME", help="Without a sign of life for this time, a worker's trial is taken over (60s).")
-@click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="What workers share; default: in DIR.")
+@click.option("--artifacts", metavar="DIR", help="What workers share: a folder, or s3://BUCKET/PREFIX; default: in the run directory.")
 @log_option
 @click.option("--plan", "only_plan", is_flag=True, help="Print phases, passes and expected time; run nothing.")
 def study(
@@ -41,7 +41,7 @@ def study(
     storage: str | None,
     workers: int | None,
     lease: str | None,
-    artifacts: Path | None,
+    artifacts: str | None,
     loggers: tuple[str, ...],
     only_plan: bool,
     **flags: Any,

@@ -70,12 +70,12 @@ class Crew:
     Args:
         workers: processes on this machine, this one included.
         lease: seconds without a sign of life after which a trial is taken over.
-        artifacts: folder of shared files; in the run directory unless told.
+        artifacts: folder of shared files, or `s3://BUCKET/PREFIX`; in the run directory unless told.
     """
 
     workers: int = 1
     lease: float = LEASE
-    artifacts: Path | None = None
+    artifacts: str | Path | None = None
 
 
 def check_shareable(config: StudyConfig) -> None:
@@ -102,7 +102,7 @@ def sharing_of(directory: Path, lease: float, store: SharedFiles | None = None) 
 
 def shared_files(ledger: Ledger, crew: Crew) -> SharedFiles:
     """The files that the workers of a run share."""
-    return SharedFiles((crew.artifacts or ledger.path("artifacts")).absolute())
+    return SharedFiles(crew.artifacts or ledger.path("artifacts"))
 
 
 def identity_of(setup: Setup) -> dict[str, str]:
@@ -127,7 +127,7 @@ def share(config: StudyConfig, setup: Setup, ledger: Ledger, crew: Crew, url: st
         files[f"{FLOAT}{file.name}"] = file
     names = {name: store.put(file) for name, file in files.items() if is_file(file)}
     with storage_errors(url):
-        shared = Published(study=config.to_yaml(), identity=identity_of(setup), lease=crew.lease, artifacts=str(store.folder), files=names)
+        shared = Published(study=config.to_yaml(), identity=identity_of(setup), lease=crew.lease, artifacts=store.place, files=names)
         publish(open_study(url, name), shared)
 
 
