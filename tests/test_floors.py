@@ -47,6 +47,7 @@ DOORS = {
     "onnxruntime": {"targets"},
     "onnxscript": {"targets"},
     "optuna": {"api", "study", "doctor", "run"},
+    "optuna_dashboard": {"run"},
     "pandas": {"api", "report"},
     "plotly": {"report"},
     "pydantic": {"config"},

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import sqlite3
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import Connection, event
@@ -32,11 +33,13 @@ from mpsearch.core.url import without_password
 from mpsearch.study.grpc_proxy import GRPC, open_proxy, proxy_faults, reason_of
 
 __all__ = [
+    "OBJECTIVES",
     "announce_end",
     "check_made_from",
     "end_of",
     "end_study",
     "ending_of",
+    "only_study",
     "open_storage",
     "open_study",
     "reading_study",
@@ -59,6 +62,8 @@ _LAYERS = "layers"
 _MADE_FROM = "made_from"
 _ENDING = "ending"
 _ENDED = "ended"
+OBJECTIVES = ["validation error", "largest share of a budget"]
+"""What a trial's two values are called where Optuna shows them."""
 
 
 def open_storage(url: str, *, connections: int | None = None) -> BaseStorage:
@@ -219,6 +224,18 @@ def set_aside_if_damaged(file: Path, say: Callable[[str], None]) -> None:
         say(f"{file.name} was damaged; it is kept as {kept.name}, and its trials are run again")
 
 
+def only_study(file: Path) -> str | None:
+    """The name of the study in an SQLite file that holds one; None if it holds none or several, or cannot be read."""
+    if not file.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            names = [name for (name,) in database.execute("SELECT study_name FROM studies")]
+    except sqlite3.Error:  # whoever opens it says so
+        return None
+    return str(names[0]) if len(names) == 1 else None
+
+
 def _names_another_file(journal: Path) -> bool:
     """Whether a rollback journal ends with the name of a super-journal, as after a transaction over several files; ours are over one."""
     if not journal.is_file() or journal.stat().st_size < len(_JOURNAL_MAGIC):
@@ -251,6 +268,10 @@ def check_made_from(study: optuna.Study, made_from: str, layers: Sequence[str]) 
         RunDirectoryError: the study was begun with something else.
     """
     attributes = study.user_attrs
+    if _MADE_FROM not in attributes:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(OBJECTIVES)
     for key, ours in ((_LAYERS, list(layers)), (_MADE_FROM, made_from)):
         if attributes.get(key, ours) != ours:
             raise RunDirectoryError(
