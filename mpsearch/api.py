@@ -177,7 +177,7 @@ def search(
         target_settings: of the target, such as `{"runtime": "openvino"}` of `onnx-qdq`.
         hardware: profile for latency budgets.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
-        storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
+        storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `grpc://HOST:PORT`;
             `study.db` in the run directory unless told.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.

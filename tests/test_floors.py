@@ -56,6 +56,7 @@ DOORS = {
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
     "sklearn": {"data", "tasks"},
     "sqlalchemy": {"study"},
+    "submitit": {"run"},
     "tensorboard": {"loggers"},
     "trackio": {"loggers"},
     "wandb": {"loggers"},
