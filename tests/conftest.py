@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from itertools import count
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -77,7 +78,7 @@ def grpc(_proxy: str) -> str:
     """URL of a real gRPC proxy before a PostgreSQL database without studies."""
     storage = open_storage(_proxy)
     for study in storage.get_all_studies():
-        storage.delete_study(study._study_id)
+        optuna.delete_study(study_name=study.study_name, storage=storage)
     return _proxy
 
 
