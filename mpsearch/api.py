@@ -179,7 +179,7 @@ def search(
         hardware: profile for latency budgets.
         card: `full` measures all flips of the quantization card; `auto` begins none after a tenth of the run's time.
         run_dir: folder of all results; a search of the same model and data that was killed continues there. A temporary folder unless told.
-        storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `journal:///trials.log`;
+        storage: URL of Optuna's storage for the trials, such as `sqlite:////data/trials.db`, `postgresql://…` or `grpc://HOST:PORT`;
             `study.db` in the run directory unless told.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.

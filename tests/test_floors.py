@@ -34,8 +34,11 @@ FLOORS = (
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 EXCEPTIONS = {("cli", "mpsearch")}
 DOORS = {
+    "boto3": {"study"},
+    "botocore": {"study"},
     "click": {"cli"},
     "filelock": {"run"},
+    "grpc": {"study"},
     "huggingface_hub": {"run"},
     "matplotlib": {"report"},
     "mlflow": {"loggers"},
@@ -44,6 +47,7 @@ DOORS = {
     "onnxruntime": {"targets"},
     "onnxscript": {"targets"},
     "optuna": {"api", "study", "doctor", "run"},
+    "optuna_dashboard": {"run"},
     "pandas": {"api", "report"},
     "plotly": {"report"},
     "pydantic": {"config"},
@@ -52,6 +56,7 @@ DOORS = {
     "scipy": {"allocate", "methods", "numbers", "propose", "signals"},
     "sklearn": {"data", "tasks"},
     "sqlalchemy": {"study"},
+    "submitit": {"run"},
     "tensorboard": {"loggers"},
     "trackio": {"loggers"},
     "wandb": {"loggers"},

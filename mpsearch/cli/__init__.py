@@ -20,6 +20,7 @@ from mpsearch.cli.listing import list_known
 from mpsearch.cli.pick import pick
 from mpsearch.cli.plot import plot
 from mpsearch.cli.profile import profile
+from mpsearch.cli.proxy import proxy
 from mpsearch.cli.retrain import retrain
 from mpsearch.cli.schema import schema
 from mpsearch.cli.signals import signals
@@ -58,6 +59,7 @@ def group(context: click.Context) -> None:
 _COMMANDS = (
     study,
     worker,
+    proxy,
     status,
     gc,
     signals,
@@ -98,12 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 1)
     except OSError as error:  # a disk that is full, a place that cannot be written, a name that no file can have
         return _complain(f"{error.filename or 'a file'}: {error.strerror or error}; give another place, or mend this one", 2)
-    except Terminated:
-        click.echo(TERMINATED, err=True)
-        return 143
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(INTERRUPTED, err=True)
-        return 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        told = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)  # click makes its own of either
+        click.echo(TERMINATED if told else INTERRUPTED, err=True)
+        return 143 if told else 130
     return answer if isinstance(answer, int) else 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mpsearch.cli.options import consoles
@@ -14,8 +12,8 @@ __all__ = ["gc"]
 
 @click.command(short_help="Remove checkpoints of trials that have ended.")
 @shared_study
-@click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="What workers share, as seen here.")
-def gc(storage: str, name: str | None, artifacts: Path | None) -> None:
+@click.option("--artifacts", metavar="DIR", help="What workers share, as seen here: a folder, or s3://BUCKET/PREFIX.")
+def gc(storage: str, name: str | None, artifacts: str | None) -> None:
     """Remove what workers have kept of trials that have ended; never what a trial under way or a worker who joins needs."""
     from mpsearch.study.unneeded import remove_unneeded
 

@@ -22,13 +22,13 @@ _VARIABLE = "MPSEARCH_STORAGE"
 @click.command(short_help="Join a study that other processes are at work on.")
 @click.option("--storage", metavar="URL", envvar=_VARIABLE, help=f"Where the study is; ${_VARIABLE} keeps a password off the command line.")
 @click.option("--study", "name", metavar="NAME", help="Its name there, if there are several.")
-@click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="What workers share, as seen here.")
+@click.option("--artifacts", metavar="DIR", help="What workers share, as seen here: a folder, or s3://BUCKET/PREFIX.")
 @click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile; auto uses it where it pays.")
 @click.option("--trust", is_flag=True, help="Run the code that the study names as its model.")
 @data_options
 @run_options
 def worker(
-    storage: str | None, name: str | None, artifacts: Path | None, trust: bool, run_dir: Path | None, quiet: bool, **flags: Any
+    storage: str | None, name: str | None, artifacts: str | None, trust: bool, run_dir: Path | None, quiet: bool, **flags: Any
 ) -> None:
     """Evaluate trials of a study until it has ended.
 

@@ -6,9 +6,11 @@ import re
 
 __all__ = ["without_password"]
 
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+_PASSWORD = re.compile(r"(://[^/\s:@]*):\S*@")
+"""Up to the last @: a password that was not quoted as URLs want may hold slashes and more of them."""
+_QUERY = re.compile(r"([?&](?:\w*password|passwd)=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def without_password(text: str) -> str:
     """The text with the password of every URL in it masked: `postgresql://me:***@host/db`."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))

@@ -41,6 +41,7 @@ from mpsearch.run.evaluate import evaluate_artifact
 from mpsearch.run.export import export_run
 from mpsearch.run.finish import finished
 from mpsearch.run.inspection import allocate, sensitivities
+from mpsearch.run.launch import Launch
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import retrain, run, run_study, told_again
 from mpsearch.run.plan import plan
@@ -52,6 +53,7 @@ __all__ = [
     "STORAGE_VARIABLE",
     "Announcer",
     "Crew",
+    "Launch",
     "Ledger",
     "allocate",
     "claimed",

@@ -21,6 +21,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.files import is_file, write_text
 from mpsearch.core.progress import Progress
 from mpsearch.run.float_network import float_file
+from mpsearch.run.launch import Launch, submitted
 from mpsearch.run.ledger import Ledger
 from mpsearch.run.prepare import PREPARED
 from mpsearch.run.read_back import read_back
@@ -68,14 +69,16 @@ class Crew:
     """How a run shares its study.
 
     Args:
-        workers: processes on this machine, this one included.
+        workers: processes, this one included; the others on this machine, or jobs of a cluster.
         lease: seconds without a sign of life after which a trial is taken over.
-        artifacts: folder of shared files; in the run directory unless told.
+        artifacts: folder of shared files, or `s3://BUCKET/PREFIX`; in the run directory unless told.
+        launch: cluster that the other workers are submitted to; None: they are processes of this machine.
     """
 
     workers: int = 1
     lease: float = LEASE
-    artifacts: Path | None = None
+    artifacts: str | Path | None = None
+    launch: Launch | None = None
 
 
 def check_shareable(config: StudyConfig) -> None:
@@ -102,7 +105,7 @@ def sharing_of(directory: Path, lease: float, store: SharedFiles | None = None) 
 
 def shared_files(ledger: Ledger, crew: Crew) -> SharedFiles:
     """The files that the workers of a run share."""
-    return SharedFiles((crew.artifacts or ledger.path("artifacts")).absolute())
+    return SharedFiles(crew.artifacts or ledger.path("artifacts"))
 
 
 def identity_of(setup: Setup) -> dict[str, str]:
@@ -127,7 +130,7 @@ def share(config: StudyConfig, setup: Setup, ledger: Ledger, crew: Crew, url: st
         files[f"{FLOAT}{file.name}"] = file
     names = {name: store.put(file) for name, file in files.items() if is_file(file)}
     with storage_errors(url):
-        shared = Published(study=config.to_yaml(), identity=identity_of(setup), lease=crew.lease, artifacts=str(store.folder), files=names)
+        shared = Published(study=config.to_yaml(), identity=identity_of(setup), lease=crew.lease, artifacts=store.place, files=names)
         publish(open_study(url, name), shared)
 
 
@@ -145,23 +148,18 @@ def local_workers(config: StudyConfig, ledger: Ledger, crew: Crew, url: str, nam
     """
     folder = ledger.path(_WORKERS)
     started: list[tuple[Path, subprocess.Popen[bytes]]] = []
-    environment = {**os.environ, STORAGE_VARIABLE: url, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // crew.workers)))
-    command = [
-        sys.executable,
-        "-m",
-        "mpsearch",
-        "worker",
-        "--study",
-        name,
-        "--quiet",
-        "--device",
-        config.device,
-        "--compile",
-        config.compile,
-    ]
+    ours = {STORAGE_VARIABLE: url, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    arguments = ["worker", "--study", name, "--quiet", "--device", config.device, "--compile", config.compile]
     if ":" in config.model.factory:  # the command line that began the run has said that this code may run
-        command += ["--model", config.model.factory]
+        arguments += ["--model", config.model.factory]
+    if crew.launch is not None:
+        commands = [[*arguments, "--run-dir", str((folder / str(number)).absolute())] for number in range(1, crew.workers)]
+        with submitted(crew.launch, commands, ours, folder / "jobs", progress, patience=_PATIENCE):
+            yield
+        return
+    environment = {**os.environ, **ours}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // crew.workers)))
+    command = [sys.executable, "-m", "mpsearch", *arguments]
     try:
         for number in range(1, crew.workers):
             folder.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from mpsearch.core.summary import Summary
 from mpsearch.models import is_registered
 from mpsearch.run.announce import Announcer
 from mpsearch.run.crew import LEASE, Crew, check_shareable, local_workers, share, shared_files, sharing_of
+from mpsearch.run.dashboard import show_result
 from mpsearch.run.directory import STORAGE, claim_of, claimed
 from mpsearch.run.finish import finish, finished
 from mpsearch.run.ledger import Ledger
@@ -22,8 +23,7 @@ from mpsearch.run.setup import Setup, build_setup
 from mpsearch.run.statistics import with_statistics
 from mpsearch.run.work import given, settled, work
 from mpsearch.study.settings import search_settings, trains
-from mpsearch.study.storage import set_aside_if_damaged
-from mpsearch.study.study import STUDY
+from mpsearch.study.storage import only_study, set_aside_if_damaged
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.compiled import Compiler
 from mpsearch.training.supernet import SupernetRecipe
@@ -134,7 +134,9 @@ def run(
     if storage is None:
         set_aside_if_damaged(ledger.path(STORAGE), ledger.say)
     url = storage or f"sqlite:///{ledger.path(STORAGE)}"
-    name = STUDY if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
+    # A run that was begun when every study of a directory had one name goes on with that one.
+    own = only_study(ledger.path(STORAGE)) or config.run_name
+    name = own if storage is None else f"{config.name}-{claim_of(ledger.directory)}"
     sharing = None
     if storage is not None or crew is not None:
         store = None if crew is None else shared_files(ledger, crew)
@@ -147,7 +149,9 @@ def run(
             worked = work(
                 config, prepared, evaluator, ledger, progress, storage=url, name=name, sampler=sampler, announcer=announcer, sharing=sharing
             )
-        return finish(config, settled(config, prepared, worked), worked, evaluator, ledger, command, progress, announcer)
+        summary = finish(config, settled(config, prepared, worked), worked, evaluator, ledger, command, progress, announcer)
+        show_result(url, name, summary, progress)
+        return summary
 
 
 def told_again(announcer: Announcer, config: StudyConfig, summary: Summary, ledger: Ledger, command: str) -> Summary:

@@ -46,7 +46,7 @@ def join(
     command: str,
     progress: Progress,
     *,
-    artifacts: Path | None = None,
+    artifacts: str | Path | None = None,
 ) -> int:
     """Evaluate trials of a study until it has ended; returns how many trials it has.
 
@@ -57,7 +57,7 @@ def join(
         directory: name of the study → run directory.
         command: the command line, for messages.
         progress: gets bars and lines.
-        artifacts: the folder of shared files as this machine sees it; as published, unless given.
+        artifacts: the folder of shared files as this machine sees it, or `s3://BUCKET/PREFIX`; as published, unless given.
 
     Raises:
         ConfigError: there is no such study, or this worker's network, weights, data or versions are not the study's.
@@ -70,7 +70,7 @@ def join(
     run_dir = directory(study.study_name)
     with claimed(run_dir, config, command, extra="worker", storage=url):
         ledger = Ledger(run_dir, progress)
-        store = SharedFiles(artifacts or Path(shared.artifacts))
+        store = SharedFiles(artifacts or shared.artifacts)
         config = _fetched(config, shared, ledger, store)
         setup = build_setup(config, progress)
         _check_same(identity_of(setup), shared.identity, study.study_name)
@@ -112,7 +112,7 @@ def _fetched(config: StudyConfig, shared: Published, ledger: Ledger, store: Shar
         if place is None or is_file(place) or store.fetch(digest, place):
             continue
         raise ConfigError(
-            f"artifacts: {store.folder} has no whole copy of {file}; pass the folder of the study's shared files, as this machine sees it, "
+            f"artifacts: {store.place} has no whole copy of {file}; pass the folder of the study's shared files, as this machine sees it, "
             "as --artifacts"
         )
     weights = next((file for file in shared.files if file.startswith(WEIGHTS)), None)

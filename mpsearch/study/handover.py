@@ -70,10 +70,12 @@ class Handover(Partway):
                 raise ValueError("of another trial")
             scores = {str(rung): Score(**score) for rung, score in state["scores"].items()}
             return RungState(scores=scores, curve=list(state["curve"]), model=state["model"])
+        except ConfigError as error:
+            self._say(f"trial {self._begun.number} begins at its first rung ({error})")
         except Exception:  # torch.load raises all kinds of errors on damaged bytes
             self._say(f"trial {self._begun.number} begins at its first rung: what its worker had left is gone or damaged")
-            self._files.pop("rung", None)
-            return None
+        self._files.pop("rung", None)
+        return None
 
     def keep(self, state: Callable[[], RungState]) -> None:
         """See `Partway`."""
@@ -98,7 +100,10 @@ class Handover(Partway):
         path = self._folder / _TRAINING
         digest = self._inherited.pop("training", None)
         if digest is not None:
-            self._store.fetch(digest, path)
+            try:
+                self._store.fetch(digest, path)
+            except (ConfigError, OSError) as error:
+                self._say(f"trial {self._begun.number} trains from the beginning of its rung ({error})")
         self._training = Checkpoint(path, made_from=content_digest([self._made_from, rung]), say=self._say)
         return self._training
 

@@ -21,13 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from mpsearch.core.errors import MpsearchError
 from mpsearch.study.records import BITS, RECORD, Begun, finished_trials, proposal_of
 from mpsearch.study.shared_files import SharedFiles
+from mpsearch.study.storage import storage_faults
 
 __all__ = ["LEASE", "Lease", "LeaseLost", "Sharing", "Watch", "abandoned", "first_successors", "is_void", "lease_of"]
 
@@ -147,7 +147,9 @@ class Lease:
             except (UpdateFinishedTrialError, KeyError):
                 self._lost.set()
                 break
-            except (SQLAlchemyError, StorageInternalError, OSError):  # out of reach; the next renewal may succeed, or the trial is lost
+            except OSError:  # out of reach; the next renewal may succeed, or the trial is lost
+                continue
+            except storage_faults():
                 continue
         storage.remove_session()
 

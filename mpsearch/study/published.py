@@ -25,7 +25,7 @@ class Published:
         study: the resolved study, YAML.
         identity: what the results depend on, such as `weights` → digest.
         lease: seconds without a sign of life after which a worker's trial is taken over.
-        artifacts: folder of the shared files.
+        artifacts: folder of the shared files, or `s3://BUCKET/PREFIX`.
         files: file of the run → its name among them.
     """
 

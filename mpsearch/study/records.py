@@ -3,13 +3,15 @@
 | attribute of the trial | content |
 |---|---|
 | `bits` | its allocation in one line, see `bits_text`; the names of the layers stand once in the study's attribute `layers` |
+| `costs` | what the bits take of each cost, for those who look at the trial in Optuna's dashboard |
 | `proposal` | `origin`; `improvement` and `noise`, its `Outlook`; `ordinal`, the number of trials before it, which gives its seed |
 | | `again`: its bits had been measured; `resumes`: number of the abandoned trial that it takes over |
 | `lease` | worker and count, where several share the study, see `leases.py` |
 | `record` | its `Record` without what stands above; trials without a record are ignored |
 
 A row for each layer, as Optuna keeps parameters, would take one write each: seconds and tens of kilobytes where there are 200. What is
-searched besides the bits (method, learning rate) are parameters of Optuna, and so are the bits if another sampler draws them.
+searched besides the bits (method, learning rate) are parameters of Optuna, and so are the bits if another sampler draws them. The mean
+bits are parameters too, though nobody draws them: Optuna's plots compare trials by parameters alone.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mpsearch.core.allocation import Allocation
 from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.errors import ConfigError, RunDirectoryError
+from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record
 from mpsearch.propose.observation import Proposal, observed
 from mpsearch.study.bits_text import bits_text, read_bits
@@ -33,6 +38,7 @@ from mpsearch.study.stopping import Outlook
 
 __all__ = [
     "BITS",
+    "COSTS",
     "RECORD",
     "Begun",
     "StoredRecords",
@@ -40,6 +46,7 @@ __all__ = [
     "budget_shares",
     "close_abandoned",
     "finished_trials",
+    "mean_bits",
     "outlook_of",
     "proposal_attributes",
     "proposal_of",
@@ -48,8 +55,10 @@ __all__ = [
 ]
 
 BITS = "bits"
+COSTS = "costs"
 RECORD = "record"
 _PROPOSAL = "proposal"
+_MEAN = FloatDistribution(0.0, 64.0)
 _ELSEWHERE = ("number", "origin", "allocation")
 """Fields of a record that the trial keeps otherwise."""
 
@@ -96,7 +105,11 @@ def proposal_of(trial: FrozenTrial | optuna.Trial) -> Mapping[str, Any]:
 
 
 def begin_trial(
-    study: optuna.Study, attributes: Mapping[str, Any], constraints: Mapping[str, float], drawn: FrozenTrial | None = None
+    study: optuna.Study,
+    attributes: Mapping[str, Any],
+    constraints: Mapping[str, float],
+    drawn: FrozenTrial | None = None,
+    means: Mapping[str, float] | None = None,
 ) -> Begun:
     """Begin a trial in one write.
 
@@ -105,15 +118,27 @@ def begin_trial(
         attributes: see `proposal_attributes`.
         constraints: cost → used share of its budget less one; zero or less is within.
         drawn: trial whose parameters it has from its beginning.
+        means: see `mean_bits`.
     """
+    shown = means or {}
+    params = {**({} if drawn is None else drawn.params), **shown}
+    distributions: dict[str, BaseDistribution] = {**({} if drawn is None else drawn.distributions), **dict.fromkeys(shown, _MEAN)}
     template = create_trial(
         state=TrialState.RUNNING,
         user_attrs=dict(attributes),
         constraints=dict(constraints),
-        params=None if drawn is None else dict(drawn.params),
-        distributions=None if drawn is None else dict(drawn.distributions),
+        params=params,
+        distributions=distributions,
     )
     return Begun(study=study, asked=optuna.Trial(study, study._storage.create_new_trial(study._study_id, template)))
+
+
+def mean_bits(allocation: Allocation, layers: Sequence[Layer]) -> dict[str, float]:
+    """What Optuna's plots can compare of an allocation, as parameters: its mean bits. No sampler draws them.
+
+    Without any parameter, optuna-dashboard's own importances fail.
+    """
+    return {"mean weight bits": allocation.mean_weight_bits(layers), "mean activation bits": allocation.mean_act_bits(layers)}
 
 
 def budget_shares(costs: Mapping[str, float], budgets: Sequence[Budget]) -> dict[str, float]:

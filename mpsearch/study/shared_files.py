@@ -15,6 +15,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from mpsearch.core.errors import ConfigError
 from mpsearch.core.files import file_digest, write_bytes
+from mpsearch.study.bucket import S3, Bucket
 
 __all__ = ["SharedFiles"]
 
@@ -22,60 +23,109 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class SharedFiles:
-    """Files in a folder that all workers of a study can read and write.
+    """Files at a place that all workers of a study can read and write.
 
     Args:
-        folder: created if missing.
+        place: a folder, created if missing, or `s3://BUCKET/PREFIX`.
+
+    Raises:
+        ConfigError: it is no such place.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._store = FileSystemArtifactStore(folder)
+    def __init__(self, place: str | Path) -> None:
+        self._store: Bucket | _Folder = Bucket(str(place)) if str(place).startswith(S3) else _Folder(Path(place).absolute())
+        self.place = str(place) if isinstance(self._store, Bucket) else str(Path(place).absolute())
 
     def put(self, path: Path) -> str:
         """Add a file; returns its name in the store.
 
         Raises:
-            ConfigError: the folder cannot be written, or is full.
+            ConfigError: the store cannot be written, or is full.
         """
         digest = file_digest(path)
-        if self._content(digest) is None:
+        try:
+            there = self._whole(digest) is not None
+        except OSError:  # what cannot be read may still be written
+            there = False
+        if not there:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with path.open("rb") as content:
-                    self._store.write(digest, content)
+                self._store.write(digest, path)
             except OSError as error:
-                with suppress(OSError):
-                    (self.folder / digest).unlink(missing_ok=True)
                 raise ConfigError(
-                    f"artifacts: {self.folder} cannot be written ({error.strerror or error}); make room there, or give another --artifacts"
+                    f"artifacts: {self.place} cannot be written ({error.strerror or error}); make room there, or give another --artifacts"
                 ) from error
         return digest
 
     def fetch(self, digest: str, path: Path) -> bool:
-        """Write a file of the store to `path`; returns whether the store has it, whole."""
-        content = self._content(digest)
+        """Write a file of the store to `path`; returns whether the store has it, whole.
+
+        Raises:
+            ConfigError: the store cannot be read.
+        """
+        try:
+            content = self._whole(digest)
+        except OSError as error:
+            raise self._unreadable(error) from error
         if content is not None:
             write_bytes(path, content)
         return content is not None
 
     def names(self) -> set[str]:
-        """The files in the store."""
-        return {entry.name for entry in self.folder.iterdir() if _DIGEST.fullmatch(entry.name)} if self.folder.is_dir() else set()
+        """The files in the store.
+
+        Raises:
+            ConfigError: the store cannot be read.
+        """
+        try:
+            return {name for name in self._store.names() if _DIGEST.fullmatch(name)}
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def remove(self, digest: str) -> int:
-        """Remove a file; returns its bytes."""
-        size = (self.folder / digest).stat().st_size
+        """Remove a file; returns its bytes.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        return self._store.remove(digest)
+
+    def _whole(self, digest: str) -> bytes | None:
+        content = self._store.read(digest) if _DIGEST.fullmatch(digest) else None
+        return content if content is not None and hashlib.sha256(content).hexdigest() == digest else None
+
+    def _unreadable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"artifacts: {self.place} cannot be read ({error.strerror or error}); mend that, or give another --artifacts")
+
+
+class _Folder:
+    """A folder, with the methods of `Bucket`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._store = FileSystemArtifactStore(folder)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            with self._store.open_reader(name) as stream:
+                return stream.read()
+        except ArtifactNotFound:
+            return None
+
+    def write(self, name: str, path: Path) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with path.open("rb") as content:
+                self._store.write(name, content)
+        except OSError:
+            with suppress(OSError):  # half of it would take the room that is missing
+                (self._folder / name).unlink(missing_ok=True)
+            raise
+
+    def remove(self, name: str) -> int:
+        size = (self._folder / name).stat().st_size
         with suppress(ArtifactNotFound):
-            self._store.remove(digest)
+            self._store.remove(name)
         return size
 
-    def _content(self, digest: str) -> bytes | None:
-        if not _DIGEST.fullmatch(digest):
-            return None
-        try:
-            with self._store.open_reader(digest) as stream:
-                content = stream.read()
-        except (ArtifactNotFound, OSError):
-            return None
-        return content if hashlib.sha256(content).hexdigest() == digest else None
+    def names(self) -> set[str]:
+        return {entry.name for entry in self._folder.iterdir()} if self._folder.is_dir() else set()

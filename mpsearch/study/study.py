@@ -32,12 +32,14 @@ from mpsearch.study.leases import LEASE, Lease, LeaseLost, Sharing, Watch, aband
 from mpsearch.study.other_samplers import ask_other
 from mpsearch.study.records import (
     BITS,
+    COSTS,
     Begun,
     StoredRecords,
     begin_trial,
     budget_shares,
     close_abandoned,
     finished_trials,
+    mean_bits,
     outlook_of,
     proposal_attributes,
     proposal_of,
@@ -234,7 +236,10 @@ class _Work:
         """A trial with these bits; None if another worker was earlier."""
         sharing, problem = self._sharing, self._evaluator.problem
         lease = {} if sharing is None else {LEASE: {"worker": sharing.worker, "count": 0}}
-        begun = begin_trial(self.study, {**attributes, **lease}, budget_shares(problem.amounts(allocation), problem.budgets), drawn)
+        amounts = problem.amounts(allocation)
+        told = {COSTS: {name: float(amount) for name, amount in amounts.items()}}
+        means = mean_bits(allocation, problem.space.layers)
+        begun = begin_trial(self.study, {**attributes, **told, **lease}, budget_shares(amounts, problem.budgets), drawn, means)
         known = {trial.user_attrs[BITS] for trial in finished_trials(look.trials) if BITS in trial.user_attrs}
         if sharing is not None and is_void(begun, self.study.get_trials(deepcopy=False), known, self._settings.stopping.trials):
             close_abandoned(self.study, [self.study._storage.get_trial(begun.trial_id)], self._stored, problem.budgets)

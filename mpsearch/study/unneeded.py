@@ -17,7 +17,7 @@ from mpsearch.study.storage import reading_study, storage_errors
 __all__ = ["remove_unneeded"]
 
 
-def remove_unneeded(url: str, name: str | None, artifacts: Path | None = None) -> tuple[int, int]:
+def remove_unneeded(url: str, name: str | None, artifacts: str | Path | None = None) -> tuple[int, int]:
     """Remove from a study's shared files the checkpoints that no trial will go on from; returns (files, bytes).
 
     A file that the study does not name is left alone: it may be of another study in the same folder. So is one that another study of this
@@ -26,7 +26,7 @@ def remove_unneeded(url: str, name: str | None, artifacts: Path | None = None) -
     Args:
         url: storage.
         name: of the study; None: the only one there.
-        artifacts: the folder as this machine sees it; as published, unless given.
+        artifacts: the place of the files as this machine sees it; as published, unless given.
 
     Raises:
         ConfigError: there is no such study, or it shares no files.
@@ -41,7 +41,7 @@ def remove_unneeded(url: str, name: str | None, artifacts: Path | None = None) -
         needed: set[str] = set()
         for each in storage.get_all_studies():
             needed |= _needed(optuna.load_study(study_name=each.study_name, storage=storage))
-    store = SharedFiles(artifacts or Path(shared.artifacts))
+    store = SharedFiles(artifacts or shared.artifacts)
     named = {digest for trial in trials for digest in _checkpoints(trial)}
     removed = [store.remove(digest) for digest in sorted((named - needed) & store.names())]
     return len(removed), sum(removed)

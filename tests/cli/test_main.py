@@ -10,10 +10,12 @@ import pytest
 
 from mpsearch.cli import group, main, script
 from mpsearch.core.errors import BudgetError, TrainingDiverged
+from mpsearch.core.interrupt import Terminated
 
 COMMANDS = [
     "study",
     "worker",
+    "proxy",
     "status",
     "gc",
     "signals",
@@ -104,9 +106,19 @@ BAD = [
     (["study", "--set", "recipe.lr=[1"], "--set recipe.lr: line 1"),
     (["study", "--storage", "nonsense"], "storage: 'nonsense' cannot be opened"),
     (["study", "--workers", "0"], "0 is not in the range"),
-    (["study", "--lease", "5s"], "--lease and --artifacts are of a study that several workers share; add --workers N or --storage URL"),
+    (["study", "--lease", "5s"], "--lease, --artifacts and --launch are of a study that workers share; add --workers N or --storage URL"),
     (["study", "--workers", "2", "--lease", "soon"], "--lease: 'soon' cannot be read"),
     (["worker"], "--storage URL is needed"),
+    (
+        ["study", "--launch", "slurm"],
+        "--lease, --artifacts and --launch are of a study that workers share; add --workers N or --storage URL",
+    ),
+    (["study", "--launch", "slurm", "--workers", "1"], "submits all workers but this one; add --workers N, at least 2"),
+    (["study", "--launch", "slurm", "--workers", "4"], "SQLite is for processes of one machine; give a --storage that the jobs reach"),
+    (["study", "--slurm", "partition=gpu", "--workers", "2"], "--slurm is of the jobs of --launch slurm; add that"),
+    (["study", "--slurm", "gpu", "--launch", "local", "--workers", "2"], "write it as KEY=VALUE, such as partition=gpu"),
+    (["proxy"], "--storage URL is needed"),
+    (["proxy", "--storage", "sqlite:///trials.db"], "is no database server; give postgresql://… or mysql://…"),
     (["worker", "--storage", "nonsense"], "storage: 'nonsense' cannot be opened"),
     (["status"], "pass a run directory, --storage URL or the variable MPSEARCH_STORAGE"),
     (["status", "gone"], "gone holds no study.db"),
@@ -169,6 +181,7 @@ def test_the_process_itself_exits_with_2(tmp_path: Path) -> None:
         (BudgetError("a \x1b]0;title\x07 of a stranger"), 2, "mpsearch: error: a \\x1b]0;title\\x07 of a stranger\n"),
         (TrainingDiverged("the loss is NaN"), 1, "mpsearch: error: the loss is NaN\n"),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped\n"),
+        (Terminated(), 143, "told to end; the same command goes on where it stopped\n"),
     ],
 )
 def test_one_handler_for_all_commands(asked: Answer, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str) -> None:

@@ -35,7 +35,7 @@ def test_anybodys_sampler_proposes_instead(tmp_path: Path) -> None:
 
 def test_tpe_sees_the_budget_as_a_constraint(tmp_path: Path) -> None:
     result = small(tmp_path, sampler=optuna.samplers.TPESampler(seed=1), trials=4, epochs=0)
-    study = optuna.load_study(study_name="mpsearch", storage=f"sqlite:///{tmp_path}/run/study.db")
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/run/study.db")
     assert len(study.trials) == len(result.summary.trials) == 4
     assert all(trial.params.keys() >= {"bits/0", "bits/2", "bits/5"} for trial in study.trials)
 

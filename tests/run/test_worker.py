@@ -14,6 +14,7 @@ from mpsearch.core.progress import Silent
 from mpsearch.core.summary import Summary
 from mpsearch.run import Crew, join, run_study
 from mpsearch.run.crew import identity_of
+from mpsearch.study.shared_files import SharedFiles
 from tests.run.tiny import tiny_study
 
 
@@ -24,10 +25,15 @@ def read(text: str) -> StudyConfig:
 class Shared:
     """A study that has ended in a database of its own, and what may be joined of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, artifacts: str = "") -> None:
         self.folder, self.url = folder, f"sqlite:///{folder}/trials.db"
         self.summary: Summary = run_study(
-            tiny_study(), folder / "first", "command", Silent(), storage=self.url, crew=Crew(lease=5.0, artifacts=folder / "shared")
+            tiny_study(),
+            folder / "first",
+            "command",
+            Silent(),
+            storage=self.url,
+            crew=Crew(lease=5.0, artifacts=artifacts or folder / "shared"),
         )
 
     def join(self, name: str = "second", artifacts: Path | None = None) -> int:
@@ -50,6 +56,17 @@ def test_a_study_that_is_shared_ends_as_one_that_is_not(shared: Shared, tmp_path
 def test_signals_come_from_the_first_worker(shared: Shared) -> None:
     assert shared.join() == len(shared.summary.trials)
     assert (shared.folder / "second" / "prepared.json").read_bytes() == (shared.folder / "first" / "prepared.json").read_bytes()
+
+
+def test_signals_travel_by_a_bucket(bucket: str, tmp_path: Path) -> None:
+    shared = Shared(tmp_path, bucket)
+    assert shared.join() == len(shared.summary.trials)
+    assert (tmp_path / "second" / "prepared.json").read_bytes() == (tmp_path / "first" / "prepared.json").read_bytes()
+    assert not [*tmp_path.glob("**/artifacts")]
+    for name in SharedFiles(bucket).names():
+        SharedFiles(bucket).remove(name)
+    with pytest.raises(ConfigError, match=rf"artifacts: {bucket} has no whole copy of"):
+        shared.join(name="third")
 
 
 @pytest.mark.parametrize("part", ["weights", "data", "network", "version of torch", "version of mpsearch"])

@@ -18,13 +18,14 @@ from mpsearch.propose.observation import Proposal
 from mpsearch.study.leases import LEASE, Lease, LeaseLost, Sharing, Watch, abandoned, first_successors, is_void, lease_of
 from mpsearch.study.records import Begun, StoredRecords, begin_trial, close_abandoned, proposal_attributes, resuming_attributes
 from mpsearch.study.storage import open_study
+from tests.storages import EVERY, url_of
 
 ME, OTHER = Sharing(worker="me", seconds=1.0), Sharing(worker="other", seconds=1.0)
 
 
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+@pytest.fixture(params=EVERY)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
+    return url_of(request.param, request, tmp_path)
 
 
 @pytest.fixture

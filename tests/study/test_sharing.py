@@ -18,19 +18,24 @@ from mpsearch.study.leases import first_successors
 from mpsearch.study.records import StoredRecords
 from mpsearch.study.storage import end_of, open_study
 from tests.problems import small_problem
+from tests.storages import EVERY, url_of
 
 TRIALS = 6
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-EVERY = ["sqlite", "postgresql", "journal"]
-OTHERS_SLOW = ["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in EVERY[1:])]
-"""Each case starts processes that import torch; the default run has every kind of storage once, and SQLite in all cases."""
+def slow(*kinds: str) -> list[object]:
+    """Every kind of storage, these only in the slow run."""
+    return [pytest.param(kind, marks=[pytest.mark.slow] if kind in kinds else []) for kind in EVERY]
+
+
+OTHERS_SLOW = slow(*EVERY[1:])
+"""Each case starts processes that import torch."""
 
 
 @pytest.fixture(params=OTHERS_SLOW)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
+    return url_of(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -89,7 +94,7 @@ def test_workers_share_the_trials_of_a_study(url: str, start: Start) -> None:
     assert len({trial.user_attrs["lease"]["worker"] for trial in study.trials}) >= 2
 
 
-@pytest.mark.parametrize("url", EVERY, indirect=True)
+@pytest.mark.parametrize("url", slow("mysql", "grpc"), indirect=True)
 def test_what_a_killed_worker_had_under_way_is_taken_over(url: str, start: Start) -> None:
     doomed = start("doomed", seconds=1000.0)
     until_scoring(doomed)

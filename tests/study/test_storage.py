@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -24,11 +26,12 @@ from mpsearch.study.storage import (
     storage_errors,
     study_ended,
 )
+from tests.storages import EVERY, url_of
 
 
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+@pytest.fixture(params=EVERY)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else f"{request.param}:///{tmp_path}/trials"
+    return url_of(request.param, request, tmp_path)
 
 
 def test_the_end_is_stored(url: str) -> None:
@@ -39,14 +42,65 @@ def test_the_end_is_stored(url: str) -> None:
     assert study_ended(url, "mine")
 
 
+PLACES = r"give a URL such as sqlite:///trials.db or journal:///trials.log in a folder that exists, or postgresql://"
+SERVER = r"check that its server runs and is reached from here, and user, password and database"
+
+
 @pytest.mark.parametrize(
-    "wrong", ["nonsense", "sqlite:////no/such/folder/x.db", "journal:////no/such/folder/x.log", "postgresql+nodriver://me:s3cret@host/db"]
+    ("wrong", "cure"),
+    [
+        ("nonsense", PLACES),
+        ("sqlite:////no/such/folder/x.db", PLACES),
+        ("journal:////no/such/folder/x.log", PLACES),
+        (
+            "postgresql+nodriver://me:s3cret@host/db",
+            r"give a URL such as postgresql://… without a driver, and pip install .*\[postgresql\]",
+        ),
+        ("mariadb+nodriver://me:s3cret@host/db", r"give a URL such as mysql://… without a driver, and pip install .*\[mysql\]"),
+        ("postgresql://me:s3cret@localhost:1/db", SERVER),
+        ("mysql://me:s3cret/with@signs@localhost:1/db", SERVER),
+    ],
 )
-def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"storage: '.*' cannot be opened .*give a URL such as") as caught:
+def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(wrong: str, cure: str) -> None:
+    if wrong.startswith("mysql:"):
+        pytest.importorskip("pymysql", reason="the extra mysql is not installed")
+    with pytest.raises(ConfigError, match=rf"storage: '.*' cannot be opened \(.+\); {cure}") as caught:
         open_study(wrong, "mine")
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(ConfigError, match=r"give a URL such as mysql://… without a driver, and pip install 'mpsearch\[mysql\]'"):
+        open_study("mysql://me:s3cret@localhost/db", "mine")
+
+
+def test_a_wrong_password_is_one_line_without_it(mysql: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\(Access denied for user 'me'@'localhost' \(using password: YES\)\); {SERVER}") as caught:
+        open_study(mysql.replace("s3cret", "gu3ssed"), "mine")
+    assert "gu3ssed" not in str(caught.value)
+
+
+def test_many_processes_begin_trials_on_a_server_at_a_time(url: str) -> None:
+    """Numbers are given once, no transaction fails on another's lock, and an attribute of each is its own."""
+    open_study(url, "mine")
+
+    def work(name: int) -> None:
+        study = open_study(url, "mine")
+        for _ in range(3):
+            trial = study.ask()
+            trial.set_user_attr("mine", name)
+            trial.set_user_attr("mine", [name])
+            study.set_user_attr("last", name)
+            study.tell(trial, [1.0, 1.0])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, name) for name in range(4)]:
+            done.result(120)
+    trials = open_study(url, "mine").trials
+    assert [trial.number for trial in trials] == list(range(12))
+    assert sorted(trial.user_attrs["mine"][0] for trial in trials) == sorted([*range(4)] * 3)
 
 
 def test_an_interrupt_while_a_connection_is_returned_is_raised_and_not_logged(

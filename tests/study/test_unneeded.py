@@ -26,7 +26,7 @@ def test_only_checkpoints_of_trials_that_have_ended_are_removed(tmp_path: Path) 
         (tmp_path / "file").write_text(content)
         return store.put(tmp_path / "file")
 
-    publish(study, Published(study="", identity={}, lease=1.0, artifacts=str(store.folder), files={"prepared.json": file("signals")}))
+    publish(study, Published(study="", identity={}, lease=1.0, artifacts=store.place, files={"prepared.json": file("signals")}))
 
     def begun(bits: int) -> dict[str, object]:
         return proposal_attributes(Proposal(origin="ei", allocation=Allocation({"fc": Choice(bits)})), 0)
