@@ -151,7 +151,7 @@ def foreseen(config: StudyConfig, setup: Setup, records: Sequence[Record], ledge
     return ledger.once(
         _FORESEEN,
         compute,
-        made_from=ledger.made_from(best.to_dict(), config.retrain.epochs),
+        made_from=ledger.made_from(best.allocation.key(), dict(best.scores), config.retrain.epochs),
         dump=lambda both: [json_data(each) for each in both],
         load=lambda document: (checked(Training, document[0]), checked(Foresight, document[1])),
     )

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -214,7 +215,7 @@ def set_aside_if_damaged(file: Path, say: Callable[[str], None]) -> None:
         with closing(sqlite3.connect(file)) as database:
             if database.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone():
                 raise RunDirectoryError(f"{file} holds code of its own (triggers or views); give another --run-dir")
-            sound = file.stat().st_size > 0 and database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            sound = file.stat().st_size > 0 and database.execute("PRAGMA quick_check").fetchone() == ("ok",) and _is_text(database)
     except sqlite3.OperationalError:  # locked, or unreadable: whoever opens it says so
         return
     except sqlite3.DatabaseError:
@@ -234,6 +235,19 @@ def only_study(file: Path) -> str | None:
     except sqlite3.Error:  # whoever opens it says so
         return None
     return str(names[0]) if len(names) == 1 else None
+
+
+def _is_text(database: sqlite3.Connection) -> bool:
+    """Whether what trials hold can be decoded, which SQLite's own check does not ask."""
+    database.text_factory = bytes
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trial_user_attributes'").fetchone():
+        return True
+    try:
+        for (value,) in database.execute("SELECT value_json FROM trial_user_attributes"):
+            json.loads(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _names_another_file(journal: Path) -> bool:

@@ -62,7 +62,8 @@ def damage(file: Path, kind: str) -> None:
 
 
 def flipped(data: bytes) -> bytes:
-    middle = len(data) // 2
+    """In the middle; of a database in a record, since the middle may be a place that nothing uses."""
+    middle = data.rfind(b'"loss"') if data.startswith(b"SQLite") else len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
 
 
