@@ -7,7 +7,7 @@
 | `proposal` | `origin`; `improvement` and `noise`, its `Outlook`; `ordinal`, the number of trials before it, which gives its seed |
 | | `again`: its bits had been measured; `resumes`: number of the abandoned trial that it takes over |
 | `lease` | worker and count, where several share the study, see `leases.py` |
-| `record` | its `Record` without what stands above; trials without a record are ignored |
+| `record` | its `Record` without what stands above, and a digest of both; trials without a record are ignored |
 
 A row for each layer, as Optuna keeps parameters, would take one write each: seconds and tens of kilobytes where there are 200. What is
 searched besides the bits (method, learning rate) are parameters of Optuna, and so are the bits if another sampler draws them. The mean
@@ -16,6 +16,7 @@ bits are parameters too, though nobody draws them: Optuna's plots compare trials
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ from mpsearch.core.budget import Budget, tightness
 from mpsearch.core.errors import ConfigError, RunDirectoryError
 from mpsearch.core.layer import Layer
 from mpsearch.core.record import Record
+from mpsearch.data.fingerprint import content_digest
 from mpsearch.propose.observation import Proposal, observed
 from mpsearch.study.bits_text import bits_text, read_bits
 from mpsearch.study.stopping import Outlook
@@ -50,6 +52,7 @@ __all__ = [
     "outlook_of",
     "proposal_attributes",
     "proposal_of",
+    "record_attribute",
     "resuming_attributes",
     "write_record",
 ]
@@ -58,6 +61,7 @@ BITS = "bits"
 COSTS = "costs"
 RECORD = "record"
 _PROPOSAL = "proposal"
+_DIGEST = "digest"
 _MEAN = FloatDistribution(0.0, 64.0)
 _ELSEWHERE = ("number", "origin", "allocation")
 """Fields of a record that the trial keeps otherwise."""
@@ -175,8 +179,11 @@ class StoredRecords:
             try:
                 attributes = trial.user_attrs
                 elsewhere = {"number": trial.number, "origin": attributes[_PROPOSAL]["origin"], "allocation": {}}
-                found = Record.from_dict({**attributes[RECORD], **elsewhere})
-                self._records[trial.number] = replace(found, allocation=read_bits(attributes[BITS], self._layers))
+                document = dict(attributes[RECORD])
+                digest, allocation = document.pop(_DIGEST), read_bits(attributes[BITS], self._layers)
+                if digest != _digest(document, allocation):
+                    raise ValueError("its digest does not match its content")
+                self._records[trial.number] = replace(Record.from_dict({**document, **elsewhere}), allocation=allocation)
             except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
                 raise RunDirectoryError(
                     f"the record of trial {trial.number} in the storage was damaged ({type(error).__name__}: {error}); "
@@ -212,9 +219,19 @@ def write_record(begun: Begun, record: Record, budgets: Sequence[Budget], *, tol
         budgets: budgets of the study; the largest used share is the second objective.
         told: also tell the sampler, as Optuna's `tell` does with a dozen reads of the storage.
     """
-    document = {name: value for name, value in record.to_dict().items() if name not in _ELSEWHERE}
-    begun.study._storage.set_trial_user_attr(begun.trial_id, RECORD, document)
+    begun.study._storage.set_trial_user_attr(begun.trial_id, RECORD, record_attribute(record))
     _end(begun.study, begun.trial_id, record, budgets, told=told)
+
+
+def record_attribute(record: Record) -> dict[str, Any]:
+    """What a trial holds of its record: all that it does not keep otherwise, and a digest."""
+    document = {name: value for name, value in record.to_dict().items() if name not in _ELSEWHERE}
+    return {**document, _DIGEST: _digest(document, record.allocation)}
+
+
+def _digest(document: Mapping[str, Any], allocation: Allocation) -> str:
+    """A wrong bit in a number is damage as well, and no other loss."""
+    return content_digest([json.dumps(document, sort_keys=True), allocation.key()])
 
 
 def close_abandoned(study: optuna.Study, trials: Sequence[FrozenTrial], stored: StoredRecords, budgets: Sequence[Budget]) -> None:

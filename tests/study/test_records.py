@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,7 +16,7 @@ from mpsearch.core.choice import Choice
 from mpsearch.core.errors import RunDirectoryError
 from mpsearch.core.record import Record, Score
 from mpsearch.propose.observation import Proposal
-from mpsearch.study.records import Begun, StoredRecords, begin_trial, close_abandoned, proposal_attributes, write_record
+from mpsearch.study.records import Begun, StoredRecords, begin_trial, close_abandoned, proposal_attributes, record_attribute, write_record
 from mpsearch.study.storage import open_study
 
 LAYERS = ("fc",)
@@ -79,7 +81,7 @@ def test_what_a_dead_process_left_running_is_ended_by_its_record_or_failed(url: 
     for number in range(3):
         trial = begun(study)
         if number != 1:
-            trial.asked.set_user_attr("record", record(number, status="complete" if number == 0 else "failed").to_dict())
+            trial.asked.set_user_attr("record", record_attribute(record(number, status="complete" if number == 0 else "failed")))
     again = open_study(url, "mine")
     close_abandoned(again, again.trials, StoredRecords(LAYERS), BUDGETS)
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
@@ -110,6 +112,26 @@ def test_a_damaged_record_is_named(url: str) -> None:
     study.tell(trial.number, [1.0, 1.0])
     with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
         StoredRecords(LAYERS).of(open_study(url, "mine").trials)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "wrong"),
+    [
+        ("record", lambda held: {**held, "scores": {**held["scores"], "short": {**held["scores"]["short"], "loss": 1.0000000000000002}}}),
+        ("record", lambda held: {name: value for name, value in held.items() if name != "digest"}),
+        ("bits", lambda held: held.replace("4", "5")),
+    ],
+)
+def test_a_wrong_bit_in_a_number_is_damage(attribute: str, wrong: Callable[[Any], Any], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    study = open_study(url, "mine")
+    trial = begun(study)
+    write_record(trial, record(0), BUDGETS)
+    (stored,) = study.trials
+    assert StoredRecords(LAYERS).of([stored]) == [record(0)]
+    stored.set_user_attr(attribute, wrong(stored.user_attrs[attribute]))
+    with pytest.raises(RunDirectoryError, match="the record of trial 0 in the storage was damaged"):
+        StoredRecords(LAYERS).of([stored])
 
 
 def test_a_trial_of_200_layers_takes_three_kilobytes(tmp_path: Path) -> None:
