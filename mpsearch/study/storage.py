@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -244,8 +243,8 @@ def _is_text(database: sqlite3.Connection) -> bool:
         return True
     try:
         for (value,) in database.execute("SELECT value_json FROM trial_user_attributes"):
-            json.loads(value)
-    except ValueError:
+            bytes(value).decode()
+    except UnicodeDecodeError:
         return False
     return True
 
