@@ -24,9 +24,11 @@ settings.load_profile("laws")
 
 @pytest.fixture(scope="session", autouse=True)
 def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Folders that nobody named, such as those of `mpsearch.search` without `run_dir`."""
+    """Folders that nobody named, such as those of `mpsearch.search` without `run_dir`, and a cache that no real study learns from."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
     tempfile.tempdir = before
 
 
