@@ -46,6 +46,7 @@ ENOUGH = 20
 _SPREAD = 0.3
 """Of what calibration lost: how far what training gives back differs from study to study."""
 _OUTER = (0.05, 0.95)
+_LARGEST = 1e50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +126,17 @@ def foresee(now: Training, reference: Score, earlier: Sequence[Training], second
 def foreseen(config: StudyConfig, setup: Setup, records: Sequence[Record], ledger: Ledger) -> tuple[Training, Foresight] | None:
     """The study's own training, before it begins, and what is expected of it; computed once a run.
 
-    None where nothing is retrained, no trial was scored, or validation samples are trained on.
+    None where nothing is retrained, no trial was scored, an error is no number, or validation samples are trained on.
     """
     problem, best = setup.problem, best_record(records)
     if best is None or not config.retrain.epochs or config.retrain.include_validation:
         return None
 
     @phase("foresight")
-    def compute() -> tuple[Training, Foresight]:
+    def compute() -> tuple[Training, Foresight] | None:
         reference = evaluate(problem.model, problem.validation, problem.task, device=problem.device, batch=problem.execution.batch)
+        if not all(abs(error) < _LARGEST for error in (reference.error, best.score.error)):
+            return None
         now = Training(
             task=problem.task.name,
             metric=problem.task.metric_name,
@@ -152,8 +155,8 @@ def foreseen(config: StudyConfig, setup: Setup, records: Sequence[Record], ledge
         _FORESEEN,
         compute,
         made_from=ledger.made_from(best.allocation.key(), dict(best.scores), config.retrain.epochs),
-        dump=lambda both: [json_data(each) for each in both],
-        load=lambda document: (checked(Training, document[0]), checked(Foresight, document[1])),
+        dump=lambda both: None if both is None else [json_data(each) for each in both],
+        load=lambda document: None if document is None else (checked(Training, document[0]), checked(Foresight, document[1])),
     )
 
 

@@ -25,6 +25,8 @@ _CLEAR = 3.0
 def guessing(problem: Problem) -> tuple[str, ...]:
     """A sentence if the float network is no better than a guess on at most 512 validation samples; none for tasks without a known guess.
 
+    Nor is there one where the targets of batches differ in shape.
+
     Args:
         problem: float network, validation data, task.
     """
@@ -32,7 +34,10 @@ def guessing(problem: Problem) -> tuple[str, ...]:
     if task.guess is None:
         return ()
     few = problem.validation.take(min(_SAMPLES, len(problem.validation)), problem.seed)
-    guess = task.guess(torch.cat([targets.cpu() for _, targets in few.batches(problem.execution.batch)]))
+    parts = [targets.cpu() for _, targets in few.batches(problem.execution.batch)]
+    if len({part.shape[1:] for part in parts}) > 1:  # sequences, padded batch by batch, have no answer in common
+        return ()
+    guess = task.guess(torch.cat(parts))
     found = evaluate(problem.model, few, task, device=problem.device, batch=problem.execution.batch)
     noise = _CLEAR * math.sqrt(guess * (1 - guess) / len(few)) if task.metric_name == "accuracy" else 0.0
     if found.error < task.error(guess) - noise:

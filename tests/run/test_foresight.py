@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpsearch.core.record import Score
-from mpsearch.run.foresight import ENOUGH, SHIPPED, foresee, noise_of, recovery
+from mpsearch.core.record import Record, Score
+from mpsearch.run.foresight import ENOUGH, SHIPPED, foresee, foreseen, noise_of, recovery
+from mpsearch.run.ledger import Ledger
 from mpsearch.run.pipeline import run_study
 from mpsearch.run.trainings import Training, earlier_trainings
 from mpsearch.tasks.task import Task
 from tests.problems import small_problem
-from tests.run.tiny import Phases, tiny_study
+from tests.run.tiny import Phases, tiny_setup, tiny_study
 
 REFERENCE = Score(loss=0.1, error=0.1, metric=0.9)
 NOW = Training(task="classification", metric="accuracy", trained=False, epochs=2, float_error=0.1, before=0.3, after=0.3, noise=0.02)
@@ -104,3 +106,13 @@ def test_without_retraining_nothing_is_foreseen(tmp_path: Path, said: list[str])
     summary = run_study(tiny_study(), tmp_path / "run", "mpsearch study", Phases())
     assert summary.foresight is None
     assert earlier_trainings() == []
+
+
+def test_an_error_that_is_no_number_is_not_foreseen(tmp_path: Path) -> None:
+    config = tiny_study(retrain={"epochs": 1})
+    setup = tiny_setup(config)
+    allocation = setup.problem.space.uniform(setup.problem.space.choices[0])
+    for error in (math.inf, math.nan):
+        score = Score(loss=1.0, error=error, metric=error)
+        record = Record(number=0, origin="", allocation=allocation, rung="ptq", scores={"ptq": score}, costs={"size": 1.0})
+        assert foreseen(config, setup, [record], Ledger(tmp_path)) is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from mpsearch.data.base import as_split
+from mpsearch.data.tensor_split import TensorSplit
 from mpsearch.run.guessing import guessing
 from mpsearch.tasks.task import Task
 from tests.problems import small_problem
@@ -47,6 +50,19 @@ def test_regression_is_doubted_by_the_variance_of_its_targets() -> None:
     line = nn.Linear(3, 2)
     exact = as_split(TensorDataset(x := torch.randn(64, 3), line(x).detach()))
     assert guessing(replace(problem, model=line, validation=exact)) == ()
+
+
+def test_targets_of_different_lengths_are_not_judged() -> None:
+    class Padded(TensorSplit):
+        """Each batch as long as its number says."""
+
+        def batches(self, size: int, **options: Any) -> Iterator[Any]:
+            for length, (x, y) in enumerate(super().batches(size, **options), start=1):
+                yield x, y.float().unsqueeze(1).expand(-1, length)
+
+    problem = small_problem()
+    padded = Padded(torch.zeros(600, 6), torch.zeros(600, dtype=torch.long))
+    assert guessing(replace(problem, task=Task.regression(), validation=padded.take(512, 0))) == ()
 
 
 def test_a_task_without_a_known_guess_is_not_judged() -> None:
