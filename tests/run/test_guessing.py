@@ -56,8 +56,10 @@ def test_targets_of_different_lengths_are_not_judged() -> None:
     class Padded(TensorSplit):
         """Each batch as long as its number says."""
 
-        def batches(self, size: int, **options: Any) -> Iterator[Any]:
-            for length, (x, y) in enumerate(super().batches(size, **options), start=1):
+        def batches(
+            self, batch_size: int, *, shuffle: bool = False, seed: int = 0, augment: bool = False, drop_last: bool = False
+        ) -> Iterator[Any]:
+            for length, (x, y) in enumerate(super().batches(batch_size), start=1):
                 yield x, y.float().unsqueeze(1).expand(-1, length)
 
     problem = small_problem()
