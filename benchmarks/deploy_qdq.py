@@ -4,9 +4,9 @@
 
 The network, a ResNet-18 or a chain of convolutions without branches, is trained on the embedded digits for a few epochs, quantized by LSQ,
 trained for one epoch more, and written as `onnx-qdq`. Of each file the script prints what the runtimes make of it: ONNX Runtime in the
-session that the file names (ORT), in its default one, and with `session.disable_quant_qdq=1`; OpenVINO with
-`INFERENCE_PRECISION_HINT=f32`. Then, how often two ways to round an activation give other codes: times the reciprocal of the step, as
-mpsearch does, and divided by the step, as `QuantizeLinear` does.
+session that the file names (ORT), in its default one, and with `session.disable_quant_qdq=1`; OpenVINO a file written for it, in the
+session that it names. Then, how often two ways to round an activation give other codes: times the reciprocal of the step, as mpsearch
+does, and divided by the step, as `QuantizeLinear` does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,20 @@ from mpsearch.models import build_model
 from mpsearch.network.baked import Parts, bake, install
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
-from mpsearch.network.quantizers import FixedActQuantizer
-from mpsearch.network.trace import trace
+from mpsearch.network.quantizers import FixedActQuantizer, InputCodes
+from mpsearch.network.trace import survey
 from mpsearch.targets import Blueprint
 from mpsearch.targets.onnx.layout import numbered
 from mpsearch.targets.onnx.runtime import RuntimeModel
 from mpsearch.targets.onnx_qdq.artifact import QdqArtifact
-from mpsearch.targets.onnx_qdq.layout import SIGNED_ZERO
+from mpsearch.targets.onnx_qdq.layout import SIGNED_ZERO, Session
 from mpsearch.targets.onnx_qdq.target import OnnxQdq
 from mpsearch.tasks.outputs import most_samples_differ_by
 
 ALLOCATIONS = ((32, 32), (8, 32), (8, 8), (4, 8), (4, 4))
 """(Weight bits, activation bits) of all layers; 32 is float."""
+
+BYTE = 8
 
 NOT_FUSED = {"session.disable_quant_qdq": "1"}
 
@@ -65,11 +68,13 @@ def main() -> None:
     (x, y), (held, labels) = whole(splits.train), whole(splits.test)
     model = chain() if asked.model == "chain" else build_model(asked.model, {})
     fit(model, list(model.parameters()), x, y, epochs=asked.epochs, rate=0.02)
-    layers = trace(model.eval(), x[:8])
+    found = survey(model.eval(), x[:8])
+    layers = tuple(replace(layer, rounds_output=layer.name in found.added) for layer in found.layers)
     bits = [sorted({pair[side] for pair in ALLOCATIONS}) for side in (0, 1)]
     space = Space(name="deploy", weights=tuple(bits[0]), activations=tuple(bits[1])).resolve(layers)
-    target = OnnxQdq()
-    writer = target.writer(Blueprint.of(model, x[:8], space))
+    target, blueprint = OnnxQdq(), Blueprint.of(model, x[:8], space)
+    writer = target.writer(blueprint)
+    other = OnnxQdq(runtime="openvino").writer(blueprint) if asked.openvino else None
     base: dict[str, float] = {}
     print(f"{asked.model}, digits, {len(labels)} test images, torch {torch.__version__}")
     for weight, activation in ALLOCATIONS:
@@ -88,7 +93,12 @@ def main() -> None:
                 f"{name}: {writer.overhead_bytes + sizes:,} B promised, {path.stat().st_size:,} B on disk, "
                 f"top-1 scored {accuracy(expected, labels):.2%}"
             )
-            for runtime, load in runtimes(target.read(path), path, asked.openvino).items():
+            loads = runtimes(target.read(path))
+            if other is not None:
+                own = path.with_name("openvino.onnx")
+                other.write(own, parts)
+                loads["OpenVINO"] = partial(in_openvino, own)
+            for runtime, load in loads.items():
                 begin = time.perf_counter()
                 run = load()
                 seconds = time.perf_counter() - begin
@@ -100,7 +110,7 @@ def main() -> None:
                     f"{most_samples_differ_by(outputs, expected):.1e}, load {seconds:.2f} s, {each:.2f} ms a sample, "
                     f"{each / base[runtime]:.2f} of float32"
                 )
-            if activation != FLOAT_BITS:
+            if activation == BYTE:
                 rounding(target.read(path), scored, layers, held)
 
 
@@ -145,22 +155,21 @@ def quantized(model: nn.Module, space: ResolvedSpace, weight: int, activation: i
     return bake(network)
 
 
-def runtimes(artifact: QdqArtifact, path: Path, openvino: bool) -> dict[str, Callable[[], Run]]:
+def runtimes(artifact: QdqArtifact) -> dict[str, Callable[[], Run]]:
     """Name → what loads the file."""
 
     def onnxruntime(settings: Mapping[str, str]) -> Callable[[], Run]:
         file = artifact.file
         return lambda: RuntimeModel(file.content, file.inputs, file.outputs, settings)
 
-    found = {"ORT": onnxruntime(artifact.settings()), "ORT default": onnxruntime({}), "ORT no qdq": onnxruntime(NOT_FUSED)}
-    return found | ({"OpenVINO": lambda: in_openvino(path)} if openvino else {})
+    return {"ORT": onnxruntime(artifact.settings()), "ORT default": onnxruntime({}), "ORT no qdq": onnxruntime(NOT_FUSED)}
 
 
 def in_openvino(path: Path) -> Run:
-    """The file in OpenVINO, computed in float32 where it is not in integers."""
+    """The file in OpenVINO, in the session that it names."""
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    settings = {**Session.in_openvino().settings, "INFERENCE_NUM_THREADS": 1}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     return lambda images: torch.from_numpy(np.array(compiled(images.numpy())[0]))
 
@@ -217,11 +226,13 @@ def levels(x: Tensor, own: FixedActQuantizer, *, divide: bool) -> Tensor:
 
 def quantizers(model: nn.Module) -> dict[str, FixedActQuantizer]:
     """Module → the quantizer of its input."""
-    return {name.rpartition(".")[0]: each for name, each in model.named_modules() if isinstance(each, FixedActQuantizer)}
+    found = ((name.rpartition("."), each) for name, each in model.named_modules() if isinstance(each, FixedActQuantizer))
+    return {path: each for (path, _, own), each in found if own == "input_quantizer"}
 
 
 def _divided(quantizer: FixedActQuantizer, x: Tensor) -> Tensor:
-    return levels(x, quantizer, divide=True) * quantizer.step
+    codes = levels(x, quantizer, divide=True)
+    return codes if isinstance(quantizer, InputCodes) else codes * quantizer.step
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mpsearch.core.number_format import FLOAT, SUMMED, NumberFormat
+
 __all__ = ["Layer"]
 
 
@@ -31,6 +33,7 @@ class Layer:
         wide: whether the artifact keeps scales and the folded bias in float32, since half precision would cost accuracy.
         read_elsewhere: whether the forward pass reads the weight or the bias outside of calls of the module, too.
         axes: axes of the weight along which the output channels lie, as its use shows; None: as the module's class says.
+        rounds_output: whether its output, behind its norm, may be rounded, see `output_format`.
     """
 
     name: str
@@ -50,6 +53,16 @@ class Layer:
     wide: bool = False
     read_elsewhere: bool = False
     axes: tuple[int, ...] | None = None
+    rounds_output: bool = False
+
+    def output_format(self, weight: NumberFormat, input: NumberFormat) -> NumberFormat:
+        """The format of its output: rounded to 8 bits where integers are multiplied and the output is added as it is, else float.
+
+        Args:
+            weight: format of the weight.
+            input: format of the input.
+        """
+        return SUMMED if self.rounds_output and not weight.is_float and input.bits == SUMMED.bits else FLOAT
 
     @property
     def weights(self) -> int:

@@ -271,6 +271,9 @@ class NumberFormat:
 
 
 FLOAT = NumberFormat("float", FLOAT_BITS)
+
+SUMMED = NumberFormat("uniform", 8)
+"""Of outputs that are rounded before they are added; signed."""
 """float32."""
 
 StoredAs = Callable[[NumberFormat], "NumberFormat | None"]

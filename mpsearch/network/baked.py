@@ -17,13 +17,20 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import FLOAT, NumberFormat
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
 from mpsearch.network.half import in_float32
 from mpsearch.network.integer_sums import ScaledSums, along_channels, multiplies_integers, scale_sums
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import Network, keep_slow_attention
-from mpsearch.network.quantizers import FixedActQuantizer, FixedPowerActQuantizer, InputCodes, attach_act_quantizer
+from mpsearch.network.quantizers import (
+    ActQuantizer,
+    FixedActQuantizer,
+    FixedPowerActQuantizer,
+    InputCodes,
+    attach_act_quantizer,
+    attach_output_quantizer,
+)
 from mpsearch.network.state import distinct_state, sharing_copy
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import act_grid
@@ -97,7 +104,7 @@ class CodedWeight:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedInput:
-    """How a layer's input is quantized.
+    """How a layer's input, or its output, is quantized.
 
     Args:
         format: uniform or powers of two.
@@ -119,12 +126,14 @@ class BakedLayer:
         weight: codes, or float32.
         bias: with an exponent if a BatchNorm is folded in, else plain float32 `[C]`; None without a bias.
         input: None for a float input.
+        output: None for an output that is not rounded.
     """
 
     choice: Choice
     weight: FloatWeight | CodedWeight
     bias: StoredNumbers | Tensor | None = None
     input: QuantizedInput | None = None
+    output: QuantizedInput | None = None
 
     @property
     def weight_format(self) -> NumberFormat:
@@ -147,6 +156,10 @@ class Parts:
     def chosen(self, allocation: Allocation) -> Parts:
         """The same numbers with the choices of the search, since a file holds only the stored formats."""
         return replace(self, layers={name: replace(layer, choice=allocation[name]) for name, layer in self.layers.items()})
+
+    def without_rounded_outputs(self) -> Parts:
+        """The same numbers for a runtime that adds floats."""
+        return replace(self, layers={name: replace(layer, output=None) for name, layer in self.layers.items()})
 
 
 def fixed_act_quantizer(input: QuantizedInput, *, codes: bool = False) -> FixedActQuantizer:
@@ -201,7 +214,13 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_codes else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)
-    return BakedLayer(choice=choice, weight=baked, bias=_baked_bias(layer, bias), input=_baked_input(network, layer, choice))
+    return BakedLayer(
+        choice=choice,
+        weight=baked,
+        bias=_baked_bias(layer, bias),
+        input=_baked_act(layer, network.act_quantizer(layer)),
+        output=_baked_act(layer, network.output_quantizer(layer)),
+    )
 
 
 def _baked_bias(layer: Layer, bias: Tensor | None) -> StoredNumbers | Tensor | None:
@@ -215,12 +234,11 @@ def _baked_bias(layer: Layer, bias: Tensor | None) -> StoredNumbers | Tensor | N
     return stored
 
 
-def _baked_input(network: Network, layer: Layer, choice: Choice) -> QuantizedInput | None:
-    act = network.act_quantizer(layer)
-    if act is None or choice.activation.is_float:
+def _baked_act(layer: Layer, act: ActQuantizer | None) -> QuantizedInput | None:
+    if act is None or act.bits == FLOAT_BITS:
         return None
     step = _finite(layer, act.step_value().detach().float().cpu().clone())
-    format = NumberFormat("power_of_two" if act.powers else "uniform", choice.activation.bits)
+    format = NumberFormat("power_of_two" if act.powers else "uniform", act.bits)
     return QuantizedInput(format=format, signed=act.grid.lo < 0, step=step)
 
 
@@ -293,6 +311,8 @@ def _install_layer(model: nn.Module, layer: Layer, baked: BakedLayer, device: to
     if scaling is not None:
         module.bias = None  # type: ignore[assignment]
         scale_sums(module, scaling.to(device))
+    if baked.output is not None:
+        attach_output_quantizer(module, fixed_act_quantizer(baked.output).to(device))
 
 
 def _scaling(layer: Layer, weight: CodedWeight, input: QuantizedInput, bias: Tensor | None) -> ScaledSums:

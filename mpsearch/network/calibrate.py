@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mpsearch.core.errors import DataError
-from mpsearch.core.number_format import Granularity, NumberFormat
+from mpsearch.core.number_format import SUMMED, Granularity, NumberFormat
 from mpsearch.core.space import ResolvedSpace
-from mpsearch.network.observe import collect_inputs, draw
+from mpsearch.network.observe import collect_inputs, collect_outputs, draw
 from mpsearch.network.quantizers import ActQuantizer
 from mpsearch.numbers.asymmetric import fit_asymmetric
 from mpsearch.numbers.channels import Rows
@@ -48,6 +48,7 @@ class Calibration:
             self._rows[layer.name] = self._layouts[layer.name].split(weight.detach().float()).contiguous()
         self._held: tuple[str, Granularity, Sample] | None = None  # of the rows asked for last
         self._activations = activations
+        self._outputs: dict[str, Tensor] = {}  # samples of each output that is rounded
         self._signed = {name: bool((values < 0).any()) for name, values in activations.items()}
         self._steps: dict[tuple[str, Granularity, Grid], Tensor] = {}
         self._act_steps: dict[tuple[str, int], Tensor] = {}
@@ -66,7 +67,13 @@ class Calibration:
             for layer, menu in zip(space.layers, space.menus, strict=True)
             if any(not choice.activation.is_float for choice in menu)
         }
-        return cls(model, space, _sampled(model, wanted, batches) if wanted else {}, style)
+        rounded = {layer.name: layer.norm or layer.module for layer in space.layers if layer.rounds_output and layer.name in wanted}
+        batches = list(batches) if wanted else []
+        if wanted and not batches:
+            raise DataError("calibration needs at least one batch of training data; the training split gave none")
+        found = cls(model, space, _sampled(model, wanted, batches), style)
+        found._outputs = _sampled(model, rounded, batches, outputs=True)
+        return found
 
     def signed(self, name: str) -> bool:
         """Whether a negative input of the layer was observed."""
@@ -116,6 +123,10 @@ class Calibration:
             self._act_steps[name, format.bits] = fit_step(self._activations[name], act_grid(format.bits, self.signed(name)))
         return self._act_steps[name, format.bits]
 
+    def output_step(self, name: str) -> Tensor:
+        """Step of the layer's output, `[]`, where that is rounded."""
+        return fit_step(self._outputs[name], act_grid(SUMMED.bits, signed=True))
+
     def set_input(self, quantizer: ActQuantizer, name: str, format: NumberFormat) -> None:
         """Set the quantizer of the layer's input to a format, with the calibrated step."""
         if format.is_float:
@@ -152,12 +163,11 @@ def _limits(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return lo, hi, offset
 
 
-def _sampled(model: nn.Module, wanted: dict[str, str], batches: Iterable[Any]) -> dict[str, Tensor]:
-    """Values of each layer's input: at most 2^16 of them, spread over the batches, and the extremes of every call."""
+def _sampled(model: nn.Module, wanted: dict[str, str], batches: Sequence[Any], *, outputs: bool = False) -> dict[str, Tensor]:
+    """Values of each module's input, or output: at most 2^16 of them, spread over the batches, and the extremes of every call."""
+    if not wanted:
+        return {}
     generator = torch.Generator().manual_seed(0)
-    batches = list(batches)
-    if not batches:
-        raise DataError("calibration needs at least one batch of training data; the training split gave none")
     per_batch = max(_SAMPLES // len(batches), 1)
 
     def sample(x: Tensor) -> Tensor:
@@ -165,4 +175,4 @@ def _sampled(model: nn.Module, wanted: dict[str, str], batches: Iterable[Any]) -
             return x
         return torch.cat([draw(x, per_batch, generator), x.amin().reshape(1), x.amax().reshape(1)])
 
-    return collect_inputs(model, wanted, batches, sample)
+    return (collect_outputs if outputs else collect_inputs)(model, wanted, batches, sample)

@@ -25,7 +25,7 @@ from mpsearch.network.inputs import batch_size, call
 from mpsearch.network.modes import evaluating
 from mpsearch.network.network import keep_slow_attention
 from mpsearch.network.observe import hooked
-from mpsearch.network.quantizers import ActQuantizer, act_quantizer_of, attach_act_quantizer
+from mpsearch.network.quantizers import ActQuantizer, act_quantizer_of, attach_act_quantizer, output_quantizer_of
 from mpsearch.network.state import sharing_copy
 
 __all__ = ["FLOAT_READER", "Activation", "Lifetimes", "Step", "lifetimes", "observe"]
@@ -164,6 +164,7 @@ class _Recorder(TorchDispatchMode):
     def through(self, model: nn.Module, layers: Sequence[Layer]) -> AbstractContextManager[None]:
         """Attribute reads through input quantizers to their layers inside the `with`."""
         readers = [(act_quantizer_of(model, layer), layer.name) for layer in layers if layer.act_quantizable]
+        readers += [(output_quantizer_of(model, layer), FLOAT_READER) for layer in layers if layer.rounds_output]
         return hooked(
             before=[(quantizer, self._enter) for quantizer, _ in readers if quantizer is not None],
             after=[(quantizer, partial(self._leave, name)) for quantizer, name in readers if quantizer is not None],

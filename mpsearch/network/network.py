@@ -18,7 +18,14 @@ from mpsearch.core.number_format import FLOAT_BITS, Granularity, NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.batchnorm import owner_of
 from mpsearch.network.calibrate import Calibration
-from mpsearch.network.quantizers import ActQuantizer, WeightQuantizer, act_quantizer_of, attach_act_quantizer
+from mpsearch.network.quantizers import (
+    ActQuantizer,
+    WeightQuantizer,
+    act_quantizer_of,
+    attach_act_quantizer,
+    attach_output_quantizer,
+    output_quantizer_of,
+)
 from mpsearch.network.recurrent import follow_weights
 from mpsearch.network.state import sharing_copy
 from mpsearch.numbers.channels import Rows
@@ -89,6 +96,8 @@ class Network:
                 parametrize.register_parametrization(*owner_of(self.model, alias), quantizer)
             if any(not choice.activation.is_float for choice in menu):
                 attach_act_quantizer(module, method.act_quantizer().to(device))
+                if layer.rounds_output:
+                    attach_output_quantizer(self.model.get_submodule(layer.norm or layer.module), method.act_quantizer().to(device))
         keep_slow_attention(self.model)
 
     def choice(self, layer: Layer) -> Choice:
@@ -129,6 +138,10 @@ class Network:
         """The layer's input quantizer; None if its menu has only float inputs."""
         return act_quantizer_of(self.model, layer)
 
+    def output_quantizer(self, layer: Layer) -> ActQuantizer | None:
+        """The quantizer of the layer's output; None where that is not rounded."""
+        return output_quantizer_of(self.model, layer) if layer.rounds_output else None
+
     def latent_weight(self, layer: Layer) -> Tensor:
         """The float weight behind the quantizer."""
         return self._parametrization(layer).original
@@ -154,6 +167,9 @@ class Network:
             self.weight_quantizer(layer).set_grid(weight.bits, None if weight.is_float else grid_of(weight, self.method.grid))
             if (act := self.act_quantizer(layer)) is not None:
                 act.set_grid(input.bits, None if input.is_float else act_grid(input.bits, self._calibration.signed(layer.name)))
+            if (output := self.output_quantizer(layer)) is not None:
+                format = layer.output_format(weight, input)
+                output.set_grid(format.bits, None if format.is_float else act_grid(format.bits, signed=True))
 
     @torch.no_grad()
     def begin(self, allocation: Allocation) -> None:
@@ -170,6 +186,8 @@ class Network:
                 quantizer.begin(quantizer.rows.split(self.latent_weight(layer).detach()), steps)
             if act is not None and act.bits != FLOAT_BITS:
                 act.begin(self._calibration.act_step(layer.name, self.choice(layer).activation))
+            if (output := self.output_quantizer(layer)) is not None and output.bits != FLOAT_BITS:
+                output.begin(self._calibration.output_step(layer.name))
         self.method.begin(self)
 
     def _mount(self, layer: Layer, granularity: Granularity) -> None:

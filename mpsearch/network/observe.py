@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mpsearch.network.inputs import call
 from mpsearch.network.modes import modes_kept
 
-__all__ = ["Outputs", "collect_inputs", "draw", "first_input", "hooked"]
+__all__ = ["Outputs", "Sample", "collect_inputs", "collect_outputs", "draw", "first_input", "hooked"]
 
 
 @contextmanager
@@ -36,19 +36,20 @@ def hooked(
 
 
 class Outputs:
-    """Which modules gave a tensor; the tensors are not kept."""
+    """Which modules gave a tensor, unchanged since; the tensors are not kept."""
 
     def __init__(self) -> None:
-        self._given: dict[int, list[tuple[weakref.ref[Tensor], str]]] = {}
+        self._given: dict[int, list[tuple[weakref.ref[Tensor], int, str]]] = {}
 
     def add(self, tensor: Tensor, name: str) -> None:
         """A module of a name gave a tensor; what is said of tensors that are gone is forgotten."""
-        alive = [(given, other) for given, other in self._given.get(id(tensor), ()) if given() is tensor]
-        self._given[id(tensor)] = [*alive, (weakref.ref(tensor), name)]
+        alive = [each for each in self._given.get(id(tensor), ()) if each[0]() is tensor]
+        self._given[id(tensor)] = [*alive, (weakref.ref(tensor), tensor._version, name)]
 
     def givers(self, tensor: Tensor) -> frozenset[str]:
-        """Names of the modules that gave this very tensor."""
-        return frozenset(name for given, name in self._given.get(id(tensor), ()) if given() is tensor)
+        """Names of the modules that gave this very tensor, and after which nothing was written into it."""
+        known = self._given.get(id(tensor), ())
+        return frozenset(name for given, version, name in known if given() is tensor and tensor._version == version)
 
 
 def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -67,27 +68,46 @@ def draw(values: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return values[torch.randint(values.numel(), (n,), generator=generator).to(values.device)]
 
 
-@torch.no_grad()
-def collect_inputs(
-    model: nn.Module, modules: Mapping[str, str], batches: Iterable[Any], sample: Callable[[Tensor], Tensor]
-) -> dict[str, Tensor]:
+Sample = Callable[[Tensor], Tensor]
+"""All values of one call, float32 `[N]` → those to keep."""
+
+
+def collect_inputs(model: nn.Module, modules: Mapping[str, str], batches: Iterable[Any], sample: Sample) -> dict[str, Tensor]:
     """Run the model on the batches in evaluation mode and collect samples of the first input of some modules; the mode is restored.
 
     Args:
         model: any module.
         modules: key → path of the module.
         batches: inputs, as the model takes them.
-        sample: all values of one call, float32 `[N]` → those to keep.
+        sample: what is kept of one call.
 
     Returns:
         Key → samples of all calls, 1-D float32, in the order of `modules`; modules that were not called are missing.
     """
+    return _collected(model, modules, batches, sample, lambda args, kwargs, *_: first_input(args, kwargs), at="before")
+
+
+def collect_outputs(model: nn.Module, modules: Mapping[str, str], batches: Iterable[Any], sample: Sample) -> dict[str, Tensor]:
+    """The same with the outputs of modules that return one tensor."""
+    return _collected(model, modules, batches, sample, lambda args, kwargs, output: output, at="after")
+
+
+@torch.no_grad()
+def _collected(
+    model: nn.Module,
+    modules: Mapping[str, str],
+    batches: Iterable[Any],
+    sample: Sample,
+    seen: Callable[..., Tensor],
+    at: Literal["before", "after"],
+) -> dict[str, Tensor]:
     kept: dict[str, list[Tensor]] = {key: [] for key in modules}
 
-    def keep(key: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept[key].append(sample(first_input(args, kwargs).detach().float().reshape(-1)))
+    def keep(key: str, _module: nn.Module, *made: Any) -> None:
+        kept[key].append(sample(seen(*made).detach().float().reshape(-1)))
 
-    with modes_kept(model), hooked(before=[(model.get_submodule(path), partial(keep, key)) for key, path in modules.items()]):
+    hooks = [(model.get_submodule(path), partial(keep, key)) for key, path in modules.items()]
+    with modes_kept(model), hooked(before=hooks) if at == "before" else hooked(after=hooks):
         model.eval()
         for inputs in batches:
             call(model, inputs)

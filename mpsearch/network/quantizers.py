@@ -29,6 +29,8 @@ __all__ = [
     "WeightQuantizer",
     "act_quantizer_of",
     "attach_act_quantizer",
+    "attach_output_quantizer",
+    "output_quantizer_of",
 ]
 
 
@@ -219,6 +221,28 @@ def attach_act_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
 def act_quantizer_of(model: nn.Module, layer: Layer) -> ActQuantizer | None:
     """The quantizer of a layer's input; None if there is none."""
     return getattr(model.get_submodule(layer.module), "input_quantizer", None) if layer.act_quantizable else None
+
+
+def attach_output_quantizer(module: nn.Module, quantizer: ActQuantizer) -> None:
+    """Quantize the module's output with the quantizer."""
+    module.output_quantizer = quantizer
+    module.register_forward_hook(_quantize_output)
+
+
+def output_quantizer_of(model: nn.Module, layer: Layer) -> ActQuantizer | None:
+    """The quantizer of a layer's output, behind its norm if that is still there; None if there is none."""
+    for path in (layer.norm, layer.module) if layer.norm else (layer.module,):
+        found: ActQuantizer | None = getattr(model.get_submodule(path), "output_quantizer", None)
+        if found is not None:
+            return found
+    return None
+
+
+def _quantize_output(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    quantizer: Any = module.output_quantizer
+    quantized: Tensor = quantizer(output)
+    # What is added may be added in place, and the quantizer keeps its output for the backward pass.
+    return quantized.clone() if quantized.requires_grad and quantized is not output else quantized
 
 
 def _quantize_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -25,6 +25,7 @@ from mpsearch.core.layer import Layer
 from mpsearch.network.batchnorm import BATCH_NORMS, needs_float32
 from mpsearch.network.folding import confirmed
 from mpsearch.network.inputs import batch_size, call
+from mpsearch.network.integer_sums import is_product
 from mpsearch.network.lookup import by_row
 from mpsearch.network.modes import evaluating, modes_kept
 from mpsearch.network.observe import Outputs, first_input, hooked
@@ -68,12 +69,14 @@ class Survey:
         used: by `id` of each parameter that the pass used, the names of the functions that got it.
         uncounted: names of layers that multiply more than `macs` says, since a function that multiplies by them hides how often.
         strangers: by place, such as `blocks[0].weight`, the tensors outside the `state_dict` that the pass used; "" if nothing holds one.
+        added: names of layers whose output, behind the norm, is added to another activation or joined with some as it is.
     """
 
     layers: tuple[Layer, ...]
     used: Mapping[int, frozenset[str]]
     uncounted: tuple[str, ...] = ()
     strangers: Mapping[str, Tensor] = field(default_factory=dict)
+    added: frozenset[str] = frozenset()
 
 
 def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
@@ -101,7 +104,7 @@ def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] =
     seen = {name: _Seen() for name in modules}
     outputs = Outputs()
     order = itertools.count()
-    watch = Watch(model, order)
+    watch = Watch(model, order, outputs)
     known = [module for module in modules.values() if isinstance(module, QUANTIZABLE)]
     records = [(module, partial(_record, name, seen[name], order, outputs)) for name, module in modules.items()]
     hooks = hooked(before=[(module, watch.enter) for module in known], after=[*records, *((module, watch.leave) for module in known)])
@@ -135,6 +138,7 @@ def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] =
         used={key: frozenset(names) for key, names in watch.used.items()},
         uncounted=tuple(uncounted),
         strangers=watch.strangers,
+        added=frozenset(layer.name for layer in kept if (layer.norm or layer.module) in watch.added and _is_product(model, layer)),
     )
 
 
@@ -202,6 +206,10 @@ def _read_elsewhere(model: nn.Module, watch: Watch, layer: Layer) -> bool:
     return any(id(getattr(module, name, None)) in watch.outside for name in (layer.parameter, "bias"))
 
 
+def _is_product(model: nn.Module, layer: Layer) -> bool:
+    return is_product(model.get_submodule(layer.module), layer)
+
+
 def _hidden(watch: Watch, key: int, layer: Layer) -> bool:
     """Whether the pass multiplies by the weight in a way that is not counted."""
     return any(product.macs is None for product in watch.products.get(key, ())) or bool(watch.outside.get(key, set()) & FUSED)
@@ -241,7 +249,7 @@ def _record(
     seen.inputs += first.numel()
     seen.outputs += produced.numel()
     seen.negative = seen.negative or bool(seen.floating and (first < 0).any())
-    if isinstance(module, _NORMALISED):
+    if isinstance(module, (*_NORMALISED, *BATCH_NORMS)):
         outputs.add(produced, name)
     if isinstance(module, nn.MultiheadAttention):
         key = args[1] if len(args) > 1 else kwargs.get("key", first)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mpsearch.core.nested import leaves
+from mpsearch.network.observe import Outputs
 from mpsearch.network.state import memory_of
 from mpsearch.network.unregistered import Unregistered
 
@@ -31,6 +32,8 @@ _READS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_po
 _CHANGES = ("neg", "mul", "__mul__", "__rmul__", "add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "div", "__truediv__", "where")
 _COPIES = ("contiguous", "clone", "to", "float", "type", "type_as", "detach", "dropout", "masked_fill", "reshape")
 _KEEPS_AXES = frozenset((*_CHANGES, *_COPIES))
+_JOINS = frozenset({"cat", "stack", "concat", "concatenate"})
+_ADDS = _JOINS | {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "sub_", "__sub__", "__rsub__", "__isub__"}
 _CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 _TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 _MATRIX_PRODUCTS = {
@@ -90,16 +93,20 @@ class Watch(TorchFunctionMode):
     Args:
         model: whose parameters are looked for.
         order: numbers the calls; shared with whoever else counts them.
+        outputs: which modules gave a tensor, kept by whoever hooks them.
 
     Attributes:
         products: by `id` of the parameter, in order; those inside a module between `enter` and `leave` are left out.
         used: by `id` of the parameter, the names of the functions that got it.
         outside: the same, of functions outside of such modules.
         strangers: tensors outside the `state_dict` that the pass used, by where they stand.
+        added: names of modules whose output is added to another tensor that is no parameter, or joined with some.
     """
 
-    def __init__(self, model: nn.Module, order: Iterator[int] | None = None) -> None:
+    def __init__(self, model: nn.Module, order: Iterator[int] | None = None, outputs: Outputs | None = None) -> None:
         super().__init__()
+        self.added: set[str] = set()
+        self._outputs = outputs or Outputs()
         self.products: dict[int, list[Product]] = {}
         self.used: dict[int, set[str]] = {}
         self.outside: dict[int, set[str]] = {}
@@ -131,10 +138,18 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name in _ADDS:
+            self._note_added(args, kwargs)
         result = func(*args, **kwargs)
         if name not in _READS:
             self._record(name, args, kwargs, result)
         return result
+
+    def _note_added(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """In-place additions, too: asked before the sum takes the place of the output."""
+        tensors = [each for each in leaves((tuple(args), dict(kwargs))) if isinstance(each, Tensor)]
+        if sum(memory_of(each) not in self._known for each in tensors) > 1:
+            self.added.update(*(self._outputs.givers(each) for each in tensors))
 
     def _record(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         found = False
@@ -154,7 +169,7 @@ class Watch(TorchFunctionMode):
                 self.strangers.setdefault("", tensor)
         if not found or not isinstance(result, Tensor):
             return
-        if name in ("cat", "stack", "concat", "concatenate"):
+        if name in _JOINS:
             self._joined(name, args, kwargs, result)
         elif name in _KEEPS_AXES:
             self._derived(args, kwargs, result)

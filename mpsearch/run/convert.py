@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +76,18 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
     chosen: Target | Handover = HANDOVERS[target]() if target in HANDOVERS else target_with(target, settings or {})
     summary, artifact = finished_run(run_dir)
     model = canonical(model)
-    parts = read_artifact(artifact).parts(model).chosen(summary.winner.allocation)
+    parts, layers, notes = read_artifact(artifact).parts(model).chosen(summary.winner.allocation), summary.layers, list[str]()
+    if not (isinstance(chosen, Target) and chosen.rounds_sums) and any(each.output is not None for each in parts.layers.values()):
+        parts = parts.without_rounded_outputs()
+        layers = tuple(replace(layer, rounds_output=False) for layer in layers)
+        notes = [f"outputs that are added are rounded to 8 bits in {summary.artifact}, and not here: answers differ a little"]
     _check_formats(chosen, summary, parts)
-    baked = [parts.layers[layer.name] for layer in summary.layers]
+    baked = [parts.layers[layer.name] for layer in layers]
     granularity = tuple(each.weight_format.granularity for each in baked)
     blueprint = Blueprint(
         architecture=model,
         inputs=inputs,
-        layers=summary.layers,
+        layers=layers,
         model=summary.model,
         options=read_artifact(artifact).options,
         granularity=granularity if set(granularity) != {"channel"} else (),
@@ -92,15 +97,15 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
     if isinstance(chosen, Handover):
         contents = chosen.contents(out, blueprint, parts)
         written = [write_bytes(path, content) for path, content in contents.items()]
-        return [f"{path}: {path.stat().st_size:,} B, hand-over format {target}" for path in written]
+        return [*(f"{path}: {path.stat().st_size:,} B, hand-over format {target}" for path in written), *notes]
     if is_folder(out) or not out.suffix:
         out = out / chosen.file
     with replacing(out) as temporary:
         size = chosen.writer(blueprint).write(temporary, parts)
-        differ = chosen.verify(temporary, parts, model, summary.layers, inputs, size)
+        differ = chosen.verify(temporary, parts, model, layers, inputs, size)
     beside = [write_text(out.with_name(name), text) for name, text in chosen.companions(out).items()]
     others = [f"{path}: {path.stat().st_size:,} B" for path in beside]
-    return [f"{out}: {size:,} B, target {target}", *others, *_inexact(chosen, differ), *_unmet(summary, target, size)]
+    return [f"{out}: {size:,} B, target {target}", *others, *notes, *_inexact(chosen, differ), *_unmet(summary, target, size)]
 
 
 def _inexact(target: Target, differ: float | None) -> Sequence[str]:

@@ -234,7 +234,8 @@ def _cuts(subject: _Subject, bench: Bench) -> tuple[dict[str, tuple[Cut, ...]], 
     layers, rounded = subject.space.layers, dict[str, bool]()
     if bench.target.fuses_roundings and subject.space.quantizes_activations:
         blueprint = Blueprint.of(subject.model, subject.inputs, subject.space)
-        rounded = rounded_outputs(skeleton_of(blueprint, f"target '{bench.target.name}'"), layers)
+        found = rounded_outputs(skeleton_of(blueprint, f"target '{bench.target.name}'"), layers)
+        rounded = {name: each.relu for name, each in found.items()}
     return cuts_of(subject.model, subject.inputs, layers, rounded)
 
 

@@ -233,12 +233,12 @@ def _survey(
     batch = next(batches())
     surveyed = survey(model, batch, lambda: itertools.islice(batches(), 1, None))
     notes = coverage_notes(surveyed)
-    layers = surveyed.layers
+    target = target_with(config.target, config.target_settings)
+    layers = tuple(replace(layer, rounds_output=target.rounds_sums and layer.name in surveyed.added) for layer in surveyed.layers)
     methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]
     preflight(model, splits, pick_device(config.device), trained=trained, batch=batch_within(layers))
-    target = target_with(config.target, config.target_settings)
     space = config.space.build().resolve(layers)
     check_trainable(space, methods)
     space, reasons = restricted(space, target, every)

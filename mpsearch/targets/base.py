@@ -113,6 +113,9 @@ class Target(ABC):
     fuses_roundings: ClassVar[bool] = False
     """Whether the runtime takes a layer and the rounding of its output, for the next layer, as one operation."""
 
+    rounds_sums: ClassVar[bool] = False
+    """Whether the runtime wants an output rounded before it is added, so that the layer can be computed in integers."""
+
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Why the file cannot store a layer in these stored formats; "" if it can."""

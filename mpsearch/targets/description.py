@@ -62,6 +62,7 @@ class Description:
         granularity: what shares a scale, one entry per layer; empty if all scales are per output channel.
         wide: numbers of the layers whose scales and folded biases are float32.
         read_elsewhere: numbers of the layers that more than their module reads, where inputs may be quantized.
+        rounds_output: numbers of the layers whose output is rounded where weight and input are quantized.
         axes: number of a layer → axes of its output channels, where the module's class does not tell them; ascending.
     """
 
@@ -73,6 +74,7 @@ class Description:
     granularity: Sequence[Granularity] = ()
     wide: frozenset[int] = frozenset()
     read_elsewhere: frozenset[int] = frozenset()
+    rounds_output: frozenset[int] = frozenset()
     axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -93,6 +95,7 @@ class Description:
             _check_spelling(wiring, bits, formats, granularity)
             wide = _layer_numbers("wide", document, len(wiring))
             elsewhere = _layer_numbers("read_elsewhere", document, len(wiring))
+            rounds_output = _layer_numbers("rounds_output", document, len(wiring))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
         return cls(
@@ -104,6 +107,7 @@ class Description:
             granularity=granularity,
             wide=wide,
             read_elsewhere=elsewhere,
+            rounds_output=rounds_output,
             axes=axes,
         )
 
@@ -130,7 +134,13 @@ class Description:
         """
         found = (_find_layer(model, wire, self.axes.get(number)) for number, wire in enumerate(self.wiring))
         return tuple(
-            replace(layer, wide=number in self.wide, read_elsewhere=number in self.read_elsewhere) for number, layer in enumerate(found)
+            replace(
+                layer,
+                wide=number in self.wide,
+                read_elsewhere=number in self.read_elsewhere,
+                rounds_output=number in self.rounds_output,
+            )
+            for number, layer in enumerate(found)
         )
 
 
@@ -164,6 +174,8 @@ def described(blueprint: Blueprint) -> dict[str, Any]:
     elsewhere = [number for number, layer in enumerate(blueprint.layers) if layer.read_elsewhere and blueprint.quantizes_inputs]
     if elsewhere:
         described["read_elsewhere"] = elsewhere
+    if rounds_output := [number for number, layer in enumerate(blueprint.layers) if layer.rounds_output]:
+        described["rounds_output"] = rounds_output
     if axes := {str(index): list(layer.axes) for index, layer in enumerate(blueprint.layers) if layer.axes is not None}:
         described["axes"] = axes
     return described

@@ -2,8 +2,8 @@
 
 The architecture, its BatchNorms folded away as `install` does, is exported by `torch.onnx.export`. Every tensor of its `state_dict` is an
 input of the graph, so nothing computed from a parameter is folded, and the graph is the same for every allocation and every training. A
-layer's input passes through a node `QuantizeInput` that names the layer. On request the output of a layer that may multiply integers passes
-through a node `ScaleSums`, which has the layer's bias as its second input.
+layer's input passes through a node `QuantizeInput` that names the layer, an output that is rounded through `RoundOutput`. On request the
+output of a layer that may multiply integers passes through a node `ScaleSums`, which has the layer's bias as its second input.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mpsearch.core.number_format import FLOAT
 from mpsearch.network.baked import BakedLayer, FloatWeight, Parts, install, rest_of_state
 from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.network.integer_sums import is_product, scale_sums
-from mpsearch.network.quantizers import attach_act_quantizer
+from mpsearch.network.quantizers import attach_act_quantizer, attach_output_quantizer
 from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["DOMAIN", "OLDEST_OPSET", "OPSET", "QUANTIZE", "SCALE", "Skeleton", "Value", "skeleton_of"]
+__all__ = ["DOMAIN", "OLDEST_OPSET", "OPSET", "QUANTIZE", "ROUND", "SCALE", "Skeleton", "Value", "skeleton_of"]
 
 OPSET, OLDEST_OPSET = 20, 18
 """Version of the standard operators unless an older one is asked for, and the oldest that `torch.onnx.export` writes by itself."""
@@ -50,6 +50,9 @@ DOMAIN = "mpsearch"
 
 QUANTIZE = "QuantizeInput"
 """Node through which a layer's input passes; its attribute `layer` is the layer's number."""
+
+ROUND = "RoundOutput"
+"""Node through which the output of a layer passes that is rounded before it is added; alike."""
 
 SCALE = "ScaleSums"
 """Node through which the output of a layer passes before its bias is added; alike."""
@@ -126,15 +129,15 @@ _TRACED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Skeleton]] = WeakKey
 
 
 class _Placeholder(nn.Module):
-    """Marks the input of a layer in the exported graph."""
+    """Marks the input of a layer, or its output, in the exported graph."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, kind: str) -> None:
         super().__init__()
-        self.number = number
+        self.number, self.kind = number, kind
 
     def forward(self, x: Tensor) -> Tensor:
         marked: Tensor = torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{QUANTIZE}", (x,), {"layer": self.number}, dtype=x.dtype, shape=x.shape, version=1
+            f"{DOMAIN}::{self.kind}", (x,), {"layer": self.number}, dtype=x.dtype, shape=x.shape, version=1
         )
         return marked
 
@@ -165,11 +168,13 @@ def _with_placeholders(blueprint: Blueprint, *, sums: bool) -> nn.Module:
     for number, layer in enumerate(layers):
         if layer.act_quantizable:
             module = model.get_submodule(layer.module)
-            attach_act_quantizer(module, _Placeholder(number))  # type: ignore[arg-type]
+            attach_act_quantizer(module, _Placeholder(number, QUANTIZE))  # type: ignore[arg-type]
             if sums and is_product(module, layer):
                 placeholder = _SumsPlaceholder(number, module.bias)  # type: ignore[arg-type]
                 module.bias = None  # type: ignore[assignment]
                 scale_sums(module, placeholder)
+            if layer.rounds_output:
+                attach_output_quantizer(module, _Placeholder(number, ROUND))  # type: ignore[arg-type]
     return model
 
 

@@ -17,8 +17,9 @@ from mpsearch.network.inputs import call
 from mpsearch.report.info import bits_info
 from mpsearch.run import convert, convert_run, evaluate_artifact, run_study
 from mpsearch.targets import read_artifact
+from mpsearch.tasks.outputs import most_samples_differ_by
 from mpsearch.training.evaluate import evaluate
-from tests.run.tiny import digits_net, tiny_study
+from tests.run.tiny import digits_net, residual_net, tiny_study
 
 
 def finished(directory: Path, **changes: Any) -> Summary:
@@ -55,6 +56,24 @@ def test_a_finished_run_is_converted_there_and_back(onnx_run: tuple[Path, Summar
     x = torch.rand(9, 1, 8, 8)
     expected = call(read_artifact(directory / "model.onnx").install(digits_net()), x)
     assert torch.equal(call(mpsearch.load(tmp_path / "net.safetensors", digits_net()), x), expected)
+
+
+def test_rounded_sums_are_trained_scored_and_left_out_for_other_targets(tmp_path: Path) -> None:
+    study = {"model": {"factory": "tests.run.tiny:residual_net"}, "space": {"name": "few", "weights": [4, 8], "activations": [8]}}
+    summary = finished(tmp_path / "run", target="onnx-qdq", retrain={"epochs": 1}, budgets=["5bit"], **study)
+    assert [layer.name for layer in summary.layers if layer.rounds_output] == ["first"]
+    artifact, x = read_artifact(tmp_path / "run" / summary.artifact), torch.rand(9, 1, 8, 8)
+    rounded = artifact.parts(residual_net()).layers["first"].output
+    assert rounded is not None
+    assert (rounded.format.bits, rounded.signed) == (8, True)
+    said = convert(tmp_path / "run", tmp_path / "net.safetensors", "packed", residual_net(), torch.rand(4, 1, 8, 8))
+    assert said[1] == "outputs that are added are rounded to 8 bits in model.qdq.onnx, and not here: answers differ a little"
+    here, there = call(artifact.install(residual_net()), x), call(mpsearch.load(tmp_path / "net.safetensors", residual_net()), x)
+    assert not torch.equal(here, there)
+    assert most_samples_differ_by(here, there) < 0.05
+    again = convert(tmp_path / "run", tmp_path / "net.qdq.onnx", "onnx-qdq", residual_net(), torch.rand(4, 1, 8, 8))
+    assert not [sentence for sentence in again if "added" in sentence]
+    assert torch.equal(call(read_artifact(tmp_path / "net.qdq.onnx").install(residual_net()), x), here)
 
 
 def test_what_no_longer_fits_is_said(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpsearch.config import StudyConfig
 from mpsearch.config.study import validate_study
 from mpsearch.core.progress import Silent
 from mpsearch.run.setup import Setup, build_setup
 
-__all__ = ["Phases", "digits_net", "tiny_setup", "tiny_study"]
+__all__ = ["Phases", "digits_net", "residual_net", "tiny_setup", "tiny_study"]
 
 
 class Phases(Silent):
@@ -31,6 +31,27 @@ def digits_net(width: int = 16) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+class _Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm, self.last = nn.BatchNorm2d(8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        y = self.norm(self.first(x))
+        y += x
+        logits: Tensor = self.last(torch.relu(y).mean((2, 3)))
+        return logits
+
+
+def residual_net() -> nn.Module:
+    """Always the same weights; the output of one convolution is added, behind its norm and in place."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _Residual()
 
 
 def tiny_study(**changes: Any) -> StudyConfig:

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from mpsearch.network.trace import trace
+from mpsearch.network.trace import survey, trace
 from mpsearch.targets import Blueprint
-from mpsearch.targets.roundings import rounded_outputs
+from mpsearch.targets.roundings import RoundedOutput, rounded_outputs
 from mpsearch.targets.skeleton import skeleton_of
 
 
 class Paths(nn.Module):
-    """Plain, behind a ReLU, behind another function, read twice, and returned."""
+    """Plain, behind a ReLU, behind a bounded one, behind another function, read twice, added, and returned."""
 
     def __init__(self) -> None:
         super().__init__()
         self.plain, self.rectified, self.smooth = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
-        self.twice, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.bounded, self.twice, self.added, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.rectified(self.plain(x)))
+        x = nn.functional.relu6(self.bounded(x))
         x = torch.relu(self.twice(torch.tanh(self.smooth(x))))
-        return x + self.last(x)
+        x = x + self.added(x)
+        return self.last(x)
 
 
 def test_only_what_layers_alone_read_is_rounded() -> None:
     torch.manual_seed(0)
     model, x = Paths().eval(), torch.randn(3, 4)
-    layers = trace(model, x)
+    found = survey(model, x)
+    assert found.added == {"added"}
+    layers = tuple(replace(layer, rounds_output=layer.name in found.added) for layer in found.layers)
     skeleton = skeleton_of(Blueprint(architecture=model, inputs=x, layers=layers), "the test")
-    assert rounded_outputs(skeleton, layers) == {"plain": False, "rectified": True}
+    rounded = rounded_outputs(skeleton, layers)
+    readers = {name: [layers[number].name for number in each.readers] for name, each in rounded.items()}
+    assert readers == {"plain": ["rectified"], "rectified": ["bounded"], "bounded": ["smooth"], "added": []}
+    assert {name for name, each in rounded.items() if each.relu} == {"rectified", "bounded"}
+    assert {name: each.bound for name, each in rounded.items() if each.bounded} == {"bounded": 6.0}
 
 
 def test_convolutions_with_a_folded_norm() -> None:
@@ -39,4 +49,4 @@ def test_convolutions_with_a_folded_norm() -> None:
     x = torch.randn(3, 1, 5, 5)
     layers = trace(model, x)
     skeleton = skeleton_of(Blueprint(architecture=model, inputs=x, layers=layers), "the test")
-    assert rounded_outputs(skeleton, layers) == {"0": True}
+    assert rounded_outputs(skeleton, layers) == {"0": RoundedOutput(readers=(1,), relu=True)}

@@ -98,7 +98,10 @@ class OnnxArtifact(Artifact):
             if self.integers and multiplies_integers(model.get_submodule(layer.module), layer, choice.weight, levels[0]):
                 step /= choice.weight.integer_unit or 1.0
             input = QuantizedInput(format=levels[0], signed=levels[1], step=step)
-        return BakedLayer(choice=choice, weight=weight, bias=bias, input=input)
+        output = None
+        if not (format := layer.output_format(choice.weight, choice.activation)).is_float:
+            output = QuantizedInput(format=format, signed=True, step=torch.from_numpy(reader.array(f"{name}Os", ()).copy()))
+        return BakedLayer(choice=choice, weight=weight, bias=bias, input=input, output=output)
 
     def _rest(self, reader: NumberReader, model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
         """What is no layer's; zeros where the graph does not read it, since the network does not compute with it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,13 +25,19 @@ from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.integers import biased_section, codes_section, integers_section, scaled_section
-from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, varint_bytes
-from mpsearch.targets.skeleton import OPSET, QUANTIZE, SCALE, Skeleton, skeleton_of
+from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, new_node, varint_bytes
+from mpsearch.targets.roundings import rounded_outputs
+from mpsearch.targets.skeleton import OPSET, QUANTIZE, ROUND, SCALE, Skeleton, skeleton_of
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["GraphWriter"]
+__all__ = ["GraphWriter", "fill"]
+
+_MARKS = (QUANTIZE, ROUND, SCALE)
+
+_JUMP = 5
+"""Bytes by which a length and those around it may grow, and the producer's name."""
 
 
 class GraphWriter(Writer):
@@ -70,11 +77,24 @@ class GraphWriter(Writer):
         self._outputs = [(names[value.name], value) for value in skeleton.outputs]
         self._structure = mapped(skeleton.structure, lambda name: names[name])
         self._nodes = [_renamed(node, names) for node in skeleton.nodes]
-        self._edges, self._sums = self._marked(QUANTIZE), self._marked(SCALE)
+        self._edges, self._sums, self._outcomes = self._marked(QUANTIZE), self._marked(SCALE), self._marked(ROUND)
+        found = rounded_outputs(skeleton, blueprint.layers)
+        self._rounded = {self._numbers[name]: replace(each, bounded=names.get(each.bounded, each.bounded)) for name, each in found.items()}
 
     @abstractmethod
-    def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
-        """The weight of a layer, under `name`; None in place of its numbers: bytes alone."""
+    def weight(
+        self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None, *, fuses: bool
+    ) -> Section:
+        """The weight of a layer, under `name`.
+
+        Args:
+            name: in the graph.
+            layer: as traced.
+            rows: layout of the weight.
+            format: as stored.
+            weight: its numbers; None: bytes alone.
+            fuses: whether a runtime may multiply integers.
+        """
 
     def bias(self, name: str, layer: Layer, bias: StoredNumbers | Tensor | None) -> Section:
         """The bias of a layer, under `name`; None: bytes alone."""
@@ -82,7 +102,7 @@ class GraphWriter(Writer):
 
     @abstractmethod
     def rounding(self, name: str, edges: Sequence[tuple[str, str]], format: NumberFormat, input: QuantizedInput | None) -> Section:
-        """The rounding of a layer's inputs, in nodes one after the other for each edge (name before, name after)."""
+        """The rounding of a layer's inputs, or outputs, in nodes one after the other for each edge (name before, name after)."""
 
     @abstractmethod
     def shared(self, digits: Sequence[Digits]) -> Section:
@@ -93,8 +113,16 @@ class GraphWriter(Writer):
     def growing_lengths(self) -> int:
         """Lengths in `shared` that grow with the layers' sections."""
 
-    def settings(self) -> Mapping[str, str]:
-        """Further metadata, such as settings of the runtime; the same for every allocation."""
+    def fuses(self, number: int, parts: Parts) -> bool:
+        """Whether a runtime may multiply integers in a layer, given all numbers."""
+        return False
+
+    def unbounded(self, parts: Parts) -> frozenset[str]:
+        """Names of what bounded ReLUs give that may be plain ones, given all numbers."""
+        return frozenset()
+
+    def settings(self, parts: Parts | None) -> Mapping[str, str]:
+        """Further metadata, such as settings of the runtime, of the same length for all numbers; None: for any."""
         return {}
 
     @property
@@ -115,7 +143,7 @@ class GraphWriter(Writer):
     @cached_property
     def overhead_bytes(self) -> int:
         """Everything but the layers' sections, where every length that may grow with them takes as many bytes as it ever can."""
-        metadata = {**self._metadata(without_formats(self.blueprint)), "digest": "0" * 32, "pad": ""}
+        metadata = {**self._metadata(without_formats(self.blueprint), None), "digest": "0" * 32, "pad": ""}
         rest = self._rest_values(self.blueprint.architecture.state_dict())
         model = self._model(Section(), self._without_marks, rest, metadata)
         lengths = 1 + self.growing_lengths  # one is that of the graph; blanks fill up
@@ -124,30 +152,30 @@ class GraphWriter(Writer):
 
     def layer_bytes(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> int:
         """Planes, scales, bias, the nodes that unpack them and those that round the input."""
-        before, within = self._sections(self._numbers[layer.name], layer, weight, activation, None)
-        return before.bytes() + within.bytes()
+        sections = (self._sections(self._numbers[layer.name], layer, weight, activation, None, fuses) for fuses in (False, True))
+        return max(before.bytes() + within.bytes() for before, within in sections)
 
     def write(self, path: Path, parts: Parts) -> int:
         """Write the file atomically."""
-        before, within = Section(), Section()
+        before, within, size = Section(), Section(), self.overhead_bytes
         for number, layer in enumerate(self.blueprint.layers):
             baked = parts.layers[layer.name]
             format = FLOAT if baked.input is None else baked.input.format
-            sections = self._sections(number, layer, baked.weight_format, format, baked)
+            sections = self._sections(number, layer, baked.weight_format, format, baked, self.fuses(number, parts))
             before, within = before + sections[0], within + sections[1]
-        size = self.overhead_bytes + before.bytes() + within.bytes()
-        metadata = self._metadata(spelled(self.blueprint, parts))
+            size += self.layer_bytes(layer, baked.weight_format, format)
+        metadata = self._metadata(spelled(self.blueprint, parts), parts)
         section = Section(before.initializers + within.initializers, before.nodes, before.digits)
-        model = self._model(section, self._with_marks_as(within.nodes), self._rest_values(parts.rest), metadata)
+        model = self._model(section, self._with_marks_as(within.nodes, self.unbounded(parts)), self._rest_values(parts.rest), metadata)
         _describe(model, {"digest": layout.file_digest(metadata, model.graph), "pad": ""})
-        model.metadata_props[-1].value = " " * (size - _bytes(model))
+        fill(model, size)
         return write_bytes(path, model.SerializeToString(deterministic=True)).stat().st_size
 
     def _rows(self, layer: Layer, format: NumberFormat) -> Rows:
         return Rows.of_layer(self.blueprint.architecture, layer, format.granularity)
 
     def _sections(
-        self, number: int, layer: Layer, weight: NumberFormat, input: NumberFormat, baked: BakedLayer | None
+        self, number: int, layer: Layer, weight: NumberFormat, input: NumberFormat, baked: BakedLayer | None, fuses: bool
     ) -> tuple[Section, Section]:
         """What a layer adds before the network's nodes, and in place of its marks; `baked`: its numbers, None for bytes alone."""
         name, rows = self._layer_name(number), self._rows(layer, weight)
@@ -160,9 +188,11 @@ class GraphWriter(Writer):
             within = codes_section(f"{name}A", edges, input, levels, weight.integer_unit or 1.0)
             within += scaled_section(name, sums, biased=bool(layer.bias_elements))
         else:
-            before = self.weight(name, layer, rows, weight, None if baked is None else baked.weight)
+            before = self.weight(name, layer, rows, weight, None if baked is None else baked.weight, fuses=fuses and not input.is_float)
             within = self.rounding(f"{name}A", edges, input, levels) if edges else Section()
             within += biased_section(name, sums, biased=bool(layer.bias_elements))
+        if outcomes := self._outcomes.get(number, []):
+            within += self.rounding(f"{name}O", outcomes, layer.output_format(weight, input), None if baked is None else baked.output)
         if layer.bias_elements:
             bias = None if baked is None else baked.bias
             before += (
@@ -179,17 +209,22 @@ class GraphWriter(Writer):
             found.append(Initializer(name, value.dtype.name, value.shape, value))
         return found
 
-    def _metadata(self, description: Mapping[str, str]) -> dict[str, str]:
+    def _metadata(self, description: Mapping[str, str], parts: Parts | None) -> dict[str, str]:
         outputs = json.dumps(self._structure, separators=(",", ":"))
-        return {"format": self.version, **description, **self.settings(), "outputs": outputs}
+        return {"format": self.version, **description, **self.settings(parts), "outputs": outputs}
 
     @property
     def _without_marks(self) -> list[onnx.NodeProto]:
-        return [node for node in self._nodes if node.op_type not in (QUANTIZE, SCALE)]
+        return [node for node in self._nodes if node.op_type not in _MARKS]
 
-    def _with_marks_as(self, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-        """The network's nodes with these in place of the marks: for each the nodes that end in its output, or none."""
-        ends = {node.output[0] for node in self._nodes if node.op_type in (QUANTIZE, SCALE)}
+    def _with_marks_as(self, nodes: Sequence[onnx.NodeProto], unbounded: Collection[str]) -> list[onnx.NodeProto]:
+        """The network's nodes with these in place of the marks: for each the nodes that end in its output, or none.
+
+        Args:
+            nodes: in place of marks.
+            unbounded: what bounded ReLUs give that may be plain ones, since what follows has no larger values.
+        """
+        ends = {node.output[0] for node in self._nodes if node.op_type in _MARKS}
         instead: dict[str, list[onnx.NodeProto]] = {}
         waiting: list[onnx.NodeProto] = []
         for node in nodes:
@@ -200,7 +235,9 @@ class GraphWriter(Writer):
         placed: list[onnx.NodeProto] = []
         for node in self._nodes:
             node = _renamed(node, replaced, outputs=False)
-            if node.output[0] not in ends:
+            if node.output[0] in unbounded:
+                placed.append(new_node("Relu", node.input[:1], node.output[0]))
+            elif node.output[0] not in ends:
                 placed.append(node)
             elif node.output[0] in instead:
                 first = instead[node.output[0]][0]
@@ -232,6 +269,19 @@ class GraphWriter(Writer):
 def _bytes(model: onnx.ModelProto) -> int:
     size: int = model.ByteSize()
     return size
+
+
+def fill(model: onnx.ModelProto, size: int) -> None:
+    """Lengthen the last entry of the metadata, and where its own lengths jump over the size name a producer, which takes three bytes."""
+    room = size - _bytes(model)
+    for producer in ("", "m"):
+        if producer:
+            model.producer_name = producer
+        for blanks in range(room, room - _JUMP - 1, -1):
+            model.metadata_props[-1].value = " " * max(blanks, 0)
+            if _bytes(model) == size:
+                return
+    raise AssertionError(f"a graph of {size - room} bytes cannot be filled up to {size}")
 
 
 def _describe(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:

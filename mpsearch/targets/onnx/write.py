@@ -43,7 +43,9 @@ class OnnxWriter(GraphWriter):
         self.opset = opset
         super().__init__(blueprint)
 
-    def weight(self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None) -> Section:
+    def weight(
+        self, name: str, layer: Layer, rows: Rows, format: NumberFormat, weight: FloatWeight | CodedWeight | None, *, fuses: bool
+    ) -> Section:
         """Digits, scales, and the nodes that make them a weight."""
         return weight_section(name, layer, rows, format, weight)
 

@@ -3,9 +3,14 @@
 | names | of |
 |---|---|
 | `W…q` | codes of a weight, INT2, INT4 or INT8 |
-| `W…s`, `W…z` | its scales, float32, and its zero points; INT2 and INT4 without zero points have none |
-| `W…As`, `W…Al`, `W…Ah` | step of an input, and below 8 bits its ends |
-| `Ku`, `Ki` | the zero of unsigned inputs, 0, and of signed ones, 128 |
+| `W…s`, `W…z` | its scales, float32, and its zero points; most weights without zero points have none |
+| `W…As`, `W…Al`, `W…Ah`, `W…Ar` | step of an input, and below 8 bits its ends and the step's reciprocal |
+| `W…Os` | step of an output that is rounded before it is added |
+| `Ku`, `Ki` | the zero of unsigned inputs, 0, and of signed ones and of outputs, 128 |
+
+Runtimes compute nodes that read constants alone when they load a file, `DequantizeLinear` excepted: they keep that for integer kernels, and
+where they have none for it they unpack the weight at every call. So only weights that a kernel can take pass through it, as INT8, by a
+`Cast` that is computed at loading; all others through `Cast` and `Mul`, and the operator is computed in float.
 
 Metadata: `session`, as JSON: the settings of the session in which the network was scored; `runtime`: the name of its runtime, where that is
 not ONNX Runtime.
@@ -31,11 +36,12 @@ ONNX_RUNTIME, OPENVINO = RUNTIMES = ("onnxruntime", "openvino")
 """Names of the runtimes."""
 
 _RUNTIME, _SESSION = "runtime", "session"
-_FUSED, _PRECISE, _FLOATS = "session.disable_quant_qdq", "session.x64quantprecision", "INFERENCE_PRECISION_HINT"
+_FUSED, _PRECISE = "session.disable_quant_qdq", "session.x64quantprecision"
+_FLOATS, _DYNAMIC = "INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 
 _ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
     ONNX_RUNTIME: {_FUSED: ("0", "1"), _PRECISE: ("0", "1")},
-    OPENVINO: {_FLOATS: ("f32",)},
+    OPENVINO: {_FLOATS: ("f32",), _DYNAMIC: ("0",)},
 }
 """A file may be forged, and other settings name files and libraries to load."""
 
@@ -53,19 +59,19 @@ class Session:
     settings: Mapping[str, str]
 
     @classmethod
-    def in_onnxruntime(cls, *, shares_weights: bool, fused: bool = True) -> Session:
+    def in_onnxruntime(cls, *, precise: bool) -> Session:
         """A session of ONNX Runtime.
 
-        Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default, if `fused`. Where an x86 processor
-        has no VNNI, they multiply uint8 by uint8: by default uint8 by int8, whose sums of two products saturate at 16 bits. ONNX Runtime
-        1.32 cannot load a file so where two operators read one weight.
+        Integer kernels take the place of `DequantizeLinear`, operator, `QuantizeLinear`, as by default. On x86 they multiply uint8 by int8,
+        and where the processor has no VNNI, sums of two products saturate at 16 bits; if `precise`, uint8 by uint8, which takes twice the
+        time where there is VNNI. ONNX Runtime 1.32 cannot load a file so where two operators read one weight.
         """
-        return cls(ONNX_RUNTIME, {_FUSED: "0" if fused else "1", _PRECISE: "0" if shares_weights else "1"})
+        return cls(ONNX_RUNTIME, {_FUSED: "0", _PRECISE: "1" if precise else "0"})
 
     @classmethod
     def in_openvino(cls) -> Session:
-        """OpenVINO: what it does not compute in integers in float32; by default it takes bfloat16 where the processor has it."""
-        return cls(OPENVINO, {_FLOATS: "f32"})
+        """OpenVINO: what the file does not round stays float32; by default it takes bfloat16 or rounds inputs where the processor can."""
+        return cls(OPENVINO, {_FLOATS: "f32", _DYNAMIC: "0"})
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> Session:

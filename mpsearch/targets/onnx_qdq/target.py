@@ -32,7 +32,9 @@ class OnnxQdq(Target):
 
     Args:
         runtime: in which the file is scored, `onnxruntime` or `openvino`; the file says so, and `mpsearch evaluate` obeys.
-        int2: whether weights that two bits hold are INT2, at opset 25. ONNX Runtime alone loads them, and such a file is computed in float.
+        int2: whether weights that two bits hold are INT2, at opset 25. ONNX Runtime alone loads them.
+        vnni: whether all processors for which the file is meant multiply bytes without saturation (VNNI of x86, any ARM): weights of 8 bits
+            then keep the faster kernels, which elsewhere answer wrongly.
 
     Raises:
         ConfigError: another runtime, or one that does not load INT2.
@@ -40,12 +42,14 @@ class OnnxQdq(Target):
 
     runtime: str = layout.ONNX_RUNTIME
     int2: bool = False
+    vnni: bool = False
 
     name: ClassVar[str] = "onnx-qdq"
     description: ClassVar[str] = "one ONNX file of INT4 and INT8 weights with QuantizeLinear, which runtimes turn into integer kernels"
     file: ClassVar[str] = "model.qdq.onnx"
     exact: ClassVar[bool] = False
     fuses_roundings: ClassVar[bool] = True
+    rounds_sums: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.runtime not in layout.RUNTIMES:
@@ -73,7 +77,7 @@ class OnnxQdq(Target):
             needs(f"{purpose} with runtime openvino", "openvino", "openvino")
         if self.int2:
             check_runtime_loads_int2(purpose)
-        return QdqWriter(blueprint, self.runtime, int2=self.int2)
+        return QdqWriter(blueprint, self.runtime, int2=self.int2, vnni=self.vnni)
 
     def recognises(self, path: Path) -> bool:
         """By the format in the metadata."""

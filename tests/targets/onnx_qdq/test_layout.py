@@ -10,18 +10,17 @@ from mpsearch.targets.onnx_qdq.layout import Session
 
 
 def test_what_is_written_is_read() -> None:
-    for shares, precise in ((False, "1"), (True, "0")):
-        for fused, without in ((True, "0"), (False, "1")):
-            session = Session.in_onnxruntime(shares_weights=shares, fused=fused)
-            assert Session.read(session.metadata()) == session
-            assert session.settings == {"session.disable_quant_qdq": without, "session.x64quantprecision": precise}
+    for precise in (False, True):
+        session = Session.in_onnxruntime(precise=precise)
+        assert Session.read(session.metadata()) == session
+        assert session.settings == {"session.disable_quant_qdq": "0", "session.x64quantprecision": str(int(precise))}
     session = Session.in_openvino()
     assert Session.read(session.metadata()) == session
-    assert (session.runtime, session.settings) == ("openvino", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert (session.runtime, session.settings) == ("openvino", {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"})
 
 
 def test_a_file_of_onnx_runtime_does_not_name_it() -> None:
-    assert set(Session.in_onnxruntime(shares_weights=False).metadata()) == {"session"}
+    assert set(Session.in_onnxruntime(precise=True).metadata()) == {"session"}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_the_file_names_its_runtime_and_is_run_there(tmp_path: Path) -> None:
     model, x, space, writer, parts = written(path)
     metadata = {each.key: each.value for each in onnx.load(str(path)).metadata_props}
     assert metadata["runtime"] == "openvino"
-    assert json.loads(metadata["session"]) == {"INFERENCE_PRECISION_HINT": "f32"}
+    assert json.loads(metadata["session"]) == {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     size = writer.overhead_bytes + sum(
         writer.layer_bytes(layer, parts.layers[layer.name].weight_format, parts.layers[layer.name].choice.activation)
         for layer in space.layers
