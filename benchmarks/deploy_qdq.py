@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,8 +67,7 @@ def main() -> None:
     (x, y), (held, labels) = whole(splits.train), whole(splits.test)
     model = chain() if asked.model == "chain" else build_model(asked.model, {})
     fit(model, list(model.parameters()), x, y, epochs=asked.epochs, rate=0.02)
-    found = survey(model.eval(), x[:8])
-    layers = tuple(replace(layer, rounds_output=layer.name in found.added) for layer in found.layers)
+    layers = survey(model.eval(), x[:8]).on_edges()
     bits = [sorted({pair[side] for pair in ALLOCATIONS}) for side in (0, 1)]
     space = Space(name="deploy", weights=tuple(bits[0]), activations=tuple(bits[1])).resolve(layers)
     target, blueprint = OnnxQdq(), Blueprint.of(model, x[:8], space)

@@ -33,6 +33,7 @@ class Layer:
         wide: whether the artifact keeps scales and the folded bias in float32, since half precision would cost accuracy.
         read_elsewhere: whether the forward pass reads the weight or the bias outside of calls of the module, too.
         axes: axes of the weight along which the output channels lie, as its use shows; None: as the module's class says.
+        reads_with: name of an earlier layer that reads the same tensor and, at equal bits, shares its rounding; or "".
         rounds_output: whether its output, behind its norm, may be rounded, see `output_format`.
     """
 
@@ -53,6 +54,7 @@ class Layer:
     wide: bool = False
     read_elsewhere: bool = False
     axes: tuple[int, ...] | None = None
+    reads_with: str = ""
     rounds_output: bool = False
 
     def output_format(self, weight: NumberFormat, input: NumberFormat) -> NumberFormat:

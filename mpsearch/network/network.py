@@ -81,6 +81,7 @@ class Network:
         self.allocation: Allocation | None = None
         self._calibration = calibration
         self._quantizers: dict[tuple[str, Granularity], WeightQuantizer] = {}
+        self._acts: dict[str, ActQuantizer] = {}
         device = next(model.parameters()).device
         follow_weights(self.model)
         for row, (layer, menu) in enumerate(zip(space.layers, space.menus, strict=True)):
@@ -95,7 +96,8 @@ class Network:
             for alias in layer.aliases:
                 parametrize.register_parametrization(*owner_of(self.model, alias), quantizer)
             if any(not choice.activation.is_float for choice in menu):
-                attach_act_quantizer(module, method.act_quantizer().to(device))
+                self._acts[layer.name] = method.act_quantizer().to(device)
+                attach_act_quantizer(module, self._acts[layer.name])
                 if layer.rounds_output:
                     attach_output_quantizer(self.model.get_submodule(layer.norm or layer.module), method.act_quantizer().to(device))
         keep_slow_attention(self.model)
@@ -165,6 +167,7 @@ class Network:
             if not weight.is_float:
                 self._mount(layer, weight.granularity)
             self.weight_quantizer(layer).set_grid(weight.bits, None if weight.is_float else grid_of(weight, self.method.grid))
+            self._share_input(layer)
             if (act := self.act_quantizer(layer)) is not None:
                 act.set_grid(input.bits, None if input.is_float else act_grid(input.bits, self._calibration.signed(layer.name)))
             if (output := self.output_quantizer(layer)) is not None:
@@ -198,6 +201,17 @@ class Network:
             for path in (f"{layer.module}.{layer.parameter}".lstrip("."), *layer.aliases):
                 module, leaf = owner_of(self.model, path)
                 cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)[leaf])[0] = quantizer
+
+    def _share_input(self, layer: Layer) -> None:
+        """One quantizer for all layers that read a tensor in the same format."""
+        own, other = self._acts.get(layer.name), self._acts.get(layer.reads_with)
+        if own is None or other is None or self.allocation is None:
+            return
+        alike = self.allocation[layer.name].activation == self.allocation[layer.reads_with].activation
+        chosen, module = other if alike else own, self.model.get_submodule(layer.module)
+        if module.input_quantizer is not chosen:
+            chosen.train(own.training)
+            module.input_quantizer = chosen
 
     def own_weights(self) -> None:
         """Give the network weights of its own, before anything writes to them."""

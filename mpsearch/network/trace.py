@@ -58,6 +58,7 @@ class _Seen:
     negative: bool = False
     floating: bool = False
     fed_by: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class Survey:
         uncounted: names of layers that multiply more than `macs` says, since a function that multiplies by them hides how often.
         strangers: by place, such as `blocks[0].weight`, the tensors outside the `state_dict` that the pass used; "" if nothing holds one.
         added: names of layers whose output, behind the norm, is added to another activation or joined with some as it is.
+        reads_with: layer → the first layer that reads the same tensor, if that is another.
     """
 
     layers: tuple[Layer, ...]
@@ -77,6 +79,13 @@ class Survey:
     uncounted: tuple[str, ...] = ()
     strangers: Mapping[str, Tensor] = field(default_factory=dict)
     added: frozenset[str] = frozenset()
+    reads_with: Mapping[str, str] = field(default_factory=dict)
+
+    def on_edges(self) -> tuple[Layer, ...]:
+        """The layers as a runtime wants them that rounds a tensor once, for all who read it and for additions."""
+        return tuple(
+            replace(layer, rounds_output=layer.name in self.added, reads_with=self.reads_with.get(layer.name, "")) for layer in self.layers
+        )
 
 
 def trace(model: nn.Module, inputs: Any) -> tuple[Layer, ...]:
@@ -102,11 +111,11 @@ def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] =
     classes = QUANTIZABLE + BATCH_NORMS
     modules: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if isinstance(module, classes)}
     seen = {name: _Seen() for name in modules}
-    outputs = Outputs()
+    outputs, inputs_read = Outputs(), Outputs()
     order = itertools.count()
     watch = Watch(model, order, outputs)
     known = [module for module in modules.values() if isinstance(module, QUANTIZABLE)]
-    records = [(module, partial(_record, name, seen[name], order, outputs)) for name, module in modules.items()]
+    records = [(module, partial(_record, name, seen[name], order, outputs, inputs_read)) for name, module in modules.items()]
     hooks = hooked(before=[(module, watch.enter) for module in known], after=[*records, *((module, watch.leave) for module in known)])
     with hooks, torch.no_grad():
         samples = _observed(model, inputs, further, watch, [(module, seen[name]) for name, module in modules.items()])
@@ -139,6 +148,7 @@ def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] =
         uncounted=tuple(uncounted),
         strangers=watch.strangers,
         added=frozenset(layer.name for layer in kept if (layer.norm or layer.module) in watch.added and _is_product(model, layer)),
+        reads_with=_reading_together(model, kept, seen),
     )
 
 
@@ -206,6 +216,18 @@ def _read_elsewhere(model: nn.Module, watch: Watch, layer: Layer) -> bool:
     return any(id(getattr(module, name, None)) in watch.outside for name in (layer.parameter, "bias"))
 
 
+def _reading_together(model: nn.Module, layers: Iterable[Layer], seen: Mapping[str, _Seen]) -> dict[str, str]:
+    """Layer → the first that reads the same tensor, of those that are called once and multiply it by their weight."""
+    alone = {
+        layer.module: layer for layer in layers if layer.module in seen and seen[layer.module].calls == 1 and _is_product(model, layer)
+    }
+    found: dict[str, str] = {}
+    for module, layer in alone.items():
+        if others := sorted((other for other in seen[module].beside if other in alone), key=lambda other: seen[other].order):
+            found[layer.name] = alone[others[0]].name
+    return found
+
+
 def _is_product(model: nn.Module, layer: Layer) -> bool:
     return is_product(model.get_submodule(layer.module), layer)
 
@@ -233,6 +255,7 @@ def _record(
     seen: _Seen,
     order: Iterator[int],
     outputs: Outputs,
+    inputs: Outputs,
     module: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -251,6 +274,9 @@ def _record(
     seen.negative = seen.negative or bool(seen.floating and (first < 0).any())
     if isinstance(module, (*_NORMALISED, *BATCH_NORMS)):
         outputs.add(produced, name)
+    if type(module).forward is nn.Linear.forward or isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED)):
+        seen.beside = inputs.givers(first)
+        inputs.add(first, name)
     if isinstance(module, nn.MultiheadAttention):
         key = args[1] if len(args) > 1 else kwargs.get("key", first)
         seen.query += first.numel() // module.embed_dim

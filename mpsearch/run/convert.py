@@ -77,7 +77,7 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
     summary, artifact = finished_run(run_dir)
     model = canonical(model)
     parts, layers, notes = read_artifact(artifact).parts(model).chosen(summary.winner.allocation), summary.layers, list[str]()
-    if not (isinstance(chosen, Target) and chosen.rounds_sums) and any(each.output is not None for each in parts.layers.values()):
+    if not (isinstance(chosen, Target) and chosen.rounds_edges) and any(each.output is not None for each in parts.layers.values()):
         parts = parts.without_rounded_outputs()
         layers = tuple(replace(layer, rounds_output=False) for layer in layers)
         notes = [f"outputs that are added are rounded to 8 bits in {summary.artifact}, and not here: answers differ a little"]

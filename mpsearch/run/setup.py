@@ -234,7 +234,7 @@ def _survey(
     surveyed = survey(model, batch, lambda: itertools.islice(batches(), 1, None))
     notes = coverage_notes(surveyed)
     target = target_with(config.target, config.target_settings)
-    layers = tuple(replace(layer, rounds_output=target.rounds_sums and layer.name in surveyed.added) for layer in surveyed.layers)
+    layers = surveyed.on_edges() if target.rounds_edges else surveyed.layers
     methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]

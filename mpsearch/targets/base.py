@@ -113,8 +113,8 @@ class Target(ABC):
     fuses_roundings: ClassVar[bool] = False
     """Whether the runtime takes a layer and the rounding of its output, for the next layer, as one operation."""
 
-    rounds_sums: ClassVar[bool] = False
-    """Whether the runtime wants an output rounded before it is added, so that the layer can be computed in integers."""
+    rounds_edges: ClassVar[bool] = False
+    """Whether the runtime wants a tensor rounded once, for all who read it and before it is added, to compute layers in integers."""
 
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:

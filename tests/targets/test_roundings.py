@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +32,7 @@ def test_only_what_layers_alone_read_is_rounded() -> None:
     model, x = Paths().eval(), torch.randn(3, 4)
     found = survey(model, x)
     assert found.added == {"added"}
-    layers = tuple(replace(layer, rounds_output=layer.name in found.added) for layer in found.layers)
+    layers = found.on_edges()
     skeleton = skeleton_of(Blueprint(architecture=model, inputs=x, layers=layers), "the test")
     rounded = rounded_outputs(skeleton, layers)
     readers = {name: [layers[number].name for number in each.readers] for name, each in rounded.items()}

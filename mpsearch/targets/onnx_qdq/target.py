@@ -49,7 +49,7 @@ class OnnxQdq(Target):
     file: ClassVar[str] = "model.qdq.onnx"
     exact: ClassVar[bool] = False
     fuses_roundings: ClassVar[bool] = True
-    rounds_sums: ClassVar[bool] = True
+    rounds_edges: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.runtime not in layout.RUNTIMES:

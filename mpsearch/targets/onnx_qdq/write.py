@@ -111,7 +111,11 @@ class QdqWriter(GraphWriter):
     def _absorbed(self, number: int, parts: Parts) -> bool:
         """Whether rounding to 8 bits follows a layer, and nothing else but what it makes superfluous."""
         layers, rounded = self.blueprint.layers, self._rounded.get(number)
-        return rounded is not None and all(_absorbs(rounded, parts.layers[layers[reader].name].input) for reader in rounded.readers)
+        if rounded is None:
+            return False
+        inputs = [parts.layers[layers[reader].name].input for reader in rounded.readers]
+        steps = {float(input.step) for input in inputs if input is not None}
+        return len(steps) < 2 and all(_absorbs(rounded, input) for input in inputs)
 
     def unbounded(self, parts: Parts) -> frozenset[str]:
         """Those before roundings that cut lower."""

@@ -83,10 +83,9 @@ class Residual(nn.Module):
 def residual(path: Path, weights: int, activations: int) -> tuple[nn.Module, Tensor, ResolvedSpace, Parts]:
     torch.manual_seed(0)
     model, x = trained_statistics(Residual()), torch.randn(16, 3, 8, 8)
-    found = survey(model, x)
-    assert found.added == {"second", "short"}
-    layers = tuple(replace(layer, rounds_output=layer.name in found.added) for layer in found.layers)
-    space = Space(name="r", weights=(weights,), activations=(activations,)).resolve(layers)
+    space = Space(name="r", weights=(weights,), activations=(activations,)).resolve(survey(model, x).on_edges())
+    assert {layer.name for layer in space.layers if layer.rounds_output} == {"second", "short"}
+    assert {layer.name: layer.reads_with for layer in space.layers if layer.reads_with} == {"short": "first"}
     network = Network(model, space, Calibration.fit(model, space, [x]), METHODS["lsq"]())
     network.begin(Allocation({name: menu[0] for name, menu in zip(space.names, space.menus, strict=True)}))
     parts, writer = bake(network), TARGET.writer(Blueprint.of(model, x, space))
@@ -114,6 +113,22 @@ def test_no_weight_is_unpacked_at_every_call_where_there_is_no_kernel(tmp_path: 
         model, x, space, parts = residual(path, weights, activations)
         assert not {"QLinearConv", "DequantizeLinear"} & set(kernels(path, tmp_path))
         assert most_samples_differ_by(TARGET.read(path).executed()(x), install(model, space.layers, parts)(x)) < 1e-5
+
+
+def test_a_tensor_that_is_rounded_in_two_ways_is_computed_in_float(tmp_path: Path) -> None:
+    path = tmp_path / TARGET.file
+    model, x, space, parts = residual(path, 8, 8)
+    assert parts.layers["first"].input is not None
+    assert parts.layers["short"].input is not None
+    assert torch.equal(parts.layers["first"].input.step, parts.layers["short"].input.step)
+    other = replace(parts.layers["short"], input=replace(parts.layers["short"].input, step=torch.tensor(0.05)))
+    parts = replace(parts, layers={**parts.layers, "short": other})
+    TARGET.writer(Blueprint.of(model, x, space)).write(path, parts)
+    held = {each.name for each in optimized(path, tmp_path).graph.initializer if len(each.dims) > 1}
+    nodes = optimized(path, tmp_path).graph.node
+    assert [node.op_type for node in nodes].count("QLinearConv") == 3
+    assert not [node for node in nodes if node.op_type == "DequantizeLinear" and node.input[0] in held]
+    assert most_samples_differ_by(without_fusion(TARGET.read(path))(x), install(model, space.layers, parts)(x)) < 1e-5
 
 
 def optimized(path: Path, folder: Path) -> onnx.ModelProto:
