@@ -45,9 +45,10 @@ from mpsearch.network.calibrate import Calibration
 from mpsearch.network.canonical import canonical
 from mpsearch.network.inputs import call, samples_of
 from mpsearch.network.network import Network
-from mpsearch.network.trace import trace
+from mpsearch.network.trace import survey, trace
 from mpsearch.targets import TARGETS, Blueprint
 from mpsearch.targets.base import Artifact
+from mpsearch.targets.onnx_qdq.layout import Session
 
 _BATCH = 8
 _ROUNDS = 15
@@ -95,11 +96,21 @@ RANDOM: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "autoencoder": (Autoencoder, lambda: torch.randn(_BATCH, 3, 32, 32)),
     "decoder": (Decoder, lambda: torch.randint(0, 512, (_BATCH, 64))),
 }
-STUDIES = {"digits": ("digits_resnet18", "2MB"), "cifar": ("cifar10_resnet20", "80KB"), "cifar_a4": ("cifar10_resnet20_a4", "80KB")}
+STUDIES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "digits": ("digits_resnet18", "2MB", "onnx", ()),
+    "digits_a8": ("digits_resnet18", "6MB", "onnx-qdq", ("--space", "hardware-248")),
+    "cifar": ("cifar10_resnet20", "80KB", "onnx", ()),
+    "cifar_a4": ("cifar10_resnet20_a4", "80KB", "onnx", ()),
+    "cifar_a8": ("cifar10_resnet20", "170KB", "onnx-qdq", ("--space", "hardware-248")),
+}
+"""Row → study, budget, target, further options."""
+TARGETS_OF_RANDOM = ("onnx", "onnx-qdq")
 NAMES = {
     "digits": "digits, ResNet-18, 2 MB",
+    "digits_a8": "digits, ResNet-18, 6 MB, activations 4 or 8 bits",
     "cifar": "CIFAR-10, ResNet-20, 80 KB",
     "cifar_a4": "CIFAR-10, ResNet-20, 80 KB, activations 4 bits",
+    "cifar_a8": "CIFAR-10, ResNet-20, 170 KB, activations 4 or 8 bits",
     "mobilenet_v2": "MobileNetV2, 224², random",
     "vit_b_16": "ViT-B/16, random",
     "autoencoder": "transposed convolutions, random",
@@ -119,13 +130,13 @@ class Case:
     batches: list[tuple[Any, Tensor | None]]
 
 
-def of_study(name: str, target: str, arguments: argparse.Namespace) -> Case:
+def of_study(name: str, arguments: argparse.Namespace) -> Case:
     """Search, without training, and read the delivered file; the batches are those of the test split."""
-    study, budget = STUDIES[name]
+    study, budget, target, options = STUDIES[name]
     directory = arguments.runs / f"{name}-{target}"
     command = [sys.executable, "-m", "mpsearch", "study", study, "--budget", budget, "--effort", "quick", "--trials", "2", "--epochs", "0"]
-    command += ["--compile", "off", "--target", target, "--run-dir", str(directory), "--quiet"]
-    if name != "digits":
+    command += ["--compile", "off", "--target", target, "--run-dir", str(directory), "--quiet", *options]
+    if study != "digits_resnet18":
         command += ["--data", f"imagefolder:{arguments.cifar}", "--weights", str(arguments.weights)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     config = load_study(directory / "study.yaml")
@@ -147,7 +158,9 @@ def of_random(name: str, target: str, arguments: argparse.Namespace) -> Case:
     torch.manual_seed(0)
     build, inputs = RANDOM[name]
     model, x = canonical(build()), inputs()
-    space = Space(name="deploy", weights=(1, 2, 3, 4, 5, 6, 8), activations=(4, 6, 8, 32)).resolve(trace(model, x))
+    surveyed = survey(model, x)
+    layers = surveyed.on_edges() if TARGETS[target].rounds_edges else surveyed.layers
+    space = Space(name="deploy", weights=(1, 2, 3, 4, 5, 6, 8), activations=(4, 6, 8, 32)).resolve(layers)
     random = np.random.default_rng(0)
     network = Network(model, space, Calibration.fit(model, space, [x]), Lsq())
     network.begin(Allocation({layer: menu[int(random.integers(len(menu)))] for layer, menu in zip(space.names, space.menus, strict=True)}))
@@ -166,14 +179,14 @@ def of_random(name: str, target: str, arguments: argparse.Namespace) -> Case:
 
 def measure(name: str, target: str, arguments: argparse.Namespace) -> Row:
     """One row of the table."""
-    case = (of_study if name in STUDIES else of_random)(name, target, arguments)
+    case = of_study(name, arguments) if name in STUDIES else of_random(name, target, arguments)
     began = time.perf_counter()
     runtime = case.artifact.executed()
     load = time.perf_counter() - began
     assert runtime is not None
     row: Row = {"network": name, "target": target, "promised": case.promised, "bytes": case.path.stat().st_size, "load": load}
     row |= _agreement(case, runtime, "")
-    if (openvino := _openvino(case.path)) is not None:
+    if target == "onnx" and (openvino := _openvino(case.path)) is not None:
         row |= _agreement(case, openvino, "openvino_")
     return row | _times(case, runtime, target)
 
@@ -206,7 +219,7 @@ def _openvino(path: Path) -> Callable[..., Any] | None:
     except ImportError:
         return None
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+    compiled = core.compile_model(core.read_model(path), "CPU", {**Session.in_openvino().settings, "INFERENCE_NUM_THREADS": 1})
     return lambda inputs: torch.from_numpy(compiled(inputs.numpy())[0].copy())
 
 
@@ -262,7 +275,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", default=list(NAMES), choices=list(NAMES))
-    parser.add_argument("--targets", nargs="+", default=["onnx"])
     parser.add_argument("--runs", type=Path, default=Path("runs/deploy"))
     parser.add_argument("--cifar", type=Path, help="folder with train/ and test/")
     parser.add_argument("--weights", type=Path, help="of the float ResNet-20")
@@ -272,7 +284,7 @@ def main() -> None:
     torch.set_num_threads(1)
     done = known(read(arguments.out), _KEY)
     for name in [] if arguments.report else arguments.rows:
-        for target in arguments.targets:
+        for target in (STUDIES[name][2],) if name in STUDIES else TARGETS_OF_RANDOM:
             if (name, target) not in done:
                 append(arguments.out, measure(name, target, arguments))
     text = table(latest(read(arguments.out), _KEY))

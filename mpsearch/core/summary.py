@@ -95,7 +95,7 @@ class Summary:
         effort: `quick`, `normal` or `thorough`.
         command: the command line.
         artifact: path of the exported file, relative to the run directory.
-        artifact_bytes: its size on disk.
+        artifact_bytes: its size where it runs.
         card: path of the quantization card, relative to the run directory; empty if there is none.
         budgets: the limits.
         layers: in forward order.
@@ -124,6 +124,7 @@ class Summary:
         kept: what was to be kept of the float metric; None where the budgets alone were asked for.
         latency: of the delivered file, measured; None without a measured latency profile of the study's target.
         foresight: what was expected of the retraining before it began; None where nothing was retrained, or no trial stood for it.
+        place: where the artifact's bytes lie.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Summary:
     latency: MeasuredLatency | None = None
     kept: Kept | None = None
     foresight: Foresight | None = None
+    place: str = "on disk"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data, in the order of the fields (NaN in tables becomes null)."""

@@ -1,4 +1,4 @@
-"""`size`: bytes of the artifact on disk, exactly: packed codes, scales, biases, activation steps, what stays float, and the header."""
+"""`size`: exact bytes of the artifact where it runs: packed codes, scales, biases, activation steps, what stays float, and the header."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COSTS.register("size")(
     Cost(
         name="size",
         unit="B",
-        description="bytes of the artifact on disk: codes, scales, biases, header, whatever stays float",
+        description="bytes of the file, or of flash for a C program: codes, scales, biases, header, whatever stays float",
         units=BYTE_UNITS,
         example="2MB",
         compute=size,

@@ -88,7 +88,7 @@ def header(summary: Summary, known: Facts) -> str:
 
 def _headline(summary: Summary, known: Facts) -> str:
     score = metric_text(summary.metric, known.scores["winner"].metric)
-    size = f"{format_amount('size', summary.artifact_bytes)} on disk, {known.compression:.1f}{TIMES} smaller than float"
+    size = f"{format_amount('size', summary.artifact_bytes)} {summary.place}, {known.compression:.1f}{TIMES} smaller than float"
     verdict = known.verdict.sentence
     parts = [
         f"{score} on the {known.split} split in {size}.",

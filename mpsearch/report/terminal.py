@@ -237,8 +237,9 @@ def _scores(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
 
 
 def _sizes(summary: Summary, known: Facts) -> list[tuple[str, Text]]:
-    rows = {"size on disk" if check.budget.cost == "size" else check.budget.cost: _check(check) for check in known.budgets}
-    rows.setdefault("size on disk", _text(format_amount("size", summary.artifact_bytes)))
+    size = f"size {summary.place}"
+    rows = {size if check.budget.cost == "size" else check.budget.cost: _check(check) for check in known.budgets}
+    rows.setdefault(size, _text(format_amount("size", summary.artifact_bytes)))
     bits = known.bits
     acts = "float" if bits.mean_act_bits is None else f"{bits.mean_act_bits:.2f}"
     return [

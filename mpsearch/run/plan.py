@@ -73,7 +73,7 @@ def plan(config: StudyConfig, progress: Progress) -> Plan:
         BudgetError: a budget is unreachable.
         ModelError: the network cannot be trained.
     """
-    setup = build_setup(config.model_copy(update={"float_recipe": None}), progress)
+    setup = build_setup(config, progress, train_float=False)
     problem, default = setup.problem, search_settings(config).default
     with progress.phase("timing", 1) as bar:
         pace = _pace(setup, default, trained=trains(config))

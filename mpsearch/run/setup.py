@@ -107,8 +107,8 @@ def pick_device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool = True) -> Setup:
-    """Load the data and the model that a study names, and assemble them.
+def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool = True, train_float: bool = True) -> Setup:
+    """Load the data and the model that a study names, and assemble them; see `assemble`.
 
     Raises:
         BudgetError: a budget is unreachable, unless `check_limits` is off.
@@ -119,7 +119,7 @@ def build_setup(config: StudyConfig, progress: Progress, *, check_limits: bool =
     check_vocabulary(model, splits)
     other = config.model.other_weights_path
     other_model = None if other is None else build_model(config.model.factory, config.model.options, weights=other)
-    return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model)
+    return assemble(config, splits, model, progress, check_limits=check_limits, other_model=other_model, train_float=train_float)
 
 
 def assemble(
@@ -130,6 +130,7 @@ def assemble(
     *,
     check_limits: bool = True,
     other_model: nn.Module | None = None,
+    train_float: bool = True,
 ) -> Setup:
     """Train the float network if the study says so, trace it, resolve the space, compute costs, fit ranges.
 
@@ -140,6 +141,7 @@ def assemble(
         progress: gets bars and lines.
         check_limits: whether unreachable budgets raise an error.
         other_model: the same architecture with other float weights.
+        train_float: False: the network stays as it is, for a plan.
 
     Raises:
         BudgetError: a budget is unreachable, unless `check_limits` is off.
@@ -148,7 +150,8 @@ def assemble(
     torch.manual_seed(config.seed)
     replaced = workarounds(model)
     model = canonical(model).to(device)  # the user's model is not changed
-    recipe = config.float_recipe if config.model.weights_path is None else None
+    untrained = config.float_recipe is not None and config.model.weights_path is None
+    recipe = config.float_recipe if untrained and train_float else None
     surveyed = _survey(config, splits, model, progress, check_limits, trained=recipe is None)
     planned = with_epochs(search_settings(config).default.recipe, int(trains(config))) if recipe is None else recipe.build()
     execution = find_execution(model, splits.train, splits.task, planned, device=device, seed=config.seed)
@@ -190,7 +193,7 @@ def assemble(
         cost_inputs=cost_inputs,
         execution=execution,
     )
-    doubts = guessing(problem)
+    doubts = guessing(problem) if train_float or not untrained else ()
     for sentence in doubts:
         progress.say(sentence)
     other_model = None if other_model is None else canonical(other_model).to(device).requires_grad_(False)

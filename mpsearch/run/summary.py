@@ -86,6 +86,7 @@ def summarise(
         test=test,
         artifact=winner.path.name,
         artifact_bytes=prepared.setup.target.deployed_bytes(winner.path),
+        place=prepared.setup.target.place,
         formats=tuple(winner.parts.layers[name].weight_format for name in problem.space.names),
         layer_bytes=tuple(_bytes_of(prepared.setup, layer, winner.parts) for layer in problem.space.layers),
         card=CARD,

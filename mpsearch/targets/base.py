@@ -108,6 +108,8 @@ class Target(ABC):
     """File name of the artifact in a run directory."""
     exact: ClassVar[bool] = True
     """Whether the runtime computes the scored network, to rounding. If not, a run scores what the runtime computes on the test split."""
+    place: ClassVar[str] = "on disk"
+    """Where the bytes lie that the budget limits."""
     mixes_granularities: ClassVar[bool] = False
     """Whether formats of one layer may differ in what shares a scale."""
     fuses_roundings: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class C(Target):
     name: ClassVar[str] = "c"
     description: ClassVar[str] = "one C99 file for microcontrollers: weights packed in flash, integer arithmetic, no malloc"
     file: ClassVar[str] = "model.c"
+    place: ClassVar[str] = "in flash"
 
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Inputs on powers of two, and superblocks."""
