@@ -40,17 +40,16 @@ def our_files(
     Codes are two's complement, since those of `onnx-qdq` are then of 4 bits where the allocation says 4.
     """
     menu = tuple(sorted({bits for chosen in allocations.values() for bits in chosen.values()}))
-    made = setup_of(str(asked.data), str(asked.weights), menu, _ACT_BITS, 4, 0, grid="twos")
-    problem, method = made.problem, METHODS["gptq"](grid="twos")
-    evaluator = Evaluator(problem, Compiler("off", problem.device, 0))
-    for name, bits in allocations.items():
-        network = evaluator.begin(Allocation({layer: Choice(bits[layer], _ACT_BITS) for layer in problem.space.names}), method)
-        evaluator.ptq(network, method, RECIPE)
-        parts = bake(network)
-        scored = install(problem.model, problem.space.layers, parts)
-        with torch.no_grad():
-            reported = torch.cat([scored(each) for each in torch.split(images, 250)])
-        for format, (target, settings) in _FILES.items():
+    for format, (target, settings) in _FILES.items():
+        problem = setup_of(str(asked.data), str(asked.weights), menu, _ACT_BITS, 4, 0, grid="twos", target=target).problem
+        evaluator, method = Evaluator(problem, Compiler("off", problem.device, 0)), METHODS["gptq"](grid="twos")
+        for name, bits in allocations.items():
+            network = evaluator.begin(Allocation({layer: Choice(bits[layer], _ACT_BITS) for layer in problem.space.names}), method)
+            evaluator.ptq(network, method, RECIPE)
+            parts = bake(network)
+            scored = install(problem.model, problem.space.layers, parts)
+            with torch.no_grad():
+                reported = torch.cat([scored(each) for each in torch.split(images, 250)])
             path = folder / f"mpsearch-{name}-{format}".replace(", ", "-") / TARGETS[target].file
             path.parent.mkdir(parents=True, exist_ok=True)
             target_with(target, settings).writer(Blueprint.of(problem.model, images[:8], problem.space)).write(path, parts)

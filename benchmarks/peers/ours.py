@@ -50,7 +50,9 @@ RECIPE = Recipe(epochs=0, warmup=0.05, distill=1.0, reestimate=2048)
 FULL_MENU = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
-def setup_of(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float, seed: int, grid: str = "half") -> Setup:
+def setup_of(
+    data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits: float, seed: int, grid: str = "half", target: str = "packed"
+) -> Setup:
     """Data, float network, space and ranges, as a study has them; the seed draws held-out and calibration images."""
     activations = "float" if act_bits == FLOAT_BITS else act_bits
     config = validate_study(
@@ -64,6 +66,7 @@ def setup_of(data: str, weights: str, menu: tuple[int, ...], act_bits: int, bits
             "model": {"factory": "resnet20_cifar", "weights": weights},
             "space": {"weights": ["float" if b == FLOAT_BITS else b for b in menu], "activations": [activations]},
             "budgets": [f"{bits}bit"],
+            "target": target,
             "methods": {"gptq": {"grid": grid}},
             "recipe": {name: value for name, value in asdict(RECIPE).items() if name != "epochs"},
             "seed": seed,

@@ -34,6 +34,7 @@ class Layer:
         read_elsewhere: whether the forward pass reads the weight or the bias outside of calls of the module, too.
         axes: axes of the weight along which the output channels lie, as its use shows; None: as the module's class says.
         reads_with: name of an earlier layer that reads the same tensor and, at equal bits, shares its rounding; or "".
+        whole_bias: whether its bias is a whole number of units of the sum where it multiplies inputs of 8 bits by integers.
         rounds_output: whether its output, behind its norm, may be rounded, see `output_format`.
     """
 
@@ -55,6 +56,7 @@ class Layer:
     read_elsewhere: bool = False
     axes: tuple[int, ...] | None = None
     reads_with: str = ""
+    whole_bias: bool = False
     rounds_output: bool = False
 
     def output_format(self, weight: NumberFormat, input: NumberFormat) -> NumberFormat:

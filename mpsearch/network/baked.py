@@ -17,7 +17,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
-from mpsearch.core.number_format import FLOAT, FLOAT_BITS, NumberFormat
+from mpsearch.core.number_format import FLOAT, FLOAT_BITS, SUMMED, NumberFormat
 from mpsearch.network.batchnorm import folded_gain_and_bias, owner_of, remove_norm, replace_weight
 from mpsearch.network.half import in_float32
 from mpsearch.network.integer_sums import ScaledSums, along_channels, multiplies_integers, scale_sums
@@ -157,9 +157,13 @@ class Parts:
         """The same numbers with the choices of the search, since a file holds only the stored formats."""
         return replace(self, layers={name: replace(layer, choice=allocation[name]) for name, layer in self.layers.items()})
 
-    def without_rounded_outputs(self) -> Parts:
-        """The same numbers for a runtime that adds floats."""
-        return replace(self, layers={name: replace(layer, output=None) for name, layer in self.layers.items()})
+    def for_floats(self, layers: Sequence[Layer]) -> Parts:
+        """The numbers for a runtime that adds floats: no output is rounded, and biases of folded norms are stored as usual."""
+        baked = {layer.name: replace(self.layers[layer.name], output=None) for layer in layers}
+        for layer in layers:
+            if isinstance(bias := baked[layer.name].bias, StoredNumbers):
+                baked[layer.name] = replace(baked[layer.name], bias=StoredNumbers.of(bias.numbers(), wide=layer.wide))
+        return replace(self, layers=baked)
 
 
 def fixed_act_quantizer(input: QuantizedInput, *, codes: bool = False) -> FixedActQuantizer:
@@ -214,13 +218,11 @@ def _baked(network: Network, layer: Layer) -> BakedLayer:
         _finite(layer, scales.values)
         zeros = quantizer.zeros().cpu() if choice.weight.zero_codes else None
         baked = CodedWeight(format=network.stored(choice.weight), codes=codes.cpu(), scales=scales, zeros=zeros)
-    return BakedLayer(
-        choice=choice,
-        weight=baked,
-        bias=_baked_bias(layer, bias),
-        input=_baked_act(layer, network.act_quantizer(layer)),
-        output=_baked_act(layer, network.output_quantizer(layer)),
-    )
+    input, stored = _baked_act(layer, network.act_quantizer(layer)), _baked_bias(layer, bias)
+    if layer.whole_bias and isinstance(baked, CodedWeight) and choice.activation.bits == SUMMED.bits and stored is not None:
+        stored = _whole(stored, baked, input)
+    output = _baked_act(layer, network.output_quantizer(layer))
+    return BakedLayer(choice=choice, weight=baked, bias=stored, input=input, output=output)
 
 
 def _baked_bias(layer: Layer, bias: Tensor | None) -> StoredNumbers | Tensor | None:
@@ -232,6 +234,16 @@ def _baked_bias(layer: Layer, bias: Tensor | None) -> StoredNumbers | Tensor | N
     stored = StoredNumbers.of(bias, wide=layer.wide)
     _finite(layer, stored.values)
     return stored
+
+
+def _whole(bias: StoredNumbers | Tensor, weight: CodedWeight, input: QuantizedInput | None) -> StoredNumbers | Tensor:
+    """The bias in whole units of the sum, as kernels of integers add it; unchanged where a sum has no unit."""
+    numbers = bias.numbers() if isinstance(bias, StoredNumbers) else bias
+    if input is None or weight.format.integer_unit is None or weight.scales.values.numel() not in (1, len(numbers)):
+        return bias
+    units = weight.scales.numbers() * input.step * weight.format.integer_unit
+    whole = torch.where(units != 0, (numbers / units).round() * units, numbers)
+    return StoredNumbers(values=whole) if isinstance(bias, StoredNumbers) else whole
 
 
 def _baked_act(layer: Layer, act: ActQuantizer | None) -> QuantizedInput | None:

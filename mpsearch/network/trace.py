@@ -72,6 +72,7 @@ class Survey:
         strangers: by place, such as `blocks[0].weight`, the tensors outside the `state_dict` that the pass used; "" if nothing holds one.
         added: names of layers whose output, behind the norm, is added to another activation or joined with some as it is.
         reads_with: layer → the first layer that reads the same tensor, if that is another.
+        products: names of layers that multiply their input by their weight, add the bias, and do nothing else with either.
     """
 
     layers: tuple[Layer, ...]
@@ -80,11 +81,18 @@ class Survey:
     strangers: Mapping[str, Tensor] = field(default_factory=dict)
     added: frozenset[str] = frozenset()
     reads_with: Mapping[str, str] = field(default_factory=dict)
+    products: frozenset[str] = frozenset()
 
     def on_edges(self) -> tuple[Layer, ...]:
-        """The layers as a runtime wants them that rounds a tensor once, for all who read it and for additions."""
+        """The layers as a runtime of integers wants them: a tensor is rounded once, for all who read it and for additions; whole biases."""
         return tuple(
-            replace(layer, rounds_output=layer.name in self.added, reads_with=self.reads_with.get(layer.name, "")) for layer in self.layers
+            replace(
+                layer,
+                rounds_output=layer.name in self.added,
+                reads_with=self.reads_with.get(layer.name, ""),
+                whole_bias=layer.name in self.products and bool(layer.bias_elements),
+            )
+            for layer in self.layers
         )
 
 
@@ -149,6 +157,7 @@ def survey(model: nn.Module, inputs: Any, further: Callable[[], Iterable[Any]] =
         strangers=watch.strangers,
         added=frozenset(layer.name for layer in kept if (layer.norm or layer.module) in watch.added and _is_product(model, layer)),
         reads_with=_reading_together(model, kept, seen),
+        products=frozenset(layer.name for layer in kept if _is_product(model, layer)),
     )
 
 

@@ -77,10 +77,12 @@ def convert(run_dir: Path, out: Path, target: str, model: nn.Module, inputs: Any
     summary, artifact = finished_run(run_dir)
     model = canonical(model)
     parts, layers, notes = read_artifact(artifact).parts(model).chosen(summary.winner.allocation), summary.layers, list[str]()
-    if not (isinstance(chosen, Target) and chosen.rounds_edges) and any(each.output is not None for each in parts.layers.values()):
-        parts = parts.without_rounded_outputs()
-        layers = tuple(replace(layer, rounds_output=False) for layer in layers)
-        notes = [f"outputs that are added are rounded to 8 bits in {summary.artifact}, and not here: answers differ a little"]
+    if not (isinstance(chosen, Target) and chosen.rounds_edges) and any(layer.rounds_output or layer.whole_bias for layer in layers):
+        parts = parts.for_floats(layers)
+        layers = tuple(replace(layer, rounds_output=False, whole_bias=False) for layer in layers)
+        notes = [
+            f"{summary.artifact} has biases, and roundings before additions, for integer kernels, not kept here: answers differ a little"
+        ]
     _check_formats(chosen, summary, parts)
     baked = [parts.layers[layer.name] for layer in layers]
     granularity = tuple(each.weight_format.granularity for each in baked)

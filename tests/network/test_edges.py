@@ -10,7 +10,7 @@ from mpsearch.core.allocation import Allocation
 from mpsearch.core.choice import Choice
 from mpsearch.core.space import Space
 from mpsearch.methods import METHODS
-from mpsearch.network.baked import bake, evaluated
+from mpsearch.network.baked import CodedWeight, bake, evaluated
 from mpsearch.network.calibrate import Calibration
 from mpsearch.network.network import Network
 from mpsearch.network.trace import survey
@@ -80,3 +80,15 @@ def test_every_method_trains_them(method: str) -> None:
     built.model.eval()
     with torch.no_grad():
         assert torch.allclose(evaluated(built)(x), built.model(x), atol=0.05)
+
+
+def test_biases_are_whole_numbers_of_the_unit_of_the_sum() -> None:
+    built, _ = network(8)
+    built.begin(Allocation({layer.name: menu[0] for layer, menu in zip(built.space.layers, built.space.menus, strict=True)}))
+    for layer in bake(built).layers.values():
+        assert isinstance(layer.weight, CodedWeight)
+        assert isinstance(layer.bias, Tensor)
+        assert layer.input is not None
+        units = layer.weight.scales.numbers() * layer.input.step * (layer.weight.format.integer_unit or 1)
+        assert torch.allclose(layer.bias / units, (layer.bias / units).round(), atol=1e-3)
+        assert float((layer.bias / units).abs().max()) > 2
