@@ -90,9 +90,16 @@ class Decoder(nn.Module):
         return logits
 
 
+def vision_transformer() -> nn.Module:
+    """ViT-B/16; torchvision begins its head at zero, and logits that are all zero tell nothing."""
+    model: nn.Module = torchvision.models.vit_b_16(num_classes=1000)
+    nn.init.normal_(model.get_parameter("heads.head.weight"), std=0.02)
+    return model
+
+
 RANDOM: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=1000), lambda: torch.randn(_BATCH, 3, 224, 224)),
-    "vit_b_16": (lambda: torchvision.models.vit_b_16(num_classes=1000), lambda: torch.randn(_BATCH, 3, 224, 224)),
+    "vit_b_16": (vision_transformer, lambda: torch.randn(_BATCH, 3, 224, 224)),
     "autoencoder": (Autoencoder, lambda: torch.randn(_BATCH, 3, 32, 32)),
     "decoder": (Decoder, lambda: torch.randint(0, 512, (_BATCH, 64))),
 }
@@ -158,8 +165,7 @@ def of_random(name: str, target: str, arguments: argparse.Namespace) -> Case:
     torch.manual_seed(0)
     build, inputs = RANDOM[name]
     model, x = canonical(build()), inputs()
-    surveyed = survey(model, x)
-    layers = surveyed.on_edges() if TARGETS[target].rounds_edges else surveyed.layers
+    layers = TARGETS[target]().layers(survey(model, x))
     space = Space(name="deploy", weights=(1, 2, 3, 4, 5, 6, 8), activations=(4, 6, 8, 32)).resolve(layers)
     random = np.random.default_rng(0)
     network = Network(model, space, Calibration.fit(model, space, [x]), Lsq())

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,12 @@ def main() -> None:
     (x, y), (held, labels) = whole(splits.train), whole(splits.test)
     model = chain() if asked.model == "chain" else build_model(asked.model, {})
     fit(model, list(model.parameters()), x, y, epochs=asked.epochs, rate=0.02)
-    layers = survey(model.eval(), x[:8]).on_edges()
+    target, surveyed = OnnxQdq(), survey(model.eval(), x[:8])
+    layers = target.layers(surveyed)
     bits = [sorted({pair[side] for pair in ALLOCATIONS}) for side in (0, 1)]
     space = Space(name="deploy", weights=tuple(bits[0]), activations=tuple(bits[1])).resolve(layers)
-    target, blueprint = OnnxQdq(), Blueprint.of(model, x[:8], space)
-    writer = target.writer(blueprint)
-    other = OnnxQdq(runtime="openvino").writer(blueprint) if asked.openvino else None
+    writer = target.writer(Blueprint.of(model, x[:8], space))
+    other = replace(space, layers=OnnxQdq(runtime="openvino").layers(surveyed))
     base: dict[str, float] = {}
     print(f"{asked.model}, digits, {len(labels)} test images, torch {torch.__version__}")
     for weight, activation in ALLOCATIONS:
@@ -85,18 +86,20 @@ def main() -> None:
                 for layer in layers
             )
             scored = install(model, layers, parts)
-            expected = scored(held)
+            expected, wanted = scored(held), dict[str, Tensor]()
             name = f"w{'f' if weight == FLOAT_BITS else weight} a{'f' if activation == FLOAT_BITS else activation}"
             print(
                 f"{name}: {writer.overhead_bytes + sizes:,} B promised, {path.stat().st_size:,} B on disk, "
                 f"top-1 scored {accuracy(expected, labels):.2%}"
             )
             loads = runtimes(target.read(path))
-            if other is not None:
-                own = path.with_name("openvino.onnx")
-                other.write(own, parts)
+            if asked.openvino:
+                own, apart = path.with_name("openvino.onnx"), quantized(model, other, weight, activation, x, y)
+                OnnxQdq(runtime="openvino").writer(Blueprint.of(model, x[:8], other)).write(own, apart)
                 loads["OpenVINO"] = partial(in_openvino, own)
+                wanted["OpenVINO"] = install(model, other.layers, apart)(held)
             for runtime, load in loads.items():
+                expected = wanted.get(runtime, scored(held))
                 begin = time.perf_counter()
                 run = load()
                 seconds = time.perf_counter() - begin

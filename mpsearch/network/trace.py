@@ -83,14 +83,18 @@ class Survey:
     reads_with: Mapping[str, str] = field(default_factory=dict)
     products: frozenset[str] = frozenset()
 
-    def on_edges(self) -> tuple[Layer, ...]:
-        """The layers as a runtime of integers wants them: a tensor is rounded once, for all who read it and for additions; whole biases."""
+    def on_edges(self, *, shared: bool = True) -> tuple[Layer, ...]:
+        """The layers as a runtime of integers wants them: outputs are rounded before they are added.
+
+        Args:
+            shared: whether a tensor is also rounded once for all who read it, and biases are whole numbers of the units of their sums.
+        """
         return tuple(
             replace(
                 layer,
                 rounds_output=layer.name in self.added,
-                reads_with=self.reads_with.get(layer.name, ""),
-                whole_bias=layer.name in self.products and bool(layer.bias_elements),
+                reads_with=self.reads_with.get(layer.name, "") if shared else "",
+                whole_bias=shared and layer.name in self.products and bool(layer.bias_elements),
             )
             for layer in self.layers
         )

@@ -30,13 +30,13 @@ from mpsearch.models import build_model
 from mpsearch.network.canonical import canonical
 from mpsearch.network.cut import Cut, cuts_of
 from mpsearch.network.inputs import batch_size, samples_of
-from mpsearch.network.trace import trace
+from mpsearch.network.trace import survey
 from mpsearch.run.bench import Bench, layer_times
 from mpsearch.run.latency_fit import checked_sum
 from mpsearch.run.machine import cpu_fingerprint, processor
 from mpsearch.run.setup import method_variants
 from mpsearch.run.timing import timing_of
-from mpsearch.targets import TARGETS, Blueprint, restricted
+from mpsearch.targets import Blueprint, restricted, target_with
 from mpsearch.targets.roundings import rounded_outputs
 from mpsearch.targets.skeleton import skeleton_of
 
@@ -105,7 +105,7 @@ def profile(
         ConfigError: the target has no runtime or it is not installed; or the file holds another profile.
         ModelError: the target cannot hold the network.
     """
-    target = TARGETS[config.target]()
+    target = target_with(config.target, config.target_settings)
     name, cores = processor()
     if threads > cores:
         raise ConfigError(f"--runtime-threads {threads}: this machine has {cores} cores; ask for {cores} at most", path="threads")
@@ -147,9 +147,9 @@ def _subject(config: StudyConfig, batch: int, progress: Progress) -> _Subject:
     inputs, _ = next(iter(splits.train.take(min(_TRACE_BATCH, len(splits.train)), config.seed).batches(_TRACE_BATCH)))
     variants = {name: method_variants(config, name) for name in config.methods}
     methods = tuple(method for each in variants.values() for method in each)
-    space = config.space.build().resolve(trace(model, inputs))
+    target = target_with(config.target, config.target_settings)
+    space = config.space.build().resolve(target.layers(survey(model, inputs)))
     check_trainable(space, variants)
-    target = TARGETS[config.target]()
     space, reasons = restricted(space, target, methods)
     for reason in reasons:
         progress.say(f"target {target.name}: {reason}")

@@ -237,7 +237,7 @@ def _survey(
     surveyed = survey(model, batch, lambda: itertools.islice(batches(), 1, None))
     notes = coverage_notes(surveyed)
     target = target_with(config.target, config.target_settings)
-    layers = surveyed.on_edges() if target.rounds_edges else surveyed.layers
+    layers = target.layers(surveyed)
     methods = {name: method_variants(config, name) for name in config.methods}
     every = [method for variants in methods.values() for method in variants]
     formats = [method.stores for method in every]

@@ -19,6 +19,7 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
+from mpsearch.network.trace import Survey
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.tasks.outputs import most_samples_differ_by, same_values
 
@@ -116,7 +117,11 @@ class Target(ABC):
     """Whether the runtime takes a layer and the rounding of its output, for the next layer, as one operation."""
 
     rounds_edges: ClassVar[bool] = False
-    """Whether the runtime wants a tensor rounded once, for all who read it and before it is added, to compute layers in integers."""
+    """Whether the runtime wants outputs rounded before they are added, to compute layers in integers."""
+
+    def layers(self, surveyed: Survey) -> tuple[Layer, ...]:
+        """The layers of a network with what the runtime wants of them beside their own bits."""
+        return surveyed.layers
 
     @abstractmethod
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:

@@ -11,6 +11,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.extras import needs
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
+from mpsearch.network.trace import Survey
 from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
@@ -57,6 +58,10 @@ class OnnxQdq(Target):
         if self.int2 and self.runtime == layout.OPENVINO:
             raise ConfigError("int2: OpenVINO loads no INT2 weights; take runtime onnxruntime, or leave out int2", path="int2")
 
+    def layers(self, surveyed: Survey) -> tuple[Layer, ...]:
+        """ONNX Runtime fuses a layer with one rounding alone, and adds biases as integers; OpenVINO does neither."""
+        return surveyed.on_edges(shared=self.runtime != layout.OPENVINO)
+
     def refuses(self, layer: Layer, weight: NumberFormat, activation: NumberFormat) -> str:
         """Weights that are no integers of 4 or 8 bits times a scale, inputs that are powers of two."""
         if activation.kind == "power_of_two":
@@ -91,7 +96,7 @@ class OnnxQdq(Target):
         """The runtime of the target's settings, on the CPU."""
         purpose = f"latency of target '{self.name}'"
         if self.runtime != layout.OPENVINO:
-            return runtime_version(purpose)
+            return runtime_version(purpose) + (", 8-bit weights as with VNNI" if self.vnni else "")
         needs(purpose, "openvino", "openvino")
         import openvino
 
