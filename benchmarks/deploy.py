@@ -100,6 +100,7 @@ def vision_transformer() -> nn.Module:
 RANDOM: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=1000), lambda: torch.randn(_BATCH, 3, 224, 224)),
     "vit_b_16": (vision_transformer, lambda: torch.randn(_BATCH, 3, 224, 224)),
+    "vit_b_16_weights": (vision_transformer, lambda: torch.randn(_BATCH, 3, 224, 224)),
     "autoencoder": (Autoencoder, lambda: torch.randn(_BATCH, 3, 32, 32)),
     "decoder": (Decoder, lambda: torch.randint(0, 512, (_BATCH, 64))),
 }
@@ -120,6 +121,7 @@ NAMES = {
     "cifar_a8": "CIFAR-10, ResNet-20, 170 KB, activations 4 or 8 bits",
     "mobilenet_v2": "MobileNetV2, 224², random",
     "vit_b_16": "ViT-B/16, random",
+    "vit_b_16_weights": "the same, inputs in float",
     "autoencoder": "transposed convolutions, random",
     "decoder": "decoder, tied head, random",
 }
@@ -166,7 +168,8 @@ def of_random(name: str, target: str, arguments: argparse.Namespace) -> Case:
     build, inputs = RANDOM[name]
     model, x = canonical(build()), inputs()
     layers = TARGETS[target]().layers(survey(model, x))
-    space = Space(name="deploy", weights=(1, 2, 3, 4, 5, 6, 8), activations=(4, 6, 8, 32)).resolve(layers)
+    activations = (32,) if name.endswith("_weights") else (4, 6, 8, 32)
+    space = Space(name="deploy", weights=(1, 2, 3, 4, 5, 6, 8), activations=activations).resolve(layers)
     random = np.random.default_rng(0)
     network = Network(model, space, Calibration.fit(model, space, [x]), Lsq())
     network.begin(Allocation({layer: menu[int(random.integers(len(menu)))] for layer, menu in zip(space.names, space.menus, strict=True)}))

@@ -18,8 +18,9 @@ from mpsearch.network.inputs import batch_size, call, samples_of
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.marks import QUANTIZE
 from mpsearch.targets.onnx.runtime import RuntimeModel
-from mpsearch.targets.skeleton import OPSET, QUANTIZE, Skeleton, Value
+from mpsearch.targets.skeleton import OPSET, Skeleton, Value
 from mpsearch.tasks.outputs import most_samples_differ_by
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mpsearch.core.errors import ModelError
-from mpsearch.network.trace import Survey
+from mpsearch.network.survey import Survey
 
 __all__ = ["coverage_notes"]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mpsearch.core.unquantized import Unquantized
 from mpsearch.network.baked import rest_of_state
 from mpsearch.network.batchnorm import owner_of
-from mpsearch.network.trace import Survey
+from mpsearch.network.survey import Survey
 from mpsearch.network.watch import FUSED
 
 __all__ = ["unquantized"]

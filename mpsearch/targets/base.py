@@ -19,7 +19,7 @@ from mpsearch.core.number_format import NumberFormat
 from mpsearch.core.space import ResolvedSpace
 from mpsearch.network.baked import Parts, install
 from mpsearch.network.inputs import call, to_device
-from mpsearch.network.trace import Survey
+from mpsearch.network.survey import Survey
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.tasks.outputs import most_samples_differ_by, same_values
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpsearch.core.layer import Layer
-from mpsearch.targets.skeleton import QUANTIZE, ROUND, Skeleton
+from mpsearch.targets.marks import QUANTIZE, ROUND
+from mpsearch.targets.skeleton import Skeleton
 
 if TYPE_CHECKING:
     import onnx

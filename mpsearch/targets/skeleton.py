@@ -35,27 +35,16 @@ from mpsearch.network.integer_sums import is_product, scale_sums
 from mpsearch.network.quantizers import attach_act_quantizer, attach_output_quantizer
 from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.blueprint import Blueprint
+from mpsearch.targets.marks import QUANTIZE, ROUND, Mark, MarkSums
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["DOMAIN", "OLDEST_OPSET", "OPSET", "QUANTIZE", "ROUND", "SCALE", "Skeleton", "Value", "skeleton_of"]
+__all__ = ["OLDEST_OPSET", "OPSET", "Skeleton", "Value", "skeleton_of"]
 
 OPSET, OLDEST_OPSET = 20, 18
 """Version of the standard operators unless an older one is asked for, and the oldest that `torch.onnx.export` writes by itself."""
-
-DOMAIN = "mpsearch"
-"""Domain of the nodes that name layers."""
-
-QUANTIZE = "QuantizeInput"
-"""Node through which a layer's input passes; its attribute `layer` is the layer's number."""
-
-ROUND = "RoundOutput"
-"""Node through which the output of a layer passes that is rounded before it is added; alike."""
-
-SCALE = "ScaleSums"
-"""Node through which the output of a layer passes before its bias is added; alike."""
 
 _SAMPLES = 2
 """Of the traced batch; 1 would be taken for a constant."""
@@ -128,35 +117,6 @@ _TRACED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Skeleton]] = WeakKey
 """A network is traced once, however many targets and menus ask; it is forgotten with the network."""
 
 
-class _Placeholder(nn.Module):
-    """Marks the input of a layer, or its output, in the exported graph."""
-
-    def __init__(self, number: int, kind: str) -> None:
-        super().__init__()
-        self.number, self.kind = number, kind
-
-    def forward(self, x: Tensor) -> Tensor:
-        marked: Tensor = torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{self.kind}", (x,), {"layer": self.number}, dtype=x.dtype, shape=x.shape, version=1
-        )
-        return marked
-
-
-class _SumsPlaceholder(nn.Module):
-    """Marks the sums of a layer in the exported graph, and adds its bias there."""
-
-    def __init__(self, number: int, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.number, self.bias = number, bias
-
-    def forward(self, sums: Tensor) -> Tensor:
-        given = (sums,) if self.bias is None else (sums, self.bias)
-        marked: Tensor = torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{SCALE}", given, {"layer": self.number}, dtype=sums.dtype, shape=sums.shape, version=1
-        )
-        return marked
-
-
 def _with_placeholders(blueprint: Blueprint, *, sums: bool) -> nn.Module:
     """The architecture as a file describes it: BatchNorms folded, inputs and sums of layers marked; its numbers do not matter."""
     architecture, layers = blueprint.architecture, blueprint.layers
@@ -168,13 +128,13 @@ def _with_placeholders(blueprint: Blueprint, *, sums: bool) -> nn.Module:
     for number, layer in enumerate(layers):
         if layer.act_quantizable:
             module = model.get_submodule(layer.module)
-            attach_act_quantizer(module, _Placeholder(number, QUANTIZE))  # type: ignore[arg-type]
+            attach_act_quantizer(module, Mark(number, QUANTIZE))  # type: ignore[arg-type]
             if sums and is_product(module, layer):
-                placeholder = _SumsPlaceholder(number, module.bias)  # type: ignore[arg-type]
+                placeholder = MarkSums(number, module.bias)  # type: ignore[arg-type]
                 module.bias = None  # type: ignore[assignment]
                 scale_sums(module, placeholder)
             if layer.rounds_output:
-                attach_output_quantizer(module, _Placeholder(number, ROUND))  # type: ignore[arg-type]
+                attach_output_quantizer(module, Mark(number, ROUND))  # type: ignore[arg-type]
     return model
 
 

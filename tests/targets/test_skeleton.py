@@ -12,7 +12,8 @@ from mpsearch.core.errors import ConfigError, ModelError
 from mpsearch.network.canonical import canonical
 from mpsearch.network.trace import trace
 from mpsearch.targets.blueprint import Blueprint
-from mpsearch.targets.skeleton import QUANTIZE, Skeleton, skeleton_of
+from mpsearch.targets.marks import QUANTIZE
+from mpsearch.targets.skeleton import Skeleton, skeleton_of
 
 
 class TwoHeads(nn.Module):

@@ -13,7 +13,8 @@ from mpsearch.core.errors import ModelError
 from mpsearch.core.layer import Layer
 from mpsearch.targets.c.steps import Call, CFunction, Multiply, Operand, Quantize, Step
 from mpsearch.targets.c.values import Bias, Buffer, Known, State, Value, Weight, elements, literal
-from mpsearch.targets.skeleton import QUANTIZE, Skeleton
+from mpsearch.targets.marks import QUANTIZE
+from mpsearch.targets.skeleton import Skeleton
 
 if TYPE_CHECKING:
     import onnx

@@ -23,11 +23,12 @@ from mpsearch.numbers.stored import StoredNumbers
 from mpsearch.targets.base import Writer
 from mpsearch.targets.blueprint import Blueprint
 from mpsearch.targets.description import spelled, without_formats
+from mpsearch.targets.marks import QUANTIZE, ROUND, SCALE
 from mpsearch.targets.onnx import layout
 from mpsearch.targets.onnx.integers import biased_section, codes_section, integers_section, scaled_section
 from mpsearch.targets.onnx.sections import Digits, Initializer, Section, bias_section, new_node, varint_bytes
 from mpsearch.targets.roundings import rounded_outputs
-from mpsearch.targets.skeleton import OPSET, QUANTIZE, ROUND, SCALE, Skeleton, skeleton_of
+from mpsearch.targets.skeleton import OPSET, Skeleton, skeleton_of
 
 if TYPE_CHECKING:
     import onnx

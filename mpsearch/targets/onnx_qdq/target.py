@@ -11,7 +11,7 @@ from mpsearch.core.errors import ConfigError
 from mpsearch.core.extras import needs
 from mpsearch.core.layer import Layer
 from mpsearch.core.number_format import NumberFormat
-from mpsearch.network.trace import Survey
+from mpsearch.network.survey import Survey
 from mpsearch.targets import TARGETS
 from mpsearch.targets.base import Target
 from mpsearch.targets.blueprint import Blueprint
