@@ -39,15 +39,6 @@ def network(*activations: int, method: str = "lsq") -> tuple[Network, Tensor]:
     return Network(model, space, Calibration.fit(model, space, [x]), METHODS[method]()), x
 
 
-def test_what_the_pass_shows() -> None:
-    torch.manual_seed(0)
-    model, x = Heads().eval(), torch.randn(5, 6)
-    found = survey(model, x)
-    assert found.added == {"query", "key", "again"}
-    assert found.reads_with == {"key": "query"}
-    assert not [layer for layer in found.layers if layer.rounds_output or layer.reads_with]
-
-
 def test_one_rounding_where_formats_are_equal_and_two_where_they_are_not() -> None:
     built, _ = network(4, 8)
     query, key = (next(layer for layer in built.space.layers if layer.name == name) for name in ("query", "key"))
