@@ -66,7 +66,7 @@ def measure_rivals(network: str, case: Case) -> list[Row]:
 
 
 def _search(job: Job, case: Case, limit: int, folder: str) -> Summary:
-    recipe = mpsearch.Recipe(optimizer="adamw", lr=case.lr, scale_lr=0.2, distill=0.7, batch_size=case.batch_size)
+    recipe = mpsearch.Recipe(optimizer="adamw", lr=case.lr, scale_lr=0.2, distill=0.7, batch_size=case.batch_size, precision="float32")
     return mpsearch.search(
         case.model,
         case.train,

@@ -22,7 +22,7 @@ from mpsearch.network.network import Network
 from mpsearch.tasks.task import Task
 from mpsearch.training.checkpoint import Checkpoint
 from mpsearch.training.distill import distilled
-from mpsearch.training.precision import autocast
+from mpsearch.training.precision import autocast, is_coarse
 from mpsearch.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ def train(
             step += 1
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise TrainingDiverged(f"the training loss became {value} at step {step} of {total}; lower the learning rate")
+                finer = "train in float32 (recipe.precision=float32), or " if is_coarse(recipe.precision, device) else ""
+                raise TrainingDiverged(f"the training loss became {value} at step {step} of {total}; {finer}lower the learning rate")
             summed += value
             hooks.on_step(step, total)
             if checkpoint is not None and time.monotonic() - started > checkpoint.every:

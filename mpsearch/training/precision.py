@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["autocast"]
+__all__ = ["autocast", "is_coarse"]
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Context of a training step; `auto` is bfloat16 on processors with native bfloat16 arithmetic, else float32."""
-    if precision == "auto":
-        precision = "bfloat16" if _native(device) else "float32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=True)
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_coarse(precision, device), cache_enabled=True)
+
+
+def is_coarse(precision: str, device: torch.device) -> bool:
+    """Whether a training step computes in bfloat16."""
+    return precision == "bfloat16" or (precision == "auto" and _native(device))
 
 
 def _native(device: torch.device) -> bool:

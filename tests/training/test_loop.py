@@ -117,8 +117,10 @@ def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_exploding_loss_is_said() -> None:
-    with pytest.raises(TrainingDiverged, match=r"the training loss became (nan|inf) at step"):
+    with pytest.raises(TrainingDiverged, match=r"the training loss became (nan|inf) at step \d+ of \d+; lower the learning rate"):
         train(network(), [], data(), TASK, Recipe(epochs=3, lr=1e30, precision="float32"), device=CPU, seed=0)
+    with pytest.raises(TrainingDiverged, match=r"; train in float32 \(recipe\.precision=float32\), or lower the learning rate"):
+        train(network(), [], data(), TASK, Recipe(epochs=3, lr=1e30, precision="bfloat16"), device=CPU, seed=0)
 
 
 def test_distillation_pulls_towards_the_teacher() -> None:
