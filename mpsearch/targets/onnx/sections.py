@@ -35,6 +35,7 @@ __all__ = [
     "in_shape",
     "input_section",
     "new_node",
+    "rounding_nodes",
     "stored_codes",
     "stored_numbers",
     "varint_bytes",
@@ -239,6 +240,11 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
         reciprocal = input.step.float().reciprocal().numpy()
     held = (Initializer(f"{name}r", "float32", (), reciprocal), Initializer(f"{name}s", "float32", (), step))
     ends = [unpacking.number_name(grid.lo), unpacking.number_name(grid.hi)]
+    return Section(held, rounding_nodes(name, edges, ends))
+
+
+def rounding_nodes(name: str, edges: Sequence[tuple[str, str]], ends: Sequence[str]) -> tuple[onnx.NodeProto, ...]:
+    """`clip(round(x · r), *ends) · s`, with the reciprocal `r` of the step and the step `s` under `name`."""
     nodes: list[onnx.NodeProto] = []
     for number, (before, after) in enumerate(edges):
         own = f"{name}{number}"
@@ -248,7 +254,7 @@ def input_section(name: str, edges: Sequence[tuple[str, str]], format: NumberFor
             new_node("Clip", [f"{own}b", *ends], f"{own}c"),
             new_node("Mul", [f"{own}c", f"{name}s"], after),
         ]
-    return Section(held, tuple(nodes))
+    return tuple(nodes)
 
 
 def _digits(name: str, count: int, planes: tuple[unpacking.Plane, ...], codes: Array | None) -> tuple[Section, str]:

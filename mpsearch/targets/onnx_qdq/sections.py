@@ -16,7 +16,7 @@ from mpsearch.network.baked import CodedWeight, FloatWeight, QuantizedInput
 from mpsearch.numbers.channels import Rows
 from mpsearch.numbers.grid import Grid, act_grid
 from mpsearch.numbers.stored import StoredNumbers
-from mpsearch.targets.onnx.sections import Initializer, Section, before_shape, in_shape, new_node
+from mpsearch.targets.onnx.sections import Initializer, Section, before_shape, in_shape, new_node, rounding_nodes
 from mpsearch.targets.onnx.unpacking import Arrangement, arrangement
 from mpsearch.targets.onnx_qdq.int2 import INT2, Int2Initializer
 from mpsearch.targets.onnx_qdq.integers import Integers, integers_of
@@ -193,16 +193,7 @@ def _rounded_in_float(name: str, edges: Sequence[tuple[str, str]], grid: Grid, i
     numbers: dict[str, Tensor | None] = {"s": step, "r": None if step is None else step.reciprocal()}
     numbers |= {letter: None if step is None else torch.tensor(float(end)) for letter, end in (("l", grid.lo), ("h", grid.hi))}
     held = tuple(Initializer(f"{name}{letter}", "float32", (), None if each is None else each.numpy()) for letter, each in numbers.items())
-    nodes: list[onnx.NodeProto] = []
-    for number, (before, after) in enumerate(edges):
-        own = f"{name}{number}"
-        nodes += [
-            new_node("Mul", [before, f"{name}r"], f"{own}a"),
-            new_node("Round", [f"{own}a"], f"{own}b"),
-            new_node("Clip", [f"{own}b", f"{name}l", f"{name}h"], f"{own}c"),
-            new_node("Mul", [f"{own}c", f"{name}s"], after),
-        ]
-    return Section(held, tuple(nodes))
+    return Section(held, rounding_nodes(name, edges, (f"{name}l", f"{name}h")))
 
 
 def zeros_section() -> Section:
